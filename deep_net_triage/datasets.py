@@ -1,0 +1,303 @@
+"""A data set's name becomes raw images, labels, class names and channel statistics (3)."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import requests
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from deep_net_triage.errors import InputError
+
+SUBSET_SEED = 0  # the same images for every study that asks for as many
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images as they come and their labels, arrays turned into tensors once and for all.
+
+    Attributes:
+        images: uint8, (examples, height, width, channels), 1 or 3 channels.
+        labels: int32, (examples,).
+    """
+
+    images: tf.Tensor
+    labels: tf.Tensor
+
+    def __post_init__(self) -> None:
+        # In the host's memory: a set of images need not fit a GPU.
+        with tf.device("CPU:0"):
+            object.__setattr__(self, "images", tf.convert_to_tensor(self.images, tf.uint8))
+            object.__setattr__(self, "labels", tf.convert_to_tensor(self.labels, tf.int32))
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return int(self.labels.shape[0])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set in memory.
+
+    Attributes:
+        name: as asked for.
+        train: what networks are trained on.
+        test: what they are judged by, in the data set's order.
+        class_names: one a label.
+        varying_size: whether the images had several sizes and were resized when read.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    varying_size: bool = False
+
+    @property
+    def input_shape(self) -> tuple[int | None, int | None, int]:
+        """Shape of one raw image; height and width are None where they vary."""
+        height, width, channels = self.train.images.shape[1:]
+        return (None, None, channels) if self.varying_size else (height, width, channels)
+
+
+def load(
+    name: str,
+    *,
+    image_size: int,
+    data_dir: Path | None = None,
+    train_examples: int | None = None,
+    test_examples: int | None = None,
+) -> Dataset:
+    """Returns a data set's official splits, downloading it where TFDS can.
+
+    Args:
+        name: `digits`, or a TFDS data set that has `image` and `label`.
+        image_size: side in pixels to which images of varying size are resized.
+        data_dir: where TFDS keeps its data; None for TFDS's own folder.
+        train_examples: how many training images to use, class-balanced; None for all.
+        test_examples: the same for the test split.
+
+    Raises:
+        InputError: if the name is unknown, the data set has no labelled images, it is neither
+            prepared nor to be had, or it holds fewer examples than asked for.
+    """
+    if name == "digits":
+        dataset = _digits()
+        return dataclasses.replace(
+            dataset,
+            train=_subset(dataset.train, train_examples, "--train_examples"),
+            test=_subset(dataset.test, test_examples, "--test_examples"),
+        )
+    builder = _prepared(name, data_dir)
+    image, label = _features(builder)
+    train, test = _split_names(builder)
+
+    def read(split: str, count: int | None, flag: str) -> Split:
+        labels = _labels(name, split, data_dir)
+        chosen = balanced_subset(labels, _available(count, len(labels), flag))
+        return _images(name, split, data_dir, chosen, image, image_size)
+
+    return Dataset(
+        name=name,
+        train=read(train, train_examples, "--train_examples"),
+        test=read(test, test_examples, "--test_examples"),
+        class_names=tuple(label.names),
+        varying_size=None in image.shape[:2],
+    )
+
+
+def balanced_subset(labels: np.ndarray, count: int) -> np.ndarray:
+    """Returns which examples a subset holds: the first `count` after one seeded shuffle.
+
+    Classes take turns, so that their numbers differ by at most one while each has examples
+    left, and a smaller subset is part of every larger one.
+
+    Args:
+        labels: (examples,) integers.
+        count: how many to choose.
+
+    Returns:
+        int64 (count,), ascending.
+    """
+    shuffled = np.random.default_rng(SUBSET_SEED).permutation(len(labels))
+    turn = np.empty(len(labels), int)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels[shuffled] == label)
+        turn[members] = np.arange(len(members))
+    return np.sort(shuffled[np.argsort(turn, kind="stable")[:count]])
+
+
+def channel_statistics(images: tf.Tensor, image_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and standard deviation of each RGB channel after resizing (3).
+
+    Args:
+        images: uint8 (examples, height, width, 1 or 3).
+        image_size: side in pixels of the network's input.
+
+    Returns:
+        Two float64 arrays of shape (3,), in units of raw pixels.
+
+    Raises:
+        InputError: if a channel is the same in every pixel, so that it can't be normalised.
+    """
+    total = squares = 0.0
+    for start in range(0, len(images), 256):
+        batch = tf.image.resize(images[start : start + 256], (image_size, image_size))
+        batch = batch.numpy().astype(np.float64)
+        total = total + batch.sum(axis=(0, 1, 2))
+        squares = squares + np.square(batch).sum(axis=(0, 1, 2))
+    pixels = len(images) * image_size**2
+    mean = total / pixels
+    deviation = np.sqrt(np.maximum(squares / pixels - np.square(mean), 0))
+    # Far below one grey level in one pixel of 60,000 images, far above rounding.
+    if np.any(deviation < 1e-4):
+        raise InputError("all training pixels of a channel are equal; there is nothing to see")
+    return np.broadcast_to(mean, 3), np.broadcast_to(deviation, 3)
+
+
+def _digits() -> Dataset:
+    """Scikit-learn's 1,797 digits, 8x8, grey levels 0 to 16; a stratified 80/20 split."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    images = digits.images.astype(np.uint8)[..., np.newaxis]
+    labels = digits.target.astype(np.int32)
+    train, test = train_test_split(
+        np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=SUBSET_SEED
+    )
+    return Dataset(
+        name="digits",
+        train=Split(images[train], labels[train]),
+        test=Split(images[test], labels[test]),
+        class_names=tuple(str(name) for name in digits.target_names),
+    )
+
+
+def _available(count: int | None, available: int, flag: str) -> int:
+    if count is not None and count > available:
+        raise InputError(f"{flag}={count} asks for more than there are: {available}")
+    return available if count is None else count
+
+
+def _subset(split: Split, count: int | None, flag: str) -> Split:
+    chosen = balanced_subset(split.labels.numpy(), _available(count, len(split), flag))
+    return Split(tf.gather(split.images, chosen), tf.gather(split.labels, chosen))
+
+
+def _prepared(name: str, data_dir: Path | None) -> tfds.core.DatasetBuilder:
+    """Returns a data set's builder, its files prepared or about to be downloaded."""
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
+        raise InputError(
+            f"--dataset={name} is unknown; allowed: digits, mnist, cifar10, cifar100, "
+            "stanford_dogs, or any TFDS image classification set"
+        ) from error
+    _features(builder)
+    if not builder.is_prepared():
+        _check_reachable(builder)
+        try:
+            builder.download_and_prepare()
+        # Whatever a download or a stranger's preparation code raises, the remedy is the same.
+        except Exception as error:
+            raise _unavailable(builder, error) from error
+    return builder
+
+
+def _check_reachable(builder: tfds.core.DatasetBuilder) -> None:
+    """Asks the data set's host for an answer, because TFDS tries for minutes in silence."""
+    for url in list(builder.url_infos or ())[:1]:
+        try:
+            requests.head(url, timeout=10)
+        except requests.RequestException as error:
+            raise _unavailable(builder, error) from error
+
+
+def _unavailable(builder: tfds.core.DatasetBuilder, error: Exception) -> InputError:
+    folder = Path(builder.data_dir).parent.parent
+    reason = " ".join(str(error).split())[:120] or type(error).__name__
+    return InputError(
+        f"{builder.name} is not in {folder} and can't be downloaded ({reason}); prepare it "
+        f"with network by `tfds build {builder.name} --data_dir={folder}`, or name the folder "
+        "that holds it by --data_dir"
+    )
+
+
+def _features(
+    builder: tfds.core.DatasetBuilder,
+) -> tuple[tfds.features.Image, tfds.features.ClassLabel]:
+    """Returns the features `image` and `label`, or refuses a data set without them."""
+    features = builder.info.features
+    features = features if isinstance(features, tfds.features.FeaturesDict) else {}
+    image, label = features.get("image"), features.get("label")
+    if not isinstance(label, tfds.features.ClassLabel) or not isinstance(
+        image, tfds.features.Image
+    ):
+        raise InputError(
+            f"{builder.name} has no images with one label each: it needs the features "
+            f"'image' and 'label', and has {', '.join(features) or 'none by name'}"
+        )
+    if image.dtype != np.uint8 or image.shape[-1] not in (1, 3):
+        raise InputError(
+            f"{builder.name} has images of {image.shape[-1]} channels of {image.dtype}; "
+            "allowed: 1 or 3 of uint8"
+        )
+    return image, label
+
+
+def _split_names(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
+    """Returns the names of the official splits; `validation` serves where no `test` is."""
+    known = set(builder.info.splits)
+    # Under tfds.testing.mock_data no split is known and every name is answered.
+    test = "validation" if "validation" in known and "test" not in known else "test"
+    if known and not {"train", test} <= known:
+        raise InputError(
+            f"{builder.name} has the splits {', '.join(sorted(known))}; it needs train and test"
+        )
+    return "train", test
+
+
+def _labels(name: str, split: str, data_dir: Path | None) -> np.ndarray:
+    only_labels = tfds.decode.PartialDecoding({"label": True})
+    examples = tfds.load(name, split=split, data_dir=data_dir, decoders=only_labels)
+    batches = examples.map(lambda example: example["label"]).batch(4096).as_numpy_iterator()
+    return np.concatenate(list(batches))
+
+
+def _images(
+    name: str,
+    split: str,
+    data_dir: Path | None,
+    chosen: np.ndarray,
+    image: tfds.features.Image,
+    image_size: int,
+) -> Split:
+    """Reads the chosen examples of a split, each resized if the set's images vary in size."""
+    height, width, channels = image.shape
+    if None in (height, width):
+        height = width = image_size
+
+    def as_uint8(example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = example["image"]
+        if image.shape != (height, width, channels):
+            resized = tf.image.resize(pixels, (height, width))
+            pixels = tf.cast(tf.round(resized), tf.uint8)
+        return pixels, example["label"]
+
+    is_chosen = np.zeros(chosen.max() + 1, bool)
+    is_chosen[chosen] = True
+    examples = tfds.load(name, split=split, data_dir=data_dir)
+    examples = examples.take(len(is_chosen)).enumerate()
+    examples = examples.filter(lambda position, _: tf.gather(is_chosen, position))
+    examples = examples.map(lambda _, example: as_uint8(example), tf.data.AUTOTUNE)
+    images = np.empty((len(chosen), height, width, channels), np.uint8)
+    labels = np.empty(len(chosen), np.int32)
+    read = 0
+    for batch, batch_labels in examples.batch(256).as_numpy_iterator():
+        images[read : read + len(batch)] = batch
+        labels[read : read + len(batch)] = batch_labels
+        read += len(batch)
+    return Split(images, labels)

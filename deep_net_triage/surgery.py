@@ -1,0 +1,116 @@
+"""A parent and a block become a student: the same network with the block compressed (2.2)."""
+
+import keras
+
+from deep_net_triage import initializers
+from deep_net_triage.blocks import Block
+
+# Epsilon is the parent's own decision everywhere (PAPER.md's 1e-3 is Keras's default).
+_KERNEL_SIZE = 3
+
+
+def compress(
+    parent: keras.Model,
+    block: Block,
+    *,
+    initializer: str,
+    seed: int,
+    mean_over: str = "block",
+    batchnorm_momentum: float = 0.9,
+    synchronized: bool = False,
+) -> keras.Model:
+    """Returns a new model: the parent with a block replaced by one convolution (Eq. 1).
+
+    In place of the block stand one 3x3 Conv2D with as many filters as the block returns,
+    BatchNormalization and ReLU, before the block's own pooling. Everything else carries the
+    parent's weights; the parent itself does not change, and no variable is shared with it.
+
+    Args:
+        parent: a functional model.
+        block: one of its blocks.
+        initializer: `glorot_uniform`, or the `mean` of the parent's block.
+        seed: of the random initialisation.
+        mean_over: what the mean is taken over: `block` or `channel`.
+        batchnorm_momentum: of the compressed block's moving statistics.
+        synchronized: whether batch normalisation takes the statistics of the global batch,
+            which under several replicas alone keeps theirs equal.
+    """
+    conv_name, bn_name, relu_name = block.compressed_layers
+    compressed = (
+        keras.layers.Conv2D(block.filters, _KERNEL_SIZE, padding="same", name=conv_name),
+        keras.layers.BatchNormalization(
+            momentum=batchnorm_momentum, synchronized=synchronized, name=bn_name
+        ),
+        keras.layers.ReLU(name=relu_name),
+    )
+    received = {}
+
+    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = layer.get_config() | {"trainable": True}
+        if isinstance(layer, keras.layers.BatchNormalization):
+            config["synchronized"] = synchronized
+        return type(layer).from_config(config)
+
+    def call(
+        layer: keras.layers.Layer, inputs: keras.KerasTensor, **arguments: object
+    ) -> keras.KerasTensor:
+        """Calls a copied layer, and the compressed block in place of the block's last one."""
+        if layer.name == block.layers[0]:
+            received["tensor"] = inputs
+        if layer.name == block.layers[-1]:
+            tensor = received["tensor"]
+            for replacement in compressed:
+                tensor = replacement(tensor)
+            return tensor
+        return inputs if layer.name in block.layers else layer(inputs, **arguments)
+
+    student = keras.models.clone_model(parent, clone_function=copy, call_function=call)
+    student.name = f"{parent.name}_{block.name}_compressed"
+    for layer in student.layers:
+        if layer not in compressed:
+            layer.set_weights(parent.get_layer(layer.name).get_weights())
+    _initialize(compressed, parent, block, initializer, seed, mean_over)
+    return student
+
+
+def segment(model: keras.Model, block: Block) -> keras.Model:
+    """Returns the model cut to a block: from what it receives to what it returns pooled.
+
+    The weights are the model's own.
+    """
+    return keras.Model(block.received_by(model), block.returned_by(model))
+
+
+def before(model: keras.Model, block: Block) -> keras.Model:
+    """Returns the model cut before a block: from images to what the block receives.
+
+    The weights are the model's own.
+    """
+    return keras.Model(model.input, block.received_by(model))
+
+
+def set_trainable(student: keras.Model, block: Block, updates: str) -> None:
+    """Opens the compressed block alone (`block`) or every layer (`model`) to training.
+
+    A frozen layer keeps its weights and its moving statistics (2.3.1). It takes effect when
+    the student is next compiled.
+    """
+    for layer in student.layers:
+        layer.trainable = updates == "model" or layer.name in block.compressed_layers
+
+
+def _initialize(
+    compressed: tuple[keras.layers.Layer, ...],
+    parent: keras.Model,
+    block: Block,
+    initializer: str,
+    seed: int,
+    mean_over: str,
+) -> None:
+    convolution, batchnorm, _ = compressed
+    shape = tuple(convolution.kernel.shape)
+    if initializer == "mean":
+        weights = initializers.mean(parent, block, shape, mean_over)
+    else:
+        weights = initializers.glorot_uniform(shape, seed)
+    weights.assign_to(convolution, batchnorm)
