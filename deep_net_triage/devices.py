@@ -41,6 +41,13 @@ def strategy() -> "tf.distribute.Strategy":
     return tf.distribute.get_strategy()
 
 
+def replicas() -> int:
+    """Returns how many devices share each batch under the strategy in force."""
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
 def compile_with_xla() -> bool:
     """Says whether training is compiled by XLA: on one GPU only.
 
@@ -48,8 +55,7 @@ def compile_with_xla() -> bool:
     """
     import tensorflow as tf
 
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    return replicas == 1 and bool(tf.config.list_logical_devices("GPU"))
+    return replicas() == 1 and bool(tf.config.list_logical_devices("GPU"))
 
 
 def describe() -> dict[str, object]:
@@ -60,8 +66,7 @@ def describe() -> dict[str, object]:
         tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
         for gpu in tf.config.list_physical_devices("GPU")
     ]
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    return {"cpus": os.cpu_count(), "gpus": gpus, "replicas": replicas}
+    return {"cpus": os.cpu_count(), "gpus": gpus, "replicas": replicas()}
 
 
 @contextlib.contextmanager

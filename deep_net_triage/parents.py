@@ -1,0 +1,175 @@
+"""The parent of a study: a saved model that is given, or a VGG16 trained here and kept."""
+
+import hashlib
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from deep_net_triage import costs, datasets, devices, imagenet, results, training, vgg16
+from deep_net_triage.datasets import Dataset
+from deep_net_triage.errors import InputError
+from deep_net_triage.settings import Settings
+
+
+def load_given(file: Path, dataset: Dataset) -> keras.Model:
+    """Returns a saved model that takes a data set's images and tells its classes.
+
+    Raises:
+        InputError: if the file holds no such model; the message says what is wrong.
+    """
+    try:
+        model = keras.models.load_model(file, compile=False)
+    # Keras raises what its readers do for a damaged file: OSError, ValueError, KeyError.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"--parent={file} is no Keras model ({reason})") from error
+    if not isinstance(model, keras.Model) or len(model.inputs) != 1:
+        raise InputError(f"--parent={file} is no model with one input")
+    shape, images = model.inputs[0].shape[1:], dataset.input_shape
+    fits = len(shape) == 3 and all(
+        taken is None or has is None or taken == has
+        for taken, has in zip(shape, images, strict=True)
+    )
+    if not fits:
+        raise InputError(
+            f"--parent={file} takes images of {_sides(shape)}; "
+            f"{dataset.name} has {_sides(images)}"
+        )
+    classes = len(dataset.class_names)
+    if model.output_shape != (None, classes):
+        raise InputError(
+            f"--parent={file} returns {model.output_shape[-1]} values an image; "
+            f"{dataset.name} has {classes} classes"
+        )
+    return model
+
+
+def untrained(settings: Settings, dataset: Dataset) -> keras.Model:
+    """Returns the VGG16 that the settings ask for, with its random weights.
+
+    Raises:
+        InputError: if the images can't be normalised.
+    """
+    keras.utils.set_random_seed(training.PARENT_SEED)
+    mean, deviation = datasets.channel_statistics(dataset.train.images, settings.image_size)
+    return vgg16.build(
+        input_shape=dataset.input_shape,
+        classes=len(dataset.class_names),
+        image_size=settings.image_size,
+        mean=mean,
+        deviation=deviation,
+        width=settings.width,
+        dropout=settings.dropout,
+        batchnorm_momentum=settings.batchnorm_momentum,
+        synchronized=devices.replicas() > 1,
+    )
+
+
+def train(
+    parent: keras.Model,
+    settings: Settings,
+    dataset: Dataset,
+    folder: Path,
+    determining: dict[str, object],
+    report: training.Report,
+) -> dict[str, object]:
+    """Trains an untrained parent, keeps it in its folder, and returns its result.
+
+    Args:
+        parent: as `untrained` returns it; left with the weights of its best epoch.
+        settings: how to train it, and what it starts from.
+        dataset: what to train it on.
+        folder: an empty one.
+        determining: the settings that the result records.
+        report: called with each epoch's record.
+
+    Raises:
+        InputError: if the weights it starts from can't be had.
+        TrainingFailed: if a loss is no longer finite.
+    """
+    started = time.perf_counter()
+    if settings.parent_weights != "none":
+        source = imagenet.load_source(settings.parent_weights, settings.image_size)
+        imagenet.transplant(source, parent, dataset.train)
+    training.train_parent(parent, dataset, settings, report)
+    save(parent, folder / "model.keras")
+    summary = results.summarize(results.read_epochs(folder))
+    numbers = {
+        "baseline_accuracy": summary["max_accuracy"],
+        "max_epoch": summary["max_epoch"],
+        "final_accuracy": summary["final_accuracy"],
+    }
+    return _keep_result(parent, folder, determining, numbers, started)
+
+
+def adopt(
+    parent: keras.Model,
+    settings: Settings,
+    dataset: Dataset,
+    folder: Path,
+    determining: dict[str, object],
+) -> dict[str, object]:
+    """Copies a given parent into its folder, evaluates it, and returns its result.
+
+    Args:
+        parent: as `load_given` returns it.
+        settings: where it was loaded from, and the batch size.
+        dataset: whose test split gives the baseline.
+        folder: an empty one.
+        determining: the settings that the result records.
+    """
+    started = time.perf_counter()
+    training.compile_classifier(parent, settings)
+    _, accuracy = training.evaluate(parent, dataset.test, settings.batch_size)
+    with results.replacing(folder / "model.keras") as unfinished:
+        shutil.copyfile(settings.parent, unfinished)
+    numbers = {"baseline_accuracy": accuracy, "max_epoch": None, "final_accuracy": None}
+    return _keep_result(parent, folder, determining, numbers, started)
+
+
+def weights_digest(model: keras.Model) -> str:
+    """Returns a SHA-256 of a model's weights, by which a parent is known wherever it lies.
+
+    Two archives of one model differ byte for byte; its arrays do not.
+    """
+    digest = hashlib.sha256()
+    for array in model.get_weights():
+        digest.update(str(array.shape).encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def save(model: keras.Model, file: Path) -> None:
+    """Saves a model for anyone to load: uncompiled, nothing frozen, whole or not at all."""
+    uncompiled = keras.Model(model.inputs, model.outputs, name=model.name)
+    uncompiled.trainable = True
+    with results.replacing(file) as unfinished:
+        uncompiled.save(unfinished)
+
+
+def _keep_result(
+    parent: keras.Model,
+    folder: Path,
+    determining: dict[str, object],
+    numbers: dict[str, object],
+    started: float,
+) -> dict[str, object]:
+    result = {
+        "status": "finished",
+        "reason": None,
+        "settings": determining,
+        **numbers,
+        "weights_sha256": weights_digest(parent),
+        "parameters": costs.parameters(parent),
+        "macs": costs.macs(parent),
+        "seconds": time.perf_counter() - started,
+    }
+    results.write_json(folder / "result.json", result)
+    return result
+
+
+def _sides(shape: Sequence[int | None]) -> str:
+    return " x ".join("any" if side is None else str(side) for side in shape)

@@ -1,0 +1,219 @@
+"""What a study leaves on disk, and how it is read back."""
+
+import contextlib
+import csv
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deep_net_triage.errors import InputError
+
+COLUMNS = (
+    "dataset",
+    "method",
+    "block",
+    "seed",
+    "baseline_accuracy",
+    "initial_accuracy",
+    "distilled_accuracy",
+    "max_accuracy",
+    "max_epoch",
+    "epochs_to_99",
+    "distill_epochs",
+    "final_accuracy",
+    "accuracy_drop",
+    "parent_parameters",
+    "parameters",
+    "parent_macs",
+    "macs",
+    "seconds",
+)
+_TEXT_COLUMNS = ("dataset", "method", "block")
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """What the figures and tables of one data set are made from.
+
+    Attributes:
+        dataset: its name.
+        baseline_accuracy: the parent's, on the test split.
+        rows: one dictionary per finished trial, keyed by `COLUMNS`; None for an empty cell.
+    """
+
+    dataset: str
+    baseline_accuracy: float
+    rows: list[dict[str, object]]
+
+
+def summarize(epochs: list[dict[str, object]]) -> dict[str, float | int]:
+    """Returns the numbers of a learning curve: its maximum, and how soon it came near.
+
+    Args:
+        epochs: the records of `epochs.jsonl`; only those of the phase `train` count.
+
+    Returns:
+        `max_accuracy`; `max_epoch`, the first that reaches it; `epochs_to_99`, the first
+        whose accuracy is at least 0.99 of it (Figure 3); `final_accuracy`.
+    """
+    accuracies = [record["val_accuracy"] for record in epochs if record["phase"] == "train"]
+    best = max(accuracies)
+    # An exact 99 % must count as one, whatever the last bit of the product.
+    near = 0.99 * best - 1e-12
+    return {
+        "max_accuracy": best,
+        "max_epoch": accuracies.index(best) + 1,
+        "epochs_to_99": next(n for n, a in enumerate(accuracies, 1) if a >= near),
+        "final_accuracy": accuracies[-1],
+    }
+
+
+def differences(recorded: dict[str, object], asked: dict[str, object]) -> list[str]:
+    """Names every setting that differs, as `name: recorded, now asked`."""
+    names = [*recorded, *(name for name in asked if name not in recorded)]
+    return [
+        f"{name}: {recorded.get(name, 'not set')}, now {asked.get(name, 'not set')}"
+        for name in names
+        if recorded.get(name) != asked.get(name)
+    ]
+
+
+def trial_folder(study: Path, method: str, block: str, seed: int) -> Path:
+    """Returns a trial's folder; the block's number stands for its name."""
+    return study / "trials" / f"{method}-{block}-seed{seed}"
+
+
+def read_json(file: Path) -> dict[str, object] | None:
+    """Returns what a JSON file holds, or None if there is none.
+
+    Raises:
+        InputError: if the file is damaged; the message says which.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} is damaged ({error}); remove it to run that again") from error
+
+
+def read_result(folder: Path) -> dict[str, object] | None:
+    """Returns a trial's or parent's `result.json`, or None if there is none yet."""
+    return read_json(folder / "result.json")
+
+
+def read_trials(study: Path) -> dict[Path, dict[str, object]]:
+    """Returns the result of every finished or failed trial by its folder, in folder order."""
+    found = {}
+    for folder in sorted((study / "trials").glob("*/")):
+        result = read_result(folder)
+        if result is not None:
+            found[folder] = result
+    return found
+
+
+def write_json(file: Path, value: object) -> None:
+    """Writes a JSON file, which appears whole or not at all."""
+    with replacing(file) as unfinished:
+        text = json.dumps(value, indent=2, allow_nan=False)
+        unfinished.write_text(text + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """Yields a path beside a file to write to; what was written then takes the file's place."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f"unfinished-{file.name}")
+    try:
+        yield unfinished
+        os.replace(unfinished, file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def start_afresh(folder: Path) -> Callable[[dict[str, object]], None]:
+    """Empties a trial's or parent's folder and returns what appends to its `epochs.jsonl`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+    def append(record: dict[str, object]) -> None:
+        with (folder / "epochs.jsonl").open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(record, allow_nan=False) + "\n")
+
+    return append
+
+
+def read_epochs(folder: Path) -> list[dict[str, object]]:
+    """Returns the records of a trial's or parent's `epochs.jsonl`, in order."""
+    with (folder / "epochs.jsonl").open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def write_table(study: Path) -> None:
+    """Makes `results.csv` anew from every finished trial's `result.json`."""
+    rows = [r["row"] for r in read_trials(study).values() if r["status"] == "finished"]
+    with (
+        replacing(study / "results.csv") as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(
+            sorted(rows, key=lambda row: (row["block"], row["method"], row["seed"]))
+        )
+
+
+def read_study(study: Path) -> StudyResults:
+    """Reads one data set's results.
+
+    Raises:
+        InputError: if the folder holds no finished parent or no table.
+    """
+    parent = read_result(study / "parent")
+    table = study / "results.csv"
+    if parent is None or not table.is_file():
+        raise InputError(
+            f"{study} holds no study's results: no parent/result.json, results.csv"
+        )
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = [
+            {name: _cell(name, text) for name, text in row.items()}
+            for row in csv.DictReader(file)
+        ]
+    return StudyResults(
+        dataset=parent["settings"]["dataset"],
+        baseline_accuracy=parent["baseline_accuracy"],
+        rows=rows,
+    )
+
+
+def studies_in(results: Path) -> list[Path]:
+    """Returns the folders of all studies under an output folder, or the folder if it is one.
+
+    Raises:
+        InputError: if there is none.
+    """
+    found = [results, *sorted(results.glob("*/"))]
+    found = [folder for folder in found if (folder / "results.csv").is_file()]
+    if not found:
+        raise InputError(
+            f"no results in {results}; run run_triage.py first, or name its folder"
+        )
+    return found
+
+
+def mean(values: Iterable[object]) -> float | None:
+    """Returns the mean of the numbers there are; None if there are none."""
+    numbers = [value for value in values if value is not None]
+    return math.fsum(numbers) / len(numbers) if numbers else None
+
+
+def _cell(name: str, text: str) -> object:
+    if name in _TEXT_COLUMNS or not text:
+        return text or None
+    number = float(text)
+    return int(number) if number.is_integer() and "." not in text else number

@@ -1,0 +1,99 @@
+"""Student-teacher training: a compressed block learns what the parent's block returns (2.3.5).
+
+Parent and student are the same network up to the block, so one pass through the parent's
+layers before it feeds both, and nothing behind it is computed.
+"""
+
+import keras
+import tensorflow as tf
+
+from deep_net_triage import surgery
+from deep_net_triage.blocks import Block
+
+
+class RelativeError(keras.metrics.Metric):
+    """The squared distance over the target's own squared norm, over all images seen.
+
+    It is 0 for a perfect student and 1 for one that returns zeros.
+    """
+
+    def __init__(self, name: str = "relative_error", dtype: str | None = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.distance = self.add_variable((), "zeros", name="distance")
+        self.norm = self.add_variable((), "zeros", name="norm")
+
+    def update_state(self, target: tf.Tensor, output: tf.Tensor) -> None:
+        """Adds a batch; both tensors are (batch, height, width, filters)."""
+        self.distance.assign_add(tf.reduce_sum(squared_distances(target, output)))
+        self.norm.assign_add(tf.reduce_sum(squared_distances(target, tf.zeros_like(target))))
+
+    def result(self) -> tf.Tensor:
+        """Returns the ratio of the sums."""
+        return keras.ops.divide_no_nan(self.distance, self.norm)
+
+
+class StudentTeacher(keras.Model):
+    """Trains a student's compressed block alone on Eq. 3.
+
+    The parent runs in inference mode. The loss of a batch is the squared L2 norm of the
+    difference of the pooled outputs, averaged over the global batch: each replica divides its
+    sum by the images of all replicas, so that any split of a batch gives the same gradient.
+
+    Args:
+        parent: the teacher; its layers are frozen.
+        student: the parent with the block compressed; only the compressed block learns.
+        block: the block.
+    """
+
+    def __init__(self, parent: keras.Model, student: keras.Model, block: Block) -> None:
+        super().__init__(name=f"{student.name}_and_teacher")
+        parent.trainable = False
+        surgery.set_trainable(student, block, "block")
+        self.before = surgery.before(parent, block)
+        self.teacher = surgery.segment(parent, block)
+        self.student = surgery.segment(student, block)
+        self.loss_mean = keras.metrics.Mean(name="loss")
+        self.relative_error = RelativeError()
+        # Its parts are; under a strategy Keras would otherwise build it by a dry run.
+        self.built = True
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The loss and the relative error, over the images of the epoch so far."""
+        return [self.loss_mean, self.relative_error]
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns the student's pooled output of the block."""
+        return self.student(self.before(images, training=False), training=training)
+
+    def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        """Moves the compressed block one step towards the parent's pooled output."""
+        images, *_ = keras.utils.unpack_x_y_sample_weight(data)
+        received = self.before(images, training=False)
+        target = self.teacher(received, training=False)
+        with tf.GradientTape() as tape:
+            output = self.student(received, training=True)
+            distances = squared_distances(target, output)
+            loss = tf.reduce_sum(distances) / _images_of_all_replicas(distances)
+            scaled_loss = self.optimizer.scale_loss(loss)
+        learning = self.student.trainable_variables
+        self.optimizer.apply(tape.gradient(scaled_loss, learning), learning)
+        self.loss_mean.update_state(distances)
+        self.relative_error.update_state(target, output)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+def squared_distances(target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+    """Returns each image's squared L2 distance between two tensors (Eq. 3), (batch,).
+
+    In float32 at least: half precision overflows on a sum of so many squares.
+    """
+    dtype = tf.float64 if target.dtype == tf.float64 else tf.float32
+    difference = tf.cast(output, dtype) - tf.cast(target, dtype)
+    return tf.reduce_sum(tf.square(difference), axis=tuple(range(1, len(difference.shape))))
+
+
+def _images_of_all_replicas(distances: tf.Tensor) -> tf.Tensor:
+    images = tf.cast(tf.shape(distances)[0], distances.dtype)
+    replica = tf.distribute.get_replica_context()
+    return replica.all_reduce(tf.distribute.ReduceOp.SUM, images)

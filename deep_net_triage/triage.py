@@ -1,0 +1,378 @@
+"""The study of a data set: every (block, method, seed) once, each finished trial kept.
+
+What happens to what is on disk already:
+
+1. A parent with other settings than asked for stops the study; `--overwrite` removes it and
+   every trial with it.
+2. A finished trial in the folder, asked for or not, with other settings stops the study, so
+   that no table mixes them; `--overwrite` removes those trials, and no others.
+3. A finished parent or trial with equal settings is kept and not run again.
+4. Whatever did not finish, or failed, starts afresh.
+"""
+
+import gc
+import importlib.metadata
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+from matplotlib.figure import Figure
+
+from deep_net_triage import (
+    blocks,
+    costs,
+    datasets,
+    devices,
+    parents,
+    plots,
+    results,
+    surgery,
+    tables,
+    training,
+)
+from deep_net_triage.blocks import Block
+from deep_net_triage.datasets import Dataset
+from deep_net_triage.errors import InputError, TrainingFailed
+from deep_net_triage.methods import METHODS
+from deep_net_triage.progress import Progress, duration
+from deep_net_triage.settings import Settings
+
+_PACKAGES = ("deep_net_triage", "tensorflow", "keras", "tensorflow-datasets", "numpy")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One (method, block, seed)."""
+
+    method: str
+    block: Block
+    seed: int
+
+    def __str__(self) -> str:
+        """How progress lines name it."""
+        return f"{self.block.name} {self.method} seed {self.seed}"
+
+
+def run(settings: Settings, command: str, progress: Progress) -> int:
+    """Runs a study from its data to its figures, and returns how many trials failed.
+
+    Args:
+        settings: what to run, and where its results go.
+        command: what was typed, for the record.
+        progress: where a person watches.
+
+    Raises:
+        InputError: if something asked for can't be done; nothing was written then.
+        TrainingFailed: if the parent's loss is no longer finite.
+    """
+    started = time.time()
+    _check_writable(settings.output_dir)
+    progress.say(f"{settings.dataset}: reading images")
+    dataset = datasets.load(
+        settings.dataset,
+        image_size=settings.image_size,
+        data_dir=settings.data_dir,
+        train_examples=settings.train_examples,
+        test_examples=settings.test_examples,
+    )
+    with devices.strategy().scope():
+        study = Study(settings, dataset, progress)
+        study.settle()
+        study.describe(command, started)
+        study.make_parent()
+        failed = study.run_trials()
+        study.show()
+    study.describe(command, started, finished=True)
+    return failed
+
+
+class Study:
+    """The trials of one command on one data set, and the parent they share.
+
+    Args:
+        settings: what was asked for.
+        dataset: its images.
+        progress: where a person watches.
+
+    Raises:
+        InputError: if the given parent, the data or the asked blocks don't fit together.
+    """
+
+    def __init__(self, settings: Settings, dataset: Dataset, progress: Progress) -> None:
+        self.settings = settings
+        self.dataset = dataset
+        self.progress = progress
+        self.folder = settings.folder
+        if settings.parent:
+            self.parent = parents.load_given(settings.parent, dataset)
+            self.digest = parents.weights_digest(self.parent)
+        else:
+            self.parent = parents.untrained(settings, dataset)
+            self.digest = None
+        found = blocks.find_blocks(self.parent)
+        self.blocks = blocks.select(found, settings.blocks)
+        self.trials = [
+            Trial(method, block, seed)
+            for block in self.blocks
+            for method in settings.methods
+            for seed in settings.seeds
+        ]
+        self.parent_result: dict[str, object] | None = None
+
+    def settle(self) -> None:
+        """Holds what is on disk against what is asked for, by the rules above.
+
+        Raises:
+            InputError: by rules 1 and 2.
+        """
+        recorded = results.read_result(self.folder / "parent")
+        kept = (self.folder / "parent" / "model.keras").is_file()
+        if recorded and recorded["status"] == "finished" and kept:
+            self.parent_result = recorded
+            differing = self._parent_differences(recorded)
+            if differing:
+                self._refuse_or_remove(
+                    "a parent", differing, [self.folder / "parent", self.folder / "trials"]
+                )
+                self.parent_result = None
+        if self.parent_result:
+            self.digest = self.parent_result["weights_sha256"]
+        differing_trials = {}
+        for folder, result in results.read_trials(self.folder).items():
+            if result["status"] == "finished":
+                recorded = result["settings"]
+                names = (recorded["method"], recorded["block"], recorded["seed"])
+                differing = results.differences(recorded, self._trial_settings(*names))
+                if differing:
+                    differing_trials[folder] = differing
+        if differing_trials:
+            count = f"{len(differing_trials)} finished trials"
+            first = next(iter(differing_trials.values()))
+            self._refuse_or_remove(count, first, list(differing_trials))
+
+    def describe(self, command: str, started: float, finished: bool = False) -> None:
+        """Writes `study.json`; a later command adds itself to the earlier ones."""
+        file = self.folder / "study.json"
+        earlier = results.read_json(file) or {}
+        commands = [
+            entry for entry in earlier.get("commands", []) if entry["started"] != started
+        ]
+        seconds = time.time() - started if finished else None
+        commands.append({"command": command, "started": started, "seconds": seconds})
+        asked = {
+            **self._parent_settings(),
+            "epochs": self.settings.epochs,
+            "distill_epochs": self.settings.distill_epochs,
+            "mean_over": self.settings.mean_over,
+        }
+        results.write_json(
+            file,
+            {
+                "dataset": self.dataset.name,
+                "settings": asked,
+                "train_images": len(self.dataset.train),
+                "test_images": len(self.dataset.test),
+                "classes": len(self.dataset.class_names),
+                "commands": commands,
+                "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+                "hardware": devices.describe(),
+            },
+        )
+
+    def make_parent(self) -> None:
+        """Reads the kept parent, or makes the given or a trained one the study's own."""
+        folder = self.folder / "parent"
+        self.progress.begin(self._epochs_to_run())
+        if self.parent_result:
+            self.parent = keras.models.load_model(folder / "model.keras", compile=False)
+            origin = "kept from an earlier run"
+        else:
+            self.parent_result = self._new_parent(folder)
+            self.digest = self.parent_result["weights_sha256"]
+            origin = "given" if self.settings.parent else "trained"
+        self.parent.trainable = False
+        baseline = self.parent_result["baseline_accuracy"]
+        self.progress.say(f"parent: accuracy {baseline:.4f}, the baseline ({origin})")
+
+    def run_trials(self) -> int:
+        """Runs every trial that is not finished yet, and returns how many failed."""
+        failed = 0
+        for number, trial in enumerate(self.trials, start=1):
+            name = f"[{number}/{len(self.trials)}] {trial}"
+            if self._is_finished(trial):
+                self.progress.say(f"{name}  finished in an earlier run")
+                continue
+            result = self._run_trial(trial, name)
+            results.write_table(self.folder)
+            failed += result["status"] == "failed"
+            gc.collect()  # a trial's models hold each other in circles
+        results.write_table(self.folder)
+        return failed
+
+    def show(self) -> None:
+        """Makes the figures, and prints the table and where everything is."""
+        study = results.read_study(self.folder)
+        block = max(self.blocks, key=lambda block: len(block.convolutions))
+        student = surgery.compress(self.parent, block, initializer="glorot_uniform", seed=0)
+        self._save_figure("structure", plots.structure(self.parent, student, block))
+        if study.rows:
+            self._save_figure("accuracy", plots.accuracy([study]))
+            self._save_figure("convergence", plots.convergence([study]))
+        self.progress.say(f"\n{tables.table(study)}\n")
+        self.progress.say(f"results.csv, figures, models and learning curves: {self.folder}")
+
+    def _new_parent(self, folder: Path) -> dict[str, object]:
+        report = results.start_afresh(folder)
+
+        def record(line: training.Record) -> None:
+            report(line)
+            self.progress.epoch("parent", line, self.settings.parent_epochs)
+
+        if self.settings.parent:
+            return parents.adopt(
+                self.parent, self.settings, self.dataset, folder, self._parent_settings()
+            )
+        return parents.train(
+            self.parent, self.settings, self.dataset, folder, self._parent_settings(), record
+        )
+
+    def _run_trial(self, trial: Trial, name: str) -> dict[str, object]:
+        """Trains one student, leaves its folder finished or failed, and returns its result."""
+        started = time.perf_counter()
+        folder = self._folder_of(trial)
+        report = results.start_afresh(folder)
+        of = {"train": self.settings.epochs, "distill": self.settings.distill_epochs}
+
+        def record(line: training.Record) -> None:
+            report(line)
+            self.progress.epoch(name, line, of[line["phase"]])
+
+        result = {"status": "failed", "reason": None, "settings": self._settings_of(trial)}
+        try:
+            trained = training.train_student(
+                self.parent,
+                trial.block,
+                trial.method,
+                trial.seed,
+                self.dataset,
+                self.settings,
+                record,
+            )
+        except TrainingFailed as failure:
+            result["reason"] = str(failure)
+            self.progress.say(f"{name}  failed: {failure}")
+        else:
+            if self.settings.save_models:
+                parents.save(trained.model, folder / "model.keras")
+            row = self._row(trial, trained, results.read_epochs(folder))
+            row["seconds"] = time.perf_counter() - started
+            result |= {"status": "finished", "row": row}
+            self.progress.say(
+                f"{name}  max {row['max_accuracy']:.4f} ({0 - row['accuracy_drop']:+.4f}), "
+                f"99 % at epoch {row['epochs_to_99']}, {duration(row['seconds'])}"
+            )
+        results.write_json(folder / "result.json", result)
+        return result
+
+    def _row(
+        self, trial: Trial, trained: training.Trained, epochs: list[training.Record]
+    ) -> dict[str, object]:
+        """Returns a trial's line of `results.csv`, its time apart."""
+        baseline = self.parent_result["baseline_accuracy"]
+        summary = results.summarize(epochs)
+        return {
+            "dataset": self.dataset.name,
+            "method": trial.method,
+            "block": trial.block.name,
+            "seed": trial.seed,
+            "baseline_accuracy": baseline,
+            "initial_accuracy": trained.initial_accuracy,
+            "distilled_accuracy": trained.distilled_accuracy,
+            **summary,
+            "distill_epochs": sum(record["phase"] == "distill" for record in epochs),
+            "accuracy_drop": round(baseline - summary["max_accuracy"], 12),
+            "parent_parameters": costs.parameters(self.parent),
+            "parameters": costs.parameters(trained.model),
+            "parent_macs": costs.macs(self.parent),
+            "macs": costs.macs(trained.model),
+        }
+
+    def _parent_settings(self) -> dict[str, object]:
+        sizes = {
+            "train_images": len(self.dataset.train),
+            "test_images": len(self.dataset.test),
+        }
+        if self.settings.parent:
+            return {**self.settings.of_data(), **sizes, "parent": str(self.settings.parent)}
+        return {**self.settings.of_parent(), **sizes}
+
+    def _parent_differences(self, recorded: dict[str, object]) -> list[str]:
+        """Names what differs; a given file that is the recorded parent itself does not."""
+        asked, was = self._parent_settings(), recorded["settings"]
+        if self.settings.parent and recorded["weights_sha256"] == self.digest:
+            asked = {name: asked[name] for name in asked if name != "parent"}
+            was = {name: was[name] for name in asked}
+        return results.differences(was, asked)
+
+    def _trial_settings(self, method: str, block: str, seed: int) -> dict[str, object]:
+        """Returns every setting that determines a trial, the parent by its weights."""
+        return {
+            **self.settings.of_data(),
+            "train_images": len(self.dataset.train),
+            "test_images": len(self.dataset.test),
+            "parent_sha256": self.digest or "not trained yet",
+            "method": method,
+            "block": block,
+            "seed": seed,
+            **self.settings.of_trial(method),
+        }
+
+    def _settings_of(self, trial: Trial) -> dict[str, object]:
+        return self._trial_settings(trial.method, trial.block.name, trial.seed)
+
+    def _folder_of(self, trial: Trial) -> Path:
+        return results.trial_folder(self.folder, trial.method, trial.block.name, trial.seed)
+
+    def _is_finished(self, trial: Trial) -> bool:
+        """Says so of a finished trial; its settings were found equal when the study began."""
+        result = results.read_result(self._folder_of(trial))
+        return result is not None and result["status"] == "finished"
+
+    def _refuse_or_remove(self, what: str, differing: list[str], folders: list[Path]) -> None:
+        if not self.settings.overwrite:
+            raise InputError(
+                f"{self.folder} holds {what} with other settings ({'; '.join(differing)}); "
+                "choose another --output_dir, or --overwrite to replace what differs"
+            )
+        self.progress.say(f"removing {what} with other settings ({'; '.join(differing)})")
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _epochs_to_run(self) -> int:
+        """Counts the epochs of all trainings that this command still has to do."""
+        epochs = 0
+        if not self.parent_result and not self.settings.parent:
+            epochs += self.settings.parent_epochs
+        for trial in self.trials:
+            if not self._is_finished(trial):
+                epochs += self.settings.epochs
+                epochs += METHODS[trial.method].distil * self.settings.distill_epochs
+        return epochs
+
+    def _save_figure(self, name: str, figure: Figure) -> None:
+        with results.replacing(self.folder / "figures" / f"{name}.png") as unfinished:
+            figure.savefig(unfinished, dpi=plots.DPI)
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuses an output folder that can't be made or written to, without making it."""
+    existing = folder.absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise InputError(f"--output_dir={folder} can't be written: {existing} is a file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"--output_dir={folder} can't be written: no permission in {existing}")
