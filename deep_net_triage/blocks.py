@@ -103,6 +103,11 @@ def select(blocks: tuple[Block, ...], names: tuple[str, ...] | None) -> tuple[Bl
     return tuple(block for block in blocks if block in chosen)
 
 
+def largest(blocks: tuple[Block, ...]) -> Block:
+    """Returns the first of the blocks with the most convolutions."""
+    return max(blocks, key=lambda block: len(block.convolutions))
+
+
 def _sources(model: keras.Model) -> dict[str, list[str]]:
     """Maps each layer's name to the names of the layers whose outputs it receives."""
     producers = {

@@ -231,7 +231,9 @@ def _features(
 ) -> tuple[tfds.features.Image, tfds.features.ClassLabel]:
     """Returns the features `image` and `label`, or refuses a data set without them."""
     features = builder.info.features
-    features = features if isinstance(features, tfds.features.FeaturesDict) else {}
+    features = (
+        dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
+    )
     image, label = features.get("image"), features.get("label")
     if not isinstance(label, tfds.features.ClassLabel) or not isinstance(
         image, tfds.features.Image
@@ -240,9 +242,9 @@ def _features(
             f"{builder.name} has no images with one label each: it needs the features "
             f"'image' and 'label', and has {', '.join(features) or 'none by name'}"
         )
-    if image.dtype != np.uint8 or image.shape[-1] not in (1, 3):
+    if image.np_dtype != np.uint8 or image.shape[-1] not in (1, 3):
         raise InputError(
-            f"{builder.name} has images of {image.shape[-1]} channels of {image.dtype}; "
+            f"{builder.name} has images of {image.shape[-1]} channels of {image.np_dtype}; "
             "allowed: 1 or 3 of uint8"
         )
     return image, label

@@ -60,15 +60,13 @@ def convergence(studies: Sequence[StudyResults]) -> Figure:
 
     Each dot is one block's trial; hatched are the student-teacher epochs that came before.
     """
-    figure, panels = _panels(studies, width=3.4, height=3.4)
+    figure, panels = _panels(studies, width=4.0, height=3.6)
     for panel, study in zip(panels, studies, strict=True):
         _convergence_panel(panel, study)
-    panels[0].set_ylabel("epochs to 99 % of maximum accuracy")
+    panels[0].set_ylabel("epochs to 99 % of the maximum")
     block = Line2D([], [], ls="", marker="o", ms=4, mfc="white", mec=_INK, label="one block")
-    average = Patch(facecolor="#BBBBBB", edgecolor=_INK, label="mean over blocks")
-    distilling = Patch(
-        facecolor="white", edgecolor=_INK, hatch="////", label="student-teacher before"
-    )
+    average = Patch(fc="#BBBBBB", ec=_INK, label="mean over blocks")
+    distilling = Patch(fc="white", ec=_INK, hatch="////", label="distilling before")
     _legend(figure, [average, block, distilling])
     return figure
 
@@ -84,18 +82,21 @@ def structure(parent: "keras.Model", student: "keras.Model", block: "Block") -> 
     before = [parent.get_layer(name) for name in (*block.layers, block.pool)]
     after = [student.get_layer(name) for name in (*block.compressed_layers, block.pool)]
     rows = len(before)
-    figure = Figure(figsize=(5.6, 0.42 * rows + 1.5), layout="constrained")
+    # Both columns begin and end level, for what enters and what leaves has the same shape; the
+    # compressed layers stand together half way down.
+    first = (rows - len(after)) // 2
+    columns = (
+        (0.0, f"parent, {block.name}", before, list(range(rows))),
+        (1.15, "compressed", after, [*range(first, first + len(after) - 1), rows - 1]),
+    )
+    figure = Figure(figsize=(4.2, 0.38 * rows + 1.2), layout="constrained")
     axes = figure.add_subplot()
-    axes.set(xlim=(-1.35, 2.35), ylim=(-rows - 1.15, 1.15))
+    axes.set(xlim=(-0.5, 1.65), ylim=(-rows - 0.75, 1.25))
     axes.axis("off")
-    columns = ((0.0, f"parent: {block.name}", before), (1.0, "student: compressed", after))
-    for x, title, layers in columns:
-        axes.text(x, 0.95, title, ha="center", va="center", weight="bold", color=_INK)
-        # Both columns begin and end level: what enters and what leaves has the same shape.
-        gap = (rows - 1) / (len(layers) - 1)
-        heights = [-index * gap - 0.5 for index in range(len(layers))]
+    for x, title, layers, places in columns:
+        axes.text(x, 1.0, title, ha="center", va="center", weight="bold", color=_INK)
         _draw_tensor(axes, x, 0.4, layers[0].input.shape)
-        _draw_column(axes, x, heights, layers)
+        _draw_column(axes, x, [-place - 0.5 for place in places], layers)
         _draw_tensor(axes, x, -rows - 0.5, layers[-1].output.shape)
     return figure
 
@@ -191,7 +192,7 @@ def _outline() -> list[patheffects.AbstractPathEffect]:
 
 
 def _legend(figure: Figure, handles: list) -> None:
-    columns = min(len(handles), 4 if figure.get_figwidth() < 7 else 7)
+    columns = min(len(handles), 4 if figure.get_figwidth() < 7 else 7)  # what fits the width
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
     )
@@ -205,18 +206,19 @@ def _draw_tensor(axes: Axes, x: float, y: float, shape: tuple[int | None, ...]) 
 def _draw_column(
     axes: Axes, x: float, heights: list[float], layers: "list[keras.layers.Layer]"
 ) -> None:
-    tops = [0.4, *heights]
-    for y, above, layer in zip(heights, tops, layers, strict=False):
+    above = 0.2
+    for y, layer in zip(heights, layers, strict=True):
         text, colour = _KINDS[type(layer).__name__]
         if type(layer).__name__ == "Conv2D":
             text = text.format(layer.kernel_size, layer.filters)
-        rounded = "round,pad=0,rounding_size=0.08"
-        box = FancyBboxPatch((x - 0.42, y - 0.3), 0.84, 0.6, rounded, mutation_aspect=4)
+        rounded = "round,pad=0,rounding_size=0.06"
+        box = FancyBboxPatch((x - 0.42, y - 0.3), 0.84, 0.6, rounded, mutation_aspect=2)
         box.set(facecolor=colour, edgecolor=_INK, lw=0.8)
         axes.add_patch(box)
         axes.text(x, y, text, ha="center", va="center", fontsize=9, color=_INK)
-        _draw_arrow(axes, x, above - (0.15 if above == tops[0] else 0.3), y + 0.3)
-    _draw_arrow(axes, x, heights[-1] - 0.3, heights[-1] - 0.82)
+        _draw_arrow(axes, x, above, y + 0.3)
+        above = y - 0.3
+    _draw_arrow(axes, x, above, heights[-1] - 0.82)
 
 
 def _draw_arrow(axes: Axes, x: float, start: float, end: float) -> None:

@@ -215,7 +215,7 @@ class Study:
     def show(self) -> None:
         """Makes the figures, and prints the table and where everything is."""
         study = results.read_study(self.folder)
-        block = max(self.blocks, key=lambda block: len(block.convolutions))
+        block = blocks.largest(self.blocks)
         student = surgery.compress(self.parent, block, initializer="glorot_uniform", seed=0)
         self._save_figure("structure", plots.structure(self.parent, student, block))
         if study.rows:

@@ -1,0 +1,26 @@
+"""Draws Figure 1: a block of the parent beside the single layer that replaces it."""
+
+import sys
+from pathlib import Path
+
+from commandline import main
+from matplotlib.figure import Figure
+
+from deep_net_triage import devices, plots
+
+
+def draw(studies: list[Path]) -> Figure:
+    """Returns the figure, from the layers of the first study's saved parent."""
+    devices.import_tensorflow()
+    import keras
+
+    from deep_net_triage import blocks, surgery
+
+    parent = keras.models.load_model(studies[0] / "parent" / "model.keras", compile=False)
+    block = blocks.largest(blocks.find_blocks(parent))
+    student = surgery.compress(parent, block, initializer="glorot_uniform", seed=0)
+    return plots.structure(parent, student, block)
+
+
+if __name__ == "__main__":
+    sys.exit(main(__file__, __doc__, draw))

@@ -1,0 +1,18 @@
+"""Draws Figure 2: maximum accuracy per compressed block and method, beside the parent's."""
+
+import sys
+from pathlib import Path
+
+from commandline import main
+from matplotlib.figure import Figure
+
+from deep_net_triage import plots, results
+
+
+def draw(studies: list[Path]) -> Figure:
+    """Returns the figure, one panel a data set."""
+    return plots.accuracy([results.read_study(folder) for folder in studies])
+
+
+if __name__ == "__main__":
+    sys.exit(main(__file__, __doc__, draw))

@@ -1,0 +1,18 @@
+"""Draws Figure 3: epochs to 99 % of each run's maximum accuracy, averaged over the blocks."""
+
+import sys
+from pathlib import Path
+
+from commandline import main
+from matplotlib.figure import Figure
+
+from deep_net_triage import plots, results
+
+
+def draw(studies: list[Path]) -> Figure:
+    """Returns the figure, one panel a data set."""
+    return plots.convergence([results.read_study(folder) for folder in studies])
+
+
+if __name__ == "__main__":
+    sys.exit(main(__file__, __doc__, draw))
