@@ -4,6 +4,8 @@ The parent then computes what the original computed, from its own input: its fir
 absorbs the other preprocessing, and each batch norm is set so that it changes nothing.
 """
 
+import warnings
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -34,7 +36,9 @@ def load_source(weights: str, image_size: int) -> keras.Model:
     from_file = weights != "imagenet"
     for include_top in (True, False) if from_file else (image_size == FULL_IMAGE_SIZE,):
         try:
-            return keras.applications.VGG16(include_top=include_top, weights=weights)
+            # Keras 3.15 warns of containers it does not find and does not need.
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
+                return keras.applications.VGG16(include_top=include_top, weights=weights)
         # Keras raises whatever its readers do: OSError, ValueError, KeyError, h5py's own.
         except Exception as error:
             reason = " ".join(str(error).split())[:160]

@@ -1,0 +1,85 @@
+import numpy as np
+import tensorflow as tf
+
+from deep_net_triage import batches, datasets
+
+
+def numbered(count):
+    """Images that carry their own number, as labels do."""
+    images = np.zeros((count, 8, 8, 1), np.uint8) + np.arange(count).reshape(-1, 1, 1, 1)
+    return datasets.Split(images, np.arange(count))
+
+
+def epochs_of(split, batch_size, seed, epochs):
+    found = batches.training_batches(split, batch_size=batch_size, seed=seed, epochs=epochs)
+    labels = []
+    for images, batch_labels in found:
+        assert np.all(images.numpy()[:, 0, 0, 0] == batch_labels.numpy())
+        labels.append(batch_labels.numpy().tolist())
+    per_epoch = -(-len(split) // batch_size)
+    return [labels[i : i + per_epoch] for i in range(0, len(labels), per_epoch)]
+
+
+def test_each_epoch_holds_each_image_once_in_an_order_of_its_own():
+    found = epochs_of(numbered(23), batch_size=5, seed=0, epochs=3)
+    assert len(found) == 3
+    orders = [sum(epoch, []) for epoch in found]
+    for epoch, order in zip(found, orders, strict=True):
+        assert sorted(order) == list(range(23))
+        assert [len(batch) for batch in epoch] == [5, 5, 5, 5, 3]
+    assert orders[0] != orders[1] != orders[2] != list(range(23))
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    split = numbered(23)
+    longer = epochs_of(split, batch_size=5, seed=0, epochs=3)
+    tf.random.set_seed(99)
+    assert epochs_of(split, batch_size=5, seed=0, epochs=2) == longer[:2]
+    assert epochs_of(split, batch_size=5, seed=1, epochs=1) != longer[:1]
+
+
+def test_evaluation_leaves_none_out_and_keeps_the_order():
+    found = batches.evaluation_batches(numbered(11), batch_size=4)
+    labels = [label for _, batch in found for label in batch.numpy().tolist()]
+    assert labels == list(range(11))
+
+
+def test_every_augmented_image_is_a_shifted_and_perhaps_flipped_original():
+    images = np.random.default_rng(0).integers(1, 256, (40, 16, 16, 3), dtype=np.uint8)
+    changed = batches.flip_and_crop(tf.constant(images), (3, tf.constant(1, tf.int64))).numpy()
+    flips, shifts = set(), set()
+    for original, found in zip(images, changed, strict=True):
+        padded = np.pad(original, ((2, 2), (2, 2), (0, 0)))
+        matches = [
+            (top, left, flip)
+            for top in range(5)
+            for left in range(5)
+            for flip in (False, True)
+            if np.array_equal(
+                padded[top : top + 16, left : left + 16][:, :: -1 if flip else 1], found
+            )
+        ]
+        assert len(matches) == 1
+        shifts.add(matches[0][:2])
+        flips.add(matches[0][2])
+    assert flips == {False, True}
+    assert len(shifts) > 10
+
+
+def test_augmentation_draws_anew_each_epoch_and_repeats_by_seed():
+    split = datasets.Split(
+        np.random.default_rng(0).integers(1, 256, (4, 16, 16, 3), dtype=np.uint8), range(4)
+    )
+
+    def run():
+        made = batches.training_batches(
+            split, batch_size=4, seed=0, epochs=2, augment="flip_crop"
+        )
+        return [(images.numpy(), labels.numpy()) for images, labels in made]
+
+    (first, first_labels), (second, second_labels) = run()
+    again = run()
+    assert np.array_equal(first, again[0][0])
+    assert np.array_equal(second, again[1][0])
+    aligned = first[np.argsort(first_labels)] != second[np.argsort(second_labels)]
+    assert aligned.any()

@@ -1,0 +1,81 @@
+import keras
+import pytest
+
+from deep_net_triage import blocks
+from deep_net_triage.errors import InputError
+
+
+def test_vgg16_has_five_blocks(vgg):
+    found = blocks.find_blocks(vgg)
+    assert [block.name for block in found] == [f"block{b}" for b in range(1, 6)]
+    assert [len(block.convolutions) for block in found] == [2, 2, 3, 3, 3]
+    assert [block.receives for block in found] == [
+        "normalize",
+        *(f"block{b}_pool" for b in range(1, 5)),
+    ]
+    third = found[2]
+    assert third.layers == tuple(
+        f"block3_{kind}{n}" for n in (1, 2, 3) for kind in ("conv", "bn", "relu")
+    )
+    assert third.batchnorms == ("block3_bn1", "block3_bn2", "block3_bn3")
+    assert third.pool == "block3_pool"
+    assert third.filters == round(256 * 0.02)
+    assert third.received_by(vgg).shape == (None, 8, 8, round(128 * 0.02))
+    assert third.returned_by(vgg).shape == (None, 4, 4, third.filters)
+
+
+def test_select_by_number_and_name(vgg):
+    found = blocks.find_blocks(vgg)
+    assert blocks.select(found, None) == found
+    chosen = blocks.select(found, ("block4", "2", "4"))
+    assert [block.name for block in chosen] == ["block2", "block4"]
+    for wrong in ("6", "0", "block9", "conv"):
+        with pytest.raises(InputError, match=f"--block={wrong} is no block; allowed: 1 to 5"):
+            blocks.select(found, (wrong,))
+
+
+def test_the_largest_is_the_first_with_most_convolutions(vgg):
+    assert blocks.largest(blocks.find_blocks(vgg)).name == "block3"
+
+
+def chain(*layers):
+    x = inputs = keras.Input((16, 16, 3))
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(inputs, x)
+
+
+def conv(**settings):
+    return keras.layers.Conv2D(4, 3, padding="same", **settings)
+
+
+def test_one_convolution_is_no_block():
+    model = chain(conv(), keras.layers.MaxPooling2D(), conv(), conv(), keras.layers.Flatten())
+    with pytest.raises(InputError, match="no block found"):
+        blocks.find_blocks(model)
+
+
+def test_a_run_that_something_else_reads_is_no_block():
+    x = inputs = keras.Input((16, 16, 3))
+    x = conv()(x)
+    shortcut = x = keras.layers.ReLU()(x)
+    x = keras.layers.Add()([conv()(x), shortcut])
+    x = keras.layers.MaxPooling2D()(x)
+    # Only this one can be cut out: nothing but the pooling reads what is inside it.
+    x = keras.layers.MaxPooling2D(name="last")(conv(name="b")(conv(name="a")(x)))
+    found = blocks.find_blocks(keras.Model(inputs, x))
+    assert [block.layers for block in found] == [("a", "b")]
+    assert found[0].pool == "last"
+
+
+def test_kinds_without_batchnorm_and_average_pooling():
+    model = chain(
+        conv(name="a"),
+        keras.layers.Activation("relu"),
+        conv(name="b", activation="relu"),
+        keras.layers.AveragePooling2D(2, name="mean"),
+    )
+    (block,) = blocks.find_blocks(model)
+    assert block.convolutions == ("a", "b")
+    assert block.batchnorms == ()
+    assert block.pool == "mean"

@@ -1,0 +1,30 @@
+import keras
+import tensorflow as tf
+from tensorflow.python.profiler import model_analyzer, option_builder
+
+from deep_net_triage import costs
+
+
+def test_by_hand():
+    inputs = keras.Input((8, 6, 3))
+    x = keras.layers.Conv2D(5, 3, padding="same")(inputs)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Conv2D(7, (1, 3), strides=2, padding="same")(x)
+    x = keras.layers.Dense(2)(keras.layers.Flatten()(x))
+    model = keras.Model(inputs, x)
+    # 8x6 places of 3x3x3x5; 4x3 places of 1x3x5x7; 84 x 2.
+    assert costs.macs(model) == 48 * 135 + 12 * 105 + 168
+    assert costs.parameters(model) == 135 + 5 + 4 * 5 + 105 + 7 + 168 + 2
+
+
+def test_against_tensorflows_profiler(vgg):
+    graph = tf.function(lambda x: vgg(x, training=False)).get_concrete_function(
+        tf.TensorSpec((1, 32, 32, 3))
+    )
+    options = option_builder.ProfileOptionBuilder(
+        option_builder.ProfileOptionBuilder.float_operation()
+    ).with_empty_output()
+    profile = model_analyzer.profile(graph.graph, options=options.build())
+    # It counts two operations a multiply-accumulate, and normalisation, biases and poolings.
+    ratio = profile.total_float_ops / 2 / costs.macs(vgg)
+    assert 1 < ratio < 1.1

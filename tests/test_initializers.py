@@ -1,0 +1,73 @@
+import keras
+import numpy as np
+import pytest
+
+from deep_net_triage import initializers
+from deep_net_triage.blocks import find_blocks
+
+
+@pytest.fixture
+def by_hand():
+    """Two convolutions, 1 -> 2 -> 2 channels, whose slices are multiples of one filter."""
+    x = inputs = keras.Input((4, 4, 1))
+    for n in (1, 2):
+        x = keras.layers.Conv2D(2, 3, padding="same", name=f"conv{n}")(x)
+        x = keras.layers.BatchNormalization(name=f"bn{n}")(x)
+    model = keras.Model(inputs, keras.layers.MaxPooling2D()(x))
+    filter_ = np.arange(9.0).reshape(3, 3, 1, 1)
+    # conv1: slices of 1 and 2 times the filter; conv2, [input, output]: 3, 4 and 5, 12 times.
+    model.get_layer("conv1").set_weights([filter_ * [[1.0, 2.0]], np.array([10.0, 20.0])])
+    model.get_layer("conv2").set_weights(
+        [filter_ * [[3.0, 4.0], [5.0, 12.0]], np.array([30.0, 60.0])]
+    )
+    # gamma, beta, moving mean, moving variance of each channel.
+    model.get_layer("bn1").set_weights([np.array(v) for v in ([1, 2], [3, 5], [7, 9], [1, 3])])
+    model.get_layer("bn2").set_weights([np.array(v) for v in ([5, 8], [0, 4], [1, 3], [5, 7])])
+    return model, filter_
+
+
+def test_mean_over_block_by_hand(by_hand):
+    model, filter_ = by_hand
+    (block,) = find_blocks(model)
+    found = initializers.mean(model, block, (3, 3, 1, 2), "block")
+    # (1 + 2 + 3 + 4 + 5 + 12) / 6 slices = 4.5, not the mean of the layers' means 1.5 and 6.
+    np.testing.assert_allclose(found.kernel, filter_ * [[4.5, 4.5]])
+    np.testing.assert_allclose(found.bias, [30, 30])
+    np.testing.assert_allclose(found.gamma, [4, 4])
+    np.testing.assert_allclose(found.beta, [3, 3])
+    np.testing.assert_allclose(found.moving_mean, [5, 5])
+    np.testing.assert_allclose(found.moving_variance, [4, 4])
+
+
+def test_mean_over_channel_by_hand(by_hand):
+    model, filter_ = by_hand
+    (block,) = find_blocks(model)
+    found = initializers.mean(model, block, (3, 3, 1, 2), "channel")
+    # Channel 1: mean of 1 and (3 + 5) / 2; channel 2: mean of 2 and (4 + 12) / 2.
+    np.testing.assert_allclose(found.kernel, filter_ * [[2.5, 5.0]])
+    np.testing.assert_allclose(found.bias, [20, 40])
+    np.testing.assert_allclose(found.gamma, [3, 5])
+    np.testing.assert_allclose(found.beta, [1.5, 4.5])
+    np.testing.assert_allclose(found.moving_mean, [4, 6])
+    np.testing.assert_allclose(found.moving_variance, [3, 5])
+
+
+def test_glorot_uniform_fills_its_range_about_zero():
+    found = initializers.glorot_uniform((3, 3, 20, 30), seed=0)
+    limit = np.sqrt(6 / (9 * 20 + 9 * 30))
+    assert np.abs(found.kernel).max() <= limit
+    assert np.abs(found.kernel).max() > 0.99 * limit
+    assert abs(found.kernel.mean()) < 0.02 * limit
+    # The standard deviation of a uniform distribution over (-limit, limit).
+    np.testing.assert_allclose(found.kernel.std(), limit / np.sqrt(3), rtol=0.02)
+    for vector, value in (("bias", 0), ("gamma", 1), ("beta", 0), ("moving_mean", 0),
+                          ("moving_variance", 1)):  # fmt: skip
+        np.testing.assert_array_equal(getattr(found, vector), np.full(30, value))
+
+
+def test_glorot_uniform_repeats_by_seed():
+    first, again, other = (
+        initializers.glorot_uniform((3, 3, 2, 2), s).kernel for s in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)

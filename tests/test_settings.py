@@ -1,0 +1,166 @@
+from pathlib import Path
+
+import pytest
+
+from deep_net_triage import methods, settings
+from deep_net_triage.errors import InputError
+
+
+def parse(arguments, flags_dir):
+    return settings.from_command_line(arguments, flags_dir)
+
+
+def test_dataset_file_then_flagfiles_then_typed(tmp_path):
+    (tmp_path / "digits.flags").write_text("--epochs=3\n--width=0.5\n--batch_size=7\n")
+    (tmp_path / "first.flags").write_text("# a comment\n\n--width=0.25\n--batch_size=8\n")
+    (tmp_path / "second.flags").write_text("--batch_size=9\n--seeds=4\n")
+    found = parse(
+        [
+            "--seeds=1,2",  # typed before the flag file, and wins all the same
+            f"--flagfile={tmp_path}/first.flags",
+            "--flagfile",
+            f"{tmp_path}/second.flags",
+        ],
+        tmp_path,
+    )
+    assert (found.epochs, found.width, found.batch_size) == (3, 0.25, 9)
+    assert found.seeds == (1, 2)
+
+
+def test_flag_file_may_choose_the_dataset_whose_file_is_read_first(tmp_path):
+    (tmp_path / "mnist.flags").write_text("--epochs=3\n--width=0.5\n")
+    (tmp_path / "mine.flags").write_text("--dataset=mnist\n--epochs=4\n")
+    found = parse([f"--flagfile={tmp_path}/mine.flags"], tmp_path)
+    assert (found.dataset, found.epochs, found.width) == ("mnist", 4, 0.5)
+
+
+def test_included_file_is_found_beside_the_including_one(tmp_path, monkeypatch):
+    (tmp_path / "flags").mkdir()
+    (tmp_path / "flags" / "inner.flags").write_text("--epochs=6\n")
+    (tmp_path / "flags" / "outer.flags").write_text("--flagfile=inner.flags\n--nosave_models\n")
+    monkeypatch.chdir(tmp_path)
+    found = parse(["--flagfile=flags/outer.flags"], tmp_path)
+    assert (found.epochs, found.save_models) == (6, False)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("--epochs=3\nwidth=2\n", "line 2: 'width=2' sets nothing"),
+        ("--epochs\n", "line 1: '--epochs' sets nothing"),
+        ("--epochs=\n", "sets nothing"),
+        ("-- epochs=3\n", "sets nothing"),
+        ("--epochs=3  # three\n", "a comment must stand on a line of its own"),
+        ("--flagfile=mine.flags\n", "includes itself"),
+        ("--flagfile=absent.flags\n", "absent.flags can't be read: No such file"),
+        ("--metod=stn\n", "Did you mean: method"),
+    ],
+)
+def test_flag_file_that_sets_nothing_is_refused(tmp_path, content, expected):
+    (tmp_path / "mine.flags").write_text(content)
+    with pytest.raises(InputError, match=expected.replace(".", r"\.")):
+        parse([f"--flagfile={tmp_path}/mine.flags"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("--method=cl_xy", "'cl_xy' is no method; allowed: cl_rw, cm_rw, cl_mw, cm_mw, stn"),
+        ("--method=", "'' is no method"),
+        ("--block=", "names no block"),
+        ("--optimizer=rmsprop", "must be one of adam|sgd"),
+        ("--mean_over=layer", "must be one of block|channel"),
+        ("--augment=mixup", "must be one of none|flip_crop"),
+        ("--epochs=two", "--epochs=two: must be a whole number"),
+        ("--epochs=1.5", "must be a whole number"),
+        ("--epochs=0", "must be at least 1"),
+        ("--distill_epochs=-1", "must be at least 1"),
+        ("--parent_epochs=0", "must be at least 1"),
+        ("--batch_size=0", "must be at least 1"),
+        ("--train_examples=0", "must be at least 1"),
+        ("--image_size=31", "must be at least 32"),
+        ("--width=0", "must be above 0"),
+        ("--width=inf", "must be above 0"),
+        ("--learning_rate=fast", "must be a number"),
+        ("--learning_rate=nan", "must be above 0"),
+        ("--learning_rate=-0.1", "must be above 0"),
+        ("--dropout=1", "must be from 0 to below 1"),
+        ("--batchnorm_momentum=1", "must be from 0 to below 1"),
+        ("--seeds=a", "must be whole numbers from 0"),
+        ("--seeds=-1", "must be whole numbers from 0"),
+        ("--save_models=perhaps", "must be true or false"),
+        ("--dataset=../etc", "is no data set's name"),
+        ("--parent=absent.keras", "absent.keras is no file"),
+        ("--parent_weights=absent.h5", "absent.h5 is no file"),
+        ("--output_dir=", "is empty"),
+        ("--flagfile=", "needs a file"),
+        ("stn", "'stn' is no flag"),
+        ("--metod=stn", "Did you mean: method"),
+    ],
+)
+def test_bad_value_names_the_flag_and_what_is_allowed(argument, expected, tmp_path):
+    with pytest.raises(InputError) as caught:
+        parse([argument, "--width=1"] if "weights" in argument else [argument], tmp_path)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_parent_excludes_weights_and_weights_need_full_width(tmp_path):
+    (tmp_path / "model.keras").touch()
+    with pytest.raises(InputError, match="exclude each other"):
+        parse([f"--parent={tmp_path}/model.keras", "--parent_weights=imagenet"], tmp_path)
+    with pytest.raises(InputError, match="needs --width=1"):
+        parse(["--parent_weights=imagenet", "--width=0.5"], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist", "cifar10", "cifar100", "stanford_dogs"])
+def test_every_dataset_has_a_flag_file_that_says_what_it_runs_and_costs(name, flags_dir):
+    head = (flags_dir / f"{name}.flags").read_text().split("\n--")[0]
+    assert all(line.startswith("#") for line in head.splitlines())
+    for part in ("Runs: ", "Costs: ", "Command: python run_triage.py"):
+        assert part in head
+    found = parse([f"--dataset={name}", "--method=cl_rw"], flags_dir)
+    assert found.methods == ("cl_rw",)
+    small = parse([f"--dataset={name}", f"--flagfile={flags_dir}/small.flags"], flags_dir)
+    assert (small.image_size, small.width) == (32, 0.25)
+
+
+def test_hyperparameters_are_the_same_for_every_dataset(flags_dir):
+    names = ("digits", "mnist", "cifar10", "cifar100", "stanford_dogs", "some_tfds_set")
+    found = [parse([f"--dataset={name}"], flags_dir) for name in names]
+    assert len({tuple(each.of_training().items()) for each in found}) == 1
+    # All but the embedded digits run the paper's network at the paper's size.
+    assert {(each.image_size, each.width) for each in found[1:]} == {(224, 1.0)}
+
+
+def test_what_a_method_does_not_use_does_not_determine_its_trials(small_settings):
+    one = small_settings(distill_epochs=1, mean_over="block")
+    other = small_settings(distill_epochs=2, mean_over="channel")
+    differing = {name for name in methods.METHODS if one.of_trial(name) != other.of_trial(name)}
+    assert differing == {"cl_mw", "cm_mw", "stn", "stn_cm"}
+
+
+def test_study_folder_is_named_after_the_dataset(small_settings):
+    found = small_settings(dataset="imagenette/160px-v2", output_dir="out")
+    assert found.folder == Path("out/imagenette-160px-v2")
+
+
+def test_methods_are_the_papers_table():
+    table = {name: (m.initializer, m.distil, m.updates) for name, m in methods.METHODS.items()}
+    assert table == {
+        "cl_rw": ("glorot_uniform", False, "block"),
+        "cm_rw": ("glorot_uniform", False, "model"),
+        "cl_mw": ("mean", False, "block"),
+        "cm_mw": ("mean", False, "model"),
+        "stn": ("glorot_uniform", True, "block"),
+        "stn_cm": ("glorot_uniform", True, "model"),
+    }
+    assert methods.select("paper") == ("cl_rw", "cm_rw", "cl_mw", "cm_mw", "stn")
+    assert methods.select("stn,all") == tuple(methods.METHODS)
+    assert methods.select("stn, cl_rw,stn") == ("cl_rw", "stn")
+
+
+def test_help_names_every_flag():
+    text = settings.help_text()
+    for name in settings.Settings.__dataclass_fields__:
+        assert {"methods": "method", "blocks": "block"}.get(name, name) in text

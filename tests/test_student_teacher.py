@@ -1,0 +1,143 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deep_net_triage import surgery
+from deep_net_triage.blocks import find_blocks
+from deep_net_triage.student_teacher import RelativeError, StudentTeacher, squared_distances
+from tests.conftest import toy_parent
+
+IMAGES = np.random.default_rng(0).normal(size=(13, 8, 8, 2)).astype(np.float32)
+
+
+def make_pair(block=1, seed=0, synchronized=False, optimizer=None):
+    """A toy parent, its student and the pair, compiled as training compiles it."""
+    parent = toy_parent()
+    block = find_blocks(parent)[block]
+    student = surgery.compress(
+        parent, block, initializer="glorot_uniform", seed=seed, synchronized=synchronized
+    )
+    pair = StudentTeacher(parent, student, block)
+    pair.compile(optimizer=optimizer or keras.optimizers.Adam(1e-3), jit_compile=False)
+    return parent, student, block, pair
+
+
+def train(pair, images=IMAGES, batch_size=6, epochs=1):
+    batches = tf.data.Dataset.from_tensor_slices((images, np.zeros(len(images))))
+    history = pair.fit(batches.batch(batch_size), epochs=epochs, shuffle=False, verbose=0)
+    return history.history
+
+
+def test_squared_distances_against_numpy():
+    generator = np.random.default_rng(1)
+    target, output = generator.normal(size=(2, 6, 4, 4, 3)).astype(np.float32)
+    expected = ((output - target).reshape(6, -1) ** 2).sum(axis=1)
+    np.testing.assert_allclose(squared_distances(target, output), expected, rtol=1e-5)
+    # Neither a mean over the tensor (1/48) nor a root.
+    by_hand = squared_distances(
+        tf.zeros((1, 2, 2, 1)), tf.constant([[[[1.0], [2]], [[3], [4]]]])
+    )
+    assert by_hand.numpy().tolist() == [30.0]
+
+
+def test_half_precision_is_summed_in_float32():
+    target = tf.zeros((1, 64, 64, 8), tf.float16)
+    found = squared_distances(target, target + 10)
+    assert found.dtype == tf.float32
+    assert found.numpy().tolist() == [100.0 * 64 * 64 * 8]  # float16 ends at 65,504
+
+
+def test_loss_of_a_step_is_equation_3_against_numpy():
+    # A learning rate of zero: each batch sees the untrained student, batch statistics included.
+    parent, student, block, pair = make_pair(optimizer=keras.optimizers.SGD(0.0))
+    received = surgery.before(parent, block)(IMAGES, training=False)
+    target = surgery.segment(parent, block)(received, training=False).numpy()
+    per_image = []
+    for start in range(0, 13, 6):
+        batch = received[start : start + 6]
+        x = student.get_layer(block.compressed_layers[0])(batch).numpy()
+        mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+        x = np.maximum((x - mean) / np.sqrt(variance + 1e-3), 0)
+        pooled = x.reshape(len(x), 2, 2, 2, 2, -1).max(axis=(2, 4))
+        difference = (pooled - target[start : start + 6]).reshape(len(x), -1)
+        per_image += np.square(difference).sum(axis=1).tolist()
+    history = train(pair)
+    # Averaged over images, not over the batches of 6, 6 and 1.
+    np.testing.assert_allclose(history["loss"], [np.mean(per_image)], rtol=1e-4)
+    relative = np.sum(per_image) / np.square(target).sum()
+    np.testing.assert_allclose(history["relative_error"], [relative], rtol=1e-4)
+
+
+@pytest.mark.parametrize("block", [0, 1])
+def test_only_the_compressed_block_moves_and_the_loss_falls(block):
+    parent, student, block, pair = make_pair(block)
+    before_parent = parent.get_weights()
+    before = {layer.name: layer.get_weights() for layer in student.layers}
+    history = train(pair, epochs=30)
+    assert history["loss"][-1] < 0.8 * history["loss"][0]
+    for was, now in zip(before_parent, parent.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
+    for layer in student.layers:
+        moved = [
+            not np.array_equal(was, now)
+            for was, now in zip(before[layer.name], layer.get_weights(), strict=True)
+        ]
+        # All of it: kernel, bias, gamma, beta and both moving statistics.
+        assert all(moved) if layer.name in block.compressed_layers else not any(moved)
+
+
+def test_nothing_behind_the_block_is_computed():
+    _, student, block, pair = make_pair(block=0)
+    held = {
+        layer.name
+        for model in (pair.before, pair.teacher, pair.student)
+        for layer in model.layers
+    }
+    assert block.pool in held
+    assert not held & {"b2_conv1", "dense", "logits"}
+
+
+def test_relative_error_is_0_for_the_teacher_and_1_for_nothing():
+    target = tf.constant(np.random.default_rng(0).normal(size=(4, 2, 2, 3)), tf.float32)
+    metric = RelativeError()
+    metric.update_state(target, target)
+    assert float(metric.result()) == 0
+    metric.reset_state()
+    metric.update_state(target, tf.zeros_like(target))
+    assert float(metric.result()) == 1
+    # Sums first: half the images right is half of the squared norm, not a mean of ratios.
+    metric.reset_state()
+    metric.update_state(3 * target, 3 * target)
+    metric.update_state(target, tf.zeros_like(target))
+    np.testing.assert_allclose(float(metric.result()), 0.1, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("float64")
+def test_two_replicas_train_as_one(two_replicas):
+    """The last batch, of one image, leaves one replica without any."""
+
+    def run():
+        _, student, _, pair = make_pair(synchronized=True)
+        return train(pair, IMAGES.astype(np.float64), epochs=3), student.get_weights()
+
+    alone, weights = run()
+    with two_replicas.scope():
+        shared, shared_weights = run()
+    for name in ("loss", "relative_error"):
+        np.testing.assert_allclose(shared[name], alone[name], rtol=1e-8)
+    for expected, found in zip(weights, shared_weights, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_learns_in_float32(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        _, student, block, pair = make_pair()
+        history = train(pair, epochs=20)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert np.all(np.isfinite(history["loss"]))
+    assert history["loss"][-1] < history["loss"][0]
+    assert student.get_layer(block.compressed_layers[0]).kernel.dtype == "float32"

@@ -1,0 +1,122 @@
+import keras
+import numpy as np
+import pytest
+
+from deep_net_triage import costs, surgery
+from deep_net_triage.blocks import find_blocks
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 2)).astype(np.float32)
+
+
+@pytest.fixture(params=[0, 1], ids=["block1", "block2"])
+def block(request, parent):
+    return find_blocks(parent)[request.param]
+
+
+@pytest.mark.parametrize("initializer", ["glorot_uniform", "mean"])
+def test_parent_is_bit_identical_and_shares_nothing(parent, block, initializer):
+    before = parent.get_weights()
+    student = surgery.compress(parent, block, initializer=initializer, seed=0)
+    student.set_weights([weights + 1 for weights in student.get_weights()])
+    for was, now in zip(before, parent.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
+
+
+def test_outside_the_block_the_student_is_the_parent(parent, block):
+    student = surgery.compress(parent, block, initializer="glorot_uniform", seed=0)
+    outside = [layer.name for layer in parent.layers if layer.name not in block.layers]
+    kept = [layer.name for layer in student.layers if layer.name not in block.compressed_layers]
+    assert kept == outside
+    for name in outside:
+        expected = parent.get_layer(name).get_weights()
+        for was, now in zip(expected, student.get_layer(name).get_weights(), strict=True):
+            np.testing.assert_array_equal(was, now)
+    # Before it they compute the same; behind it, from the same tensor, as well.
+    before = [
+        surgery.before(model, block).predict(IMAGES, verbose=0) for model in (parent, student)
+    ]
+    np.testing.assert_array_equal(*before)
+    pooled = surgery.segment(parent, block).predict(before[0], verbose=0)
+    behind = [
+        keras.Model(block.returned_by(model), model.output) for model in (parent, student)
+    ]
+    np.testing.assert_array_equal(*(model.predict(pooled, verbose=0) for model in behind))
+
+
+def test_one_convolution_normalisation_and_relu_stand_before_the_pooling(parent, block):
+    student = surgery.compress(parent, block, initializer="glorot_uniform", seed=0)
+    names = [layer.name for layer in student.layers]
+    at = names.index(block.compressed_layers[0])
+    assert names[at : at + 4] == [*block.compressed_layers, block.pool]
+    convolution, batchnorm, relu = (student.get_layer(name) for name in block.compressed_layers)
+    assert (convolution.kernel_size, convolution.filters) == ((3, 3), block.filters)
+    assert batchnorm.epsilon == 1e-3
+    assert isinstance(relu, keras.layers.ReLU)
+    assert block.returned_by(student).shape == block.returned_by(parent).shape
+
+
+def test_pooled_output_depends_on_the_new_layer(parent, block):
+    student = surgery.compress(parent, block, initializer="glorot_uniform", seed=0)
+    pooled = keras.Model(student.input, block.returned_by(student))
+    before = pooled.predict(IMAGES, verbose=0)
+    convolution = student.get_layer(block.compressed_layers[0])
+    kernel, bias = convolution.get_weights()
+    convolution.set_weights([kernel * 0, bias])
+    after = pooled.predict(IMAGES, verbose=0)
+    # Without its kernel the block returns the same for every image and place.
+    assert before.std(axis=(0, 1, 2)).max() > 0
+    assert after.std(axis=(0, 1, 2)).max() == 0
+
+
+def test_parameters_and_arithmetic_fall_at_every_block_of_vgg16(vgg):
+    for block in find_blocks(vgg):
+        student = surgery.compress(vgg, block, initializer="mean", seed=0)
+        assert costs.parameters(student) < costs.parameters(vgg)
+        assert costs.macs(student) < costs.macs(vgg)
+
+
+def test_seed_and_settings_reach_the_new_layers(parent, block):
+    def kernel(seed):
+        student = surgery.compress(
+            parent, block, initializer="glorot_uniform", seed=seed, batchnorm_momentum=0.7
+        )
+        assert student.get_layer(block.compressed_layers[1]).momentum == 0.7
+        return student.get_layer(block.compressed_layers[0]).get_weights()[0]
+
+    np.testing.assert_array_equal(kernel(3), kernel(3))
+    assert not np.array_equal(kernel(3), kernel(4))
+
+
+def test_synchronized_reaches_every_batchnorm(parent, block):
+    for synchronized in (False, True):
+        student = surgery.compress(
+            parent, block, initializer="mean", seed=0, synchronized=synchronized
+        )
+        found = {
+            layer.synchronized
+            for layer in student.layers
+            if isinstance(layer, keras.layers.BatchNormalization)
+        }
+        assert found == {synchronized}
+
+
+def test_frozen_parent_gives_a_student_that_can_learn(parent, block):
+    parent.trainable = False
+    student = surgery.compress(parent, block, initializer="mean", seed=0)
+    assert all(layer.trainable for layer in student.layers)
+    surgery.set_trainable(student, block, "block")
+    learning = {variable.path.split("/")[-2] for variable in student.trainable_variables}
+    assert learning == set(block.compressed_layers[:2])
+    surgery.set_trainable(student, block, "model")
+    assert all(layer.trainable for layer in student.layers)
+
+
+def test_segment_shares_weights_and_computes_the_block(parent, block):
+    received = surgery.before(parent, block).predict(IMAGES, verbose=0)
+    whole = keras.Model(parent.input, block.returned_by(parent)).predict(IMAGES, verbose=0)
+    segment = surgery.segment(parent, block)
+    np.testing.assert_allclose(
+        segment.predict(received, verbose=0), whole, rtol=1e-5, atol=1e-6
+    )
+    convolution = parent.get_layer(block.convolutions[0])
+    assert any(variable is convolution.kernel for variable in segment.variables)
