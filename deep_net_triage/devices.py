@@ -1,10 +1,13 @@
 """What the study runs on: decided once, at the start, and asked by nobody afterwards."""
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from absl import logging
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -30,10 +33,16 @@ def import_tensorflow() -> None:
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
         tf.config.list_logical_devices()
+        if not wanted:  # TFDS 4.9.10 warns of deprecated calls of its own
+            logging.set_verbosity(logging.ERROR)
 
 
+@functools.cache
 def strategy() -> "tf.distribute.Strategy":
-    """Returns MirroredStrategy over several GPUs, and TensorFlow's default for one or none."""
+    """Returns MirroredStrategy over several GPUs, and TensorFlow's default for one or none.
+
+    Always the same: a second strategy's collective operations collide with the first one's.
+    """
     import tensorflow as tf
 
     if len(tf.config.list_logical_devices("GPU")) > 1:

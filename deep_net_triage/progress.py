@@ -19,18 +19,18 @@ class Progress:
         self._stream = stream or sys.stdout
         self._rewrites = self._stream.isatty()
         self._started = time.monotonic()
-        self._epochs = 0
+        self._epochs_left = 0
         self._epochs_done = 0
 
     def say(self, text: str) -> None:
         """Prints a line that stays."""
         self._write(f"{text}\n")
 
-    def begin(self, epochs: int) -> None:
-        """Starts the clock on as many epochs, over all phases of all trainings."""
-        self._started = time.monotonic()
-        self._epochs = epochs
-        self._epochs_done = 0
+    def expect(self, epochs: int) -> None:
+        """Says how many epochs are left; the clock starts with the first of them."""
+        if not self._epochs_done:
+            self._started = time.monotonic()
+        self._epochs_left = epochs
 
     def epoch(self, training: str, record: dict[str, object], of: int) -> None:
         """Shows an epoch that has ended.
@@ -41,6 +41,7 @@ class Progress:
             of: number of epochs of its phase.
         """
         self._epochs_done += 1
+        self._epochs_left -= 1
         if record["val_accuracy"] is None:
             reached = f"relative error {record['relative_error']:.3f}"
         else:
@@ -49,13 +50,9 @@ class Progress:
         line = f"{training}  {phase}  {reached}  {self._time_left()}"
         self._write(line if self._rewrites else f"{line}\n")
 
-    def skip(self, epochs: int) -> None:
-        """Takes epochs that will not be run out of the time left."""
-        self._epochs -= epochs
-
     def _time_left(self) -> str:
         seconds = time.monotonic() - self._started
-        left = seconds / self._epochs_done * (self._epochs - self._epochs_done)
+        left = seconds / self._epochs_done * self._epochs_left
         return f"{duration(left)} left"
 
     def _write(self, text: str) -> None:

@@ -162,9 +162,7 @@ def write_table(study: Path) -> None:
     ):
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        writer.writerows(
-            sorted(rows, key=lambda row: (row["block"], row["method"], row["seed"]))
-        )
+        writer.writerows(sorted(rows, key=_in_order))
 
 
 def read_study(study: Path) -> StudyResults:
@@ -210,6 +208,11 @@ def mean(values: Iterable[object]) -> float | None:
     """Returns the mean of the numbers there are; None if there are none."""
     numbers = [value for value in values if value is not None]
     return math.fsum(numbers) / len(numbers) if numbers else None
+
+
+def _in_order(row: dict[str, object]) -> tuple:
+    """Sorts rows by block, block2 before block10, then by method and seed."""
+    return len(row["block"]), row["block"], row["method"], row["seed"]
 
 
 def _cell(name: str, text: str) -> object:

@@ -22,11 +22,9 @@ def table(study: StudyResults) -> str:
         "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
         for line in lines
     ]
-    title = (
-        f"{study.dataset}: parent {100 * study.baseline_accuracy:.1f} %. In each cell: maximum "
-        "accuracy %, points against the parent, epochs to 99 % of it"
-    )
-    return "\n".join([title, *text])
+    title = f"{study.dataset}: the parent reaches {100 * study.baseline_accuracy:.1f} %"
+    legend = "maximum accuracy in %, points against the parent, epochs to 99 % of the maximum"
+    return "\n".join([title, *text, f"({legend})"])
 
 
 def _cell(study: StudyResults, method: str, block: str) -> str:
@@ -34,9 +32,10 @@ def _cell(study: StudyResults, method: str, block: str) -> str:
     if not rows:
         return "-"
     accuracy = 100 * mean(row["max_accuracy"] for row in rows)
-    drop = 100 * mean(row["accuracy_drop"] for row in rows)
+    # Adding zero turns a rounded -0.0 into 0.0.
+    points = round(-100 * mean(row["accuracy_drop"] for row in rows), 1) + 0.0
     epochs = mean(row["epochs_to_99"] for row in rows)
-    return f"{accuracy:.1f} {0 - drop:+.1f} {epochs:g}"
+    return f"{accuracy:.1f} {points:+.1f} {epochs:g}"
 
 
 def _natural(block: str) -> tuple[int, str]:

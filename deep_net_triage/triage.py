@@ -78,7 +78,13 @@ def run(settings: Settings, command: str, progress: Progress) -> int:
         train_examples=settings.train_examples,
         test_examples=settings.test_examples,
     )
-    with devices.strategy().scope():
+    strategy = devices.strategy()
+    if settings.batch_size % strategy.num_replicas_in_sync:
+        raise InputError(
+            f"--batch_size={settings.batch_size} must be a multiple of the "
+            f"{strategy.num_replicas_in_sync} GPUs that share each batch"
+        )
+    with strategy.scope():
         study = Study(settings, dataset, progress)
         study.settle()
         study.describe(command, started)
@@ -185,7 +191,10 @@ class Study:
     def make_parent(self) -> None:
         """Reads the kept parent, or makes the given or a trained one the study's own."""
         folder = self.folder / "parent"
-        self.progress.begin(self._epochs_to_run())
+        training_parent = not self.parent_result and not self.settings.parent
+        self.progress.expect(
+            training_parent * self.settings.parent_epochs + self._epochs_of(self.trials)
+        )
         if self.parent_result:
             self.parent = keras.models.load_model(folder / "model.keras", compile=False)
             origin = "kept from an earlier run"
@@ -201,6 +210,7 @@ class Study:
         """Runs every trial that is not finished yet, and returns how many failed."""
         failed = 0
         for number, trial in enumerate(self.trials, start=1):
+            self.progress.expect(self._epochs_of(self.trials[number - 1 :]))
             name = f"[{number}/{len(self.trials)}] {trial}"
             if self._is_finished(trial):
                 self.progress.say(f"{name}  finished in an earlier run")
@@ -351,16 +361,13 @@ class Study:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _epochs_to_run(self) -> int:
-        """Counts the epochs of all trainings that this command still has to do."""
-        epochs = 0
-        if not self.parent_result and not self.settings.parent:
-            epochs += self.settings.parent_epochs
-        for trial in self.trials:
-            if not self._is_finished(trial):
-                epochs += self.settings.epochs
-                epochs += METHODS[trial.method].distil * self.settings.distill_epochs
-        return epochs
+    def _epochs_of(self, trials: list[Trial]) -> int:
+        """Counts the epochs of those trials that are still to be run."""
+        return sum(
+            self.settings.epochs + METHODS[trial.method].distil * self.settings.distill_epochs
+            for trial in trials
+            if not self._is_finished(trial)
+        )
 
     def _save_figure(self, name: str, figure: Figure) -> None:
         with results.replacing(self.folder / "figures" / f"{name}.png") as unfinished:

@@ -22,8 +22,9 @@ tf.config.set_logical_device_configuration(
 tf.get_logger().setLevel("ERROR")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def two_replicas():
+    """One for all tests: a second one's collective operations collide with the first one's."""
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 

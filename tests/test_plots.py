@@ -1,0 +1,101 @@
+import matplotlib.image
+import numpy as np
+import pytest
+
+from deep_net_triage import plots, surgery
+from deep_net_triage.blocks import find_blocks
+from deep_net_triage.methods import METHODS
+from deep_net_triage.results import StudyResults
+
+
+def row(method, block, accuracy, epochs=2, seed=0):
+    return {
+        "method": method,
+        "block": f"block{block}",
+        "seed": seed,
+        "max_accuracy": accuracy,
+        "epochs_to_99": epochs,
+        "distill_epochs": 4 if METHODS[method].distil else 0,
+    }
+
+
+@pytest.fixture
+def study():
+    rows = [row("cl_rw", 1, 0.8, 1), row("cl_rw", 2, 0.7, 4), row("stn", 2, 0.9, 3)]
+    return StudyResults("toy", 0.85, rows)
+
+
+def markers(panel):
+    """(x, y) of every marker, by its shape."""
+    found = {}
+    for line in panel.lines:
+        if line.get_marker() not in ("None", None, ""):
+            found.setdefault(line.get_marker(), []).append(
+                (line.get_xdata()[0], line.get_ydata()[0])
+            )
+    return found
+
+
+def test_accuracy_shows_what_is_there_and_gaps(study):
+    (panel,) = plots.accuracy([study]).axes
+    found = markers(panel)
+    shapes = {name: plots._MARKERS[name] for name in ("cl_rw", "stn")}
+    assert set(found) == set(shapes.values())
+    assert [y for _, y in found[shapes["cl_rw"]]] == pytest.approx([80, 70])
+    # STN has no trial at block 1: one marker, over the second block.
+    ((x, y),) = found[shapes["stn"]]
+    assert round(x) == 1
+    assert y == pytest.approx(90)
+    yellow = [line for line in panel.lines if line.get_color() == plots._BASELINE]
+    assert [line.get_ydata()[0] for line in yellow] == pytest.approx([85])
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["block1", "block2"]
+
+
+def test_several_seeds_become_their_mean_and_span(study):
+    study.rows.append(row("stn", 2, 0.8, seed=1))
+    (panel,) = plots.accuracy([study]).axes
+    ((_, y),) = markers(panel)[plots._MARKERS["stn"]]
+    assert y == pytest.approx(85)
+    spans = [line for line in panel.lines if list(line.get_ydata()) == pytest.approx([80, 90])]
+    assert len(spans) == 1
+
+
+def test_convergence_averages_over_blocks_and_stacks_distillation(study):
+    (panel,) = plots.convergence([study]).axes
+    bars = [(bar.get_y(), bar.get_height()) for bar in panel.patches]
+    # CL-RW: mean of 1 and 4; STN: 3, and 4 distillation epochs above it.
+    assert bars == [(0, 2.5), (0, 3), (3, 4)]
+    dots = markers(panel)["o"]
+    assert sorted(y for _, y in dots) == [1, 3, 4]
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["CL-RW", "STN"]
+
+
+def test_one_panel_a_dataset(study):
+    other = StudyResults("other", 0.5, [row("cm_rw", 1, 0.6)])
+    for draw in (plots.accuracy, plots.convergence):
+        panels = draw([study, other]).axes
+        assert [panel.get_title() for panel in panels] == ["toy", "other"]
+
+
+def test_structure_is_drawn_from_the_models_layers(parent):
+    block = find_blocks(parent)[1]
+    student = surgery.compress(parent, block, initializer="mean", seed=0)
+    (axes,) = plots.structure(parent, student, block).axes
+    texts = [text.get_text() for text in axes.texts]
+    assert texts.count("Conv 3×3, 4") == 3 + 1
+    assert texts.count("Max pool") == 2
+    assert texts.count("4 × 4 × 3") == texts.count("2 × 2 × 4") == 2
+
+
+def test_pictures_are_made_without_a_screen(study, tmp_path):
+    plots.accuracy([study]).savefig(tmp_path / "accuracy.png", dpi=plots.DPI)
+    picture = matplotlib.image.imread(tmp_path / "accuracy.png")
+    assert picture.shape[0] > 500
+    assert np.unique(picture.reshape(-1, picture.shape[2]), axis=0).shape[0] > 10
+
+
+def test_every_method_has_a_colour_and_a_marker_of_its_own():
+    assert set(plots._COLOURS) == set(plots._MARKERS) == set(METHODS)
+    assert (
+        len(set(plots._COLOURS.values())) == len(set(plots._MARKERS.values())) == len(METHODS)
+    )

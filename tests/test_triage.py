@@ -1,0 +1,316 @@
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import run_triage
+from deep_net_triage import datasets, results, training
+from deep_net_triage.errors import TrainingFailed
+
+# VGG16 of 1 to 10 filters on 60 digits: what takes time is tracing it.
+TINY = (
+    "--width=0.02",
+    "--train_examples=60",
+    "--test_examples=30",
+    "--parent_epochs=2",
+    "--epochs=2",
+    "--distill_epochs=1",
+    "--batch_size=30",
+)
+
+
+def run(folder, *arguments):
+    return run_triage.main([f"--output_dir={folder}", *TINY, *arguments])
+
+
+def read(file):
+    return json.loads(file.read_text())
+
+
+def snapshot(folder):
+    """Content of every file below a folder, and when it was written."""
+    return {
+        path.relative_to(folder): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished study of two trials, which no test changes."""
+    folder = tmp_path_factory.mktemp("runs")
+    assert run(folder, "--method=cl_rw,stn", "--block=4") == 0
+    return folder / "digits"
+
+
+@pytest.fixture
+def study(finished, tmp_path):
+    """A copy of the finished study that a test may change."""
+    shutil.copytree(finished, tmp_path / "digits")
+    return tmp_path / "digits"
+
+
+def test_files_of_the_contract(finished):
+    trial = finished / "trials" / "stn-block4-seed0"
+    for file in (
+        "study.json",
+        "results.csv",
+        "parent/model.keras",
+        "parent/epochs.jsonl",
+        "parent/result.json",
+        "figures/accuracy.png",
+        "figures/convergence.png",
+        "figures/structure.png",
+        "trials/cl_rw-block4-seed0/model.keras",
+        "trials/stn-block4-seed0/epochs.jsonl",
+    ):
+        assert (finished / file).stat().st_size > 0, file
+    assert not list(finished.rglob("unfinished-*"))
+    epochs = results.read_epochs(trial)
+    assert [(line["phase"], line["epoch"]) for line in epochs] == [
+        ("distill", 1),
+        ("train", 1),
+        ("train", 2),
+    ]
+    result = read(trial / "result.json")
+    assert (result["status"], result["reason"]) == ("finished", None)
+    determining = {
+        "dataset": "digits",
+        "method": "stn",
+        "block": "block4",
+        "seed": 0,
+        "epochs": 2,
+    }
+    assert determining.items() <= result["settings"].items()
+    described = read(finished / "study.json")
+    assert (described["train_images"], described["test_images"]) == (60, 30)
+    assert described["commands"][0]["command"].startswith("run_triage.py --output_dir=")
+    assert described["commands"][0]["seconds"] > 0
+    assert set(described["versions"]) >= {"tensorflow", "keras", "deep_net_triage"}
+
+
+def test_rows_agree_with_the_curves_and_the_models(finished):
+    with (finished / "results.csv").open() as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    assert list(rows["stn"]) == list(results.COLUMNS)
+    parent = [line["val_accuracy"] for line in results.read_epochs(finished / "parent")]
+    digits = datasets.load("digits", image_size=32, test_examples=30)
+    for method, row in rows.items():
+        trial = finished / "trials" / f"{method}-block4-seed0"
+        reached = [line["val_accuracy"] for line in results.read_epochs(trial)]
+        reached = [accuracy for accuracy in reached if accuracy is not None]
+        assert float(row["max_accuracy"]) == max(reached)
+        assert float(row["final_accuracy"]) == reached[-1]
+        assert float(row["baseline_accuracy"]) == max(parent)
+        drop = float(row["baseline_accuracy"]) - float(row["max_accuracy"])
+        assert float(row["accuracy_drop"]) == pytest.approx(drop, abs=1e-9)
+        model = keras.models.load_model(trial / "model.keras")
+        predicted = model.predict(digits.test.images.numpy(), verbose=0).argmax(axis=1)
+        assert np.mean(predicted == digits.test.labels.numpy()) == float(row["max_accuracy"])
+        assert int(row["parameters"]) == model.count_params() < int(row["parent_parameters"])
+        assert not model.compiled
+        assert all(layer.trainable for layer in model.layers)
+    assert (rows["stn"]["distill_epochs"], rows["cl_rw"]["distill_epochs"]) == ("1", "0")
+    assert rows["cl_rw"]["distilled_accuracy"] == ""
+    # The same seed starts both from the same random block.
+    assert rows["stn"]["initial_accuracy"] == rows["cl_rw"]["initial_accuracy"]
+
+
+def test_saved_models_need_nothing_of_this_package(finished, tmp_path):
+    digits = datasets.load("digits", image_size=32, test_examples=30)
+    np.save(tmp_path / "images.npy", digits.test.images.numpy())
+    script = """
+import sys, json, numpy, keras
+images = numpy.load(sys.argv[1])
+logits = [keras.models.load_model(file).predict(images, verbose=0) for file in sys.argv[2:]]
+assert "deep_net_triage" not in sys.modules
+print(json.dumps([each.argmax(axis=1).tolist() for each in logits]))
+"""
+    files = [finished / "parent", finished / "trials" / "stn-block4-seed0"]
+    command = [sys.executable, "-c", script, tmp_path / "images.npy"]
+    command += [file / "model.keras" for file in files]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    row = results.read_study(finished).rows[-1]
+    recorded = [row["baseline_accuracy"], row["max_accuracy"]]
+    for predicted, accuracy in zip(json.loads(done.stdout), recorded, strict=True):
+        assert np.mean(np.array(predicted) == digits.test.labels.numpy()) == accuracy
+
+
+def test_finished_trials_are_skipped_and_new_ones_added(study, capsys):
+    before = snapshot(study / "trials") | snapshot(study / "parent")
+    assert run(study.parent, "--method=cl_rw,stn", "--block=4,5") == 0
+    after = snapshot(study / "trials") | snapshot(study / "parent")
+    assert before.items() <= after.items()
+    rows = results.read_study(study).rows
+    assert [(row["block"], row["method"]) for row in rows] == [
+        ("block4", "cl_rw"),
+        ("block4", "stn"),
+        ("block5", "cl_rw"),
+        ("block5", "stn"),
+    ]
+    assert len(read(study / "study.json")["commands"]) == 2
+    printed = capsys.readouterr().out
+    assert printed.count("finished in an earlier run") == 2
+    assert "kept from an earlier run" in printed
+
+
+def test_unfinished_trial_starts_again(study):
+    trial = study / "trials" / "cl_rw-block4-seed0"
+    (trial / "result.json").unlink()
+    (trial / "epochs.jsonl").write_text('{"phase": "train", "epoch": 1, "val_acc')
+    other = snapshot(study / "trials" / "stn-block4-seed0")
+    assert run(study.parent, "--method=cl_rw", "--block=4") == 0
+    assert [line["epoch"] for line in results.read_epochs(trial)] == [1, 2]
+    assert snapshot(study / "trials" / "stn-block4-seed0") == other
+
+
+def test_settings_that_differ_are_named_and_nothing_is_touched(study, capsys):
+    before = snapshot(study)
+    # Not asked for, but in the folder, and it would stand in the same table.
+    assert run(study.parent, "--method=cl_rw", "--block=5", "--epochs=3") == 2
+    message = capsys.readouterr().err
+    assert "2 finished trials with other settings (epochs: 2, now 3)" in message
+    assert message.count("\n") == 1
+    assert run(study.parent, "--method=cl_rw", "--parent_epochs=3") == 2
+    assert "a parent with other settings (parent_epochs: 2, now 3)" in capsys.readouterr().err
+    assert snapshot(study) == before
+
+
+def test_overwrite_replaces_what_differs_and_nothing_else(study):
+    before = snapshot(study / "trials" / "cl_rw-block4-seed0")
+    parent = snapshot(study / "parent")
+    assert (
+        run(study.parent, "--method=stn", "--block=4", "--distill_epochs=2", "--overwrite") == 0
+    )
+    assert snapshot(study / "trials" / "cl_rw-block4-seed0") == before
+    assert snapshot(study / "parent") == parent
+    rows = results.read_study(study).rows
+    assert [(row["method"], row["distill_epochs"]) for row in rows] == [
+        ("cl_rw", 0),
+        ("stn", 2),
+    ]
+
+
+def test_overwriting_the_parent_replaces_every_trial(study):
+    assert run(study.parent, "--method=cl_rw", "--block=4", "--seeds=1", "--parent_epochs=1",
+               "--overwrite") == 0  # fmt: skip
+    assert len(results.read_epochs(study / "parent")) == 1
+    assert [path.name for path in (study / "trials").iterdir()] == ["cl_rw-block4-seed1"]
+
+
+def test_a_given_parent_has_the_same_baseline_without_training(study, tmp_path):
+    file = study / "parent" / "model.keras"
+    baseline = read(study / "parent" / "result.json")["baseline_accuracy"]
+    elsewhere = tmp_path / "elsewhere"
+    given = (f"--parent={file}", "--method=cl_rw", "--block=4")
+    assert run(elsewhere, *given) == 0
+    adopted = elsewhere / "digits" / "parent"
+    assert read(adopted / "result.json")["baseline_accuracy"] == baseline
+    assert not (adopted / "epochs.jsonl").exists()
+    assert (adopted / "model.keras").read_bytes() == file.read_bytes()
+    # In the study that trained it, it is the parent that is there already.
+    before = snapshot(study / "trials") | snapshot(study / "parent")
+    assert run(study.parent, *given) == 0
+    assert snapshot(study / "trials") | snapshot(study / "parent") == before
+
+
+def test_a_trial_that_fails_is_recorded_shown_as_a_gap_and_tried_again(
+    study, monkeypatch, capsys
+):
+    original = training.train_student
+
+    def fails_at_block_5(parent, block, *rest):
+        if block.name == "block5":
+            raise TrainingFailed("loss is nan after train epoch 1")
+        return original(parent, block, *rest)
+
+    monkeypatch.setattr(training, "train_student", fails_at_block_5)
+    assert run(study.parent, "--method=cl_rw", "--block=3,5") == 1
+    failed = read(study / "trials" / "cl_rw-block5-seed0" / "result.json")
+    assert (failed["status"], failed["reason"]) == ("failed", "loss is nan after train epoch 1")
+    assert "row" not in failed
+    blocks = [row["block"] for row in results.read_study(study).rows]
+    assert blocks == ["block3", "block4", "block4"]
+    assert "1 trials failed" in capsys.readouterr().err
+    monkeypatch.setattr(training, "train_student", original)
+    assert run(study.parent, "--method=cl_rw", "--block=5") == 0
+    assert read(study / "trials" / "cl_rw-block5-seed0" / "result.json")["status"] == "finished"
+
+
+def test_real_divergence_never_appears_as_a_result(tmp_path, capsys):
+    arguments = ("--optimizer=sgd", "--learning_rate=1e38", "--method=cm_rw", "--block=1")
+    assert run(tmp_path, *arguments) == 1
+    assert re.search(r"the parent: (val_)?loss is \S+ after", capsys.readouterr().err)
+    assert not list(tmp_path.rglob("result.json"))
+    assert not list(tmp_path.rglob("results.csv"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--dataset=cifar11"], "--dataset=cifar11 is unknown; allowed: digits, mnist"),
+        (["--block=6"], "--block=6 is no block; allowed: 1 to 5"),
+        (["--train_examples=9999"], "--train_examples=9999 asks for more than there are: 1437"),
+        (["--parent={tmp}/junk.keras"], "junk.keras is no Keras model"),
+        (["--parent={tmp}/other.keras"], "takes images of 9 x 9 x 1; digits has 8 x 8 x 1"),
+        (["--parent={tmp}/classes.keras"], "returns 4 values an image; digits has 10 classes"),
+        (["--parent={tmp}/dense.keras"], "no block found in"),
+        (["--output_dir={tmp}/junk.keras/runs"], "junk.keras is a file"),
+        (["--flagfile={tmp}/bad.flags"], "'epochs=3' sets nothing"),
+        (["--method=foo"], "'foo' is no method"),
+        (["--batch_size=many"], "must be a whole number"),
+        (["--image_size=16"], "must be at least 32"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, expected, tmp_path, capsys):
+    (tmp_path / "junk.keras").write_bytes(b"junk")
+    (tmp_path / "bad.flags").write_text("epochs=3\n")
+    for name, side, classes in (("other", 9, 10), ("classes", 8, 4), ("dense", 8, 10)):
+        inputs = keras.Input((side, side, 1))
+        outputs = keras.layers.Dense(classes)(keras.layers.Flatten()(inputs))
+        keras.Model(inputs, outputs).save(tmp_path / f"{name}.keras")
+    before = snapshot(tmp_path)
+    typed = [argument.format(tmp=tmp_path) for argument in arguments]
+    assert run(tmp_path / "runs", *typed) == 2
+    message = capsys.readouterr().err
+    assert expected in message
+    assert message.count("\n") == 1
+    assert message.startswith("run_triage.py: ")
+    assert snapshot(tmp_path) == before
+    assert not (tmp_path / "runs").exists()
+
+
+def test_folder_without_permission_is_refused(tmp_path, capsys, monkeypatch):
+    from deep_net_triage import triage
+
+    # A test may run as root, whom no permission stops.
+    monkeypatch.setattr(triage.os, "access", lambda folder, mode: False)
+    assert run(tmp_path / "runs") == 2
+    assert f"no permission in {tmp_path}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_needs_no_tensorflow_and_any_working_directory(tmp_path):
+    command = [sys.executable, run_triage.__file__, "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "--distill_epochs" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_a_study_from_another_working_directory_is_silent_on_stderr(tmp_path):
+    command = [sys.executable, run_triage.__file__, *TINY, "--method=cl_rw", "--block=5"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    # digits.flags was found beside the script: 32 pixels are digits' own setting.
+    settings = read(tmp_path / "runs" / "digits" / "study.json")["settings"]
+    assert settings["image_size"] == 32
+    for line in ("parent  train 2/2", "[1/1] block5 cl_rw seed 0  train 2/2", "CL-RW"):
+        assert line in done.stdout
