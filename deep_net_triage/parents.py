@@ -145,7 +145,8 @@ def weights_digest(model: keras.Model) -> str:
 def save(model: keras.Model, file: Path) -> None:
     """Saves a model for anyone to load: uncompiled, nothing frozen, whole or not at all."""
     uncompiled = keras.Model(model.inputs, model.outputs, name=model.name)
-    uncompiled.trainable = True
+    for layer in uncompiled.layers:  # the model's own setter stops where it agrees already
+        layer.trainable = True
     with results.replacing(file) as unfinished:
         uncompiled.save(unfinished)
 

@@ -50,6 +50,21 @@ class StudyResults:
     rows: list[dict[str, object]]
 
 
+def check_writable(folder: Path) -> None:
+    """Makes sure that an output folder can be made and written to, without making it.
+
+    Raises:
+        InputError: if it can't.
+    """
+    existing = folder.absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise InputError(f"--output_dir={folder} can't be written: {existing} is a file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"--output_dir={folder} can't be written: no permission in {existing}")
+
+
 def summarize(epochs: list[dict[str, object]]) -> dict[str, float | int]:
     """Returns the numbers of a learning curve: its maximum, and how soon it came near.
 

@@ -47,7 +47,8 @@ class StudentTeacher(keras.Model):
 
     def __init__(self, parent: keras.Model, student: keras.Model, block: Block) -> None:
         super().__init__(name=f"{student.name}_and_teacher")
-        parent.trainable = False
+        for layer in parent.layers:
+            layer.trainable = False
         surgery.set_trainable(student, block, "block")
         self.before = surgery.before(parent, block)
         self.teacher = surgery.segment(parent, block)

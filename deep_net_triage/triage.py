@@ -11,8 +11,6 @@ What happens to what is on disk already:
 """
 
 import gc
-import importlib.metadata
-import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from deep_net_triage import (
     devices,
     parents,
     plots,
+    provenance,
     results,
     surgery,
     tables,
@@ -39,8 +38,6 @@ from deep_net_triage.errors import InputError, TrainingFailed
 from deep_net_triage.methods import METHODS
 from deep_net_triage.progress import Progress, duration
 from deep_net_triage.settings import Settings
-
-_PACKAGES = ("deep_net_triage", "tensorflow", "keras", "tensorflow-datasets", "numpy")
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def run(settings: Settings, command: str, progress: Progress) -> int:
         TrainingFailed: if the parent's loss is no longer finite.
     """
     started = time.time()
-    _check_writable(settings.output_dir)
+    results.check_writable(settings.output_dir)
     progress.say(f"{settings.dataset}: reading images")
     dataset = datasets.load(
         settings.dataset,
@@ -91,7 +88,7 @@ def run(settings: Settings, command: str, progress: Progress) -> int:
         study.make_parent()
         failed = study.run_trials()
         study.show()
-    study.describe(command, started, finished=True)
+    study.describe(command, started, time.time() - started)
     return failed
 
 
@@ -159,34 +156,20 @@ class Study:
             first = next(iter(differing_trials.values()))
             self._refuse_or_remove(count, first, list(differing_trials))
 
-    def describe(self, command: str, started: float, finished: bool = False) -> None:
-        """Writes `study.json`; a later command adds itself to the earlier ones."""
-        file = self.folder / "study.json"
-        earlier = results.read_json(file) or {}
-        commands = [
-            entry for entry in earlier.get("commands", []) if entry["started"] != started
-        ]
-        seconds = time.time() - started if finished else None
-        commands.append({"command": command, "started": started, "seconds": seconds})
-        asked = {
-            **self._parent_settings(),
-            "epochs": self.settings.epochs,
-            "distill_epochs": self.settings.distill_epochs,
-            "mean_over": self.settings.mean_over,
-        }
-        results.write_json(
-            file,
-            {
-                "dataset": self.dataset.name,
-                "settings": asked,
-                "train_images": len(self.dataset.train),
-                "test_images": len(self.dataset.test),
-                "classes": len(self.dataset.class_names),
-                "commands": commands,
-                "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-                "hardware": devices.describe(),
+    def describe(self, command: str, started: float, seconds: float | None = None) -> None:
+        """Writes `study.json`, with `seconds` once the command has ended."""
+        description = {
+            "dataset": self.dataset.name,
+            "settings": {
+                **self._parent_settings(),
+                "epochs": self.settings.epochs,
+                "distill_epochs": self.settings.distill_epochs,
+                "mean_over": self.settings.mean_over,
             },
-        )
+            "classes": len(self.dataset.class_names),
+        }
+        run = {"command": command, "started": started, "seconds": seconds}
+        provenance.write(self.folder / "study.json", description, run)
 
     def make_parent(self) -> None:
         """Reads the kept parent, or makes the given or a trained one the study's own."""
@@ -202,7 +185,6 @@ class Study:
             self.parent_result = self._new_parent(folder)
             self.digest = self.parent_result["weights_sha256"]
             origin = "given" if self.settings.parent else "trained"
-        self.parent.trainable = False
         baseline = self.parent_result["baseline_accuracy"]
         self.progress.say(f"parent: accuracy {baseline:.4f}, the baseline ({origin})")
 
@@ -372,14 +354,3 @@ class Study:
     def _save_figure(self, name: str, figure: Figure) -> None:
         with results.replacing(self.folder / "figures" / f"{name}.png") as unfinished:
             figure.savefig(unfinished, dpi=plots.DPI)
-
-
-def _check_writable(folder: Path) -> None:
-    """Refuses an output folder that can't be made or written to, without making it."""
-    existing = folder.absolute()
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir():
-        raise InputError(f"--output_dir={folder} can't be written: {existing} is a file")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(f"--output_dir={folder} can't be written: no permission in {existing}")

@@ -130,3 +130,16 @@ def test_without_network_the_message_says_what_to_do(monkeypatch):
     monkeypatch.setattr(keras.applications, "VGG16", fails)
     with pytest.raises(InputError, match=r"can't be downloaded .*--parent_weights=FILE"):
         imagenet.load_source("imagenet", image_size=32)
+
+
+@pytest.mark.slow
+def test_at_full_size_the_dense_layers_come_along(tmp_path):
+    whole = keras.applications.VGG16(include_top=True, weights=None)
+    whole.save_weights(tmp_path / "vgg16.weights.h5")
+    loaded = imagenet.load_source(str(tmp_path / "vgg16.weights.h5"), image_size=224)
+    parent = parent_for([123.68, 116.779, 103.939], [60.0] * 3, image_size=224)
+    large = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    imagenet.transplant(loaded, parent, datasets.Split(large, range(2)))
+    expected = activations(whole, "fc2", preprocess_input(large.astype("float32")))
+    found = activations(parent, "fc2", large)
+    np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())

@@ -12,6 +12,7 @@ import pytest
 import run_triage
 from deep_net_triage import datasets, results, training
 from deep_net_triage.errors import TrainingFailed
+from tests.conftest import REPOSITORY
 
 # VGG16 of 1 to 10 filters on 60 digits: what takes time is tracing it.
 TINY = (
@@ -90,7 +91,8 @@ def test_files_of_the_contract(finished):
     }
     assert determining.items() <= result["settings"].items()
     described = read(finished / "study.json")
-    assert (described["train_images"], described["test_images"]) == (60, 30)
+    sizes = {"train_images": 60, "test_images": 30, "epochs": 2, "width": 0.02}
+    assert sizes.items() <= described["settings"].items()
     assert described["commands"][0]["command"].startswith("run_triage.py --output_dir=")
     assert described["commands"][0]["seconds"] > 0
     assert set(described["versions"]) >= {"tensorflow", "keras", "deep_net_triage"}
@@ -288,10 +290,8 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, expected, tmp_path, ca
 
 
 def test_folder_without_permission_is_refused(tmp_path, capsys, monkeypatch):
-    from deep_net_triage import triage
-
     # A test may run as root, whom no permission stops.
-    monkeypatch.setattr(triage.os, "access", lambda folder, mode: False)
+    monkeypatch.setattr(results.os, "access", lambda folder, mode: False)
     assert run(tmp_path / "runs") == 2
     assert f"no permission in {tmp_path}" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -302,6 +302,40 @@ def test_help_needs_no_tensorflow_and_any_working_directory(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "--distill_epochs" in done.stdout
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("script", ["1_structure", "2_accuracy", "3_convergence"])
+def test_figure_scripts(script, study):
+    file = REPOSITORY / "figures" / f"figure_{script}.py"
+    command = [sys.executable, file, f"--results={study.parent}"]
+    done = subprocess.run(command, cwd=study, capture_output=True, text=True, check=True)
+    picture = study.parent / f"figure_{script}.png"
+    assert done.stdout.strip() == str(picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_figure_scripts_name_what_is_missing(study, tmp_path):
+    file = REPOSITORY / "figures" / "figure_2_accuracy.py"
+    for arguments, expected in (
+        (["--results=absent"], "no results in absent"),
+        ([f"--results={study.parent}", "--dataset=mnist"], "--dataset=mnist has no results"),
+        ([f"--results={study}", "--output=absent/a.png"], "absent/a.png can't be written"),
+    ):
+        command = [sys.executable, file, *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert expected in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_parent_that_starts_from_a_weights_file(tmp_path):
+    weights = tmp_path / "vgg16.weights.h5"
+    keras.applications.VGG16(include_top=False, weights=None).save_weights(weights)
+    arguments = (f"--parent_weights={weights}", "--width=1", "--method=cl_mw", "--block=5")
+    assert run(tmp_path / "runs", *arguments) == 0
+    recorded = read(tmp_path / "runs" / "digits" / "parent" / "result.json")
+    assert recorded["settings"]["parent_weights"] == str(weights)
 
 
 @pytest.mark.slow
