@@ -1,11 +1,12 @@
 """A data set's name becomes raw images, labels, class names and channel statistics (3)."""
 
 import dataclasses
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import requests
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
@@ -210,9 +211,12 @@ def _prepared(name: str, data_dir: Path | None) -> tfds.core.DatasetBuilder:
 def _check_reachable(builder: tfds.core.DatasetBuilder) -> None:
     """Asks the data set's host for an answer, because TFDS tries for minutes in silence."""
     for url in list(builder.url_infos or ())[:1]:
+        request = urllib.request.Request(url, method="HEAD")
         try:
-            requests.head(url, timeout=10)
-        except requests.RequestException as error:
+            urllib.request.urlopen(request, timeout=10).close()
+        except urllib.error.HTTPError:
+            return  # an answer all the same
+        except OSError as error:
             raise _unavailable(builder, error) from error
 
 

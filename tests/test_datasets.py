@@ -1,8 +1,9 @@
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
@@ -151,10 +152,10 @@ def test_set_without_labels_is_refused(tmp_path):
 
 
 def test_without_network_the_message_names_set_folder_and_remedy(tmp_path, monkeypatch):
-    def no_network(url, **_):
-        raise requests.ConnectionError(f"no route to {url}")
+    def no_network(request, **_):
+        raise urllib.error.URLError(f"no route to {request.host}")
 
-    monkeypatch.setattr(requests, "head", no_network)
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
     with pytest.raises(InputError) as caught:
         datasets.load("cifar10", image_size=32, data_dir=tmp_path / "data")
     for part in ("cifar10", str(tmp_path / "data"), "tfds build", "--data_dir"):
@@ -166,7 +167,11 @@ def test_download_that_fails_is_refused(tmp_path, monkeypatch):
     def fails(self, **_):
         raise OSError("connection reset")
 
-    monkeypatch.setattr(requests, "head", lambda url, **_: None)
+    def refuses_to_tell(request, **_):
+        raise urllib.error.HTTPError(request.full_url, 405, "no HEAD here", {}, None)
+
+    # A host that answers, however rudely, is one to download from.
+    monkeypatch.setattr(urllib.request, "urlopen", refuses_to_tell)
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fails)
     with pytest.raises(InputError, match=r"can't be downloaded \(connection reset\)"):
         datasets.load("mnist", image_size=32, data_dir=tmp_path)
