@@ -10,7 +10,6 @@ What happens to what is on disk already:
 4. Whatever did not finish, or failed, starts afresh.
 """
 
-import gc
 import shutil
 import time
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from deep_net_triage import (
     costs,
     datasets,
     devices,
+    memory,
     parents,
     plots,
     provenance,
@@ -197,10 +197,10 @@ class Study:
             if self._is_finished(trial):
                 self.progress.say(f"{name}  finished in an earlier run")
                 continue
-            result = self._run_trial(trial, name)
+            with memory.released():
+                result = self._run_trial(trial, name)
             results.write_table(self.folder)
             failed += result["status"] == "failed"
-            gc.collect()  # a trial's models hold each other in circles
         results.write_table(self.folder)
         return failed
 
