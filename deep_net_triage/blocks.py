@@ -1,6 +1,6 @@
 """What a block is, and how it is found in a model: once, as a value, by layer names.
 
-A block is a run of convolutions, each with its batch normalisation and activation, before a
+A block is a run of 3x3 convolutions, with their batch normalisations and activations, before a
 pooling (2.2). Everything else in this package speaks in blocks and never in a network's own
 layer names; since a block holds names and no layers, it means the same in a parent and in
 every copy of it.
@@ -22,7 +22,6 @@ class Block:
 
     Attributes:
         name: `block1` for the first.
-        receives: the layer whose output enters the block.
         layers: the layers that are replaced, in order.
         convolutions: those of them that convolve.
         batchnorms: those of them that normalise.
@@ -31,7 +30,6 @@ class Block:
     """
 
     name: str
-    receives: str
     layers: tuple[str, ...]
     convolutions: tuple[str, ...]
     batchnorms: tuple[str, ...]
@@ -46,7 +44,8 @@ class Block:
 
     def received_by(self, model: keras.Model) -> keras.KerasTensor:
         """Returns the tensor that enters the block in a model, compressed or not."""
-        return model.get_layer(self.receives).output
+        first = {self.layers[0], self.compressed_layers[0]}
+        return next(layer.input for layer in model.layers if layer.name in first)
 
     def returned_by(self, model: keras.Model) -> keras.KerasTensor:
         """Returns the tensor that leaves the block, pooled, in a model, compressed or not."""
@@ -56,29 +55,31 @@ class Block:
 def find_blocks(model: keras.Model) -> tuple[Block, ...]:
     """Returns a model's blocks in order: two or more convolutions before a pooling.
 
+    Only convolutions that keep height and width count, as the one in their place does: 3x3,
+    with stride 1 and same padding.
+
     Args:
         model: a functional model whose layers are each called once.
 
     Raises:
         InputError: if there are none.
     """
-    sources = _sources(model)
-    following = _following(sources)
+    following = _following(model)
     blocks: list[Block] = []
     run: list[keras.layers.Layer] = []
     for layer in model.layers:
         if isinstance(layer, _POOLINGS) and run and following.get(run[-1].name) == [layer.name]:
             if len(_of(run, keras.layers.Conv2D)) > 1:
-                blocks.append(_block(f"block{len(blocks) + 1}", sources, run, layer))
+                blocks.append(_block(f"block{len(blocks) + 1}", run, layer))
             run = []
         elif _continues(run, layer, following):
             run.append(layer)
         else:
-            run = [layer] if type(layer) is keras.layers.Conv2D else []
+            run = [layer] if _is_convolution(layer) else []
     if not blocks:
         raise InputError(
-            f"no block found in {model.name}: a block is two or more Conv2D layers in a row "
-            "before a pooling"
+            f"no block found in {model.name}: a block is two or more 3x3 Conv2D layers of "
+            "stride 1 and same padding in a row before a pooling"
         )
     return tuple(blocks)
 
@@ -108,26 +109,21 @@ def largest(blocks: tuple[Block, ...]) -> Block:
     return max(blocks, key=lambda block: len(block.convolutions))
 
 
-def _sources(model: keras.Model) -> dict[str, list[str]]:
-    """Maps each layer's name to the names of the layers whose outputs it receives."""
+def _following(model: keras.Model) -> dict[str, list[str]]:
+    """Maps each layer's name to the names of the layers that receive its output."""
     producers = {
         id(tensor): layer.name
         for layer in model.layers
         for tensor in keras.tree.flatten(layer.output)
     }
-    return {
-        layer.name: [producers[id(tensor)] for tensor in keras.tree.flatten(layer.input)]
-        for layer in model.layers
-        if not isinstance(layer, keras.layers.InputLayer)
-    }
-
-
-def _following(sources: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Maps each layer's name to the names of the layers that receive its output."""
     following: dict[str, list[str]] = {}
-    for name, received in sources.items():
-        for source in received:
-            following.setdefault(source, []).append(name)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        for tensor in keras.tree.flatten(layer.input):
+            # A layer that is a model returns tensors of its own, which this one does not know.
+            if id(tensor) in producers:
+                following.setdefault(producers[id(tensor)], []).append(layer.name)
     return following
 
 
@@ -136,20 +132,24 @@ def _continues(
 ) -> bool:
     """Says whether a layer belongs to the run before it, and to nothing else."""
     replaceable = (keras.layers.BatchNormalization, *_ACTIVATIONS)
-    fits = type(layer) is keras.layers.Conv2D or isinstance(layer, replaceable)
+    fits = _is_convolution(layer) or isinstance(layer, replaceable)
     return bool(run) and fits and following.get(run[-1].name) == [layer.name]
 
 
-def _block(
-    name: str,
-    sources: dict[str, list[str]],
-    run: list[keras.layers.Layer],
-    pool: keras.layers.Layer,
-) -> Block:
+def _is_convolution(layer: keras.layers.Layer) -> bool:
+    return (
+        type(layer) is keras.layers.Conv2D
+        and layer.kernel_size == (3, 3)
+        and layer.strides == layer.dilation_rate == (1, 1)
+        and layer.padding == "same"
+        and layer.groups == 1
+    )
+
+
+def _block(name: str, run: list[keras.layers.Layer], pool: keras.layers.Layer) -> Block:
     convolutions = _of(run, keras.layers.Conv2D)
     return Block(
         name=name,
-        receives=sources[run[0].name][0],
         layers=tuple(layer.name for layer in run),
         convolutions=tuple(layer.name for layer in convolutions),
         batchnorms=tuple(layer.name for layer in _of(run, keras.layers.BatchNormalization)),

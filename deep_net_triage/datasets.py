@@ -192,11 +192,15 @@ def _prepared(name: str, data_dir: Path | None) -> tfds.core.DatasetBuilder:
     """Returns a data set's builder, its files prepared or about to be downloaded."""
     try:
         builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
+    except tfds.core.registered.DatasetNotFoundError as error:
         raise InputError(
             f"--dataset={name} is unknown; allowed: digits, mnist, cifar10, cifar100, "
             "stanford_dogs, or any TFDS image classification set"
         ) from error
+    # A wrong version or configuration is an AssertionError or a ValueError, and so on.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"--dataset={name} can't be opened by TFDS ({reason})") from error
     _features(builder)
     if not builder.is_prepared():
         _check_reachable(builder)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from deep_net_triage.blocks import Block
+from deep_net_triage.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,18 @@ def mean(
 
     Args:
         parent: the model that holds the block uncompressed.
-        block: one whose convolutions are 3x3 and each followed by a batch normalisation.
+        block: where its layers have no bias, gamma or beta, those count as 0, 1 and 0; without
+            any batch norm the new one starts untrained.
         kernel_shape: (3, 3, input channels, filters) of the compressed convolution.
         over: `block`, the literal reading: one 3x3 filter, the mean of every 3x3 slice of the
             block, stands in every slice, and every vector is one scalar, the block's mean; or
             `channel`: each output channel averages what the block's layers have for it.
+
+    Raises:
+        InputError: for `channel`, if the block's layers differ in their number of filters.
     """
-    kernels, biases = _weights(parent, block.convolutions)
-    gammas, betas, means, variances = _weights(parent, block.batchnorms)
+    kernels, biases = _convolution_weights(parent, block)
+    gammas, betas, means, variances = _batchnorm_weights(parent, block)
     filters = kernel_shape[-1]
     if over == "block":
         slices = [kernel.reshape(*kernel.shape[:2], -1) for kernel in kernels]
@@ -70,10 +75,11 @@ def mean(
             return np.full(filters, np.concatenate(vectors).mean())
 
     else:
+        check_channels(parent, block)
         kernel = np.mean([kernel.mean(axis=2, keepdims=True) for kernel in kernels], axis=0)
 
         def average(vectors: list[np.ndarray]) -> np.ndarray:
-            return np.mean(vectors, axis=0)
+            return np.broadcast_to(np.mean(vectors, axis=0), filters)
 
     return CompressedWeights(
         kernel=np.broadcast_to(kernel, kernel_shape),
@@ -85,7 +91,46 @@ def mean(
     )
 
 
-def _weights(parent: keras.Model, names: tuple[str, ...]) -> list[list[np.ndarray]]:
-    """Returns one list per kind of weight, each with one array per layer."""
-    layers = [parent.get_layer(name).get_weights() for name in names]
-    return [[weights[kind] for weights in layers] for kind in range(len(layers[0]))]
+def check_channels(parent: keras.Model, block: Block) -> None:
+    """Makes sure that a block's layers can be averaged channel by channel.
+
+    Raises:
+        InputError: if they differ in their number of filters.
+    """
+    filters = [parent.get_layer(name).filters for name in block.convolutions]
+    if len(set(filters)) > 1:
+        raise InputError(
+            f"--mean_over=channel needs equally many filters in all layers of {block.name}, "
+            f"which has {', '.join(map(str, filters))}; use --mean_over=block"
+        )
+
+
+def _convolution_weights(
+    parent: keras.Model, block: Block
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Returns the kernels and the biases of a block's layers."""
+    layers = [parent.get_layer(name) for name in block.convolutions]
+    kernels = [layer.get_weights()[0] for layer in layers]
+    biases = [
+        layer.get_weights()[1] if layer.use_bias else np.zeros(layer.filters)
+        for layer in layers
+    ]
+    return kernels, biases
+
+
+def _batchnorm_weights(parent: keras.Model, block: Block) -> tuple[list[np.ndarray], ...]:
+    """Returns gammas, betas, moving means and moving variances of a block's layers."""
+    untrained = [[np.array([value])] for value in (1.0, 0.0, 0.0, 1.0)]
+    layers = [parent.get_layer(name) for name in block.batchnorms]
+    if not layers:
+        return tuple(untrained)
+    ones = [np.ones(layer.moving_mean.shape) for layer in layers]
+    gammas = [
+        bn.gamma.numpy() if bn.scale else one for bn, one in zip(layers, ones, strict=True)
+    ]
+    betas = [
+        bn.beta.numpy() if bn.center else 0 * one for bn, one in zip(layers, ones, strict=True)
+    ]
+    means = [layer.moving_mean.numpy() for layer in layers]
+    variances = [layer.moving_variance.numpy() for layer in layers]
+    return gammas, betas, means, variances

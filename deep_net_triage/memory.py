@@ -19,7 +19,7 @@ def released() -> Iterator[None]:
     TensorFlow 2.21 has no public way to remove one; `tests/test_memory.py` fails where this
     private one no longer works.
     """
-    gradients = ops.gradient_registry._registry  # noqa: SLF001
+    gradients = ops.gradient_registry._registry
     known = set(gradients)
     try:
         yield

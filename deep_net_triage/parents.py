@@ -1,7 +1,6 @@
 """The parent of a study: a saved model that is given, or a VGG16 trained here and kept."""
 
 import hashlib
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +9,25 @@ import keras
 
 from deep_net_triage import costs, datasets, devices, imagenet, results, training, vgg16
 from deep_net_triage.datasets import Dataset
-from deep_net_triage.errors import InputError
+from deep_net_triage.errors import InputError, TrainingFailed
 from deep_net_triage.settings import Settings
+
+
+def load(file: Path) -> keras.Model:
+    """Returns a saved model.
+
+    Raises:
+        InputError: if the file holds none.
+    """
+    try:
+        model = keras.models.load_model(file, compile=False)
+    # Keras raises what its readers do for a damaged file: OSError, ValueError, KeyError.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{file} is no Keras model ({reason})") from error
+    if not isinstance(model, keras.Model):
+        raise InputError(f"{file} is no Keras model but a {type(model).__name__}")
+    return model
 
 
 def load_given(file: Path, dataset: Dataset) -> keras.Model:
@@ -20,14 +36,9 @@ def load_given(file: Path, dataset: Dataset) -> keras.Model:
     Raises:
         InputError: if the file holds no such model; the message says what is wrong.
     """
-    try:
-        model = keras.models.load_model(file, compile=False)
-    # Keras raises what its readers do for a damaged file: OSError, ValueError, KeyError.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(f"--parent={file} is no Keras model ({reason})") from error
-    if not isinstance(model, keras.Model) or len(model.inputs) != 1:
-        raise InputError(f"--parent={file} is no model with one input")
+    model = load(file)
+    if len(model.inputs) != 1:
+        raise InputError(f"{file} has {len(model.inputs)} inputs; a parent has one")
     shape, images = model.inputs[0].shape[1:], dataset.input_shape
     fits = len(shape) == 3 and all(
         taken is None or has is None or taken == has
@@ -35,16 +46,15 @@ def load_given(file: Path, dataset: Dataset) -> keras.Model:
     )
     if not fits:
         raise InputError(
-            f"--parent={file} takes images of {_sides(shape)}; "
-            f"{dataset.name} has {_sides(images)}"
+            f"{file} takes images of {_sides(shape)}; {dataset.name} has {_sides(images)}"
         )
     classes = len(dataset.class_names)
     if model.output_shape != (None, classes):
         raise InputError(
-            f"--parent={file} returns {model.output_shape[-1]} values an image; "
+            f"{file} returns {model.output_shape[-1]} values an image; "
             f"{dataset.name} has {classes} classes"
         )
-    return model
+    return _as_graph(model) if isinstance(model, keras.Sequential) else model
 
 
 def untrained(settings: Settings, dataset: Dataset) -> keras.Model:
@@ -74,6 +84,7 @@ def train(
     dataset: Dataset,
     folder: Path,
     determining: dict[str, object],
+    source: keras.Model | None,
     report: training.Report,
 ) -> dict[str, object]:
     """Trains an untrained parent, keeps it in its folder, and returns its result.
@@ -84,17 +95,21 @@ def train(
         dataset: what to train it on.
         folder: an empty one.
         determining: the settings that the result records.
+        source: a VGG16 whose weights it starts from; None for its own random ones.
         report: called with each epoch's record.
 
     Raises:
-        InputError: if the weights it starts from can't be had.
-        TrainingFailed: if a loss is no longer finite.
+        TrainingFailed: if a loss is no longer finite; the result then records it.
     """
     started = time.perf_counter()
-    if settings.parent_weights != "none":
-        source = imagenet.load_source(settings.parent_weights, settings.image_size)
+    if source:
         imagenet.transplant(source, parent, dataset.train)
-    training.train_parent(parent, dataset, settings, report)
+    try:
+        training.train_parent(parent, dataset, settings, report)
+    except TrainingFailed as failure:
+        failed = {"status": "failed", "reason": str(failure), "settings": determining}
+        results.write_json(folder / "result.json", failed)
+        raise
     save(parent, folder / "model.keras")
     summary = results.summarize(results.read_epochs(folder))
     numbers = {
@@ -112,20 +127,20 @@ def adopt(
     folder: Path,
     determining: dict[str, object],
 ) -> dict[str, object]:
-    """Copies a given parent into its folder, evaluates it, and returns its result.
+    """Keeps a given parent in its folder, evaluates it, and returns its result.
 
     Args:
         parent: as `load_given` returns it.
-        settings: where it was loaded from, and the batch size.
+        settings: the batch size.
         dataset: whose test split gives the baseline.
-        folder: an empty one.
+        folder: may be the one it was loaded from.
         determining: the settings that the result records.
     """
     started = time.perf_counter()
     training.compile_classifier(parent, settings)
     _, accuracy = training.evaluate(parent, dataset.test, settings.batch_size)
-    with results.replacing(folder / "model.keras") as unfinished:
-        shutil.copyfile(settings.parent, unfinished)
+    save(parent, folder / "model.keras")
+    (folder / "epochs.jsonl").unlink(missing_ok=True)
     numbers = {"baseline_accuracy": accuracy, "max_epoch": None, "final_accuracy": None}
     return _keep_result(parent, folder, determining, numbers, started)
 
@@ -144,11 +159,26 @@ def weights_digest(model: keras.Model) -> str:
 
 def save(model: keras.Model, file: Path) -> None:
     """Saves a model for anyone to load: uncompiled, nothing frozen, whole or not at all."""
-    uncompiled = keras.Model(model.inputs, model.outputs, name=model.name)
-    for layer in uncompiled.layers:  # the model's own setter stops where it agrees already
+    model = uncompiled(model)
+    for layer in model.layers:  # the model's own setter does not reach a layer frozen by itself
         layer.trainable = True
     with results.replacing(file) as unfinished:
-        uncompiled.save(unfinished)
+        model.save(unfinished)
+
+
+def uncompiled(model: keras.Model) -> keras.Model:
+    """Returns a model of the same layers without optimiser, metrics and traced steps."""
+    return keras.Model(model.inputs, model.outputs, name=model.name)
+
+
+def _as_graph(model: keras.Sequential) -> keras.Model:
+    """Returns a Sequential model as a functional one, whose layers are each called once."""
+    x = inputs = keras.Input(model.input_shape[1:], dtype=model.inputs[0].dtype)
+    for layer in model.layers:
+        x = type(layer).from_config(layer.get_config())(x)
+    graph = keras.Model(inputs, x, name=model.name)
+    graph.set_weights(model.get_weights())
+    return graph
 
 
 def _keep_result(

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch, Patch
 
 from deep_net_triage.methods import METHODS
-from deep_net_triage.results import StudyResults, mean
+from deep_net_triage.results import StudyResults, block_order, mean
 
 if TYPE_CHECKING:  # most figures are drawn without TensorFlow, in a second instead of ten
     import keras
@@ -114,7 +114,7 @@ def _panels(studies: Sequence[StudyResults], width: float, height: float) -> tup
 
 def _accuracy_panel(panel: Axes, study: StudyResults) -> None:
     methods = _methods([study])
-    blocks = sorted({row["block"] for row in study.rows}, key=lambda name: (len(name), name))
+    blocks = sorted({row["block"] for row in study.rows}, key=block_order)
     panel.axhline(
         100 * study.baseline_accuracy,
         color=_BASELINE,

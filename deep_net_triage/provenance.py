@@ -9,7 +9,7 @@ _PACKAGES = ("deep_net_triage", "tensorflow", "keras", "tensorflow-datasets", "n
 
 
 def write(file: Path, description: dict[str, object], run: dict[str, object]) -> None:
-    """Writes what a study is and where it ran; the runs of earlier commands are kept.
+    """Writes what a study is and what ran where; the runs of earlier commands are kept.
 
     Args:
         file: `study.json`.
@@ -21,12 +21,6 @@ def write(file: Path, description: dict[str, object], run: dict[str, object]) ->
     runs = [
         other for other in earlier.get("commands", []) if other["started"] != run["started"]
     ]
-    results.write_json(
-        file,
-        {
-            **description,
-            "commands": [*runs, run],
-            "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-            "hardware": devices.describe(),
-        },
-    )
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    run = {**run, "versions": versions, "hardware": devices.describe()}
+    results.write_json(file, {**description, "commands": [*runs, run]})

@@ -98,7 +98,7 @@ def differences(recorded: dict[str, object], asked: dict[str, object]) -> list[s
 
 
 def trial_folder(study: Path, method: str, block: str, seed: int) -> Path:
-    """Returns a trial's folder; the block's number stands for its name."""
+    """Returns a trial's folder."""
     return study / "trials" / f"{method}-{block}-seed{seed}"
 
 
@@ -188,10 +188,8 @@ def read_study(study: Path) -> StudyResults:
     """
     parent = read_result(study / "parent")
     table = study / "results.csv"
-    if parent is None or not table.is_file():
-        raise InputError(
-            f"{study} holds no study's results: no parent/result.json, results.csv"
-        )
+    if parent is None or parent["status"] != "finished" or not table.is_file():
+        raise InputError(f"{study} holds no finished parent, or no results.csv")
     with table.open(newline="", encoding="utf-8") as file:
         rows = [
             {name: _cell(name, text) for name, text in row.items()}
@@ -225,9 +223,13 @@ def mean(values: Iterable[object]) -> float | None:
     return math.fsum(numbers) / len(numbers) if numbers else None
 
 
+def block_order(name: str) -> tuple[int, str]:
+    """Sorts names of blocks: block2 before block10."""
+    return len(name), name
+
+
 def _in_order(row: dict[str, object]) -> tuple:
-    """Sorts rows by block, block2 before block10, then by method and seed."""
-    return len(row["block"]), row["block"], row["method"], row["seed"]
+    return *block_order(row["block"]), row["method"], row["seed"]
 
 
 def _cell(name: str, text: str) -> object:

@@ -5,7 +5,6 @@ import keras
 from deep_net_triage import initializers
 from deep_net_triage.blocks import Block
 
-# Epsilon is the parent's own decision everywhere (PAPER.md's 1e-3 is Keras's default).
 _KERNEL_SIZE = 3
 
 
@@ -67,7 +66,7 @@ def compress(
     student = keras.models.clone_model(parent, clone_function=copy, call_function=call)
     student.name = f"{parent.name}_{block.name}_compressed"
     for layer in student.layers:
-        if layer not in compressed:
+        if layer.weights and layer not in compressed:
             layer.set_weights(parent.get_layer(layer.name).get_weights())
     _initialize(compressed, parent, block, initializer, seed, mean_over)
     return student

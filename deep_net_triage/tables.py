@@ -1,7 +1,7 @@
 """A study's results as a table for the terminal: blocks by methods."""
 
 from deep_net_triage.methods import METHODS
-from deep_net_triage.results import StudyResults, mean
+from deep_net_triage.results import StudyResults, block_order, mean
 
 
 def table(study: StudyResults) -> str:
@@ -12,7 +12,7 @@ def table(study: StudyResults) -> str:
     without a finished trial is a dash.
     """
     methods = [name for name in METHODS if any(row["method"] == name for row in study.rows)]
-    blocks = sorted({row["block"] for row in study.rows}, key=_natural)
+    blocks = sorted({row["block"] for row in study.rows}, key=block_order)
     lines = [["", *(METHODS[name].title for name in methods)]]
     for block in blocks:
         cells = [_cell(study, method, block) for method in methods]
@@ -36,8 +36,3 @@ def _cell(study: StudyResults, method: str, block: str) -> str:
     points = round(-100 * mean(row["accuracy_drop"] for row in rows), 1) + 0.0
     epochs = mean(row["epochs_to_99"] for row in rows)
     return f"{accuracy:.1f} {points:+.1f} {epochs:g}"
-
-
-def _natural(block: str) -> tuple[int, str]:
-    """Sorts block2 before block10."""
-    return len(block), block

@@ -2,8 +2,8 @@
 
 What happens to what is on disk already:
 
-1. A parent with other settings than asked for stops the study; `--overwrite` removes it and
-   every trial with it.
+1. A parent with other settings than asked for stops the study; `--overwrite` replaces it, and
+   removes every trial with it.
 2. A finished trial in the folder, asked for or not, with other settings stops the study, so
    that no table mixes them; `--overwrite` removes those trials, and no others.
 3. A finished parent or trial with equal settings is kept and not run again.
@@ -23,6 +23,8 @@ from deep_net_triage import (
     costs,
     datasets,
     devices,
+    imagenet,
+    initializers,
     memory,
     parents,
     plots,
@@ -35,6 +37,7 @@ from deep_net_triage import (
 from deep_net_triage.blocks import Block
 from deep_net_triage.datasets import Dataset
 from deep_net_triage.errors import InputError, TrainingFailed
+from deep_net_triage.identity import Identity
 from deep_net_triage.methods import METHODS
 from deep_net_triage.progress import Progress, duration
 from deep_net_triage.settings import Settings
@@ -66,7 +69,7 @@ def run(settings: Settings, command: str, progress: Progress) -> int:
         TrainingFailed: if the parent's loss is no longer finite.
     """
     started = time.time()
-    results.check_writable(settings.output_dir)
+    results.check_writable(settings.folder)
     progress.say(f"{settings.dataset}: reading images")
     dataset = datasets.load(
         settings.dataset,
@@ -83,8 +86,7 @@ def run(settings: Settings, command: str, progress: Progress) -> int:
         )
     with strategy.scope():
         study = Study(settings, dataset, progress)
-        study.settle()
-        study.describe(command, started)
+        study.begin(command, started)
         study.make_parent()
         failed = study.run_trials()
         study.show()
@@ -101,7 +103,8 @@ class Study:
         progress: where a person watches.
 
     Raises:
-        InputError: if the given parent, the data or the asked blocks don't fit together.
+        InputError: if the given parent, the data and the asked blocks don't fit together, the
+            weights to start from can't be had, or what is on disk refuses it by the rules.
     """
 
     def __init__(self, settings: Settings, dataset: Dataset, progress: Progress) -> None:
@@ -109,82 +112,60 @@ class Study:
         self.dataset = dataset
         self.progress = progress
         self.folder = settings.folder
-        if settings.parent:
-            self.parent = parents.load_given(settings.parent, dataset)
-            self.digest = parents.weights_digest(self.parent)
-        else:
-            self.parent = parents.untrained(settings, dataset)
-            self.digest = None
-        found = blocks.find_blocks(self.parent)
-        self.blocks = blocks.select(found, settings.blocks)
+        self.identity = Identity(settings, len(dataset.train), len(dataset.test))
+        given = parents.load_given(settings.parent, dataset) if settings.parent else None
+        self.digest = parents.weights_digest(given) if given else None
+        self.parent_result: dict[str, object] | None = None
+        self.outdated: list[Path] = []
+        # The order matters: what costs much is not begun before what may refuse it.
+        self._compare_parent()
+        self._compare_trials()
+        self.parent = self._model(given)
+        self.blocks = blocks.select(blocks.find_blocks(self.parent), settings.blocks)
+        averaged = any(METHODS[name].initializer == "mean" for name in settings.methods)
+        for block in self.blocks if averaged and settings.mean_over == "channel" else ():
+            initializers.check_channels(self.parent, block)
+        self.pretrained = None
+        if settings.parent_weights != "none" and not self.parent_result:
+            self.pretrained = imagenet.load_source(settings.parent_weights, settings.image_size)
         self.trials = [
             Trial(method, block, seed)
             for block in self.blocks
             for method in settings.methods
             for seed in settings.seeds
         ]
-        self.parent_result: dict[str, object] | None = None
 
-    def settle(self) -> None:
-        """Holds what is on disk against what is asked for, by the rules above.
-
-        Raises:
-            InputError: by rules 1 and 2.
-        """
-        recorded = results.read_result(self.folder / "parent")
-        kept = (self.folder / "parent" / "model.keras").is_file()
-        if recorded and recorded["status"] == "finished" and kept:
-            self.parent_result = recorded
-            differing = self._parent_differences(recorded)
-            if differing:
-                self._refuse_or_remove(
-                    "a parent", differing, [self.folder / "parent", self.folder / "trials"]
-                )
-                self.parent_result = None
-        if self.parent_result:
-            self.digest = self.parent_result["weights_sha256"]
-        differing_trials = {}
-        for folder, result in results.read_trials(self.folder).items():
-            if result["status"] == "finished":
-                recorded = result["settings"]
-                names = (recorded["method"], recorded["block"], recorded["seed"])
-                differing = results.differences(recorded, self._trial_settings(*names))
-                if differing:
-                    differing_trials[folder] = differing
-        if differing_trials:
-            count = f"{len(differing_trials)} finished trials"
-            first = next(iter(differing_trials.values()))
-            self._refuse_or_remove(count, first, list(differing_trials))
+    def begin(self, command: str, started: float) -> None:
+        """Removes what `--overwrite` replaces, and writes the first of the study's files."""
+        for path in self.outdated:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        if self.outdated:
+            results.write_table(self.folder)
+        self.describe(command, started)
 
     def describe(self, command: str, started: float, seconds: float | None = None) -> None:
         """Writes `study.json`, with `seconds` once the command has ended."""
         description = {
             "dataset": self.dataset.name,
-            "settings": {
-                **self._parent_settings(),
-                "epochs": self.settings.epochs,
-                "distill_epochs": self.settings.distill_epochs,
-                "mean_over": self.settings.mean_over,
-            },
+            "settings": self.identity.of_study(),
             "classes": len(self.dataset.class_names),
         }
         run = {"command": command, "started": started, "seconds": seconds}
         provenance.write(self.folder / "study.json", description, run)
 
     def make_parent(self) -> None:
-        """Reads the kept parent, or makes the given or a trained one the study's own."""
-        folder = self.folder / "parent"
-        training_parent = not self.parent_result and not self.settings.parent
-        self.progress.expect(
-            training_parent * self.settings.parent_epochs + self._epochs_of(self.trials)
-        )
-        if self.parent_result:
-            self.parent = keras.models.load_model(folder / "model.keras", compile=False)
-            origin = "kept from an earlier run"
-        else:
-            self.parent_result = self._new_parent(folder)
-            self.digest = self.parent_result["weights_sha256"]
+        """Trains the parent, or keeps the given one, unless an earlier run has."""
+        origin = "kept from an earlier run"
+        if not self.parent_result:
             origin = "given" if self.settings.parent else "trained"
+            with memory.released():
+                self.parent_result = self._new_parent(self.folder / "parent")
+                self.parent = parents.uncompiled(self.parent)
+            self.pretrained = None
+            self.digest = self.parent_result["weights_sha256"]
         baseline = self.parent_result["baseline_accuracy"]
         self.progress.say(f"parent: accuracy {baseline:.4f}, the baseline ({origin})")
 
@@ -216,19 +197,70 @@ class Study:
         self.progress.say(f"\n{tables.table(study)}\n")
         self.progress.say(f"results.csv, figures, models and learning curves: {self.folder}")
 
+    def _compare_parent(self) -> None:
+        """Takes the kept parent over, or marks it as outdated, by rules 1 and 3."""
+        folder = self.folder / "parent"
+        recorded = results.read_result(folder)
+        if not recorded or recorded["status"] != "finished":
+            return
+        if not (folder / "model.keras").is_file():
+            return
+        differing = self.identity.parent_differences(recorded, self.digest)
+        if differing:
+            # Not the model itself: it may be the one that is given.
+            files = [folder / "result.json", folder / "epochs.jsonl"]
+            self._refuse_or_replace("a parent", differing, [*files, self.folder / "trials"])
+        else:
+            self.parent_result = recorded
+            self.digest = recorded["weights_sha256"]
+
+    def _compare_trials(self) -> None:
+        """Marks finished trials with other settings as outdated, by rule 2."""
+        if self.folder / "trials" in self.outdated:
+            return
+        differing = {}
+        for folder, result in results.read_trials(self.folder).items():
+            if result["status"] == "finished":
+                differing[folder] = self.identity.trial_differences(result, self.digest)
+        outdated = [folder for folder in differing if differing[folder]]
+        if outdated:
+            what = f"{len(outdated)} finished trials"
+            self._refuse_or_replace(what, differing[outdated[0]], outdated)
+
+    def _refuse_or_replace(self, what: str, differing: list[str], paths: list[Path]) -> None:
+        if not self.settings.overwrite:
+            raise InputError(
+                f"{self.folder} holds {what} with other settings ({'; '.join(differing)}); "
+                "choose another --output_dir, or --overwrite to replace what differs"
+            )
+        self.progress.say(f"replacing {what} with other settings ({'; '.join(differing)})")
+        self.outdated += paths
+
+    def _model(self, given: keras.Model | None) -> keras.Model:
+        """Returns the parent as it stands before this run trains it."""
+        if self.parent_result:
+            return parents.load(self.folder / "parent" / "model.keras")
+        return given or parents.untrained(self.settings, self.dataset)
+
     def _new_parent(self, folder: Path) -> dict[str, object]:
+        determining = self.identity.of_parent()
+        if self.settings.parent:
+            return parents.adopt(self.parent, self.settings, self.dataset, folder, determining)
+        self.progress.expect(self.settings.parent_epochs + self._epochs_of(self.trials))
         report = results.start_afresh(folder)
 
         def record(line: training.Record) -> None:
             report(line)
             self.progress.epoch("parent", line, self.settings.parent_epochs)
 
-        if self.settings.parent:
-            return parents.adopt(
-                self.parent, self.settings, self.dataset, folder, self._parent_settings()
-            )
         return parents.train(
-            self.parent, self.settings, self.dataset, folder, self._parent_settings(), record
+            self.parent,
+            self.settings,
+            self.dataset,
+            folder,
+            determining,
+            self.pretrained,
+            record,
         )
 
     def _run_trial(self, trial: Trial, name: str) -> dict[str, object]:
@@ -242,7 +274,9 @@ class Study:
             report(line)
             self.progress.epoch(name, line, of[line["phase"]])
 
-        result = {"status": "failed", "reason": None, "settings": self._settings_of(trial)}
+        names = (trial.method, trial.block.name, trial.seed)
+        determining = self.identity.of_trial(*names, self.digest)
+        result = {"status": "failed", "reason": None, "settings": determining}
         try:
             trained = training.train_student(
                 self.parent,
@@ -292,39 +326,6 @@ class Study:
             "macs": costs.macs(trained.model),
         }
 
-    def _parent_settings(self) -> dict[str, object]:
-        sizes = {
-            "train_images": len(self.dataset.train),
-            "test_images": len(self.dataset.test),
-        }
-        if self.settings.parent:
-            return {**self.settings.of_data(), **sizes, "parent": str(self.settings.parent)}
-        return {**self.settings.of_parent(), **sizes}
-
-    def _parent_differences(self, recorded: dict[str, object]) -> list[str]:
-        """Names what differs; a given file that is the recorded parent itself does not."""
-        asked, was = self._parent_settings(), recorded["settings"]
-        if self.settings.parent and recorded["weights_sha256"] == self.digest:
-            asked = {name: asked[name] for name in asked if name != "parent"}
-            was = {name: was[name] for name in asked}
-        return results.differences(was, asked)
-
-    def _trial_settings(self, method: str, block: str, seed: int) -> dict[str, object]:
-        """Returns every setting that determines a trial, the parent by its weights."""
-        return {
-            **self.settings.of_data(),
-            "train_images": len(self.dataset.train),
-            "test_images": len(self.dataset.test),
-            "parent_sha256": self.digest or "not trained yet",
-            "method": method,
-            "block": block,
-            "seed": seed,
-            **self.settings.of_trial(method),
-        }
-
-    def _settings_of(self, trial: Trial) -> dict[str, object]:
-        return self._trial_settings(trial.method, trial.block.name, trial.seed)
-
     def _folder_of(self, trial: Trial) -> Path:
         return results.trial_folder(self.folder, trial.method, trial.block.name, trial.seed)
 
@@ -332,16 +333,6 @@ class Study:
         """Says so of a finished trial; its settings were found equal when the study began."""
         result = results.read_result(self._folder_of(trial))
         return result is not None and result["status"] == "finished"
-
-    def _refuse_or_remove(self, what: str, differing: list[str], folders: list[Path]) -> None:
-        if not self.settings.overwrite:
-            raise InputError(
-                f"{self.folder} holds {what} with other settings ({'; '.join(differing)}); "
-                "choose another --output_dir, or --overwrite to replace what differs"
-            )
-        self.progress.say(f"removing {what} with other settings ({'; '.join(differing)})")
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _epochs_of(self, trials: list[Trial]) -> int:
         """Counts the epochs of those trials that are still to be run."""

@@ -30,12 +30,9 @@ def main(script: str, meaning: str, draw: Callable[[list[Path]], Figure]) -> int
     output = asked.output or asked.results / f"{name}.png"
     try:
         figure = draw(_choose(results.studies_in(asked.results), asked.dataset))
-        figure.savefig(output, dpi=plots.DPI)
+        _save(figure, output)
     except InputError as error:
         print(f"{name}.py: {error}", file=sys.stderr)
-        return 2
-    except (OSError, ValueError) as error:  # matplotlib raises ValueError for a wrong suffix
-        print(f"{name}.py: --output={output} can't be written: {error}", file=sys.stderr)
         return 2
     print(output)
     return 0
@@ -50,3 +47,10 @@ def _choose(found: list[Path], datasets: str | None) -> list[Path]:
         if name not in by_name:
             raise InputError(f"--dataset={name} has no results; there are {', '.join(by_name)}")
     return [by_name[name] for name in datasets.split(",")]
+
+
+def _save(figure: Figure, output: Path) -> None:
+    try:
+        figure.savefig(output, dpi=plots.DPI)
+    except (OSError, ValueError) as error:  # matplotlib raises ValueError for a wrong suffix
+        raise InputError(f"--output={output} can't be written: {error}") from error

@@ -12,11 +12,9 @@ from deep_net_triage import devices, plots
 def draw(studies: list[Path]) -> Figure:
     """Returns the figure, from the layers of the first study's saved parent."""
     devices.import_tensorflow()
-    import keras
+    from deep_net_triage import blocks, parents, surgery
 
-    from deep_net_triage import blocks, surgery
-
-    parent = keras.models.load_model(studies[0] / "parent" / "model.keras", compile=False)
+    parent = parents.load(studies[0] / "parent" / "model.keras")
     block = blocks.largest(blocks.find_blocks(parent))
     student = surgery.compress(parent, block, initializer="glorot_uniform", seed=0)
     return plots.structure(parent, student, block)

@@ -1,7 +1,8 @@
 import keras
+import numpy as np
 import pytest
 
-from deep_net_triage import blocks
+from deep_net_triage import blocks, surgery
 from deep_net_triage.errors import InputError
 
 
@@ -9,10 +10,8 @@ def test_vgg16_has_five_blocks(vgg):
     found = blocks.find_blocks(vgg)
     assert [block.name for block in found] == [f"block{b}" for b in range(1, 6)]
     assert [len(block.convolutions) for block in found] == [2, 2, 3, 3, 3]
-    assert [block.receives for block in found] == [
-        "normalize",
-        *(f"block{b}_pool" for b in range(1, 5)),
-    ]
+    assert found[0].received_by(vgg) is vgg.get_layer("normalize").output
+    assert found[1].received_by(vgg) is vgg.get_layer("block1_pool").output
     third = found[2]
     assert third.layers == tuple(
         f"block3_{kind}{n}" for n in (1, 2, 3) for kind in ("conv", "bn", "relu")
@@ -79,3 +78,39 @@ def test_kinds_without_batchnorm_and_average_pooling():
     assert block.convolutions == ("a", "b")
     assert block.batchnorms == ()
     assert block.pool == "mean"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"strides": 2},
+        {"padding": "valid"},
+        {"dilation_rate": 2},
+        {"groups": 2},
+        {"kernel_size": 5},
+    ],
+)
+def test_what_one_convolution_could_not_replace_is_no_block(settings):
+    def other():
+        return keras.layers.Conv2D(
+            **{"filters": 4, "kernel_size": 3, "padding": "same"} | settings
+        )
+
+    model = chain(conv(), other(), other(), keras.layers.MaxPooling2D())
+    with pytest.raises(InputError, match="no block found"):
+        blocks.find_blocks(model)
+
+
+def test_a_model_inside_the_model_is_not_looked_into():
+    inner = chain(conv(), conv(), keras.layers.MaxPooling2D())
+    x = inputs = keras.Input((16, 16, 3))
+    x = conv(name="b")(conv(name="a")(inner(x)))
+    parent = keras.Model(inputs, keras.layers.MaxPooling2D()(x))
+    (block,) = blocks.find_blocks(parent)
+    assert block.convolutions == ("a", "b")
+    student = surgery.compress(parent, block, initializer="glorot_uniform", seed=0)
+    images = np.ones((2, 16, 16, 3), np.float32)
+    before = [
+        surgery.before(model, block)(images, training=False) for model in (parent, student)
+    ]
+    np.testing.assert_array_equal(*before)

@@ -143,6 +143,13 @@ def test_unknown_name_is_refused():
         datasets.load("cifar11", image_size=32)
 
 
+@pytest.mark.parametrize("name", ["mnist:9.9.9", "mnist/no_such_configuration"])
+def test_wrong_version_or_configuration_is_refused(name, tmp_path):
+    with pytest.raises(InputError, match=f"--dataset={name} can't be opened by TFDS") as caught:
+        datasets.load(name, image_size=32, data_dir=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_set_without_labels_is_refused(tmp_path):
     write_tfds(tmp_path, "without_labels", [np.zeros((4, 4, 3), np.uint8)], ("image",))
     with pytest.raises(

@@ -4,6 +4,7 @@ import pytest
 
 from deep_net_triage import initializers
 from deep_net_triage.blocks import find_blocks
+from deep_net_triage.errors import InputError
 
 
 @pytest.fixture
@@ -71,3 +72,44 @@ def test_glorot_uniform_repeats_by_seed():
     )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("over", ["block", "channel"])
+def test_what_layers_do_not_have_counts_as_untrained(over):
+    x = inputs = keras.Input((4, 4, 1))
+    for n in (1, 2):
+        x = keras.layers.Conv2D(2, 3, padding="same", use_bias=n == 2, name=f"conv{n}")(x)
+        x = keras.layers.BatchNormalization(scale=n == 1, center=n == 2, name=f"bn{n}")(x)
+    model = keras.Model(inputs, keras.layers.MaxPooling2D()(x))
+    model.get_layer("conv2").set_weights([np.ones((3, 3, 2, 2)), np.array([4.0, 4.0])])
+    model.get_layer("bn1").gamma.assign([3.0, 3.0])
+    model.get_layer("bn2").beta.assign([6.0, 6.0])
+    (block,) = find_blocks(model)
+    found = initializers.mean(model, block, (3, 3, 1, 2), over)
+    # Biases 0 and 4, gammas 3 and 1, betas 0 and 6.
+    for vector, value in (("bias", 2), ("gamma", 2), ("beta", 3)):
+        np.testing.assert_allclose(getattr(found, vector), [value, value])
+
+
+@pytest.mark.parametrize("over", ["block", "channel"])
+def test_without_batchnorm_the_new_one_starts_untrained(over):
+    x = inputs = keras.Input((4, 4, 1))
+    for _ in range(2):
+        x = keras.layers.Conv2D(2, 3, padding="same")(x)
+    model = keras.Model(inputs, keras.layers.MaxPooling2D()(x))
+    (block,) = find_blocks(model)
+    found = initializers.mean(model, block, (3, 3, 1, 2), over)
+    vectors = (found.gamma, found.beta, found.moving_mean, found.moving_variance)
+    assert [vector.tolist() for vector in vectors] == [[1, 1], [0, 0], [0, 0], [1, 1]]
+
+
+def test_channels_of_layers_of_different_width_can_not_be_averaged():
+    x = inputs = keras.Input((4, 4, 1))
+    for filters in (2, 3):
+        x = keras.layers.Conv2D(filters, 3, padding="same")(x)
+    model = keras.Model(inputs, keras.layers.MaxPooling2D()(x))
+    (block,) = find_blocks(model)
+    with pytest.raises(
+        InputError, match="all layers of block1, which has 2, 3; use --mean_over"
+    ):
+        initializers.mean(model, block, (3, 3, 1, 3), "channel")

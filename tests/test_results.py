@@ -123,8 +123,11 @@ def test_studies_are_found_in_an_output_folder_or_as_one(study):
     assert results.studies_in(study) == [study]
     with pytest.raises(InputError, match="no results"):
         results.studies_in(study / "trials")
-    with pytest.raises(InputError, match="holds no study's results"):
+    with pytest.raises(InputError, match="holds no finished parent"):
         results.read_study(study / "trials")
+    results.write_json(study / "parent" / "result.json", {"status": "failed"})
+    with pytest.raises(InputError, match="holds no finished parent"):
+        results.read_study(study)
 
 
 def test_terminal_table_shows_means_over_seeds_and_gaps(study):

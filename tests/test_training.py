@@ -100,16 +100,37 @@ def test_student_is_left_at_its_best_epoch(toy_dataset, small_settings):
     assert independent_accuracy(trained.model, toy_dataset.test) == max(accuracies)
 
 
-def test_accuracies_before_and_between_the_phases(toy_dataset, small_settings):
+def test_what_lies_between_the_phases(toy_dataset, small_settings, monkeypatch):
     parent = toy_parent()
     block = find_blocks(parent)[1]
-    settings = small_settings(epochs=1, distill_epochs=2)
+    classify, seen = training._classify, {}
+
+    def look(model, dataset, *rest):
+        seen["accuracy"] = independent_accuracy(model, dataset.test)
+        seen["compressed"] = model.get_layer(block.compressed_layers[0]).get_weights()[0]
+        seen["steps"] = int(model.optimizer.iterations)
+        seen["classifier"] = type(model.optimizer)
+        classify(model, dataset, *rest)
+
+    class Adam(keras.optimizers.Adam):
+        def __init__(self, learning_rate):
+            seen["distiller"] = learning_rate
+            super().__init__(learning_rate)
+
+    monkeypatch.setattr(training, "_classify", look)
+    monkeypatch.setattr(keras.optimizers, "Adam", Adam)
+    # Where the classification optimiser is another, distillation keeps Adam and its own rate.
+    settings = small_settings(epochs=1, distill_epochs=2, optimizer="sgd", learning_rate=0.5)
     trained = training.train_student(
         parent, block, "stn", 4, toy_dataset, settings, lambda record: None
     )
     start = initial_student(parent, block, "stn", seed=4)
     assert trained.initial_accuracy == independent_accuracy(start, toy_dataset.test)
-    assert 0 <= trained.distilled_accuracy <= 1
+    assert trained.distilled_accuracy == seen["accuracy"]
+    kernel = start.get_layer(block.compressed_layers[0]).get_weights()[0]
+    assert not np.array_equal(kernel, seen["compressed"])
+    assert (seen["steps"], seen["classifier"]) == (0, keras.optimizers.SGD)
+    assert seen["distiller"] == 1e-3
 
 
 def test_evaluate_counts_every_image_once(toy_dataset, small_settings):
