@@ -45,10 +45,7 @@ def compress(
     received = {}
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config = layer.get_config() | {"trainable": True}
-        if isinstance(layer, keras.layers.BatchNormalization):
-            config["synchronized"] = synchronized
-        return type(layer).from_config(config)
+        return _copy(layer, synchronized)
 
     def call(
         layer: keras.layers.Layer, inputs: keras.KerasTensor, **arguments: object
@@ -96,6 +93,14 @@ def set_trainable(student: keras.Model, block: Block, updates: str) -> None:
     """
     for layer in student.layers:
         layer.trainable = updates == "model" or layer.name in block.compressed_layers
+
+
+def _copy(layer: keras.layers.Layer, synchronized: bool) -> keras.layers.Layer:
+    """Returns a layer of the same configuration, open to training, with new weights."""
+    config = layer.get_config() | {"trainable": True}
+    if isinstance(layer, keras.layers.BatchNormalization):
+        config["synchronized"] = synchronized
+    return type(layer).from_config(config)
 
 
 def _initialize(

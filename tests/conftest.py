@@ -1,5 +1,6 @@
 """What the tests share: two logical processors, toy networks, toy images."""
 
+import shutil
 from pathlib import Path
 
 # Before TensorFlow: it decides TensorFlow's environment.
@@ -12,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from deep_net_triage import datasets, settings, vgg16
+from tests.studies import run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -105,3 +107,18 @@ def small_settings(tmp_path):
         return settings.from_command_line(typed, tmp_path / "no flag files here")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A finished study of two trials, which no test changes."""
+    folder = tmp_path_factory.mktemp("runs")
+    assert run(folder, "--method=cl_rw,stn", "--block=4") == 0
+    return folder / "digits"
+
+
+@pytest.fixture
+def study(finished, tmp_path):
+    """A copy of the finished study that a test may change."""
+    shutil.copytree(finished, tmp_path / "digits")
+    return tmp_path / "digits"

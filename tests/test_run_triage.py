@@ -1,0 +1,111 @@
+import os
+import subprocess
+import sys
+
+import keras
+import pytest
+
+import run_triage
+from deep_net_triage import results
+from tests.conftest import REPOSITORY
+from tests.studies import TINY, read, run, snapshot
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--dataset=cifar11"], "--dataset=cifar11 is unknown; allowed: digits, mnist"),
+        (["--block=6"], "--block=6 is no block; allowed: 1 to 5"),
+        (["--train_examples=9999"], "--train_examples=9999 asks for more than there are: 1437"),
+        (["--parent={tmp}/junk.keras"], "junk.keras is no Keras model"),
+        (["--parent={tmp}/other.keras"], "takes images of 9 x 9 x 1; digits has 8 x 8 x 1"),
+        (["--parent={tmp}/classes.keras"], "returns 4 values an image; digits has 10 classes"),
+        (["--parent={tmp}/dense.keras"], "no block found in"),
+        (["--output_dir={tmp}/junk.keras/runs"], "junk.keras is a file"),
+        (["--flagfile={tmp}/bad.flags"], "'epochs=3' sets nothing"),
+        (["--method=foo"], "'foo' is no method"),
+        (["--batch_size=many"], "must be a whole number"),
+        (["--image_size=16"], "must be at least 32"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, expected, tmp_path, capsys):
+    (tmp_path / "junk.keras").write_bytes(b"junk")
+    (tmp_path / "bad.flags").write_text("epochs=3\n")
+    for name, side, classes in (("other", 9, 10), ("classes", 8, 4), ("dense", 8, 10)):
+        inputs = keras.Input((side, side, 1))
+        outputs = keras.layers.Dense(classes)(keras.layers.Flatten()(inputs))
+        keras.Model(inputs, outputs).save(tmp_path / f"{name}.keras")
+    before = snapshot(tmp_path)
+    typed = [argument.format(tmp=tmp_path) for argument in arguments]
+    assert run(tmp_path / "runs", *typed) == 2
+    message = capsys.readouterr().err
+    assert expected in message
+    assert message.count("\n") == 1
+    assert message.startswith("run_triage.py: ")
+    assert snapshot(tmp_path) == before
+    assert not (tmp_path / "runs").exists()
+
+
+def test_folder_without_permission_is_refused(tmp_path, capsys, monkeypatch):
+    # A test may run as root, whom no permission stops.
+    monkeypatch.setattr(results.os, "access", lambda folder, mode: False)
+    assert run(tmp_path / "runs") == 2
+    assert f"no permission in {tmp_path}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_needs_no_tensorflow_and_any_working_directory(tmp_path):
+    command = [sys.executable, run_triage.__file__, "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "--distill_epochs" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("script", ["1_structure", "2_accuracy", "3_convergence"])
+def test_figure_scripts(script, study):
+    file = REPOSITORY / "figures" / f"figure_{script}.py"
+    command = [sys.executable, file, f"--results={study.parent}"]
+    done = subprocess.run(command, cwd=study, capture_output=True, text=True, check=True)
+    picture = study.parent / f"figure_{script}.png"
+    assert done.stdout.strip() == str(picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_figure_scripts_name_what_is_missing(study, tmp_path):
+    file = REPOSITORY / "figures" / "figure_2_accuracy.py"
+    for arguments, expected in (
+        (["--results=absent"], "no results in absent"),
+        ([f"--results={study.parent}", "--dataset=mnist"], "--dataset=mnist has no results"),
+        ([f"--results={study}", "--output=absent/a.png"], "absent/a.png can't be written"),
+    ):
+        command = [sys.executable, file, *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert expected in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_parent_that_starts_from_a_weights_file(tmp_path):
+    weights = tmp_path / "vgg16.weights.h5"
+    keras.applications.VGG16(include_top=False, weights=None).save_weights(weights)
+    arguments = (f"--parent_weights={weights}", "--width=1", "--method=cl_mw", "--block=5")
+    assert run(tmp_path / "runs", *arguments) == 0
+    recorded = read(tmp_path / "runs" / "digits" / "parent" / "result.json")
+    assert recorded["settings"]["parent_weights"] == str(weights)
+
+
+@pytest.mark.slow
+def test_a_study_from_another_working_directory_is_silent_on_stderr(tmp_path):
+    command = [sys.executable, run_triage.__file__, *TINY, "--method=cl_rw", "--block=5"]
+    # Other tests have set it in this process; a newcomer has not.
+    env = {name: os.environ[name] for name in os.environ if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=True, env=env
+    )
+    assert done.stderr == ""
+    # digits.flags was found beside the script: 32 pixels are digits' own setting.
+    settings = read(tmp_path / "runs" / "digits" / "study.json")["settings"]
+    assert settings["image_size"] == 32
+    for line in ("parent  train 2/2", "[1/1] block5 cl_rw seed 0  train 2/2", "CL-RW"):
+        assert line in done.stdout
