@@ -1,12 +1,21 @@
-"""A split becomes batches: in an order that seed and epoch alone determine, or as it stands."""
+"""Rows become batches: in an order that seed and epoch alone determine, or as they stand."""
 
+import weakref
+
+import numpy as np
 import tensorflow as tf
 
-from deep_net_triage.datasets import Split
+from deep_net_triage.rows import Rows
 
 
 def training_batches(
-    split: Split, *, batch_size: int, seed: int, epochs: int, augment: str = "none"
+    inputs: Rows,
+    targets: Rows,
+    *,
+    batch_size: int,
+    seed: int,
+    epochs: int,
+    augment: str = "none",
 ) -> tf.data.Dataset:
     """Returns all batches of a training, epoch after epoch, each image once an epoch.
 
@@ -14,7 +23,8 @@ def training_batches(
     the whole training: tf.data can take seconds to tear one down.
 
     Args:
-        split: images and labels.
+        inputs: images, or what a network makes of them.
+        targets: their labels, or what is to be returned for them.
         batch_size: images a batch; an epoch's last batch may hold fewer.
         seed: of the order, and of what augmentation draws.
         epochs: how many.
@@ -22,31 +32,36 @@ def training_batches(
             eighth of its side over a black border.
 
     Returns:
-        A data set of (images, labels): uint8 (batch, height, width, channels), int32 (batch,).
+        A data set of (inputs, targets), each batch the same rows of both.
     """
 
     def epoch_of_indices(epoch: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(
-            tf.range(len(split)), seed=(seed, tf.cast(epoch, tf.int64))
+            tf.range(len(inputs)), seed=(seed, tf.cast(epoch, tf.int64))
         )
         batches = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
         return batches.map(lambda indices: (epoch, indices))
 
     def gather(epoch: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        batch, labels = _examples(split, indices)
+        batch = _chosen(inputs, indices)
         if augment == "flip_crop":
-            draw = (seed, tf.cast(indices[0], tf.int64) + (epoch + 1) * len(split))
+            draw = (seed, tf.cast(indices[0], tf.int64) + (epoch + 1) * len(inputs))
             batch = flip_and_crop(batch, draw)
-        return batch, labels
+        return batch, _chosen(targets, indices)
 
     batches = tf.data.Dataset.range(epochs).flat_map(epoch_of_indices)
     return _unstalled(batches.map(gather).prefetch(2))
 
 
-def evaluation_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
-    """Returns a split's (images, labels) in its own order, none left out."""
-    indices = tf.data.Dataset.range(len(split)).batch(batch_size)
-    return _unstalled(indices.map(lambda chosen: _examples(split, chosen)).prefetch(2))
+def evaluation_batches(inputs: Rows, targets: Rows, *, batch_size: int) -> tf.data.Dataset:
+    """Returns batches of (inputs, targets) in their own order, none left out."""
+
+    def gather(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return _chosen(inputs, indices), _chosen(targets, indices)
+
+    return _unstalled(
+        tf.data.Dataset.range(len(inputs)).batch(batch_size).map(gather).prefetch(2)
+    )
 
 
 def flip_and_crop(images: tf.Tensor, seed: tuple[int, tf.Tensor]) -> tf.Tensor:
@@ -71,8 +86,14 @@ def flip_and_crop(images: tf.Tensor, seed: tuple[int, tf.Tensor]) -> tf.Tensor:
     return tf.gather(rows, left + columns, axis=2, batch_dims=1)
 
 
-def _examples(split: Split, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.gather(split.images, indices), tf.gather(split.labels, indices)
+def _chosen(rows: Rows, indices: tf.Tensor) -> tf.Tensor:
+    if tf.is_tensor(rows):
+        return tf.gather(rows, indices)
+    # An array as a tensor would be a second copy of it, and one on disk would be read whole.
+    # TensorFlow never lets go of the function, which therefore must not hold the array.
+    held = weakref.ref(rows)
+    chosen = tf.numpy_function(lambda at: np.take(held(), at, axis=0), [indices], rows.dtype)
+    return tf.ensure_shape(chosen, (None, *rows.shape[1:]))
 
 
 def _unstalled(batches: tf.data.Dataset) -> tf.data.Dataset:

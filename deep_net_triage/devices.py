@@ -67,6 +67,25 @@ def compile_with_xla() -> bool:
     return replicas() == 1 and bool(tf.config.list_logical_devices("GPU"))
 
 
+def resolve_precision(asked: str) -> str:
+    """Returns the dtype policy that `--precision` stands for on this machine.
+
+    `auto` is `mixed_bfloat16` where every GPU computes in it (compute capability 8.0),
+    `mixed_float16` where every GPU is made for that (7.0), and `float32` anywhere else.
+    """
+    import tensorflow as tf
+
+    if asked != "auto":
+        return asked
+    details = map(
+        tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU")
+    )
+    capability = min((gpu.get("compute_capability", (0, 0)) for gpu in details), default=(0, 0))
+    if capability >= (8, 0):
+        return "mixed_bfloat16"
+    return "mixed_float16" if capability >= (7, 0) else "float32"
+
+
 def describe() -> dict[str, object]:
     """Returns the hardware as plain values: processors, GPUs by name, and replicas."""
     import tensorflow as tf

@@ -138,7 +138,8 @@ def adopt(
     """
     started = time.perf_counter()
     training.compile_classifier(parent, settings)
-    _, accuracy = training.evaluate(parent, dataset.test, settings.batch_size)
+    test = dataset.test
+    _, accuracy = training.evaluate(parent, test.images, test.labels, settings.batch_size)
     save(parent, folder / "model.keras")
     (folder / "epochs.jsonl").unlink(missing_ok=True)
     numbers = {"baseline_accuracy": accuracy, "max_epoch": None, "final_accuracy": None}

@@ -1,6 +1,7 @@
 """The command line: every flag declared and checked once, turned into one frozen value."""
 
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,11 @@ from deep_net_triage.errors import InputError
 OPTIMIZERS = ("adam", "sgd")
 AUGMENTATIONS = ("none", "flip_crop")
 MEANS = ("block", "channel")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+KEPT_AS = ("exact", "float16")
 SMALLEST_IMAGE = 32  # five poolings by two leave one pixel
+
+_GIB = 2**30
 
 # Student-teacher training uses Adam at its usual rate whatever the classification phase uses:
 # Eq. 3 sums over up to 802,816 elements, and plain SGD diverges on it.
@@ -34,7 +39,9 @@ class Settings:
     """What one command asks for; each attribute is the flag of its name.
 
     `blocks` is None for all, and otherwise holds what was typed, names or numbers, which only
-    the parent can resolve; `train_examples` and `test_examples` are None for all.
+    the parent can resolve; `train_examples` and `test_examples` are None for all;
+    `activation_memory` and `activation_disk` are in bytes, and None for a quarter of what is
+    free.
     """
 
     dataset: str
@@ -61,6 +68,11 @@ class Settings:
     output_dir: Path
     save_models: bool
     overwrite: bool
+    precision: str
+    activation_memory: int | None
+    activation_disk: int | None
+    activation_dir: Path | None
+    activation_dtype: str
 
     @property
     def folder(self) -> Path:
@@ -83,6 +95,7 @@ class Settings:
             "learning_rate": self.learning_rate,
             "optimizer": self.optimizer,
             "augment": self.augment,
+            "precision": self.precision,
         }
 
     def of_parent(self) -> dict[str, object]:
@@ -111,6 +124,8 @@ class Settings:
         }
         if row.distil:
             determining["distill_epochs"] = self.distill_epochs
+        if row.distil or row.updates == "block":
+            determining["activation_dtype"] = self.activation_dtype
         if row.initializer == "mean":
             determining["mean_over"] = self.mean_over
         return determining
@@ -157,16 +172,23 @@ def _declare() -> flags.FlagValues:
         _check(values, name, lambda n: n is None or n >= at_least, f"at least {at_least}")
 
     def number(
-        name: str, default: float, meaning: str, valid: Callable[[float], bool], allowed: str
+        name: str,
+        default: float | None,
+        meaning: str,
+        valid: Callable[[float], bool],
+        allowed: str,
     ) -> None:
         flags.DEFINE_float(name, default, meaning, flag_values=values)
-        _check(values, name, lambda x: math.isfinite(x) and valid(x), allowed)
+        _check(values, name, lambda x: x is None or (math.isfinite(x) and valid(x)), allowed)
 
     def switch(name: str, default: bool, meaning: str) -> None:
         flags.DEFINE_boolean(name, default, meaning, flag_values=values)
 
     def below_one(x: float) -> bool:
         return 0 <= x < 1
+
+    def not_negative(x: float) -> bool:
+        return x >= 0
 
     text("dataset", "digits", "digits (embedded), or a TFDS image classification set.")
     text("method", "all", f"Comma-separated: {', '.join(methods.METHODS)}, paper or all.")
@@ -196,6 +218,23 @@ def _declare() -> flags.FlagValues:
     number("batchnorm_momentum", 0.9, "Of moving statistics.", below_one, "from 0 to below 1")
     choice("augment", "none", AUGMENTATIONS, "Random changes to training images.")
     choice("mean_over", "block", MEANS, "What mean initialisation averages over.")
+    choice("precision", "auto", PRECISIONS, "auto: half on GPUs made for it, else float32.")
+    number(
+        "activation_memory",
+        None,
+        "GiB of memory for what frozen layers return; by default a quarter of what is free.",
+        not_negative,
+        "at least 0",
+    )
+    number(
+        "activation_disk",
+        None,
+        "GiB of disk for what exceeds that; by default a quarter of what is free.",
+        not_negative,
+        "at least 0",
+    )
+    text("activation_dir", None, "Where that disk space is; by default in --output_dir.")
+    choice("activation_dtype", "exact", KEPT_AS, "float16 halves both, and rounds.")
     text("output_dir", "runs", "Where results go, in a folder named after the data set.")
     switch("save_models", True, "Keep each trial's best model.")
     switch("overwrite", False, "Replace results whose settings differ instead of stopping.")
@@ -232,12 +271,17 @@ def _settings(values: flags.FlagValues) -> Settings:
     """Turns parsed flags into the frozen value, checking what takes more than one look."""
     asked = values.flag_values_dict()
     method, block = asked.pop("method"), asked.pop("block")
-    for name in ("parent", "data_dir", "output_dir"):
+    for name in ("parent", "data_dir", "output_dir", "activation_dir"):
         asked[name] = Path(asked[name]).expanduser() if asked[name] else None
     if asked["output_dir"] is None:
         raise InputError("--output_dir is empty; it must be a folder")
     if not re.fullmatch(r"\w[\w.+/:-]*", asked["dataset"]):
         raise InputError(f"--dataset='{asked['dataset']}' is no data set's name")
+    folder = asked["activation_dir"]
+    if folder and not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise InputError(f"--activation_dir={folder} is no folder that can be written to")
+    for name in ("activation_memory", "activation_disk"):
+        asked[name] = None if asked[name] is None else int(asked[name] * _GIB)
     if asked["parent"] and not asked["parent"].is_file():
         raise InputError(f"--parent={asked['parent']} is no file; it must be a .keras model")
     if asked["parent"] and asked["parent_weights"] != "none":

@@ -1,14 +1,7 @@
-"""Student-teacher training: a compressed block learns what the parent's block returns (2.3.5).
-
-Parent and student are the same network up to the block, so one pass through the parent's
-layers before it feeds both, and nothing behind it is computed.
-"""
+"""Student-teacher training: a compressed block learns what the parent's returns (2.3.5)."""
 
 import keras
 import tensorflow as tf
-
-from deep_net_triage import surgery
-from deep_net_triage.blocks import Block
 
 
 class RelativeError(keras.metrics.Metric):
@@ -35,24 +28,27 @@ class RelativeError(keras.metrics.Metric):
 class StudentTeacher(keras.Model):
     """Trains a student's compressed block alone on Eq. 3.
 
-    The parent runs in inference mode. The loss of a batch is the squared L2 norm of the
-    difference of the pooled outputs, averaged over the global batch: each replica divides its
-    sum by the images of all replicas, so that any split of a batch gives the same gradient.
+    Parent and student are the same network up to the block, so one pass through the layers
+    before it feeds both, and nothing behind it is computed. The loss of a batch is the squared
+    L2 norm of the difference of the pooled outputs, averaged over the global batch: each
+    replica divides its sum by the images of all replicas, so that any split of a batch gives
+    the same gradient.
+
+    It is trained on batches of (input, target).
 
     Args:
-        parent: the teacher; its layers are frozen.
-        student: the parent with the block compressed; only the compressed block learns.
-        block: the block.
+        before: the frozen layers from the input to the block, none where it is the block's own.
+        teacher: the parent's block; None where targets are what it returns.
+        student: the compressed block; whatever of it is open to training learns.
     """
 
-    def __init__(self, parent: keras.Model, student: keras.Model, block: Block) -> None:
+    def __init__(
+        self, before: keras.Model, teacher: keras.Model | None, student: keras.Model
+    ) -> None:
         super().__init__(name=f"{student.name}_and_teacher")
-        for layer in parent.layers:
-            layer.trainable = False
-        surgery.set_trainable(student, block, "block")
-        self.before = surgery.before(parent, block)
-        self.teacher = surgery.segment(parent, block)
-        self.student = surgery.segment(student, block)
+        self.before = before
+        self.teacher = teacher
+        self.student = student
         self.loss_mean = keras.metrics.Mean(name="loss")
         self.relative_error = RelativeError()
         # Its parts are; under a strategy Keras would otherwise build it by a dry run.
@@ -63,21 +59,27 @@ class StudentTeacher(keras.Model):
         """The loss and the relative error, over the images of the epoch so far."""
         return [self.loss_mean, self.relative_error]
 
-    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Returns the student's pooled output of the block."""
-        return self.student(self.before(images, training=False), training=training)
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        """Those of the student: a teacher does not learn."""
+        return self.student.trainable_variables
 
-    def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns the student's pooled output of the block."""
+        return self.student(self.before(inputs, training=False), training=training)
+
+    def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Moves the compressed block one step towards the parent's pooled output."""
-        images, *_ = keras.utils.unpack_x_y_sample_weight(data)
-        received = self.before(images, training=False)
-        target = self.teacher(received, training=False)
+        inputs, target = data
+        received = self.before(inputs, training=False)
+        if self.teacher:
+            target = self.teacher(received, training=False)
         with tf.GradientTape() as tape:
             output = self.student(received, training=True)
             distances = squared_distances(target, output)
             loss = tf.reduce_sum(distances) / _images_of_all_replicas(distances)
             scaled_loss = self.optimizer.scale_loss(loss)
-        learning = self.student.trainable_variables
+        learning = self.trainable_variables
         self.optimizer.apply(tape.gradient(scaled_loss, learning), learning)
         self.loss_mean.update_state(distances)
         self.relative_error.update_state(target, output)

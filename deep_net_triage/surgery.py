@@ -62,27 +62,58 @@ def compress(
 
     student = keras.models.clone_model(parent, clone_function=copy, call_function=call)
     student.name = f"{parent.name}_{block.name}_compressed"
-    for layer in student.layers:
-        if layer.weights and layer not in compressed:
-            layer.set_weights(parent.get_layer(layer.name).get_weights())
-    _initialize(compressed, parent, block, initializer, seed, mean_over)
+    start(student, parent, block, initializer=initializer, seed=seed, mean_over=mean_over)
     return student
 
 
+def start(
+    student: keras.Model,
+    parent: keras.Model,
+    block: Block,
+    *,
+    initializer: str,
+    seed: int,
+    mean_over: str = "block",
+) -> None:
+    """Takes a student back to where its training starts, whatever it was trained to.
+
+    Args:
+        student: the parent with the block compressed.
+        parent: whose weights it gets everywhere else.
+        block: the block.
+        initializer: `glorot_uniform`, or the `mean` of the parent's block.
+        seed: of the random initialisation, and of what the student's layers draw at random.
+        mean_over: what the mean is taken over: `block` or `channel`.
+    """
+    convolution, batchnorm, _ = (student.get_layer(name) for name in block.compressed_layers)
+    for layer in student.layers:
+        if layer.weights and layer.name not in block.compressed_layers:
+            layer.set_weights(parent.get_layer(layer.name).get_weights())
+    shape = tuple(convolution.kernel.shape)
+    if initializer == "mean":
+        weights = initializers.mean(parent, block, shape, mean_over)
+    else:
+        weights = initializers.glorot_uniform(shape, seed)
+    weights.assign_to(convolution, batchnorm)
+    weights_of_layers = {id(variable) for variable in student.weights}
+    generators = [v for v in student.variables if id(v) not in weights_of_layers]
+    for number, state in enumerate(generators):  # of dropout layers, as (seed, draws so far)
+        state.assign([seed, number << 16])
+
+
+def cut(model: keras.Model, start: keras.KerasTensor, end: keras.KerasTensor) -> keras.Model:
+    """Returns the part of a model between two of its tensors, which shares its weights.
+
+    Where they are the same, it returns what it receives.
+    """
+    if start is end:
+        start = end = keras.Input(start.shape[1:], dtype=start.dtype)
+    return keras.Model(start, end)
+
+
 def segment(model: keras.Model, block: Block) -> keras.Model:
-    """Returns the model cut to a block: from what it receives to what it returns pooled.
-
-    The weights are the model's own.
-    """
-    return keras.Model(block.received_by(model), block.returned_by(model))
-
-
-def before(model: keras.Model, block: Block) -> keras.Model:
-    """Returns the model cut before a block: from images to what the block receives.
-
-    The weights are the model's own.
-    """
-    return keras.Model(model.input, block.received_by(model))
+    """Returns the model cut to a block: from what it receives to what it returns pooled."""
+    return cut(model, block.received_by(model), block.returned_by(model))
 
 
 def set_trainable(student: keras.Model, block: Block, updates: str) -> None:
@@ -101,20 +132,3 @@ def _copy(layer: keras.layers.Layer, synchronized: bool) -> keras.layers.Layer:
     if isinstance(layer, keras.layers.BatchNormalization):
         config["synchronized"] = synchronized
     return type(layer).from_config(config)
-
-
-def _initialize(
-    compressed: tuple[keras.layers.Layer, ...],
-    parent: keras.Model,
-    block: Block,
-    initializer: str,
-    seed: int,
-    mean_over: str,
-) -> None:
-    convolution, batchnorm, _ = compressed
-    shape = tuple(convolution.kernel.shape)
-    if initializer == "mean":
-        weights = initializers.mean(parent, block, shape, mean_over)
-    else:
-        weights = initializers.glorot_uniform(shape, seed)
-    weights.assign_to(convolution, batchnorm)

@@ -10,17 +10,17 @@ What happens to what is on disk already:
 4. Whatever did not finish, or failed, starts afresh.
 """
 
+import dataclasses
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 from matplotlib.figure import Figure
 
 from deep_net_triage import (
+    activations,
     blocks,
-    costs,
     datasets,
     devices,
     imagenet,
@@ -33,27 +33,19 @@ from deep_net_triage import (
     surgery,
     tables,
     training,
+    trials,
 )
+from deep_net_triage.activations import Walk
 from deep_net_triage.blocks import Block
 from deep_net_triage.datasets import Dataset
-from deep_net_triage.errors import InputError, TrainingFailed
+from deep_net_triage.errors import InputError
 from deep_net_triage.identity import Identity
 from deep_net_triage.methods import METHODS
-from deep_net_triage.progress import Progress, duration
+from deep_net_triage.progress import Progress
+from deep_net_triage.retraining import Retraining
+from deep_net_triage.rows import Room
 from deep_net_triage.settings import Settings
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One (method, block, seed)."""
-
-    method: str
-    block: Block
-    seed: int
-
-    def __str__(self) -> str:
-        """How progress lines name it."""
-        return f"{self.block.name} {self.method} seed {self.seed}"
+from deep_net_triage.trials import Trial
 
 
 def run(settings: Settings, command: str, progress: Progress) -> int:
@@ -70,6 +62,9 @@ def run(settings: Settings, command: str, progress: Progress) -> int:
     """
     started = time.time()
     results.check_writable(settings.folder)
+    precision = devices.resolve_precision(settings.precision)
+    keras.config.set_dtype_policy(precision)
+    settings = dataclasses.replace(settings, precision=precision)
     progress.say(f"{settings.dataset}: reading images")
     dataset = datasets.load(
         settings.dataset,
@@ -172,16 +167,10 @@ class Study:
     def run_trials(self) -> int:
         """Runs every trial that is not finished yet, and returns how many failed."""
         failed = 0
-        for number, trial in enumerate(self.trials, start=1):
-            self.progress.expect(self._epochs_of(self.trials[number - 1 :]))
-            name = f"[{number}/{len(self.trials)}] {trial}"
-            if self._is_finished(trial):
-                self.progress.say(f"{name}  finished in an earlier run")
-                continue
+        walk = self._walk() if self.settings.augment == "none" else None
+        for block in self.blocks:
             with memory.released():
-                result = self._run_trial(trial, name)
-            results.write_table(self.folder)
-            failed += result["status"] == "failed"
+                failed += self._run_block(block, walk)
         results.write_table(self.folder)
         return failed
 
@@ -246,7 +235,8 @@ class Study:
         determining = self.identity.of_parent()
         if self.settings.parent:
             return parents.adopt(self.parent, self.settings, self.dataset, folder, determining)
-        self.progress.expect(self.settings.parent_epochs + self._epochs_of(self.trials))
+        of_trials = sum(trial.epochs(self.settings) for trial in self._unfinished())
+        self.progress.expect(self.settings.parent_epochs + of_trials)
         report = results.start_afresh(folder)
 
         def record(line: training.Record) -> None:
@@ -263,68 +253,52 @@ class Study:
             record,
         )
 
-    def _run_trial(self, trial: Trial, name: str) -> dict[str, object]:
-        """Trains one student, leaves its folder finished or failed, and returns its result."""
-        started = time.perf_counter()
-        folder = self._folder_of(trial)
-        report = results.start_afresh(folder)
-        of = {"train": self.settings.epochs, "distill": self.settings.distill_epochs}
+    def _walk(self) -> Walk:
+        """Returns the walk that feeds every layer-only training while images stay the same."""
+        settings = self.settings
+        room = Room(
+            settings.activation_dir or self.folder,
+            settings.activation_memory,
+            settings.activation_disk,
+        )
+        rounded = None if settings.activation_dtype == "exact" else settings.activation_dtype
+        return Walk(self.parent, self.dataset, room, settings.batch_size, rounded)
 
-        def record(line: training.Record) -> None:
-            report(line)
-            self.progress.epoch(name, line, of[line["phase"]])
-
-        names = (trial.method, trial.block.name, trial.seed)
-        determining = self.identity.of_trial(*names, self.digest)
-        result = {"status": "failed", "reason": None, "settings": determining}
-        try:
-            trained = training.train_student(
-                self.parent,
-                trial.block,
-                trial.method,
-                trial.seed,
-                self.dataset,
-                self.settings,
-                record,
+    def _run_block(self, block: Block, walk: Walk | None) -> int:
+        """Runs a block's trials that are not finished yet, and returns how many failed."""
+        failed, retraining = 0, None
+        for number, trial in enumerate(self.trials, start=1):
+            if trial.block != block:
+                continue
+            name = f"[{number}/{len(self.trials)}] {trial}"
+            if self._is_finished(trial):
+                self.progress.say(f"{name}  finished in an earlier run")
+                continue
+            unfinished = self._unfinished()
+            self.progress.expect(sum(trial.epochs(self.settings) for trial in unfinished))
+            retraining = retraining or self._retraining(block, walk)
+            names = (trial.method, block.name, trial.seed)
+            result = trials.run(
+                trial,
+                retraining,
+                self._folder_of(trial),
+                self.identity.of_trial(*names, self.digest),
+                self.parent_result["baseline_accuracy"],
+                name,
+                self.progress,
             )
-        except TrainingFailed as failure:
-            result["reason"] = str(failure)
-            self.progress.say(f"{name}  failed: {failure}")
-        else:
-            if self.settings.save_models:
-                parents.save(trained.model, folder / "model.keras")
-            row = self._row(trial, trained, results.read_epochs(folder))
-            row["seconds"] = time.perf_counter() - started
-            result |= {"status": "finished", "row": row}
-            self.progress.say(
-                f"{name}  max {row['max_accuracy']:.4f} ({0 - row['accuracy_drop']:+.4f}), "
-                f"99 % at epoch {row['epochs_to_99']}, {duration(row['seconds'])}"
-            )
-        results.write_json(folder / "result.json", result)
-        return result
+            results.write_table(self.folder)
+            failed += result["status"] == "failed"
+        return failed
 
-    def _row(
-        self, trial: Trial, trained: training.Trained, epochs: list[training.Record]
-    ) -> dict[str, object]:
-        """Returns a trial's line of `results.csv`, its time apart."""
-        baseline = self.parent_result["baseline_accuracy"]
-        summary = results.summarize(epochs)
-        return {
-            "dataset": self.dataset.name,
-            "method": trial.method,
-            "block": trial.block.name,
-            "seed": trial.seed,
-            "baseline_accuracy": baseline,
-            "initial_accuracy": trained.initial_accuracy,
-            "distilled_accuracy": trained.distilled_accuracy,
-            **summary,
-            "distill_epochs": sum(record["phase"] == "distill" for record in epochs),
-            "accuracy_drop": round(baseline - summary["max_accuracy"], 12),
-            "parent_parameters": costs.parameters(self.parent),
-            "parameters": costs.parameters(trained.model),
-            "parent_macs": costs.macs(self.parent),
-            "macs": costs.macs(trained.model),
-        }
+    def _retraining(self, block: Block, walk: Walk | None) -> Retraining:
+        """Returns the retraining of a block, from what the walk keeps where that helps."""
+        rows = [METHODS[trial.method] for trial in self._unfinished() if trial.block == block]
+        source = activations.from_images(self.dataset)
+        if walk and any(row.distil or row.updates == "block" for row in rows):
+            self.progress.say(f"{block.name}: computing what it receives and returns")
+            source = walk.to(block, with_targets=any(row.distil for row in rows))
+        return Retraining(self.parent, block, self.dataset, source, self.settings)
 
     def _folder_of(self, trial: Trial) -> Path:
         return results.trial_folder(self.folder, trial.method, trial.block.name, trial.seed)
@@ -334,13 +308,8 @@ class Study:
         result = results.read_result(self._folder_of(trial))
         return result is not None and result["status"] == "finished"
 
-    def _epochs_of(self, trials: list[Trial]) -> int:
-        """Counts the epochs of those trials that are still to be run."""
-        return sum(
-            self.settings.epochs + METHODS[trial.method].distil * self.settings.distill_epochs
-            for trial in trials
-            if not self._is_finished(trial)
-        )
+    def _unfinished(self) -> list[Trial]:
+        return [trial for trial in self.trials if not self._is_finished(trial)]
 
     def _save_figure(self, name: str, figure: Figure) -> None:
         with results.replacing(self.folder / "figures" / f"{name}.png") as unfinished:

@@ -1,5 +1,6 @@
 """What the tests share: two logical processors, toy networks, toy images."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -90,6 +91,18 @@ def toy_dataset():
         return datasets.Split(images.astype(np.uint8), labels)
 
     return datasets.Dataset("toy", split(27), split(10), ("a", "b", "c"))
+
+
+@pytest.fixture
+def even_dataset(toy_dataset):
+    """24 and 8 of them: batches of 8 give two replicas equal shares, to the last one."""
+
+    def first(split, count):
+        return datasets.Split(split.images[:count], split.labels[:count])
+
+    return dataclasses.replace(
+        toy_dataset, train=first(toy_dataset.train, 24), test=first(toy_dataset.test, 8)
+    )
 
 
 @pytest.fixture

@@ -7,16 +7,17 @@ from deep_net_triage import batches, datasets
 def numbered(count):
     """Images that carry their own number, as labels do."""
     images = np.zeros((count, 8, 8, 1), np.uint8) + np.arange(count).reshape(-1, 1, 1, 1)
-    return datasets.Split(images, np.arange(count))
+    split = datasets.Split(images, np.arange(count))
+    return split.images, split.labels
 
 
 def epochs_of(split, batch_size, seed, epochs):
-    found = batches.training_batches(split, batch_size=batch_size, seed=seed, epochs=epochs)
+    found = batches.training_batches(*split, batch_size=batch_size, seed=seed, epochs=epochs)
     labels = []
     for images, batch_labels in found:
         assert np.all(images.numpy()[:, 0, 0, 0] == batch_labels.numpy())
         labels.append(batch_labels.numpy().tolist())
-    per_epoch = -(-len(split) // batch_size)
+    per_epoch = -(-len(split[0]) // batch_size)
     return [labels[i : i + per_epoch] for i in range(0, len(labels), per_epoch)]
 
 
@@ -39,7 +40,7 @@ def test_order_depends_on_seed_and_epoch_alone():
 
 
 def test_evaluation_leaves_none_out_and_keeps_the_order():
-    found = batches.evaluation_batches(numbered(11), batch_size=4)
+    found = batches.evaluation_batches(*numbered(11), batch_size=4)
     labels = [label for _, batch in found for label in batch.numpy().tolist()]
     assert labels == list(range(11))
 
@@ -73,7 +74,7 @@ def test_augmentation_draws_anew_each_epoch_and_repeats_by_seed():
 
     def run(seed):
         made = batches.training_batches(
-            split, batch_size=1, seed=seed, epochs=8, augment="flip_crop"
+            split.images, split.labels, batch_size=1, seed=seed, epochs=8, augment="flip_crop"
         )
         return [images.numpy().tobytes() for images, _ in made]
 

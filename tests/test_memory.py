@@ -5,8 +5,11 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework.func_graph import FuncGraph
 
-from deep_net_triage import memory, training
+from deep_net_triage import memory
+from deep_net_triage.activations import Walk
 from deep_net_triage.blocks import find_blocks
+from deep_net_triage.retraining import Retraining
+from deep_net_triage.rows import GIB, Room
 from tests.conftest import toy_parent
 
 
@@ -17,29 +20,34 @@ def graphs():
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_a_trial_leaves_nothing_behind(replicas, request, toy_dataset, small_settings):
+def test_a_block_leaves_nothing_behind_and_its_trials_hold_no_more_each(
+    replicas, request, toy_dataset, small_settings, tmp_path
+):
     strategy = tf.distribute.get_strategy()
     if replicas == 2:
         strategy = request.getfixturevalue("two_replicas")
     with strategy.scope():
         parent = toy_parent()
+        settings = small_settings(epochs=1, distill_epochs=1)
+        rooms = Room(tmp_path, memory=GIB, disk=0)
+        block = find_blocks(parent)[1]
         left = []
-        for _ in range(3):
+        for _ in range(2):
             with memory.released():
-                trained = training.train_student(
-                    parent,
-                    find_blocks(parent)[0],
-                    "stn_cm",
-                    0,
-                    toy_dataset,
-                    small_settings(epochs=1, distill_epochs=1),
-                    lambda record: None,
-                )
-                model = weakref.ref(trained.model)
-                del trained
-            assert model() is None
+                walk = Walk(parent, toy_dataset, rooms, batch_size=8)
+                source = walk.to(block, with_targets=True)
+                retraining = Retraining(parent, block, toy_dataset, source, settings)
+                held = []
+                for method in ("stn_cm", "stn_cm", "stn_cm"):
+                    retraining.run(method, 0, lambda record: None)
+                    held.append(graphs())
+                assert held[0] == held[1] == held[2]
+                student = weakref.ref(retraining.student)
+                del retraining, source, walk
+            assert student() is None
+            assert rooms.memory == GIB
             left.append(graphs())
-    assert left[0] == left[1] == left[2]
+        assert left[0] == left[1]
 
 
 def test_gradients_registered_before_stay():

@@ -11,6 +11,11 @@ from tests.conftest import toy_parent
 IMAGES = np.random.default_rng(0).normal(size=(13, 8, 8, 2)).astype(np.float32)
 
 
+def before(model, block):
+    """From images to what a block receives."""
+    return surgery.cut(model, model.inputs[0], block.received_by(model))
+
+
 def make_pair(block=1, seed=0, synchronized=False, optimizer=None):
     """A toy parent, its student and the pair, compiled as training compiles it."""
     parent = toy_parent()
@@ -18,7 +23,10 @@ def make_pair(block=1, seed=0, synchronized=False, optimizer=None):
     student = surgery.compress(
         parent, block, initializer="glorot_uniform", seed=seed, synchronized=synchronized
     )
-    pair = StudentTeacher(parent, student, block)
+    surgery.set_trainable(student, block, "block")
+    pair = StudentTeacher(
+        before(parent, block), surgery.segment(parent, block), surgery.segment(student, block)
+    )
     pair.compile(optimizer=optimizer or keras.optimizers.Adam(1e-3), jit_compile=False)
     return parent, student, block, pair
 
@@ -51,7 +59,7 @@ def test_half_precision_is_summed_in_float32():
 def test_loss_of_a_step_is_equation_3_against_numpy():
     # A learning rate of zero: each batch sees the untrained student, batch statistics included.
     parent, student, block, pair = make_pair(optimizer=keras.optimizers.SGD(0.0))
-    received = surgery.before(parent, block)(IMAGES, training=False)
+    received = before(parent, block)(IMAGES, training=False)
     target = surgery.segment(parent, block)(received, training=False).numpy()
     per_image = []
     for start in range(0, 13, 6):
@@ -67,6 +75,22 @@ def test_loss_of_a_step_is_equation_3_against_numpy():
     np.testing.assert_allclose(history["loss"], [np.mean(per_image)], rtol=1e-4)
     relative = np.sum(per_image) / np.square(target).sum()
     np.testing.assert_allclose(history["relative_error"], [relative], rtol=1e-4)
+
+
+def test_kept_inputs_and_targets_take_the_place_of_layers_and_teacher():
+    parent, student, block, pair = make_pair()
+    received = before(parent, block)(IMAGES)
+    target = surgery.segment(parent, block)(received, training=False)
+    nothing = surgery.cut(parent, block.received_by(parent), block.received_by(parent))
+    assert nothing.weights == []
+    other = make_pair()[1]
+    kept = StudentTeacher(nothing, None, surgery.segment(other, block))
+    kept.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=False)
+    batches = tf.data.Dataset.from_tensor_slices((received, target)).batch(6)
+    history = kept.fit(batches, shuffle=False, verbose=0).history
+    expected = train(pair)
+    for name in ("loss", "relative_error"):
+        np.testing.assert_allclose(history[name], expected[name], rtol=1e-5)
 
 
 @pytest.mark.parametrize("block", [0, 1])

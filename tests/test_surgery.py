@@ -8,6 +8,11 @@ from deep_net_triage.blocks import find_blocks
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 2)).astype(np.float32)
 
 
+def before(model, block):
+    """From images to what a block receives."""
+    return surgery.cut(model, model.inputs[0], block.received_by(model))
+
+
 @pytest.fixture(params=[0, 1], ids=["block1", "block2"])
 def block(request, parent):
     return find_blocks(parent)[request.param]
@@ -32,11 +37,9 @@ def test_outside_the_block_the_student_is_the_parent(parent, block):
         for was, now in zip(expected, student.get_layer(name).get_weights(), strict=True):
             np.testing.assert_array_equal(was, now)
     # Before it they compute the same; behind it, from the same tensor, as well.
-    before = [
-        surgery.before(model, block).predict(IMAGES, verbose=0) for model in (parent, student)
-    ]
-    np.testing.assert_array_equal(*before)
-    pooled = surgery.segment(parent, block).predict(before[0], verbose=0)
+    received = [before(model, block).predict(IMAGES, verbose=0) for model in (parent, student)]
+    np.testing.assert_array_equal(*received)
+    pooled = surgery.segment(parent, block).predict(received[0], verbose=0)
     behind = [
         keras.Model(block.returned_by(model), model.output) for model in (parent, student)
     ]
@@ -112,7 +115,7 @@ def test_frozen_parent_gives_a_student_that_can_learn(parent, block):
 
 
 def test_segment_shares_weights_and_computes_the_block(parent, block):
-    received = surgery.before(parent, block).predict(IMAGES, verbose=0)
+    received = before(parent, block).predict(IMAGES, verbose=0)
     whole = keras.Model(parent.input, block.returned_by(parent)).predict(IMAGES, verbose=0)
     segment = surgery.segment(parent, block)
     np.testing.assert_allclose(

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from deep_net_triage import datasets, results, training
+from deep_net_triage import datasets, results
 from deep_net_triage.errors import TrainingFailed
+from deep_net_triage.retraining import Retraining
 from tests.studies import read, run, snapshot
 
 
@@ -230,14 +231,14 @@ def test_a_sequential_parent_without_batchnorm_that_returns_probabilities(tmp_pa
 def test_a_trial_that_fails_is_recorded_shown_as_a_gap_and_tried_again(
     study, monkeypatch, capsys
 ):
-    original = training.train_student
+    original = Retraining.run
 
-    def fails_at_block_5(parent, block, *rest):
-        if block.name == "block5":
+    def fails_at_block_5(self, *rest):
+        if self.block.name == "block5":
             raise TrainingFailed("loss is nan after train epoch 1")
-        return original(parent, block, *rest)
+        return original(self, *rest)
 
-    monkeypatch.setattr(training, "train_student", fails_at_block_5)
+    monkeypatch.setattr(Retraining, "run", fails_at_block_5)
     assert run(study.parent, "--method=cl_rw", "--block=3,5") == 1
     failed = read(study / "trials" / "cl_rw-block5-seed0" / "result.json")
     assert (failed["status"], failed["reason"]) == ("failed", "loss is nan after train epoch 1")
@@ -245,7 +246,7 @@ def test_a_trial_that_fails_is_recorded_shown_as_a_gap_and_tried_again(
     blocks = [row["block"] for row in results.read_study(study).rows]
     assert blocks == ["block3", "block4", "block4"]
     assert "1 trials failed" in capsys.readouterr().err
-    monkeypatch.setattr(training, "train_student", original)
+    monkeypatch.setattr(Retraining, "run", original)
     assert run(study.parent, "--method=cl_rw", "--block=5") == 0
     assert read(study / "trials" / "cl_rw-block5-seed0" / "result.json")["status"] == "finished"
 

@@ -1,0 +1,126 @@
+"""One walk through the frozen parent: what each block receives and returns, computed once.
+
+What block k returns is the target of its student-teacher phase and what block k + 1 receives.
+A method that updates the compressed block alone never changes what lies before it, so that
+part of the network is computed once an image, not once an image, epoch and method.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from deep_net_triage import surgery
+from deep_net_triage.blocks import Block
+from deep_net_triage.datasets import Dataset
+from deep_net_triage.rows import Room, Rows
+
+# A place in a network, the same one in a parent and in each of its students.
+Place = Callable[[keras.Model], keras.KerasTensor]
+
+
+def images_of(model: keras.Model) -> keras.KerasTensor:
+    """Returns the place where images enter a model."""
+    return model.inputs[0]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the trials of a block read instead of computing it.
+
+    Attributes:
+        place: where in the network `train` and `test` stand; what lies between it and the
+            block is computed again and again.
+        train: a row a training image, in the data set's order.
+        test: the same for the test images.
+        targets: what the parent's block returns for the training images; None where it is
+            not kept.
+    """
+
+    place: Place
+    train: Rows
+    test: Rows
+    targets: Rows | None = None
+
+
+class Walk:
+    """Goes through the parent from block to block and keeps what the block at hand needs.
+
+    Everything kept is exact only while nothing random happens to the images: with
+    augmentation, don't walk, and train from `from_images`.
+
+    Args:
+        parent: read, never changed.
+        dataset: its images.
+        room: how much may be kept.
+        batch_size: images that are computed at once.
+        dtype: what is kept is rounded to it; None for what the network itself computes in.
+    """
+
+    def __init__(
+        self,
+        parent: keras.Model,
+        dataset: Dataset,
+        room: Room,
+        batch_size: int,
+        dtype: str | None = None,
+    ) -> None:
+        self.parent = parent
+        self.room = room
+        self.batch_size = batch_size
+        self.dtype = dtype
+        self._here = from_images(dataset)
+        self._ahead: Source | None = None
+
+    def to(self, block: Block, with_targets: bool) -> Source:
+        """Goes on to a block, lets go of what only those before it needed, and returns what is
+        kept there.
+
+        Args:
+            block: one that lies behind those visited before.
+            with_targets: whether its student-teacher phase will be trained.
+        """
+        self._here = self._pushed(self._ahead or self._here, block.received_by)
+        self._ahead = None
+        if not with_targets:
+            return self._here
+        ahead = self._pushed(self._here, block.returned_by)
+        if ahead is self._here:
+            return self._here
+        self._ahead = ahead
+        here = self._here
+        return Source(here.place, here.train, here.test, targets=ahead.train)
+
+    def _pushed(self, source: Source, place: Place) -> Source:
+        """Returns what is kept at a later place; the same source where nothing is gained."""
+        start, end = source.place(self.parent), place(self.parent)
+        if start is end:
+            return Source(place, source.train, source.test)
+        between = surgery.cut(self.parent, start, end)
+        # Resizing again costs less than keeping what it makes of an image. Nor can a place be
+        # kept behind a layer that draws at random, such as dropout: it differs at each pass.
+        if not between.weights or len(between.variables) > len(between.weights):
+            return source
+        shape = (len(source.train) + len(source.test), *end.shape[1:])
+        kept = self.room.take(shape, self.dtype or end.dtype)
+        if kept is None:
+            return source
+        train, test = kept[: len(source.train)], kept[len(source.train) :]
+        forward = tf.function(
+            lambda batch: between(batch, training=False), reduce_retracing=True
+        )
+        for rows, result in ((source.train, train), (source.test, test)):
+            for first in range(0, len(rows), self.batch_size):
+                batch = slice(first, first + self.batch_size)
+                with np.errstate(over="ignore"):
+                    result[batch] = forward(tf.convert_to_tensor(rows[batch]))
+                if self.dtype and not np.all(np.isfinite(result[batch])):
+                    return source  # beyond the narrow type's range
+        return Source(place, train, test)
+
+
+def from_images(dataset: Dataset) -> Source:
+    """Returns the source that keeps nothing: the images themselves."""
+    return Source(images_of, dataset.train.images, dataset.test.images)

@@ -1,0 +1,200 @@
+"""The trials of one block: a student taken through its phases, again and again.
+
+All trials of a block train the same network. They share one student, which each takes back to
+its start, and with it the traced steps, which take seconds to make.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import keras
+
+from deep_net_triage import devices, surgery, training
+from deep_net_triage.activations import Source
+from deep_net_triage.blocks import Block
+from deep_net_triage.datasets import Dataset
+from deep_net_triage.methods import METHODS
+from deep_net_triage.rows import Rows
+from deep_net_triage.settings import DISTILL_LEARNING_RATE, Settings
+from deep_net_triage.student_teacher import StudentTeacher
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A student after its trial.
+
+    Attributes:
+        model: the student with the weights of its best classification epoch, until the next
+            trial of the block begins.
+        initial_accuracy: right after surgery, nothing trained.
+        distilled_accuracy: after the student-teacher phase; None without one.
+    """
+
+    model: keras.Model
+    initial_accuracy: float
+    distilled_accuracy: float | None
+
+
+class Retraining:
+    """Compresses a block of the parent and retrains the student by one method after another.
+
+    Args:
+        parent: read, never changed.
+        block: which block to compress.
+        dataset: what to train on, and be judged by after each epoch.
+        source: what of the data set is kept closer to the block.
+        settings: everything else.
+    """
+
+    def __init__(
+        self,
+        parent: keras.Model,
+        block: Block,
+        dataset: Dataset,
+        source: Source,
+        settings: Settings,
+    ) -> None:
+        self.parent = parent
+        self.block = block
+        self.dataset = dataset
+        self.source = source
+        self.settings = settings
+        self.student = surgery.compress(
+            parent,
+            block,
+            initializer="glorot_uniform",
+            seed=0,
+            batchnorm_momentum=settings.batchnorm_momentum,
+            synchronized=devices.replicas() > 1,
+        )
+        self._initial_accuracies: dict[tuple[str, int], float] = {}
+
+    def run(self, method: str, seed: int, report: training.Report) -> Trained:
+        """Retrains the student by a method (2.3).
+
+        Args:
+            method: a name from `METHODS`.
+            seed: of the initialisation and of the order of images.
+            report: called with each epoch's record.
+
+        Raises:
+            TrainingFailed: if a loss is no longer finite.
+        """
+        row = METHODS[method]
+        surgery.start(
+            self.student,
+            self.parent,
+            self.block,
+            initializer=row.initializer,
+            seed=seed,
+            mean_over=self.settings.mean_over,
+        )
+        classification = self._of_block if row.updates == "block" else self._of_model
+        start = (row.initializer, seed)
+        if start not in self._initial_accuracies:
+            self._initial_accuracies[start] = self._accuracy(classification)
+        distilled_accuracy = None
+        if row.distil:
+            self._distil(seed, report)
+            distilled_accuracy = self._accuracy(classification)
+        self._classify(classification, seed, report)
+        return Trained(self.student, self._initial_accuracies[start], distilled_accuracy)
+
+    @functools.cached_property
+    def _of_block(self) -> "_Phase":
+        """Classification that updates the compressed block, fed from what is kept."""
+        place, source = self.source.place(self.student), self.source
+        cut = surgery.cut(self.student, place, self.student.outputs[0])
+        surgery.set_trainable(self.student, self.block, "block")
+        training.compile_classifier(cut, self.settings)
+        return _Phase(cut, "block", source.train, source.test)
+
+    @functools.cached_property
+    def _of_model(self) -> "_Phase":
+        """Classification that updates the whole model, fed with images."""
+        surgery.set_trainable(self.student, self.block, "model")
+        training.compile_classifier(self.student, self.settings)
+        images = (split.images for split in (self.dataset.train, self.dataset.test))
+        return _Phase(self.student, "model", *images)
+
+    @functools.cached_property
+    def _of_pair(self) -> "_Phase":
+        """The student-teacher phase: no layer behind the block, no teacher that is kept."""
+        parent, block, source = self.parent, self.block, self.source
+        pair = StudentTeacher(
+            surgery.cut(parent, source.place(parent), block.received_by(parent)),
+            surgery.segment(parent, block) if source.targets is None else None,
+            surgery.segment(self.student, block),
+        )
+        surgery.set_trainable(self.student, block, "block")
+        pair.compile(
+            optimizer=keras.optimizers.Adam(DISTILL_LEARNING_RATE),
+            jit_compile=devices.compile_with_xla(),
+        )
+        return _Phase(pair, "block", source.train)
+
+    def _accuracy(self, phase: "_Phase") -> float:
+        labels, batch_size = self.dataset.test.labels, self.settings.batch_size
+        return training.evaluate(phase.model, phase.test, labels, batch_size)[1]
+
+    def _classify(self, phase: "_Phase", seed: int, report: training.Report) -> None:
+        surgery.set_trainable(self.student, self.block, phase.updates)
+        phase.restart_optimizer()
+        training.classify(
+            phase.model,
+            (phase.train, self.dataset.train.labels),
+            (phase.test, self.dataset.test.labels),
+            self.settings,
+            self.settings.epochs,
+            seed,
+            report,
+        )
+
+    def _distil(self, seed: int, report: training.Report) -> None:
+        """Trains the compressed block to return what the parent's block returns."""
+        phase, labels = self._of_pair, self.dataset.train.labels
+        targets = labels if self.source.targets is None else self.source.targets
+        surgery.set_trainable(self.student, self.block, phase.updates)
+        phase.restart_optimizer()
+        epochs = self.settings.distill_epochs
+        phase.model.fit(
+            training.training_batches((phase.train, targets), self.settings, epochs, seed),
+            steps_per_epoch=math.ceil(len(labels) / self.settings.batch_size),
+            epochs=epochs,
+            callbacks=[training.Recorder("distill", report, {})],
+            shuffle=False,
+            verbose=0,
+        )
+
+
+class _Phase:
+    """One way to train a student: a compiled model of its layers, and what feeds it.
+
+    Keras traces a step when it is first run, and with it what was open to training then.
+
+    Attributes:
+        model: all of the student, or cut at a place.
+        updates: what learns: the compressed `block`, or the whole `model`.
+        train: a row a training image.
+        test: a row a test image, where the phase is judged by them.
+    """
+
+    def __init__(
+        self, model: keras.Model, updates: str, train: Rows, test: Rows | None = None
+    ) -> None:
+        self.model = model
+        self.updates = updates
+        self.train = train
+        self.test = test
+        model.optimizer.build(model.trainable_variables)
+        # Its rate, its count of steps and, in half precision, its loss scale.
+        self._scalars = [(v, v.numpy()) for v in model.optimizer.variables if v.ndim == 0]
+
+    def restart_optimizer(self) -> None:
+        """Makes the optimiser a fresh one: each phase of each trial has its own."""
+        for variable in self.model.optimizer.variables:
+            if variable.ndim:
+                variable.assign(keras.ops.zeros_like(variable))
+        for variable, value in self._scalars:
+            variable.assign(value)

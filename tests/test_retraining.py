@@ -1,0 +1,278 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deep_net_triage import activations, surgery, training
+from deep_net_triage.activations import Walk
+from deep_net_triage.blocks import find_blocks
+from deep_net_triage.errors import TrainingFailed
+from deep_net_triage.methods import METHODS
+from deep_net_triage.retraining import Retraining
+from deep_net_triage.rows import GIB, Room
+from deep_net_triage.student_teacher import StudentTeacher
+from tests.conftest import toy_parent
+from tests.test_training import independent_accuracy
+
+
+def retraining(parent, dataset, settings, block=1, tmp_path=None, **room):
+    """That of a toy's block, fed with images, or by a walk where there is room."""
+    block = find_blocks(parent)[block]
+    source = activations.from_images(dataset)
+    if room:
+        rooms = Room(tmp_path, **{"memory": 0, "disk": 0} | room)
+        walk = Walk(parent, dataset, rooms, settings.batch_size)
+        source = walk.to(block, with_targets=True)
+    return Retraining(parent, block, dataset, source, settings)
+
+
+def run(retraining, method, seed=0):
+    records = []
+    trained = retraining.run(method, seed, records.append)
+    return records, trained, trained.model.get_weights()
+
+
+def assert_same(found, expected, tolerance):
+    """Records and weights, times apart."""
+    for (records, trained, weights), (others, other, other_weights) in ((found, expected),):
+        assert trained.initial_accuracy == other.initial_accuracy
+        assert trained.distilled_accuracy == other.distilled_accuracy
+        for record, wanted in zip(records, others, strict=True):
+            assert record.keys() == wanted.keys()
+            for name in record.keys() - {"seconds", "phase"}:
+                values = [np.nan if r[name] is None else r[name] for r in (record, wanted)]
+                np.testing.assert_allclose(*values, rtol=tolerance)
+        for array, wanted in zip(weights, other_weights, strict=True):
+            np.testing.assert_allclose(array, wanted, rtol=tolerance, atol=tolerance)
+
+
+def initial_student(parent, block, method, seed=0):
+    initializer = METHODS[method].initializer
+    return surgery.compress(parent, block, initializer=initializer, seed=seed)
+
+
+def moved(before, after):
+    """Names of the variables of the second model that differ from the first's."""
+    names = {}
+    for layer in after.layers:
+        olds = before.get_layer(layer.name).get_weights()
+        for variable, old in zip(layer.weights, olds, strict=True):
+            if not np.array_equal(old, variable.numpy()):
+                names.setdefault(layer.name, set()).add(variable.name)
+    return names
+
+
+def test_which_variables_move(toy_dataset, small_settings, tmp_path):
+    parent = toy_parent()
+    frozen = parent.get_weights()
+    # A learning rate at which three epochs keep moving what may move.
+    settings = small_settings(epochs=3, learning_rate=0.01)
+    bench = retraining(parent, toy_dataset, settings, 0, tmp_path, memory=GIB)
+    block = bench.block
+    # In an order in which each comes after one that moved more, or elsewhere.
+    for method in ("cm_rw", "cl_rw", "cm_mw", "cl_mw", "stn_cm", "stn"):
+        start = initial_student(parent, block, method)
+        bench.run(method, 0, lambda record: None)
+        changed = moved(start, bench.student)
+        statistics = {"gamma", "beta", "moving_mean", "moving_variance"}
+        convolution, batchnorm, _ = block.compressed_layers
+        assert changed[convolution] == {"kernel", "bias"}
+        assert changed[batchnorm] == statistics
+        others = {name: names for name, names in changed.items() if "compressed" not in name}
+        if METHODS[method].updates == "block":
+            assert others == {}
+        else:
+            # Everything with weights, moving statistics included.
+            assert set(others) == {
+                layer.name
+                for layer in parent.layers
+                if layer.weights and layer.name not in block.layers
+            }
+            assert others["b2_bn1"] == statistics
+            assert others["logits"] == {"kernel", "bias"}
+    for was, now in zip(frozen, parent.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
+
+
+def test_phases_and_records(toy_dataset, small_settings):
+    settings = small_settings(epochs=2, distill_epochs=3)
+    bench = retraining(toy_parent(), toy_dataset, settings)
+    for method, row in METHODS.items():
+        records, trained, _ = run(bench, method)
+        phases = ["distill"] * 3 * row.distil + ["train"] * 2
+        assert [record["phase"] for record in records] == phases
+        assert [record["epoch"] for record in records] == [1, 2, 3] * row.distil + [1, 2]
+        assert (trained.distilled_accuracy is not None) == row.distil
+        for record in records:
+            assert record["seconds"] > 0
+            if record["phase"] == "train":
+                # Ten test images: every accuracy is a tenth.
+                assert record["val_accuracy"] in [n / 10 for n in range(11)]
+                assert "relative_error" not in record
+            else:
+                assert (
+                    record["accuracy"] is record["val_accuracy"] is record["val_loss"] is None
+                )
+                assert record["relative_error"] > 0
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("block", [0, 1])
+def test_kept_activations_change_nothing(block, toy_dataset, small_settings, tmp_path):
+    parent, settings = toy_parent(), small_settings(epochs=3)
+    fed = retraining(parent, toy_dataset, settings, block)
+    # In memory, in files, and with room for what is received but not for targets.
+    received = 37 * 4 * 4 * 3 * 8
+    places = ({"memory": GIB}, {"disk": GIB}, {"memory": received})
+    kept = [
+        retraining(parent, toy_dataset, settings, block, tmp_path, **room) for room in places
+    ]
+    for method in METHODS:
+        expected = run(fed, method)
+        for bench in kept[: None if METHODS[method].distil else 1]:
+            assert_same(run(bench, method), expected, tolerance=1e-8)
+
+
+@pytest.mark.usefixtures("float64")
+def test_two_replicas_and_kept_activations_change_nothing(
+    toy_dataset, even_dataset, small_settings, two_replicas, tmp_path
+):
+    settings = small_settings()
+    fed = retraining(toy_parent(), even_dataset, settings)
+    expected = {method: run(fed, method) for method in METHODS}
+    with two_replicas.scope():
+        parent = toy_parent()
+        shared = retraining(parent, even_dataset, settings, 1, tmp_path, memory=GIB)
+        for method, alone in expected.items():
+            assert_same(run(shared, method), alone, tolerance=1e-8)
+
+
+def with_dropout(parent):
+    """The same with dropout before its last layer: a state that moves with every step."""
+    inputs, (*_, dense, logits) = parent.inputs, parent.layers
+    tensor = keras.layers.Dropout(0.5, seed=3)(dense.output)
+    return keras.Model(inputs, logits(tensor))
+
+
+def test_a_trial_depends_on_nothing_that_ran_before(toy_dataset, small_settings, tmp_path):
+    parent, settings = with_dropout(toy_parent()), small_settings(learning_rate=0.01)
+    used = retraining(parent, toy_dataset, settings, 1, tmp_path, memory=GIB)
+    first = {method: run(used, method, seed=4) for method in METHODS}
+    for method in ("stn_cm", "cl_rw", "cm_mw"):
+        assert_same(run(used, method, seed=4), first[method], tolerance=1e-6)
+    fresh = retraining(parent, toy_dataset, settings, 1, tmp_path, memory=GIB)
+    assert_same(run(fresh, "stn", seed=4), first["stn"], tolerance=1e-6)
+    losses = [run(used, "cl_rw", seed)[0][0]["loss"] for seed in (4, 5)]
+    assert losses[0] != losses[1]
+
+
+def test_no_step_is_traced_again(toy_dataset, small_settings, tmp_path, monkeypatch):
+    traces = []
+
+    def counting(kind, name):
+        step = getattr(kind, name)
+
+        def counted(self, data):
+            traces.append(name)
+            return step(self, data)
+
+        monkeypatch.setattr(kind, name, counted)
+
+    counting(StudentTeacher, "train_step")
+    counting(keras.Model, "train_step")
+    counting(keras.Model, "test_step")
+    settings = small_settings(epochs=3)
+    bench = retraining(toy_parent(), toy_dataset, settings, 1, tmp_path, memory=GIB)
+    for method in METHODS:
+        run(bench, method)
+    # Compressed block, whole model, block and teacher; the first two are evaluated as well.
+    assert sorted(traces) == ["test_step"] * 2 + ["train_step"] * 3
+    for method in METHODS:
+        run(bench, method, seed=1)
+    assert len(traces) == 5
+
+
+@pytest.mark.parametrize(("method", "block", "rate"), [("cm_rw", 0, 0.03), ("cl_rw", 1, 0.1)])
+def test_student_is_left_at_its_best_epoch(method, block, rate, toy_dataset, small_settings):
+    settings = small_settings(epochs=6, learning_rate=rate)
+    bench = retraining(toy_parent(), toy_dataset, settings, block)
+    records, trained, _ = run(bench, method)
+    accuracies = [record["val_accuracy"] for record in records]
+    assert max(accuracies) > accuracies[-1]  # else the last would pass for the best
+    assert independent_accuracy(trained.model, toy_dataset.test) == max(accuracies)
+
+
+def test_what_lies_between_the_phases(toy_dataset, small_settings, monkeypatch):
+    # Where the classification optimiser is another, distillation keeps Adam and its own rate.
+    settings = small_settings(epochs=1, distill_epochs=2, optimizer="sgd", learning_rate=0.5)
+    bench = retraining(toy_parent(), toy_dataset, settings)
+    classify, seen = training.classify, {}
+
+    def look(model, *rest):
+        seen["accuracy"] = independent_accuracy(bench.student, toy_dataset.test)
+        seen["weights"] = bench.student.get_weights()
+        seen["steps"] = int(model.optimizer.iterations)
+        seen["classifier"] = (type(model.optimizer), float(model.optimizer.learning_rate))
+        classify(model, *rest)
+
+    monkeypatch.setattr(training, "classify", look)
+    for _ in range(2):
+        _, trained, _ = run(bench, "stn", seed=4)
+        start = initial_student(bench.parent, bench.block, "stn", seed=4)
+        assert trained.initial_accuracy == independent_accuracy(start, toy_dataset.test)
+        assert trained.distilled_accuracy == seen["accuracy"]
+        assert any(
+            not np.array_equal(was, now)
+            for was, now in zip(start.get_weights(), seen["weights"], strict=True)
+        )
+        assert seen["steps"] == 0
+        assert seen["classifier"] == (keras.optimizers.SGD, 0.5)
+        distiller = bench._of_pair.model.optimizer
+        assert isinstance(distiller, keras.optimizers.Adam)
+        assert float(distiller.learning_rate) == pytest.approx(1e-3)
+        assert int(distiller.iterations) == 2 * 4  # 27 images in batches of 8, two epochs
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_trains_and_restarts(policy, toy_dataset, small_settings, tmp_path):
+    keras.config.set_dtype_policy(policy)
+    try:
+        parent = toy_parent()
+        bench = retraining(parent, toy_dataset, small_settings(), 1, tmp_path, memory=GIB)
+        half = policy.removeprefix("mixed_")
+        assert tf.as_dtype(bench.source.train.dtype).name == half  # as computed, not rounded
+        first = run(bench, "stn_cm")
+        assert all(np.isfinite(record["loss"]) for record in first[0])
+        assert_same(run(bench, "stn_cm"), first, tolerance=1e-6)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_a_loss_that_is_not_finite_stops_the_trial_and_not_the_next(
+    toy_dataset, small_settings, monkeypatch
+):
+    settings = small_settings(epochs=4)
+    bench = retraining(toy_parent(), toy_dataset, settings, 0)
+    expected = run(bench, "cm_rw")
+    records = []
+    start = surgery.start
+
+    def poisoned(student, *rest, **more):
+        start(student, *rest, **more)
+        student.get_layer("logits").kernel.assign([[np.nan] * 3] * 6)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(surgery, "start", poisoned)
+        with pytest.raises(TrainingFailed, match="loss is nan after train epoch 1"):
+            bench.run("cm_rw", 0, records.append)
+    assert records == []
+    assert_same(run(bench, "cm_rw"), expected, tolerance=1e-6)
+
+
+def test_a_distillation_that_is_not_finite_stops_the_trial(
+    toy_dataset, small_settings, monkeypatch
+):
+    monkeypatch.setattr("deep_net_triage.retraining.DISTILL_LEARNING_RATE", float("inf"))
+    bench = retraining(toy_parent(), toy_dataset, small_settings(), 0)
+    with pytest.raises(TrainingFailed, match="loss is (nan|inf) after distill epoch 1"):
+        bench.run("stn", 0, print)
