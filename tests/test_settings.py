@@ -164,3 +164,36 @@ def test_help_names_every_flag():
     text = settings.help_text()
     for name in settings.Settings.__dataclass_fields__:
         assert {"methods": "method", "blocks": "block"}.get(name, name) in text
+
+
+def test_room_for_activations_is_asked_for_in_gib(tmp_path):
+    found = parse(
+        ["--activation_memory=0.5", "--activation_disk=0", f"--activation_dir={tmp_path}"],
+        tmp_path,
+    )
+    assert (found.activation_memory, found.activation_disk) == (2**29, 0)
+    assert found.activation_dir == tmp_path
+    default = parse([], tmp_path)
+    assert default.activation_memory is default.activation_disk is None
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("--activation_memory=-1", "must be at least 0"),
+        ("--activation_disk=many", "must be a number"),
+        ("--activation_dir=/no/such/folder", "is no folder that can be written to"),
+        ("--activation_dtype=int8", "must be one of exact|float16"),
+        ("--precision=half", "must be one of auto|float32|mixed_bfloat16|mixed_float16"),
+    ],
+)
+def test_wrong_speed_settings_are_refused(argument, expected, tmp_path):
+    with pytest.raises(InputError, match=expected.replace("|", r"\|")):
+        parse([argument], tmp_path)
+
+
+def test_what_is_rounded_determines_those_that_read_it(tmp_path):
+    rounded = parse(["--activation_dtype=float16"], tmp_path)
+    assert rounded.of_trial("cl_rw")["activation_dtype"] == "float16"
+    assert rounded.of_trial("stn_cm")["activation_dtype"] == "float16"
+    assert "activation_dtype" not in rounded.of_trial("cm_rw")

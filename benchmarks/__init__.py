@@ -1,0 +1,1 @@
+"""What this project costs beside what a user would otherwise write."""

@@ -1,0 +1,115 @@
+"""(c): a layer-only epoch beside stock Keras `fit` with `trainable` flags.
+
+python -m benchmarks.layer_only [--size=32] [--batch=64] [--blocks=1,2,3,4,5]
+
+Ten epochs each. Ours counts in the walk: pushing what the block before received through it,
+divided by the three layer-only methods of a study that read what that leaves.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import networks, side_by_side
+from benchmarks.side_by_side import contestant
+
+EPOCHS = 10
+READERS = 3  # cl_rw, cl_mw and stn
+STEPS_AN_EPOCH = 2
+# Arithmetic of stock fit over that of ours, with the dense layers and without the walk.
+ARITHMETIC = {32: (1.0, 1.1, 1.30, 2.44, 6.0), 64: (1.0, 1.1, 1.33, 2.78, 10.0)}
+GOALS = {32: ("-", "-", "1.15", "1.8", "4.2"), 64: ("-", "-", "1.15", "2.2", "5.5")}
+
+
+def main() -> None:
+    """Prints the ratios."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--blocks", default="1,2,3,4,5")
+    asked = parser.parse_args()
+    print(side_by_side.machine())
+    for number in map(int, asked.blocks.split(",")):
+        here = {"size": asked.size, "batch": asked.batch, "number": number}
+        found = side_by_side.compare(
+            [
+                contestant("ours", "benchmarks.layer_only:ours", **here),
+                contestant("stock, oneDNN", "benchmarks.layer_only:stock", onednn="1", **here),
+            ],
+            asked.rounds,
+        )
+        ratio = found["stock, oneDNN"] / found["ours"]
+        arithmetic = ARITHMETIC[asked.size][number - 1]
+        name = f"block {number} at {asked.size} px, arithmetic allows {arithmetic}"
+        side_by_side.report(name, ratio, GOALS[asked.size][number - 1])
+
+
+def ours(size: int, batch: int, number: int) -> Callable[[], float]:
+    """The walk's last stretch to the block, and ten epochs of `cl_rw` on what it keeps."""
+    import deep_net_triage  # noqa: F401
+
+    # isort: split
+    from deep_net_triage import activations, blocks, training
+    from deep_net_triage.retraining import Retraining
+    from deep_net_triage.rows import Room
+
+    settings = networks.settings(batch_size=batch, epochs=EPOCHS)
+    parent = networks.parent(size)
+    dataset = networks.dataset(STEPS_AN_EPOCH * batch, batch, size)
+    found = blocks.find_blocks(parent)
+    walk = activations.Walk(parent, dataset, Room(Path(tempfile.gettempdir())), batch)
+    if number > 1:
+        walk.to(found[number - 2], with_targets=False)
+    started = time.perf_counter()
+    source = walk.to(found[number - 1], with_targets=False)
+    walked = time.perf_counter() - started
+    retraining = Retraining(parent, found[number - 1], dataset, source, settings)
+    phase = retraining._of_block
+    made = training.training_batches(
+        (phase.train, dataset.train.labels), settings, 1_000_000, seed=0
+    )
+
+    def run() -> float:
+        started = time.perf_counter()
+        phase.model.fit(
+            made, epochs=EPOCHS, steps_per_epoch=STEPS_AN_EPOCH, verbose=0, shuffle=False
+        )
+        return (time.perf_counter() - started + walked / READERS) / EPOCHS
+
+    return run
+
+
+def stock(size: int, batch: int, number: int) -> Callable[[], float]:
+    """The student with every other layer frozen by its flag, compiled, and fit on images."""
+    import keras
+    import tensorflow as tf
+
+    from deep_net_triage import blocks, surgery
+
+    parent = networks.parent(size)
+    block = blocks.find_blocks(parent)[number - 1]
+    student = surgery.compress(parent, block, initializer="glorot_uniform", seed=0)
+    surgery.set_trainable(student, block, "block")
+    student.compile(
+        optimizer=keras.optimizers.Adam(1e-3),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
+    count = STEPS_AN_EPOCH * batch
+    made = tf.data.Dataset.from_tensor_slices(networks.images(count, size)).cache()
+    made = made.shuffle(count).repeat().batch(batch).prefetch(tf.data.AUTOTUNE)
+
+    def run() -> float:
+        started = time.perf_counter()
+        student.fit(made, epochs=EPOCHS, steps_per_epoch=STEPS_AN_EPOCH, verbose=0)
+        return (time.perf_counter() - started) / EPOCHS
+
+    return run
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The network all benchmarks train: full-width VGG16 with batch norm, on random images."""
+
+import numpy as np
+
+WIDTH = 1.0
+CLASSES = 10
+
+
+def images(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns random uint8 colour images and their random labels."""
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    return pixels, generator.integers(0, CLASSES, count).astype(np.int32)
+
+
+def parent(size: int):  # noqa: ANN201, a keras.Model: importing Keras here decides too early
+    """Returns an untrained parent."""
+    from deep_net_triage import vgg16
+
+    return vgg16.build(
+        input_shape=(size, size, 3),
+        classes=CLASSES,
+        image_size=size,
+        mean=[127.5] * 3,
+        deviation=[73.9] * 3,
+        width=WIDTH,
+    )
+
+
+def dataset(count: int, test_count: int, size: int):  # noqa: ANN201, for the same reason
+    """Returns random images as a data set of this package."""
+    from deep_net_triage import datasets
+
+    train, test = images(count, size), images(test_count, size)
+    names = tuple(map(str, range(CLASSES)))
+    return datasets.Dataset("random", datasets.Split(*train), datasets.Split(*test), names)
+
+
+def settings(**flags: object):  # noqa: ANN201, for the same reason
+    """Returns settings from flags."""
+    from pathlib import Path
+
+    from deep_net_triage import settings
+
+    typed = [f"--{name}={value}" for name, value in flags.items()]
+    return settings.from_command_line(typed, Path("no flag files here"))

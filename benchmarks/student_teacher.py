@@ -1,0 +1,118 @@
+"""(d): the student-teacher phase beside `keras.distillation.Distiller` on the same tensor.
+
+python -m benchmarks.student_teacher [--size=32] [--batch=64]
+
+The sum over the five blocks of an epoch's time. Ours counts in the walk over each block,
+divided by the two methods that distil and by the ten epochs that each takes.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import networks, side_by_side
+from benchmarks.side_by_side import contestant
+
+READERS = 2  # stn and stn_cm
+EPOCHS = 10  # the default of --distill_epochs
+STEPS_AN_EPOCH = 2
+
+
+def main() -> None:
+    """Prints the ratio."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    here = {"size": asked.size, "batch": asked.batch}
+    print(side_by_side.machine())
+    function = "benchmarks.student_teacher:distiller"
+    found = side_by_side.compare(
+        [
+            contestant("ours", "benchmarks.student_teacher:ours", **here),
+            contestant("Distiller, oneDNN", function, onednn="1", **here),
+        ],
+        asked.rounds,
+    )
+    side_by_side.report("five blocks", found["Distiller, oneDNN"] / found["ours"], "15")
+
+
+def ours(size: int, batch: int) -> Callable[[], float]:
+    """An epoch of each block on kept tensors."""
+    import deep_net_triage  # noqa: F401
+
+    # isort: split
+    from deep_net_triage import activations, blocks, training
+    from deep_net_triage.retraining import Retraining
+    from deep_net_triage.rows import Room
+
+    settings = networks.settings(batch_size=batch)
+    parent = networks.parent(size)
+    dataset = networks.dataset(STEPS_AN_EPOCH * batch, batch, size)
+    walk = activations.Walk(parent, dataset, Room(Path(tempfile.gettempdir())), batch)
+    fits, walked = [], 0.0
+    for block in blocks.find_blocks(parent):
+        started = time.perf_counter()
+        source = walk.to(block, with_targets=True)
+        walked += time.perf_counter() - started
+        retraining = Retraining(parent, block, dataset, source, settings)
+        phase = retraining._of_pair
+        made = training.training_batches((phase.train, source.targets), settings, 10**6, seed=0)
+        fits.append((phase.model, made, retraining))
+
+    def run() -> float:
+        started = time.perf_counter()
+        for model, made, _ in fits:
+            model.fit(made, steps_per_epoch=STEPS_AN_EPOCH, verbose=0, shuffle=False)
+        return time.perf_counter() - started + walked / READERS / EPOCHS
+
+    return run
+
+
+def distiller(size: int, batch: int) -> Callable[[], None]:
+    """An epoch of each block by Keras's own."""
+    import keras
+    import tensorflow as tf
+
+    from deep_net_triage import blocks, surgery
+
+    parent = networks.parent(size)
+    count = STEPS_AN_EPOCH * batch
+    made = tf.data.Dataset.from_tensor_slices(networks.images(count, size)).cache()
+    made = made.shuffle(count).repeat().batch(batch).prefetch(tf.data.AUTOTUNE)
+
+    def difference(target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.square(output - target), axis=(1, 2, 3))
+
+    models = []
+    for block in blocks.find_blocks(parent):
+        student = surgery.compress(parent, block, initializer="glorot_uniform", seed=0)
+        surgery.set_trainable(student, block, "block")
+        feature = keras.distillation.FeatureDistillation(
+            loss=difference, teacher_layer_name=block.pool, student_layer_name=block.pool
+        )
+        model = keras.distillation.Distiller(
+            teacher=parent,
+            student=student,
+            distillation_losses=[feature],
+            student_loss_weight=0.0,
+        )
+        model.compile(
+            optimizer=keras.optimizers.Adam(1e-3),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=False,
+        )
+        models.append(model)
+
+    def run() -> None:
+        for model in models:
+            model.fit(made, steps_per_epoch=STEPS_AN_EPOCH, verbose=0)
+
+    return run
+
+
+if __name__ == "__main__":
+    main()

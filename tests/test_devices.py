@@ -1,0 +1,48 @@
+import os
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from deep_net_triage import devices
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ([], "float32"),
+        ([(6, 1)], "float32"),
+        ([(7, 5)], "mixed_float16"),
+        ([(9, 0)], "mixed_bfloat16"),
+        ([(9, 0), (7, 0)], "mixed_float16"),
+        ([(8, 0), (6, 0)], "float32"),
+        ([None], "float32"),
+    ],
+)
+def test_precision_is_what_every_gpu_is_made_for(capabilities, expected, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: capabilities)
+    monkeypatch.setattr(
+        tf.config.experimental,
+        "get_device_details",
+        lambda gpu: {} if gpu is None else {"compute_capability": gpu},
+    )
+    assert devices.resolve_precision("auto") == expected
+    assert devices.resolve_precision("mixed_float16") == "mixed_float16"
+
+
+@pytest.mark.parametrize(("before", "expected"), [(None, "1"), ("0", "0")])
+def test_onednn_is_on_for_whoever_imports_the_package_unless_they_said_no(before, expected):
+    environment = {name: value for name, value in os.environ.items() if "ONEDNN" not in name}
+    if before:
+        environment["TF_ENABLE_ONEDNN_OPTS"] = before
+    script = "import deep_net_triage, os; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment,
+        cwd=devices.__file__.rsplit("/", 2)[0],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == expected
