@@ -50,9 +50,10 @@ def ours(size: int, batch: int) -> Callable[[], float]:
     import deep_net_triage  # noqa: F401
 
     # isort: split
-    from deep_net_triage import batches, training
+    from deep_net_triage import batches, convolutions, training
 
     model = networks.parent(size)
+    convolutions.speed_up(model)
     training.compile_classifier(model, networks.settings(batch_size=batch))
     split = networks.dataset(4 * batch, batch, size).train
     made = batches.training_batches(
@@ -68,9 +69,10 @@ def fixed_batch(size: int, batch: int) -> Callable[[], float]:
     # isort: split
     import tensorflow as tf
 
-    from deep_net_triage import training
+    from deep_net_triage import convolutions, training
 
     model = networks.parent(size)
+    convolutions.speed_up(model)
     training.compile_classifier(model, networks.settings(batch_size=batch))
     return _fit(model, tf.data.Dataset.from_tensors(networks.images(batch, size)).repeat())
 

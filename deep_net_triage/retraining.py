@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import keras
 
-from deep_net_triage import devices, surgery, training
+from deep_net_triage import convolutions, devices, surgery, training
 from deep_net_triage.activations import Source
 from deep_net_triage.blocks import Block
 from deep_net_triage.datasets import Dataset
@@ -68,6 +68,7 @@ class Retraining:
             batchnorm_momentum=settings.batchnorm_momentum,
             synchronized=devices.replicas() > 1,
         )
+        convolutions.speed_up(self.student)
         self._initial_accuracies: dict[tuple[str, int], float] = {}
 
     def run(self, method: str, seed: int, report: training.Report) -> Trained:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from deep_net_triage import batches, devices
+from deep_net_triage import batches, convolutions, devices
 from deep_net_triage.datasets import Dataset
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.rows import Rows
@@ -30,6 +30,7 @@ def train_parent(
         TrainingFailed: if a loss is no longer finite.
     """
     keras.utils.set_random_seed(PARENT_SEED)
+    convolutions.speed_up(parent)
     compile_classifier(parent, settings)
     train, test = dataset.train, dataset.test
     classify(
