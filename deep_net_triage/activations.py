@@ -75,23 +75,36 @@ class Walk:
         self._ahead: Source | None = None
 
     def to(self, block: Block, with_targets: bool) -> Source:
-        """Goes on to a block, lets go of what only those before it needed, and returns what is
-        kept there.
+        """Goes on to a block and returns what is kept there; what lies behind is let go.
 
         Args:
             block: one that lies behind those visited before.
             with_targets: whether its student-teacher phase will be trained.
         """
-        self._here = self._pushed(self._ahead or self._here, block.received_by)
+        if self._ahead and self._separates(self._ahead.place):
+            self._here = self._ahead
         self._ahead = None
-        if not with_targets:
-            return self._here
-        ahead = self._pushed(self._here, block.returned_by)
-        if ahead is self._here:
-            return self._here
-        self._ahead = ahead
+        if self._separates(block.received_by):
+            self._here = self._pushed(self._here, block.received_by)
         here = self._here
+        if not with_targets:
+            return here
+        ahead = self._pushed(here, block.returned_by)
+        if ahead is here:
+            return here
+        self._ahead = ahead
         return Source(here.place, here.train, here.test, targets=ahead.train)
+
+    def _separates(self, place: Place) -> bool:
+        """Says whether all that the parent returns depends on is what stands at a place.
+
+        It does not where a branch of the network goes around it.
+        """
+        try:
+            surgery.cut(self.parent, place(self.parent), self.parent.outputs[0])
+        except ValueError:  # how Keras says that they are not connected
+            return False
+        return True
 
     def _pushed(self, source: Source, place: Place) -> Source:
         """Returns what is kept at a later place; the same source where nothing is gained."""
@@ -103,7 +116,8 @@ class Walk:
         # kept behind a layer that draws at random, such as dropout: it differs at each pass.
         if not between.weights or len(between.variables) > len(between.weights):
             return source
-        shape = (len(source.train) + len(source.test), *end.shape[1:])
+        rows = len(source.train) + len(source.test)
+        shape = between.compute_output_shape((rows, *source.train.shape[1:]))
         kept = self.room.take(shape, self.dtype or end.dtype)
         if kept is None:
             return source
@@ -111,12 +125,12 @@ class Walk:
         forward = tf.function(
             lambda batch: between(batch, training=False), reduce_retracing=True
         )
-        for rows, result in ((source.train, train), (source.test, test)):
-            for first in range(0, len(rows), self.batch_size):
+        for received, returned in ((source.train, train), (source.test, test)):
+            for first in range(0, len(received), self.batch_size):
                 batch = slice(first, first + self.batch_size)
                 with np.errstate(over="ignore"):
-                    result[batch] = forward(tf.convert_to_tensor(rows[batch]))
-                if self.dtype and not np.all(np.isfinite(result[batch])):
+                    returned[batch] = forward(tf.convert_to_tensor(received[batch]))
+                if self.dtype and not np.all(np.isfinite(returned[batch])):
                     return source  # beyond the narrow type's range
         return Source(place, train, test)
 

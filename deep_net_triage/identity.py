@@ -48,6 +48,7 @@ class Identity:
             "epochs": self.settings.epochs,
             "distill_epochs": self.settings.distill_epochs,
             "mean_over": self.settings.mean_over,
+            "activation_dtype": self.settings.activation_dtype,
         }
 
     def parent_differences(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deep_net_triage import activations, surgery
+from deep_net_triage import activations, datasets, vgg16
 from deep_net_triage.activations import Walk
 from deep_net_triage.blocks import find_blocks
 from deep_net_triage.retraining import Retraining
@@ -124,6 +124,40 @@ def test_where_there_is_no_room_the_last_place_is_kept(parent, toy_dataset, tmp_
     assert source.train is toy_dataset.train.images
 
 
+def with_a_way_around():
+    """Three blocks in a row; a branch goes around the second."""
+
+    def block(tensor):
+        for _ in range(2):
+            tensor = keras.layers.Conv2D(3, 3, padding="same")(tensor)
+        return keras.layers.MaxPooling2D(2)(tensor)
+
+    keras.utils.set_random_seed(0)
+    images = keras.Input((8, 8, 2))
+    first = block(images)
+    around = keras.layers.AveragePooling2D(2)(first)
+    joined = keras.layers.Concatenate(name="joined")([block(first), around])
+    return keras.Model(images, keras.layers.Dense(3)(keras.layers.Flatten()(block(joined))))
+
+
+def test_a_start_is_where_nothing_goes_around(toy_dataset, small_settings, tmp_path):
+    parent = with_a_way_around()
+    first, second, third = find_blocks(parent)
+    starts = (parent.inputs[0], first.returned_by(parent), parent.get_layer("joined").output)
+    walk = Walk(parent, toy_dataset, room(tmp_path), batch_size=8)
+    for block, start in zip((first, second, third), starts, strict=True):
+        source = walk.to(block, with_targets=True)
+        assert source.place(parent) is start
+        for rows, tensor in (
+            (source.train, start),
+            (source.targets, block.returned_by(parent)),
+        ):
+            expected = computed(parent, tensor, toy_dataset.train.images)
+            np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-4)
+        retraining = Retraining(parent, block, toy_dataset, source, small_settings(epochs=1))
+        retraining.run("stn", 0, lambda record: None)
+
+
 def test_nothing_is_kept_behind_a_layer_that_draws_at_random(toy_dataset, tmp_path):
     parent = toy_parent()
     images = keras.Input((8, 8, 2))
@@ -136,11 +170,35 @@ def test_nothing_is_kept_behind_a_layer_that_draws_at_random(toy_dataset, tmp_pa
     assert source.place(noisy) is noisy.inputs[0]
 
 
-def test_resizing_is_not_kept_but_done_again(vgg, tmp_path):
-    block = find_blocks(vgg)[0]
-    between = surgery.cut(vgg, vgg.inputs[0], block.received_by(vgg))
-    assert [layer.name for layer in between.layers][1:] == ["normalize"]
-    assert not between.weights
+def test_a_parent_of_no_fixed_size_is_kept_at_that_of_the_images(toy_dataset, tmp_path):
+    x = images = keras.Input((None, None, 2))
+    for _ in range(2):
+        for _ in range(2):
+            x = keras.layers.Conv2D(3, 3, padding="same")(x)
+        x = keras.layers.MaxPooling2D(2)(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    parent = keras.Model(images, keras.layers.Dense(3)(x))
+    walk = Walk(parent, toy_dataset, room(tmp_path), batch_size=8)
+    source = walk.to(find_blocks(parent)[1], with_targets=True)
+    assert source.train.shape == (27, 4, 4, 3)
+    assert source.targets.shape == (27, 2, 2, 3)
+
+
+def test_resizing_is_not_kept_but_done_again(tmp_path):
+    parent = vgg16.build(
+        input_shape=(8, 8, 3),
+        classes=3,
+        image_size=32,
+        mean=[0.0] * 3,
+        deviation=[1.0] * 3,
+        width=0.02,
+    )
+    split = datasets.Split(np.zeros((2, 8, 8, 3)), [0, 1])
+    colours = datasets.Dataset("small", split, split, ("a", "b", "c"))
+    rooms = room(tmp_path)
+    source = Walk(parent, colours, rooms, 2).to(find_blocks(parent)[0], with_targets=False)
+    assert source.train is split.images
+    assert rooms.memory == GIB
 
 
 def test_half_precision_on_request_and_not_where_it_overflows(parent, toy_dataset, tmp_path):

@@ -248,6 +248,22 @@ def test_half_precision_trains_and_restarts(policy, toy_dataset, small_settings,
         keras.config.set_dtype_policy("float32")
 
 
+def test_what_is_kept_in_half_precision_trains_a_float32_network(
+    toy_dataset, small_settings, tmp_path
+):
+    parent, settings = toy_parent(), small_settings()
+    block = find_blocks(parent)[1]
+    walk = Walk(parent, toy_dataset, Room(tmp_path, GIB, 0), 8, dtype="float16")
+    source = walk.to(block, with_targets=True)
+    assert source.train.dtype == source.targets.dtype == np.float16
+    rounded, _, weights = run(Retraining(parent, block, toy_dataset, source, settings), "stn")
+    exact, _, _ = run(retraining(parent, toy_dataset, settings, 1, tmp_path, memory=GIB), "stn")
+    assert all(array.dtype == np.float32 for array in weights)
+    # Rounded to 11 bits, and not the same.
+    np.testing.assert_allclose(rounded[0]["loss"], exact[0]["loss"], rtol=1e-2)
+    assert rounded[0]["loss"] != exact[0]["loss"]
+
+
 def test_a_loss_that_is_not_finite_stops_the_trial_and_not_the_next(
     toy_dataset, small_settings, monkeypatch
 ):
