@@ -14,8 +14,6 @@ import tensorflow as tf
 # A row an image, in an order that every such array of a split shares.
 Rows = tf.Tensor | np.ndarray
 
-GIB = 2**30
-
 
 class Room:
     """How many bytes may be kept, first in memory, then in files.
@@ -58,14 +56,14 @@ class Room:
         return np.ndarray(shape, dtype, buffer=mapping)
 
     def _file(self, size: int) -> mmap.mmap | None:
-        """Maps a new file; None where the disk is too full for it after all."""
-        with tempfile.TemporaryFile(dir=self.folder) as file:
-            try:
+        """Maps a new file; None where the folder or the disk does not allow it after all."""
+        try:
+            with tempfile.TemporaryFile(dir=self.folder) as file:
                 # Now, because writing to a mapped file on a full disk kills the process.
                 os.posix_fallocate(file.fileno(), 0, size)
-            except OSError:
-                return None
-            return mmap.mmap(file.fileno(), size)
+                return mmap.mmap(file.fileno(), size)
+        except OSError:
+            return None
 
     def _account(self, kind: str, mapping: mmap.mmap, size: int) -> None:
         def add(number: int) -> None:

@@ -19,7 +19,7 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 KEPT_AS = ("exact", "float16")
 SMALLEST_IMAGE = 32  # five poolings by two leave one pixel
 
-_GIB = 2**30
+GIB = 2**30
 
 # Student-teacher training uses Adam at its usual rate whatever the classification phase uses:
 # Eq. 3 sums over up to 802,816 elements, and plain SGD diverges on it.
@@ -281,7 +281,7 @@ def _settings(values: flags.FlagValues) -> Settings:
     if folder and not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise InputError(f"--activation_dir={folder} is no folder that can be written to")
     for name in ("activation_memory", "activation_disk"):
-        asked[name] = None if asked[name] is None else int(asked[name] * _GIB)
+        asked[name] = None if asked[name] is None else int(asked[name] * GIB)
     if asked["parent"] and not asked["parent"].is_file():
         raise InputError(f"--parent={asked['parent']} is no file; it must be a .keras model")
     if asked["parent"] and asked["parent_weights"] != "none":

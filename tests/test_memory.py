@@ -9,7 +9,8 @@ from deep_net_triage import memory
 from deep_net_triage.activations import Walk
 from deep_net_triage.blocks import find_blocks
 from deep_net_triage.retraining import Retraining
-from deep_net_triage.rows import GIB, Room
+from deep_net_triage.rows import Room
+from deep_net_triage.settings import GIB
 from tests.conftest import toy_parent
 
 

@@ -9,7 +9,8 @@ from deep_net_triage.blocks import find_blocks
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.methods import METHODS
 from deep_net_triage.retraining import Retraining
-from deep_net_triage.rows import GIB, Room
+from deep_net_triage.rows import Room
+from deep_net_triage.settings import GIB
 from deep_net_triage.student_teacher import StudentTeacher
 from tests.conftest import toy_parent
 from tests.test_training import independent_accuracy

@@ -64,6 +64,11 @@ def test_a_disk_that_is_fuller_than_it_said_is_no_room(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_that_is_gone_is_no_room(tmp_path):
+    folder = tmp_path / "gone"
+    assert Room(folder, memory=0, disk=KIB).take((KIB,), "uint8") is None
+
+
 def test_a_quarter_of_what_is_free_by_default(tmp_path):
     import psutil
 
