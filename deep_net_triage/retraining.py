@@ -12,6 +12,7 @@ import keras
 
 from deep_net_triage import convolutions, devices, surgery, training
 from deep_net_triage.activations import Source
+from deep_net_triage.adam import Adam
 from deep_net_triage.blocks import Block
 from deep_net_triage.datasets import Dataset
 from deep_net_triage.methods import METHODS
@@ -130,7 +131,7 @@ class Retraining:
         )
         surgery.set_trainable(self.student, block, "block")
         pair.compile(
-            optimizer=keras.optimizers.Adam(DISTILL_LEARNING_RATE),
+            optimizer=Adam(DISTILL_LEARNING_RATE),
             jit_compile=devices.compile_with_xla(),
         )
         return _Phase(pair, "block", source.train)

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from deep_net_triage import batches, convolutions, devices
+from deep_net_triage.adam import Adam
 from deep_net_triage.datasets import Dataset
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.rows import Rows
@@ -46,7 +47,7 @@ def train_parent(
 
 def compile_classifier(model: keras.Model, settings: Settings) -> None:
     """Prepares a model for classification with a fresh optimiser."""
-    optimizers = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
+    optimizers = {"adam": Adam, "sgd": keras.optimizers.SGD}
     last = getattr(model.layers[-1], "activation", None)
     model.compile(
         optimizer=optimizers[settings.optimizer](settings.learning_rate),
