@@ -4,8 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from deep_net_triage import devices, settings
-from deep_net_triage.errors import InputError, TrainingFailed
+from deep_net_triage import devices, endings, settings
 from deep_net_triage.progress import Progress
 
 FLAGS_DIR = Path(__file__).resolve().parent / "flags"
@@ -14,28 +13,34 @@ FLAGS_DIR = Path(__file__).resolve().parent / "flags"
 def main(arguments: list[str]) -> int:
     """Runs what the command line asks for, and returns the process's exit code.
 
-    It is 0 when every trial finished, 1 when a training failed, and 2 for bad input.
+    It is 0 when every trial finished, 1 when something failed on the way, and 2 for bad input.
     """
     if "--help" in arguments or "-h" in arguments:
         print(f"{__doc__}\n{settings.help_text()}")
         return 0
     try:
-        asked = settings.from_command_line(arguments, FLAGS_DIR)
-        progress = Progress()
-        progress.say(f"{asked.dataset}: starting TensorFlow")
-        devices.import_tensorflow()
-        from deep_net_triage import triage
-
-        failed = triage.run(asked, shlex.join(["run_triage.py", *arguments]), progress)
-    except InputError as error:
-        print(f"run_triage.py: {error}", file=sys.stderr)
-        return 2
-    except TrainingFailed as error:
-        print(f"run_triage.py: the parent: {error}", file=sys.stderr)
-        return 1
+        with endings.terminable():
+            failed = _run(arguments)
+    except BaseException as error:
+        ending = endings.describe(error)
+        if not ending:
+            raise
+        message, code = ending
+        print(f"run_triage.py: {message}", file=sys.stderr)
+        return code
     if failed:
         print(f"run_triage.py: {failed} trials failed; see their result.json", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _run(arguments: list[str]) -> int:
+    asked = settings.from_command_line(arguments, FLAGS_DIR)
+    progress = Progress()
+    progress.say(f"{asked.dataset}: starting TensorFlow")
+    devices.import_tensorflow()
+    from deep_net_triage import triage
+
+    return triage.run(asked, shlex.join(["run_triage.py", *arguments]), progress)
 
 
 if __name__ == "__main__":

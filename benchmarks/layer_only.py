@@ -52,7 +52,7 @@ def ours(size: int, batch: int, number: int) -> Callable[[], float]:
     import deep_net_triage  # noqa: F401
 
     # isort: split
-    from deep_net_triage import activations, blocks, training
+    from deep_net_triage import activations, batches, blocks
     from deep_net_triage.retraining import Retraining
     from deep_net_triage.rows import Room
 
@@ -68,8 +68,8 @@ def ours(size: int, batch: int, number: int) -> Callable[[], float]:
     walked = time.perf_counter() - started
     retraining = Retraining(parent, found[number - 1], dataset, source, settings)
     phase = retraining._of_block
-    made = training.training_batches(
-        (phase.train, dataset.train.labels), settings, 1_000_000, seed=0
+    made = batches.training_batches(
+        phase.train, dataset.train.labels, batch_size=batch, seed=0, epochs=range(10**6)
     )
 
     def run() -> float:

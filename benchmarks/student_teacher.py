@@ -46,7 +46,7 @@ def ours(size: int, batch: int) -> Callable[[], float]:
     import deep_net_triage  # noqa: F401
 
     # isort: split
-    from deep_net_triage import activations, blocks, training
+    from deep_net_triage import activations, batches, blocks
     from deep_net_triage.retraining import Retraining
     from deep_net_triage.rows import Room
 
@@ -61,7 +61,9 @@ def ours(size: int, batch: int) -> Callable[[], float]:
         walked += time.perf_counter() - started
         retraining = Retraining(parent, block, dataset, source, settings)
         phase = retraining._of_pair
-        made = training.training_batches((phase.train, source.targets), settings, 10**6, seed=0)
+        made = batches.training_batches(
+            phase.train, source.targets, batch_size=batch, seed=0, epochs=range(10**6)
+        )
         fits.append((phase.model, made, retraining))
 
     def run() -> float:

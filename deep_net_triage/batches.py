@@ -14,7 +14,7 @@ def training_batches(
     *,
     batch_size: int,
     seed: int,
-    epochs: int,
+    epochs: range,
     augment: str = "none",
 ) -> tf.data.Dataset:
     """Returns all batches of a training, epoch after epoch, each image once an epoch.
@@ -27,7 +27,7 @@ def training_batches(
         targets: their labels, or what is to be returned for them.
         batch_size: images a batch; an epoch's last batch may hold fewer.
         seed: of the order, and of what augmentation draws.
-        epochs: how many.
+        epochs: which, counted from 0.
         augment: `none`, or `flip_crop`: each image flipped or not, and shifted by up to an
             eighth of its side over a black border.
 
@@ -49,7 +49,7 @@ def training_batches(
             batch = flip_and_crop(batch, draw)
         return batch, _chosen(targets, indices)
 
-    batches = tf.data.Dataset.range(epochs).flat_map(epoch_of_indices)
+    batches = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch_of_indices)
     return _unstalled(batches.map(gather).prefetch(2))
 
 

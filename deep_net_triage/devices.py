@@ -37,6 +37,15 @@ def import_tensorflow() -> None:
             logging.set_verbosity(logging.ERROR)
 
 
+def make_deterministic() -> None:
+    """Makes every operation of TensorFlow's give the same bits each time, for a price."""
+    import tensorflow as tf
+
+    # TensorFlow then refuses to draw at random without a seed.
+    tf.random.set_seed(0)
+    tf.config.experimental.enable_op_determinism()
+
+
 @functools.cache
 def strategy() -> "tf.distribute.Strategy":
     """Returns MirroredStrategy over several GPUs, and TensorFlow's default for one or none.

@@ -1,4 +1,4 @@
-"""The two ways in which a study ends early, each with a message for the person who runs it."""
+"""The ways in which a study ends early, each with a message for the person who runs it."""
 
 
 class InputError(ValueError):
@@ -8,5 +8,17 @@ class InputError(ValueError):
     """
 
 
+class DamagedFile(InputError):  # noqa: N818, the name says what is wrong, as below
+    """A file that was written here and does not hold that any more."""
+
+
 class TrainingFailed(RuntimeError):  # noqa: N818, the name says what happened, not that it raises
-    """A training whose loss is no longer finite; the message says where it happened."""
+    """A training that gave no result to be trusted; the message says what is wrong with it."""
+
+
+class LockLost(RuntimeError):  # noqa: N818
+    """Another process took over what this one was working on, having seen no sign of life."""
+
+
+class Terminated(BaseException):  # noqa: N818
+    """The system asks the process to end (SIGTERM); like Ctrl-C it passes every `except`."""

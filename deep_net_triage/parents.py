@@ -1,15 +1,25 @@
 """The parent of a study: a saved model that is given, or a VGG16 trained here and kept."""
 
-import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 
-from deep_net_triage import costs, datasets, devices, imagenet, results, training, vgg16
+from deep_net_triage import (
+    costs,
+    datasets,
+    devices,
+    files,
+    guards,
+    imagenet,
+    results,
+    training,
+    vgg16,
+)
 from deep_net_triage.datasets import Dataset
 from deep_net_triage.errors import InputError, TrainingFailed
+from deep_net_triage.journal import Journal
 from deep_net_triage.settings import Settings
 
 
@@ -82,10 +92,8 @@ def train(
     parent: keras.Model,
     settings: Settings,
     dataset: Dataset,
-    folder: Path,
-    determining: dict[str, object],
     source: keras.Model | None,
-    report: training.Report,
+    journal: Journal,
 ) -> dict[str, object]:
     """Trains an untrained parent, keeps it in its folder, and returns its result.
 
@@ -93,31 +101,36 @@ def train(
         parent: as `untrained` returns it; left with the weights of its best epoch.
         settings: how to train it, and what it starts from.
         dataset: what to train it on.
-        folder: an empty one.
-        determining: the settings that the result records.
         source: a VGG16 whose weights it starts from; None for its own random ones.
-        report: called with each epoch's record.
+        journal: is told of each epoch that ends.
 
     Raises:
-        TrainingFailed: if a loss is no longer finite; the result then records it.
+        TrainingFailed: if a loss is no longer finite, or what was saved is not what was
+            trained; the result then records it.
     """
-    started = time.perf_counter()
+    folder = journal.folder
     if source:
         imagenet.transplant(source, parent, dataset.train)
     try:
-        training.train_parent(parent, dataset, settings, report)
+        training.train_parent(parent, dataset, settings, journal)
+        summary = results.summarize(results.read_epochs(folder))
+        save(parent, folder / "model.keras")
+        guards.check_saved(
+            folder / "model.keras", dataset.test, summary["max_accuracy"], settings.batch_size
+        )
     except TrainingFailed as failure:
-        failed = {"status": "failed", "reason": str(failure), "settings": determining}
-        results.write_json(folder / "result.json", failed)
+        journal.finish(
+            {"status": "failed", "reason": str(failure), "settings": journal.settings}
+        )
         raise
-    save(parent, folder / "model.keras")
-    summary = results.summarize(results.read_epochs(folder))
     numbers = {
         "baseline_accuracy": summary["max_accuracy"],
         "max_epoch": summary["max_epoch"],
         "final_accuracy": summary["final_accuracy"],
     }
-    return _keep_result(parent, folder, determining, numbers, started)
+    result = _result(parent, folder, journal.settings, numbers, journal.seconds)
+    journal.finish(result)
+    return result
 
 
 def adopt(
@@ -143,19 +156,9 @@ def adopt(
     save(parent, folder / "model.keras")
     (folder / "epochs.jsonl").unlink(missing_ok=True)
     numbers = {"baseline_accuracy": accuracy, "max_epoch": None, "final_accuracy": None}
-    return _keep_result(parent, folder, determining, numbers, started)
-
-
-def weights_digest(model: keras.Model) -> str:
-    """Returns a SHA-256 of a model's weights, by which a parent is known wherever it lies.
-
-    Two archives of one model differ byte for byte; its arrays do not.
-    """
-    digest = hashlib.sha256()
-    for array in model.get_weights():
-        digest.update(str(array.shape).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    result = _result(parent, folder, determining, numbers, time.perf_counter() - started)
+    files.write_json(folder / "result.json", result)
+    return result
 
 
 def save(model: keras.Model, file: Path) -> None:
@@ -163,7 +166,7 @@ def save(model: keras.Model, file: Path) -> None:
     model = uncompiled(model)
     for layer in model.layers:  # the model's own setter does not reach a layer frozen by itself
         layer.trainable = True
-    with results.replacing(file) as unfinished:
+    with files.replacing(file) as unfinished:
         model.save(unfinished)
 
 
@@ -182,25 +185,24 @@ def _as_graph(model: keras.Sequential) -> keras.Model:
     return graph
 
 
-def _keep_result(
+def _result(
     parent: keras.Model,
     folder: Path,
     determining: dict[str, object],
     numbers: dict[str, object],
-    started: float,
+    seconds: float,
 ) -> dict[str, object]:
-    result = {
+    return {
         "status": "finished",
         "reason": None,
         "settings": determining,
         **numbers,
-        "weights_sha256": weights_digest(parent),
+        "weights_sha256": guards.weights_digest(parent),
         "parameters": costs.parameters(parent),
         "macs": costs.macs(parent),
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds,
+        "files": results.digests(folder),
     }
-    results.write_json(folder / "result.json", result)
-    return result
 
 
 def _sides(shape: Sequence[int | None]) -> str:

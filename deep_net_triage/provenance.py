@@ -1,14 +1,21 @@
 """Where results come from: `study.json` with settings, commands, versions and hardware."""
 
 import importlib.metadata
+from collections.abc import Callable
 from pathlib import Path
 
-from deep_net_triage import devices, results
+from deep_net_triage import devices, files
+from deep_net_triage.errors import DamagedFile
 
 _PACKAGES = ("deep_net_triage", "tensorflow", "keras", "tensorflow-datasets", "numpy")
 
 
-def write(file: Path, description: dict[str, object], run: dict[str, object]) -> None:
+def write(
+    file: Path,
+    description: dict[str, object],
+    run: dict[str, object],
+    say: Callable[[str], None],
+) -> None:
     """Writes what a study is and what ran where; the runs of earlier commands are kept.
 
     Args:
@@ -16,11 +23,16 @@ def write(file: Path, description: dict[str, object], run: dict[str, object]) ->
         description: what all runs share: data set and settings.
         run: one run's `command`, when it `started` in seconds since 1970, and its `seconds`,
             None until it has ended; it replaces what the same run wrote before.
+        say: is told of a damaged file, whose earlier runs are lost.
     """
-    earlier = results.read_json(file) or {}
+    try:
+        earlier = files.read_json(file) or {}
+    except DamagedFile as damage:
+        say(f"{damage}; it begins anew")
+        earlier = {}
     runs = [
         other for other in earlier.get("commands", []) if other["started"] != run["started"]
     ]
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     run = {**run, "versions": versions, "hardware": devices.describe()}
-    results.write_json(file, {**description, "commands": [*runs, run]})
+    files.write_json(file, {**description, "commands": [*runs, run]})

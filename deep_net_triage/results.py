@@ -1,16 +1,15 @@
 """What a study leaves on disk, and how it is read back."""
 
-import contextlib
 import csv
 import json
 import math
 import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deep_net_triage.errors import InputError
+from deep_net_triage import files
+from deep_net_triage.errors import DamagedFile, InputError
 
 COLUMNS = (
     "dataset",
@@ -102,23 +101,37 @@ def trial_folder(study: Path, method: str, block: str, seed: int) -> Path:
     return study / "trials" / f"{method}-{block}-seed{seed}"
 
 
-def read_json(file: Path) -> dict[str, object] | None:
-    """Returns what a JSON file holds, or None if there is none.
+def read_result(folder: Path) -> dict[str, object] | None:
+    """Returns a trial's or parent's `result.json`, or None if there is none yet.
 
     Raises:
-        InputError: if the file is damaged; the message says which.
+        DamagedFile: if it does not hold what was written.
     """
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} is damaged ({error}); remove it to run that again") from error
+    return files.read_json(folder / "result.json")
 
 
-def read_result(folder: Path) -> dict[str, object] | None:
-    """Returns a trial's or parent's `result.json`, or None if there is none yet."""
-    return read_json(folder / "result.json")
+def digests(folder: Path) -> dict[str, str]:
+    """Returns the digests of the files of a trial or a parent, for its result."""
+    kept = [folder / name for name in ("epochs.jsonl", "model.keras")]
+    return {file.name: files.digest(file) for file in kept if file.is_file()}
+
+
+def check_files(folder: Path, result: dict[str, object]) -> None:
+    """Makes sure that the files of a finished trial or parent are those its result tells of.
+
+    A file that was removed is no longer there to mislead anyone.
+
+    Raises:
+        DamagedFile: if one holds something else.
+    """
+    for name, found in digests(folder).items():
+        if found != result["files"].get(name):
+            raise DamagedFile(f"{folder / name} is damaged: it does not hold what was written")
+
+
+def lock_file(folder: Path) -> Path:
+    """Returns where the lock of a trial or a parent is: beside its folder."""
+    return folder.with_name(f"{folder.name}.lock")
 
 
 def read_trials(study: Path) -> dict[Path, dict[str, object]]:
@@ -131,37 +144,6 @@ def read_trials(study: Path) -> dict[Path, dict[str, object]]:
     return found
 
 
-def write_json(file: Path, value: object) -> None:
-    """Writes a JSON file, which appears whole or not at all."""
-    with replacing(file) as unfinished:
-        text = json.dumps(value, indent=2, allow_nan=False)
-        unfinished.write_text(text + "\n", encoding="utf-8")
-
-
-@contextlib.contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """Yields a path beside a file to write to; what was written then takes the file's place."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f"unfinished-{file.name}")
-    try:
-        yield unfinished
-        os.replace(unfinished, file)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def start_afresh(folder: Path) -> Callable[[dict[str, object]], None]:
-    """Empties a trial's or parent's folder and returns what appends to its `epochs.jsonl`."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-
-    def append(record: dict[str, object]) -> None:
-        with (folder / "epochs.jsonl").open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(record, allow_nan=False) + "\n")
-
-    return append
-
-
 def read_epochs(folder: Path) -> list[dict[str, object]]:
     """Returns the records of a trial's or parent's `epochs.jsonl`, in order."""
     with (folder / "epochs.jsonl").open(encoding="utf-8") as lines:
@@ -172,7 +154,7 @@ def write_table(study: Path) -> None:
     """Makes `results.csv` anew from every finished trial's `result.json`."""
     rows = [r["row"] for r in read_trials(study).values() if r["status"] == "finished"]
     with (
-        replacing(study / "results.csv") as unfinished,
+        files.replacing(study / "results.csv") as unfinished,
         unfinished.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, COLUMNS)

@@ -5,17 +5,18 @@ its start, and with it the traced steps, which take seconds to make.
 """
 
 import functools
-import math
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 
-from deep_net_triage import convolutions, devices, surgery, training
+from deep_net_triage import convolutions, devices, guards, surgery, training
 from deep_net_triage.activations import Source
 from deep_net_triage.adam import Adam
 from deep_net_triage.blocks import Block
 from deep_net_triage.datasets import Dataset
-from deep_net_triage.methods import METHODS
+from deep_net_triage.journal import Journal
+from deep_net_triage.methods import METHODS, Method
 from deep_net_triage.rows import Rows
 from deep_net_triage.settings import DISTILL_LEARNING_RATE, Settings
 from deep_net_triage.student_teacher import StudentTeacher
@@ -72,16 +73,16 @@ class Retraining:
         convolutions.speed_up(self.student)
         self._initial_accuracies: dict[tuple[str, int], float] = {}
 
-    def run(self, method: str, seed: int, report: training.Report) -> Trained:
-        """Retrains the student by a method (2.3).
+    def run(self, method: str, seed: int, journal: Journal) -> Trained:
+        """Retrains the student by a method (2.3), from where its journal ends.
 
         Args:
             method: a name from `METHODS`.
             seed: of the initialisation and of the order of images.
-            report: called with each epoch's record.
+            journal: is told of each epoch that ends, and of what is found on the way.
 
         Raises:
-            TrainingFailed: if a loss is no longer finite.
+            TrainingFailed: if a loss is no longer finite, or a guard is hurt.
         """
         row = METHODS[method]
         surgery.start(
@@ -92,16 +93,21 @@ class Retraining:
             seed=seed,
             mean_over=self.settings.mean_over,
         )
+        kernel = self._kernel()
         classification = self._of_block if row.updates == "block" else self._of_model
-        start = (row.initializer, seed)
-        if start not in self._initial_accuracies:
-            self._initial_accuracies[start] = self._accuracy(classification)
-        distilled_accuracy = None
+        facts = journal.facts
+        if "initial_accuracy" not in facts:
+            facts["initial_accuracy"] = self._initial_accuracy(classification, row, seed)
         if row.distil:
-            self._distil(seed, report)
-            distilled_accuracy = self._accuracy(classification)
-        self._classify(classification, seed, report)
-        return Trained(self.student, self._initial_accuracies[start], distilled_accuracy)
+            self._distil(seed, journal)
+            guards.check_frozen(self.student, self.parent, self.block)
+            if "distilled_accuracy" not in facts:
+                facts["distilled_accuracy"] = self._accuracy(classification)
+        self._classify(classification, seed, journal)
+        if row.updates == "block":
+            guards.check_frozen(self.student, self.parent, self.block)
+        guards.check_learned(kernel, self._kernel())
+        return Trained(self.student, facts["initial_accuracy"], facts.get("distilled_accuracy"))
 
     @functools.cached_property
     def _of_block(self) -> "_Phase":
@@ -136,37 +142,49 @@ class Retraining:
         )
         return _Phase(pair, "block", source.train)
 
+    def _kernel(self) -> np.ndarray:
+        return self.student.get_layer(self.block.compressed_layers[0]).kernel.numpy()
+
+    def _initial_accuracy(self, phase: "_Phase", row: Method, seed: int) -> float:
+        """Returns the accuracy that every method with this start has, measured once."""
+        start = (row.initializer, seed)
+        if start not in self._initial_accuracies:
+            self._initial_accuracies[start] = self._accuracy(phase)
+        return self._initial_accuracies[start]
+
     def _accuracy(self, phase: "_Phase") -> float:
         labels, batch_size = self.dataset.test.labels, self.settings.batch_size
         return training.evaluate(phase.model, phase.test, labels, batch_size)[1]
 
-    def _classify(self, phase: "_Phase", seed: int, report: training.Report) -> None:
+    def _classify(self, phase: "_Phase", seed: int, journal: Journal) -> None:
         surgery.set_trainable(self.student, self.block, phase.updates)
         phase.restart_optimizer()
-        training.classify(
+        training.fit(
+            "train",
             phase.model,
             (phase.train, self.dataset.train.labels),
-            (phase.test, self.dataset.test.labels),
             self.settings,
             self.settings.epochs,
             seed,
-            report,
+            journal,
+            test=(phase.test, self.dataset.test.labels),
         )
 
-    def _distil(self, seed: int, report: training.Report) -> None:
+    def _distil(self, seed: int, journal: Journal) -> None:
         """Trains the compressed block to return what the parent's block returns."""
         phase, labels = self._of_pair, self.dataset.train.labels
         targets = labels if self.source.targets is None else self.source.targets
         surgery.set_trainable(self.student, self.block, phase.updates)
         phase.restart_optimizer()
-        epochs = self.settings.distill_epochs
-        phase.model.fit(
-            training.training_batches((phase.train, targets), self.settings, epochs, seed),
-            steps_per_epoch=math.ceil(len(labels) / self.settings.batch_size),
-            epochs=epochs,
-            callbacks=[training.Recorder("distill", report, {})],
-            shuffle=False,
-            verbose=0,
+        training.fit(
+            "distill",
+            phase.model,
+            (phase.train, targets),
+            self.settings,
+            self.settings.distill_epochs,
+            seed,
+            journal,
+            learner=phase.model.student,
         )
 
 

@@ -73,6 +73,7 @@ class Settings:
     activation_disk: int | None
     activation_dir: Path | None
     activation_dtype: str
+    deterministic: bool
 
     @property
     def folder(self) -> Path:
@@ -96,6 +97,7 @@ class Settings:
             "optimizer": self.optimizer,
             "augment": self.augment,
             "precision": self.precision,
+            "deterministic": self.deterministic,
         }
 
     def of_parent(self) -> dict[str, object]:
@@ -235,6 +237,7 @@ def _declare() -> flags.FlagValues:
     )
     text("activation_dir", None, "Where that disk space is; by default in --output_dir.")
     choice("activation_dtype", "exact", KEPT_AS, "float16 halves both, and rounds.")
+    switch("deterministic", False, "Equal commands, interrupted or not, give equal numbers.")
     text("output_dir", "runs", "Where results go, in a folder named after the data set.")
     switch("save_models", True, "Keep each trial's best model.")
     switch("overwrite", False, "Replace results whose settings differ instead of stopping.")

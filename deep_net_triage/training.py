@@ -2,28 +2,23 @@
 
 import math
 import time
-from collections.abc import Callable
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from deep_net_triage import batches, convolutions, devices
 from deep_net_triage.adam import Adam
 from deep_net_triage.datasets import Dataset
 from deep_net_triage.errors import TrainingFailed
+from deep_net_triage.journal import Journal, Record
 from deep_net_triage.rows import Rows
 from deep_net_triage.settings import Settings
-
-# A record of `epochs.jsonl` and what takes it, at the end of each epoch.
-Record = dict[str, object]
-Report = Callable[[Record], None]
 
 PARENT_SEED = 0
 
 
 def train_parent(
-    parent: keras.Model, dataset: Dataset, settings: Settings, report: Report
+    parent: keras.Model, dataset: Dataset, settings: Settings, journal: Journal
 ) -> None:
     """Trains a parent and leaves it with the weights of its best epoch on the test split.
 
@@ -34,14 +29,15 @@ def train_parent(
     convolutions.speed_up(parent)
     compile_classifier(parent, settings)
     train, test = dataset.train, dataset.test
-    classify(
+    fit(
+        "train",
         parent,
         (train.images, train.labels),
-        (test.images, test.labels),
         settings,
         settings.parent_epochs,
         PARENT_SEED,
-        report,
+        journal,
+        test=(test.images, test.labels),
     )
 
 
@@ -68,54 +64,66 @@ def evaluate(
     return numbers["loss"], _exact(numbers["accuracy"], len(labels))
 
 
-def classify(
+def fit(
+    phase: str,
     model: keras.Model,
     train: tuple[Rows, Rows],
-    test: tuple[Rows, Rows],
     settings: Settings,
     epochs: int,
     seed: int,
-    report: Report,
+    journal: Journal,
+    *,
+    test: tuple[Rows, Rows] | None = None,
+    learner: keras.Model | None = None,
 ) -> None:
-    """Trains a compiled model on labels and leaves it with its best epoch's weights.
+    """Trains a compiled model for what its journal does not have yet of a phase.
 
     Args:
-        model: all of it, or cut at a place.
-        train: what it receives, and the labels.
-        test: the same, for judging each epoch.
+        phase: `train` or `distill`.
+        model: all of a network, cut at a place, or a student with its teacher.
+        train: what it receives, and the labels or what it shall return.
         settings: batch size and augmentation.
-        epochs: how many.
+        epochs: how many the phase has.
         seed: of the order.
-        report: called with each epoch's record.
+        journal: is told of each epoch that ends.
+        test: the same as `train` for judging each epoch, where it is judged; the model is then
+            left with the weights of its best one.
+        learner: the part of the model that learns; None for all of it.
 
     Raises:
         TrainingFailed: if a loss is no longer finite.
     """
-    best = _BestWeights()
-    examples = {"accuracy": len(train[1]), "val_accuracy": len(test[1])}
-    model.fit(
-        training_batches(train, settings, epochs, seed),
-        steps_per_epoch=math.ceil(len(train[1]) / settings.batch_size),
-        validation_data=batches.evaluation_batches(*test, batch_size=settings.batch_size),
-        epochs=epochs,
-        callbacks=[best, Recorder("train", report, examples)],
-        shuffle=False,  # the batches are
-        verbose=0,
-    )
-    best.restore()
-
-
-def training_batches(
-    train: tuple[Rows, Rows], settings: Settings, epochs: int, seed: int
-) -> tf.data.Dataset:
-    """Returns all batches of a training as the settings want them."""
-    return batches.training_batches(
-        *train,
-        batch_size=settings.batch_size,
-        seed=seed,
-        epochs=epochs,
-        augment=settings.augment,
-    )
+    state = _State(model, learner or model)
+    done = journal.epochs_done(phase)
+    kept = journal.resumed(phase)
+    if kept is not None:
+        accuracies = [r["val_accuracy"] for r in journal.records if r["phase"] == phase]
+        state.resume(kept, max(accuracies) if test else None)
+    judged = {}
+    examples = {}
+    if test:
+        examples = {"accuracy": len(train[1]), "val_accuracy": len(test[1])}
+        judged["validation_data"] = batches.evaluation_batches(
+            *test, batch_size=settings.batch_size
+        )
+    if done < epochs:
+        model.fit(
+            batches.training_batches(
+                *train,
+                batch_size=settings.batch_size,
+                seed=seed,
+                epochs=range(done, epochs),
+                augment=settings.augment,
+            ),
+            steps_per_epoch=math.ceil(len(train[1]) / settings.batch_size),
+            initial_epoch=done,
+            epochs=epochs,
+            callbacks=[_Recorder(phase, journal, examples, state)],
+            shuffle=False,  # the batches are
+            verbose=0,
+            **judged,
+        )
+    state.restore_best()
 
 
 def _exact(accuracy: float, examples: int) -> float:
@@ -123,20 +131,75 @@ def _exact(accuracy: float, examples: int) -> float:
     return round(accuracy * examples) / examples
 
 
-class Recorder(keras.callbacks.Callback):
+class _State:
+    """All that the rest of a phase depends on, the best epoch so far included.
+
+    Args:
+        model: what is fitted.
+        learner: its part that learns.
+    """
+
+    def __init__(self, model: keras.Model, learner: keras.Model) -> None:
+        weights = {id(weight) for weight in model.weights}
+        measured = {id(variable) for variable in model.metrics_variables}
+        self.weights = [w for layer in learner.layers if layer.trainable for w in layer.weights]
+        self._variables = {
+            "weight": self.weights,
+            # Of layers that draw at random.
+            "random": [v for v in model.variables if id(v) not in weights | measured],
+            "optimizer": list(model.optimizer.variables),
+        }
+        self.best: list[np.ndarray] = []
+        self.best_accuracy = -1.0
+
+    def judge(self, accuracy: float) -> None:
+        """Keeps what has learned where it is better than ever before."""
+        if accuracy > self.best_accuracy:
+            self.best_accuracy = accuracy
+            self.best = [weight.numpy() for weight in self.weights]
+
+    def restore_best(self) -> None:
+        """Takes what has learned back to the best epoch, where epochs were judged."""
+        for weight, value in zip(self.weights, self.best, strict=False):
+            weight.assign(value)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns it by name, for a checkpoint."""
+        arrays = {
+            f"{kind}_{number}": variable.numpy()
+            for kind, variables in self._variables.items()
+            for number, variable in enumerate(variables)
+        }
+        return arrays | {f"best_{number}": value for number, value in enumerate(self.best)}
+
+    def resume(self, arrays: dict[str, np.ndarray], best_accuracy: float | None) -> None:
+        """Takes everything to where a checkpoint was made."""
+        for kind, variables in self._variables.items():
+            for number, variable in enumerate(variables):
+                variable.assign(arrays[f"{kind}_{number}"])
+        if best_accuracy is not None:
+            self.best_accuracy = best_accuracy
+            self.best = [arrays[f"best_{number}"] for number in range(len(self.weights))]
+
+
+class _Recorder(keras.callbacks.Callback):
     """Turns each epoch into a record, and stops at a loss that is no longer finite.
 
     Args:
         phase: `train` or `distill`.
-        report: called with each record.
+        journal: is told of each epoch.
         examples: behind each accuracy that the phase measures, by its name.
+        state: of the phase.
     """
 
-    def __init__(self, phase: str, report: Report, examples: dict[str, int]) -> None:
+    def __init__(
+        self, phase: str, journal: Journal, examples: dict[str, int], state: _State
+    ) -> None:
         super().__init__()
         self.phase = phase
-        self.report = report
+        self.journal = journal
         self.examples = examples
+        self.state = state
         self.started = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -144,7 +207,7 @@ class Recorder(keras.callbacks.Callback):
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Reports the epoch."""
+        """Ends the epoch in the journal."""
         numbers = {name: float(value) for name, value in (logs or {}).items()}
         for name in ("loss", "val_loss"):
             if not math.isfinite(numbers.get(name, 0.0)):
@@ -159,27 +222,6 @@ class Recorder(keras.callbacks.Callback):
         if "relative_error" in numbers:
             record["relative_error"] = numbers["relative_error"]
         record["seconds"] = time.perf_counter() - self.started
-        self.report(record)
-
-
-class _BestWeights(keras.callbacks.Callback):
-    """Keeps what may change in a model as it was after the epoch of highest test accuracy.
-
-    The first such epoch counts.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.accuracy = -1.0
-        self.best: list[tuple[keras.Variable, np.ndarray]] = []
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if logs and logs["val_accuracy"] > self.accuracy:
-            self.accuracy = logs["val_accuracy"]
-            changing = [layer for layer in self.model.layers if layer.trainable]
-            self.best = [(w, w.numpy()) for layer in changing for w in layer.weights]
-
-    def restore(self) -> None:
-        """Takes the model back to that epoch."""
-        for variable, value in self.best:
-            variable.assign(value)
+        if "val_accuracy" in numbers:
+            self.state.judge(numbers["val_accuracy"])
+        self.journal.end_epoch(record, self.state.arrays())

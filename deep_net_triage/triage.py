@@ -1,18 +1,14 @@
 """The study of a data set: every (block, method, seed) once, each finished trial kept.
 
-What happens to what is on disk already:
-
-1. A parent with other settings than asked for stops the study; `--overwrite` replaces it, and
-   removes every trial with it.
-2. A finished trial in the folder, asked for or not, with other settings stops the study, so
-   that no table mixes them; `--overwrite` removes those trials, and no others.
-3. A finished parent or trial with equal settings is kept and not run again.
-4. Whatever did not finish, or failed, starts afresh.
+Several processes may work on one study, on one machine or on several that share its folder.
+The first makes the parent while the others wait; then each takes trials that no other has
+taken. What of the folder's content counts is decided in `kept.py`.
 """
 
 import dataclasses
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -23,8 +19,12 @@ from deep_net_triage import (
     blocks,
     datasets,
     devices,
+    files,
+    guards,
     imagenet,
     initializers,
+    kept,
+    locks,
     memory,
     parents,
     plots,
@@ -32,14 +32,16 @@ from deep_net_triage import (
     results,
     surgery,
     tables,
-    training,
     trials,
 )
-from deep_net_triage.activations import Walk
+from deep_net_triage.activations import Source, Walk
 from deep_net_triage.blocks import Block
 from deep_net_triage.datasets import Dataset
 from deep_net_triage.errors import InputError
 from deep_net_triage.identity import Identity
+from deep_net_triage.journal import Journal, Record
+from deep_net_triage.kept import Kept
+from deep_net_triage.locks import Lock
 from deep_net_triage.methods import METHODS
 from deep_net_triage.progress import Progress
 from deep_net_triage.retraining import Retraining
@@ -62,6 +64,8 @@ def run(settings: Settings, command: str, progress: Progress) -> int:
     """
     started = time.time()
     results.check_writable(settings.folder)
+    if settings.deterministic:
+        devices.make_deterministic()
     precision = devices.resolve_precision(settings.precision)
     keras.config.set_dtype_policy(precision)
     settings = dataclasses.replace(settings, precision=precision)
@@ -109,12 +113,13 @@ class Study:
         self.folder = settings.folder
         self.identity = Identity(settings, len(dataset.train), len(dataset.test))
         given = parents.load_given(settings.parent, dataset) if settings.parent else None
-        self.digest = parents.weights_digest(given) if given else None
-        self.parent_result: dict[str, object] | None = None
-        self.outdated: list[Path] = []
+        self.digest = guards.weights_digest(given) if given else None
         # The order matters: what costs much is not begun before what may refuse it.
-        self._compare_parent()
-        self._compare_trials()
+        found = Kept(self.folder, self.identity, self.digest, settings.overwrite, progress.say)
+        self.outdated = found.outdated
+        self.parent_result = found.parent
+        if found.parent:
+            self.digest = found.parent["weights_sha256"]
         self.parent = self._model(given)
         self.blocks = blocks.select(blocks.find_blocks(self.parent), settings.blocks)
         averaged = any(METHODS[name].initializer == "mean" for name in settings.methods)
@@ -131,14 +136,17 @@ class Study:
         ]
 
     def begin(self, command: str, started: float) -> None:
-        """Removes what `--overwrite` replaces, and writes the first of the study's files."""
+        """Removes what is to be replaced, and writes the first of the study's files."""
+        (self.folder / "trials").mkdir(parents=True, exist_ok=True)
+        files.remove_leftovers(self.folder)
         for path in self.outdated:
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+        (self.folder / "trials").mkdir(exist_ok=True)
         if self.outdated:
-            results.write_table(self.folder)
+            self._write_table()
         self.describe(command, started)
 
     def describe(self, command: str, started: float, seconds: float | None = None) -> None:
@@ -149,29 +157,40 @@ class Study:
             "classes": len(self.dataset.class_names),
         }
         run = {"command": command, "started": started, "seconds": seconds}
-        provenance.write(self.folder / "study.json", description, run)
+        file = self.folder / "study.json"
+        with locks.waiting(self.folder / "study.lock"):
+            provenance.write(file, description, run, self.progress.say)
 
     def make_parent(self) -> None:
-        """Trains the parent, or keeps the given one, unless an earlier run has."""
+        """Trains the parent, or keeps the given one, unless an earlier run or another has."""
         origin = "kept from an earlier run"
-        if not self.parent_result:
-            origin = "given" if self.settings.parent else "trained"
-            with memory.released():
-                self.parent_result = self._new_parent(self.folder / "parent")
-                self.parent = parents.uncompiled(self.parent)
-            self.pretrained = None
-            self.digest = self.parent_result["weights_sha256"]
+        folder = self.folder / "parent"
+
+        def waits_for(holder: str) -> None:
+            self.progress.say(f"parent: waiting for {holder}, which makes it")
+
+        with locks.waiting(results.lock_file(folder), waits_for) as lock:
+            if not self.parent_result:
+                self._take_over_parent(folder)
+            if not self.parent_result:
+                origin = "given" if self.settings.parent else "trained"
+                with memory.released():
+                    self.parent_result = self._new_parent(folder, lock.check)
+                    self.parent = parents.uncompiled(self.parent)
+        self.pretrained = None
+        self.digest = self.parent_result["weights_sha256"]
         baseline = self.parent_result["baseline_accuracy"]
         self.progress.say(f"parent: accuracy {baseline:.4f}, the baseline ({origin})")
 
     def run_trials(self) -> int:
-        """Runs every trial that is not finished yet, and returns how many failed."""
+        """Runs every trial that is neither finished nor taken, and returns how many failed."""
         failed = 0
         walk = self._walk() if self.settings.augment == "none" else None
+        self.to_be_walked = list(self.blocks)
         for block in self.blocks:
             with memory.released():
                 failed += self._run_block(block, walk)
-        results.write_table(self.folder)
+        self._write_table()
         return failed
 
     def show(self) -> None:
@@ -186,72 +205,34 @@ class Study:
         self.progress.say(f"\n{tables.table(study)}\n")
         self.progress.say(f"results.csv, figures, models and learning curves: {self.folder}")
 
-    def _compare_parent(self) -> None:
-        """Takes the kept parent over, or marks it as outdated, by rules 1 and 3."""
-        folder = self.folder / "parent"
-        recorded = results.read_result(folder)
-        if not recorded or recorded["status"] != "finished":
-            return
-        if not (folder / "model.keras").is_file():
-            return
-        differing = self.identity.parent_differences(recorded, self.digest)
-        if differing:
-            # Not the model itself: it may be the one that is given.
-            files = [folder / "result.json", folder / "epochs.jsonl"]
-            self._refuse_or_replace("a parent", differing, [*files, self.folder / "trials"])
-        else:
-            self.parent_result = recorded
-            self.digest = recorded["weights_sha256"]
-
-    def _compare_trials(self) -> None:
-        """Marks finished trials with other settings as outdated, by rule 2."""
-        if self.folder / "trials" in self.outdated:
-            return
-        differing = {}
-        for folder, result in results.read_trials(self.folder).items():
-            if result["status"] == "finished":
-                differing[folder] = self.identity.trial_differences(result, self.digest)
-        outdated = [folder for folder in differing if differing[folder]]
-        if outdated:
-            what = f"{len(outdated)} finished trials"
-            self._refuse_or_replace(what, differing[outdated[0]], outdated)
-
-    def _refuse_or_replace(self, what: str, differing: list[str], paths: list[Path]) -> None:
-        if not self.settings.overwrite:
-            raise InputError(
-                f"{self.folder} holds {what} with other settings ({'; '.join(differing)}); "
-                "choose another --output_dir, or --overwrite to replace what differs"
-            )
-        self.progress.say(f"replacing {what} with other settings ({'; '.join(differing)})")
-        self.outdated += paths
-
     def _model(self, given: keras.Model | None) -> keras.Model:
         """Returns the parent as it stands before this run trains it."""
         if self.parent_result:
             return parents.load(self.folder / "parent" / "model.keras")
         return given or parents.untrained(self.settings, self.dataset)
 
-    def _new_parent(self, folder: Path) -> dict[str, object]:
+    def _take_over_parent(self, folder: Path) -> None:
+        """Takes a parent that another process has made since this one began."""
+        recorded = kept.finished(folder)
+        if recorded and not self.identity.parent_differences(recorded, self.digest):
+            self.parent_result = recorded
+            self.parent = parents.load(folder / "model.keras")
+
+    def _new_parent(self, folder: Path, still_ours: Callable[[], None]) -> dict[str, object]:
         determining = self.identity.of_parent()
         if self.settings.parent:
             return parents.adopt(self.parent, self.settings, self.dataset, folder, determining)
+        epochs = self.settings.parent_epochs
+
+        def watch(record: Record) -> None:
+            self.progress.epoch("parent", record, epochs)
+
+        journal = Journal(folder, determining, watch, self.progress.say, still_ours)
+        if journal.records:
+            self.progress.say(f"parent  goes on after epoch {len(journal.records)}")
         of_trials = sum(trial.epochs(self.settings) for trial in self._unfinished())
-        self.progress.expect(self.settings.parent_epochs + of_trials)
-        report = results.start_afresh(folder)
-
-        def record(line: training.Record) -> None:
-            report(line)
-            self.progress.epoch("parent", line, self.settings.parent_epochs)
-
-        return parents.train(
-            self.parent,
-            self.settings,
-            self.dataset,
-            folder,
-            determining,
-            self.pretrained,
-            record,
-        )
+        self.progress.expect(epochs - len(journal.records) + of_trials)
+        return parents.train(self.parent, self.settings, self.dataset, self.pretrained, journal)
 
     def _walk(self) -> Walk:
         """Returns the walk that feeds every layer-only training while images stay the same."""
@@ -274,22 +255,38 @@ class Study:
             if self._is_finished(trial):
                 self.progress.say(f"{name}  finished in an earlier run")
                 continue
-            unfinished = self._unfinished()
-            self.progress.expect(sum(trial.epochs(self.settings) for trial in unfinished))
-            retraining = retraining or self._retraining(block, walk)
-            names = (trial.method, block.name, trial.seed)
-            result = trials.run(
-                trial,
-                retraining,
-                self._folder_of(trial),
-                self.identity.of_trial(*names, self.digest),
-                self.parent_result["baseline_accuracy"],
-                name,
-                self.progress,
-            )
-            results.write_table(self.folder)
-            failed += result["status"] == "failed"
+            with Lock(results.lock_file(self._folder_of(trial))) as lock:
+                if lock.holder or self._is_finished(trial):
+                    self.progress.say(f"{name}  {_elsewhere(lock.holder)}")
+                    continue
+                unfinished = self._unfinished()
+                self.progress.expect(sum(trial.epochs(self.settings) for trial in unfinished))
+                retraining = retraining or self._retraining(block, walk)
+                result = self._run_trial(trial, retraining, name, lock.check)
+                failed += result["status"] == "failed"
         return failed
+
+    def _run_trial(
+        self, trial: Trial, retraining: Retraining, name: str, still_ours: Callable[[], None]
+    ) -> dict[str, object]:
+        names = (trial.method, trial.block.name, trial.seed)
+        result = trials.run(
+            trial,
+            retraining,
+            self._folder_of(trial),
+            self.identity.of_trial(*names, self.digest),
+            self.parent_result,
+            name,
+            self.progress,
+            still_ours,
+        )
+        self._write_table()
+        return result
+
+    def _write_table(self) -> None:
+        # Under a lock, so that a table which misses another process's trial never comes last.
+        with locks.waiting(self.folder / "study.lock"):
+            results.write_table(self.folder)
 
     def _retraining(self, block: Block, walk: Walk | None) -> Retraining:
         """Returns the retraining of a block, from what the walk keeps where that helps."""
@@ -297,8 +294,21 @@ class Study:
         source = activations.from_images(self.dataset)
         if walk and any(row.distil or row.updates == "block" for row in rows):
             self.progress.say(f"{block.name}: computing what it receives and returns")
-            source = walk.to(block, with_targets=any(row.distil for row in rows))
+            source = self._walked(walk, block)
         return Retraining(self.parent, block, self.dataset, source, self.settings)
+
+    def _walked(self, walk: Walk, block: Block) -> Source:
+        """Goes on to a block, over those before it that have nothing left to run.
+
+        What is computed in one go decides how it is rounded: a study that was interrupted must
+        not take shorter ways than one that was not.
+        """
+        distil = any(METHODS[name].distil for name in self.settings.methods)
+        while True:
+            next_one = self.to_be_walked.pop(0)
+            source = walk.to(next_one, with_targets=distil)
+            if next_one == block:
+                return source
 
     def _folder_of(self, trial: Trial) -> Path:
         return results.trial_folder(self.folder, trial.method, trial.block.name, trial.seed)
@@ -312,5 +322,9 @@ class Study:
         return [trial for trial in self.trials if not self._is_finished(trial)]
 
     def _save_figure(self, name: str, figure: Figure) -> None:
-        with results.replacing(self.folder / "figures" / f"{name}.png") as unfinished:
+        with files.replacing(self.folder / "figures" / f"{name}.png") as unfinished:
             figure.savefig(unfinished, dpi=plots.DPI)
+
+
+def _elsewhere(holder: str | None) -> str:
+    return f"left to {holder}" if holder else "finished by another process"

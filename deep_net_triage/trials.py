@@ -1,12 +1,15 @@
 """One trial: from its student's start to its files."""
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deep_net_triage import costs, parents, results, training
+import keras
+
+from deep_net_triage import costs, guards, parents, results
 from deep_net_triage.blocks import Block
 from deep_net_triage.errors import TrainingFailed
+from deep_net_triage.journal import Journal, Record
 from deep_net_triage.methods import METHODS
 from deep_net_triage.progress import Progress, duration
 from deep_net_triage.retraining import Retraining, Trained
@@ -35,48 +38,63 @@ def run(
     retraining: Retraining,
     folder: Path,
     determining: dict[str, object],
-    baseline: float,
+    parent: dict[str, object],
     name: str,
     progress: Progress,
+    still_ours: Callable[[], None],
 ) -> dict[str, object]:
     """Retrains one student, leaves its folder finished or failed, and returns its result.
 
     Args:
         trial: which.
         retraining: that of its block.
-        folder: where its files go; what is there is replaced.
+        folder: where its files go, and where it goes on if it was begun there.
         determining: the settings that its result records.
-        baseline: the parent's accuracy.
+        parent: the parent's result.
         name: of the trial, in progress lines.
         progress: where a person watches.
+        still_ours: raises where another process works on the trial by now.
     """
-    started = time.perf_counter()
     settings = retraining.settings
-    report = results.start_afresh(folder)
     of = {"train": settings.epochs, "distill": settings.distill_epochs}
 
-    def record(line: training.Record) -> None:
-        report(line)
-        progress.epoch(name, line, of[line["phase"]])
+    def watch(record: Record) -> None:
+        progress.epoch(name, record, of[record["phase"]])
 
+    journal = Journal(folder, determining, watch, progress.say, still_ours)
+    if journal.records:
+        last = journal.records[-1]
+        progress.say(f"{name}  goes on after {last['phase']} epoch {last['epoch']}")
     result = {"status": "failed", "reason": None, "settings": determining}
     try:
-        trained = retraining.run(trial.method, trial.seed, record)
+        trained = retraining.run(trial.method, trial.seed, journal)
+        row = _row(trial, retraining, trained, parent["baseline_accuracy"], folder)
+        _keep_model(trained.model, retraining, folder, row["max_accuracy"])
+        guards.check_parent(retraining.parent, parent["weights_sha256"])
     except TrainingFailed as failure:
+        (folder / "model.keras").unlink(missing_ok=True)
         result["reason"] = str(failure)
         progress.say(f"{name}  failed: {failure}")
     else:
-        if settings.save_models:
-            parents.save(trained.model, folder / "model.keras")
-        row = _row(trial, retraining, trained, baseline, results.read_epochs(folder))
-        row["seconds"] = time.perf_counter() - started
-        result |= {"status": "finished", "row": row}
+        row["seconds"] = journal.seconds
+        result |= {"status": "finished", "row": row, "files": results.digests(folder)}
         progress.say(
             f"{name}  max {row['max_accuracy']:.4f} ({0 - row['accuracy_drop']:+.4f}), "
             f"99 % at epoch {row['epochs_to_99']}, {duration(row['seconds'])}"
         )
-    results.write_json(folder / "result.json", result)
+    journal.finish(result)
     return result
+
+
+def _keep_model(
+    model: keras.Model, retraining: Retraining, folder: Path, accuracy: float
+) -> None:
+    """Saves a student where that is asked for, and makes sure of what was saved."""
+    if retraining.settings.save_models:
+        file = folder / "model.keras"
+        parents.save(model, file)
+        test, batch_size = retraining.dataset.test, retraining.settings.batch_size
+        guards.check_saved(file, test, accuracy, batch_size)
 
 
 def _row(
@@ -84,9 +102,10 @@ def _row(
     retraining: Retraining,
     trained: Trained,
     baseline: float,
-    epochs: list[training.Record],
+    folder: Path,
 ) -> dict[str, object]:
-    """Returns a trial's line of `results.csv`, its time apart."""
+    """Returns a trial's line of `results.csv`, its time apart, from its own `epochs.jsonl`."""
+    epochs = results.read_epochs(folder)
     summary = results.summarize(epochs)
     return {
         "dataset": retraining.dataset.name,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import tempfile
 from pathlib import Path
 
 # Before TensorFlow: it decides TensorFlow's environment.
@@ -14,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from deep_net_triage import datasets, settings, vgg16
+from deep_net_triage.journal import Journal
 from tests.studies import run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -38,6 +40,15 @@ def float64():
     yield
     keras.config.set_dtype_policy("float32")
     keras.config.set_floatx("float32")
+
+
+FOLDER = tempfile.TemporaryDirectory()
+
+
+def new_journal(watch=lambda record: None):
+    """The journal of a training that begins, in a folder of its own."""
+    folder = Path(tempfile.mkdtemp(dir=FOLDER.name)) / "training"
+    return Journal(folder, {}, watch, print)
 
 
 def toy_parent(seed=0):

@@ -12,7 +12,9 @@ def numbered(count):
 
 
 def epochs_of(split, batch_size, seed, epochs):
-    found = batches.training_batches(*split, batch_size=batch_size, seed=seed, epochs=epochs)
+    found = batches.training_batches(
+        *split, batch_size=batch_size, seed=seed, epochs=range(epochs)
+    )
     labels = []
     for images, batch_labels in found:
         assert np.all(images.numpy()[:, 0, 0, 0] == batch_labels.numpy())
@@ -67,6 +69,14 @@ def test_every_augmented_image_is_a_shifted_and_perhaps_flipped_original():
     assert len(shifts) > 10
 
 
+def test_later_epochs_do_not_depend_on_earlier_ones():
+    split = numbered(23)
+    every = epochs_of(split, batch_size=5, seed=0, epochs=4)
+    later = batches.training_batches(*split, batch_size=5, seed=0, epochs=range(2, 4))
+    labels = [batch_labels.numpy().tolist() for _, batch_labels in later]
+    assert [labels[:5], labels[5:]] == every[2:]
+
+
 def test_augmentation_draws_anew_each_epoch_and_repeats_by_seed():
     # One image, so that nothing but the epoch can change what is drawn.
     image = np.random.default_rng(0).integers(1, 256, (1, 16, 16, 3), dtype=np.uint8)
@@ -74,7 +84,12 @@ def test_augmentation_draws_anew_each_epoch_and_repeats_by_seed():
 
     def run(seed):
         made = batches.training_batches(
-            split.images, split.labels, batch_size=1, seed=seed, epochs=8, augment="flip_crop"
+            split.images,
+            split.labels,
+            batch_size=1,
+            seed=seed,
+            epochs=range(8),
+            augment="flip_crop",
         )
         return [images.numpy().tobytes() for images, _ in made]
 

@@ -11,7 +11,7 @@ from deep_net_triage.blocks import find_blocks
 from deep_net_triage.retraining import Retraining
 from deep_net_triage.rows import Room
 from deep_net_triage.settings import GIB
-from tests.conftest import toy_parent
+from tests.conftest import new_journal, toy_parent
 
 
 def graphs():
@@ -40,7 +40,7 @@ def test_a_block_leaves_nothing_behind_and_its_trials_hold_no_more_each(
                 retraining = Retraining(parent, block, toy_dataset, source, settings)
                 held = []
                 for method in ("stn_cm", "stn_cm", "stn_cm"):
-                    retraining.run(method, 0, lambda record: None)
+                    retraining.run(method, 0, new_journal())
                     held.append(graphs())
                 assert held[0] == held[1] == held[2]
                 student = weakref.ref(retraining.student)

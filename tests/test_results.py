@@ -1,8 +1,6 @@
-import json
-
 import pytest
 
-from deep_net_triage import results, tables
+from deep_net_triage import files, results, tables
 from deep_net_triage.errors import InputError
 
 
@@ -49,22 +47,6 @@ def test_differences_name_what_changed():
     assert results.differences(asked, dict(asked)) == []
 
 
-def test_a_file_appears_whole_or_not_at_all(tmp_path):
-    file = tmp_path / "result.json"
-    results.write_json(file, {"accuracy": 0.5})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        results.write_json(file, {"accuracy": float("nan")})
-    assert json.loads(file.read_text()) == {"accuracy": 0.5}
-    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
-
-
-def test_damaged_file_is_named(tmp_path):
-    (tmp_path / "result.json").write_text('{"status": "fin')
-    with pytest.raises(InputError, match=r"result\.json is damaged .* remove it"):
-        results.read_result(tmp_path)
-    assert results.read_result(tmp_path / "absent") is None
-
-
 def write_trial(study, method, block, accuracy, status="finished", seed=0, epochs_to_99=2):
     row = dict.fromkeys(results.COLUMNS) | {
         "dataset": "toy",
@@ -78,17 +60,19 @@ def write_trial(study, method, block, accuracy, status="finished", seed=0, epoch
         "distill_epochs": 4 if method.startswith("stn") else 0,
     }
     folder = results.trial_folder(study, method, block, seed)
-    result = {"status": status, "reason": None, "settings": {}}
+    result = {"status": status, "reason": None, "settings": {}, "files": {}}
     if status == "finished":
         result["row"] = row
-    results.write_json(folder / "result.json", result)
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / "result.json", result)
 
 
 @pytest.fixture
 def study(tmp_path):
     folder = tmp_path / "toy"
     parent = {"status": "finished", "settings": {"dataset": "toy"}, "baseline_accuracy": 0.9}
-    results.write_json(folder / "parent" / "result.json", parent)
+    (folder / "parent").mkdir(parents=True)
+    files.write_json(folder / "parent" / "result.json", parent)
     write_trial(folder, "stn", "block2", 0.95, seed=0)
     write_trial(folder, "stn", "block2", 0.85, seed=1, epochs_to_99=5)
     write_trial(folder, "cl_rw", "block10", 0.8)
@@ -125,7 +109,7 @@ def test_studies_are_found_in_an_output_folder_or_as_one(study):
         results.studies_in(study / "trials")
     with pytest.raises(InputError, match="holds no finished parent"):
         results.read_study(study / "trials")
-    results.write_json(study / "parent" / "result.json", {"status": "failed"})
+    files.write_json(study / "parent" / "result.json", {"status": "failed"})
     with pytest.raises(InputError, match="holds no finished parent"):
         results.read_study(study)
 

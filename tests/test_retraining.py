@@ -12,7 +12,7 @@ from deep_net_triage.retraining import Retraining
 from deep_net_triage.rows import Room
 from deep_net_triage.settings import GIB
 from deep_net_triage.student_teacher import StudentTeacher
-from tests.conftest import toy_parent
+from tests.conftest import new_journal, toy_parent
 from tests.test_training import independent_accuracy
 
 
@@ -29,7 +29,7 @@ def retraining(parent, dataset, settings, block=1, tmp_path=None, **room):
 
 def run(retraining, method, seed=0):
     records = []
-    trained = retraining.run(method, seed, records.append)
+    trained = retraining.run(method, seed, new_journal(records.append))
     return records, trained, trained.model.get_weights()
 
 
@@ -73,7 +73,7 @@ def test_which_variables_move(toy_dataset, small_settings, tmp_path):
     # In an order in which each comes after one that moved more, or elsewhere.
     for method in ("cm_rw", "cl_rw", "cm_mw", "cl_mw", "stn_cm", "stn"):
         start = initial_student(parent, block, method)
-        bench.run(method, 0, lambda record: None)
+        bench.run(method, 0, new_journal())
         changed = moved(start, bench.student)
         statistics = {"gamma", "beta", "moving_mean", "moving_variance"}
         convolution, batchnorm, _ = block.compressed_layers
@@ -207,16 +207,18 @@ def test_what_lies_between_the_phases(toy_dataset, small_settings, monkeypatch):
     # Where the classification optimiser is another, distillation keeps Adam and its own rate.
     settings = small_settings(epochs=1, distill_epochs=2, optimizer="sgd", learning_rate=0.5)
     bench = retraining(toy_parent(), toy_dataset, settings)
-    classify, seen = training.classify, {}
+    fit, seen = training.fit, {}
 
-    def look(model, *rest):
+    def look(phase, model, *rest, **more):
+        if phase == "distill":
+            return fit(phase, model, *rest, **more)
         seen["accuracy"] = independent_accuracy(bench.student, toy_dataset.test)
         seen["weights"] = bench.student.get_weights()
         seen["steps"] = int(model.optimizer.iterations)
         seen["classifier"] = (type(model.optimizer), float(model.optimizer.learning_rate))
-        classify(model, *rest)
+        return fit(phase, model, *rest, **more)
 
-    monkeypatch.setattr(training, "classify", look)
+    monkeypatch.setattr(training, "fit", look)
     for _ in range(2):
         _, trained, _ = run(bench, "stn", seed=4)
         start = initial_student(bench.parent, bench.block, "stn", seed=4)
@@ -281,7 +283,7 @@ def test_a_loss_that_is_not_finite_stops_the_trial_and_not_the_next(
     with monkeypatch.context() as patched:
         patched.setattr(surgery, "start", poisoned)
         with pytest.raises(TrainingFailed, match="loss is nan after train epoch 1"):
-            bench.run("cm_rw", 0, records.append)
+            bench.run("cm_rw", 0, new_journal(records.append))
     assert records == []
     assert_same(run(bench, "cm_rw"), expected, tolerance=1e-6)
 
@@ -292,4 +294,4 @@ def test_a_distillation_that_is_not_finite_stops_the_trial(
     monkeypatch.setattr("deep_net_triage.retraining.DISTILL_LEARNING_RATE", float("inf"))
     bench = retraining(toy_parent(), toy_dataset, small_settings(), 0)
     with pytest.raises(TrainingFailed, match="loss is (nan|inf) after distill epoch 1"):
-        bench.run("stn", 0, print)
+        bench.run("stn", 0, new_journal())

@@ -4,7 +4,7 @@ import pytest
 
 from deep_net_triage import training
 from deep_net_triage.errors import TrainingFailed
-from tests.conftest import toy_parent
+from tests.conftest import new_journal, toy_parent
 
 
 def independent_accuracy(model, split):
@@ -47,7 +47,10 @@ def test_parent_is_trained_and_left_at_its_best_epoch(toy_dataset, small_setting
     before = parent.get_weights()
     records = []
     training.train_parent(
-        parent, toy_dataset, small_settings(parent_epochs=5, learning_rate=0.01), records.append
+        parent,
+        toy_dataset,
+        small_settings(parent_epochs=5, learning_rate=0.01),
+        new_journal(records.append),
     )
     assert len(records) == 5
     assert independent_accuracy(parent, toy_dataset.test) == max(
@@ -70,5 +73,5 @@ def test_a_loss_that_is_not_finite_stops_the_training(toy_dataset, small_setting
     records = []
     settings = small_settings(parent_epochs=4, learning_rate=1e30, optimizer="sgd")
     with pytest.raises(TrainingFailed, match=r"loss is (nan|inf) after train epoch \d"):
-        training.train_parent(toy_parent(), toy_dataset, settings, records.append)
+        training.train_parent(toy_parent(), toy_dataset, settings, new_journal(records.append))
     assert len(records) < 4

@@ -1,0 +1,67 @@
+"""How a command ends early: one line for the person, and an exit code."""
+
+import contextlib
+import errno
+import signal
+from collections.abc import Iterator
+
+from deep_net_triage.errors import InputError, LockLost, Terminated, TrainingFailed
+
+_GOES_ON = "everything finished is kept, and the same command goes on from there"
+# As shells number processes that a signal has ended.
+_INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+_OF_THE_DISK = {
+    errno.ENOSPC: "free some space there, or choose another --output_dir",
+    errno.EDQUOT: "free some space there, or choose another --output_dir",
+    errno.EROFS: "make it writable, or choose another --output_dir",
+    errno.EACCES: "make it writable, or choose another --output_dir",
+    errno.ENOENT: "it was there when the study began",
+}
+
+
+def describe(error: BaseException) -> tuple[str, int] | None:
+    """Returns what to print for an error, and the exit code; None for a fault of this program.
+
+    It is 1 where something went wrong on the way, 2 for bad input, and what shells show for a
+    signal.
+    """
+    if isinstance(error, InputError):
+        return str(error), 2
+    if isinstance(error, TrainingFailed):
+        return f"the parent: {error}", 1
+    if isinstance(error, KeyboardInterrupt):
+        return f"interrupted; {_GOES_ON}", _INTERRUPTED
+    if isinstance(error, Terminated):
+        return f"asked to end; {_GOES_ON}", _TERMINATED
+    if isinstance(error, LockLost):
+        return f"{error}; {_GOES_ON}", 1
+    if _is_of_memory(error):
+        return f"out of memory; {_GOES_ON}, or try a smaller --batch_size", 1
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        reason = " ".join((error.strerror or str(error)).split())[:200]
+        remedy = _OF_THE_DISK.get(error.errno)
+        return f"{where}{reason}{f' ({remedy})' if remedy else ''}; {_GOES_ON}", 1
+    return None
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Turns the system's wish that the process end into an exception."""
+
+    def end(number: int, frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    """Says whether memory is short, as Python or TensorFlow say it.
+
+    TensorFlow's error is known by its name: to import TensorFlow may be what failed.
+    """
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"

@@ -1,0 +1,98 @@
+"""What must hold whenever a training ends, checked every time.
+
+A result that a fault in the program, in a library or in the machine has touched must never be
+shown as one: a guard that is hurt makes its trial a failed one, with the reason.
+"""
+
+import hashlib
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from deep_net_triage.blocks import Block
+from deep_net_triage.datasets import Split
+from deep_net_triage.errors import TrainingFailed
+
+# A saved model sees images where its trial may have seen what was kept of them, rounded once
+# more: so many examples in a thousand may then fall to the other side of a tie, and one.
+TIES = 0.001
+
+
+def weights_digest(model: keras.Model) -> str:
+    """Returns a SHA-256 of a model's weights, by which a parent is known wherever it lies.
+
+    Two archives of one model differ byte for byte; its arrays do not.
+    """
+    digest = hashlib.sha256()
+    for array in model.get_weights():
+        digest.update(str(array.shape).encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def check_parent(parent: keras.Model, digest: str) -> None:
+    """Makes sure that a parent's weights are what they were.
+
+    Raises:
+        TrainingFailed: if they are not.
+    """
+    if weights_digest(parent) != digest:
+        raise TrainingFailed("the parent's weights have changed")
+
+
+def check_frozen(student: keras.Model, parent: keras.Model, block: Block) -> None:
+    """Makes sure that a layer-only phase has left all layers but the compressed ones alone.
+
+    Raises:
+        TrainingFailed: if another weight differs from the parent's, or a moving statistic.
+    """
+    for layer in student.layers:
+        if not layer.weights or layer.name in block.compressed_layers:
+            continue
+        expected = parent.get_layer(layer.name).get_weights()
+        if not all(map(np.array_equal, layer.get_weights(), expected)):
+            raise TrainingFailed(f"the frozen layer {layer.name} has changed")
+
+
+def check_learned(before: np.ndarray, after: np.ndarray) -> None:
+    """Makes sure that the compressed block's kernel is not the one it started with.
+
+    Raises:
+        TrainingFailed: if it is, or if it is not finite.
+    """
+    if not np.all(np.isfinite(after)):
+        raise TrainingFailed("the compressed block's kernel is not finite")
+    if np.array_equal(before, after):
+        raise TrainingFailed("the compressed block has not changed in training")
+
+
+def check_saved(file: Path, test: Split, recorded: float, batch_size: int) -> None:
+    """Makes sure that a saved model is as accurate as its result says.
+
+    Args:
+        file: the model's.
+        test: the images it is judged by.
+        recorded: its accuracy as recorded.
+        batch_size: images that are computed at once.
+
+    Raises:
+        TrainingFailed: if its accuracy is another one, but for ties.
+    """
+    found = _accuracy(keras.models.load_model(file, compile=False), test, batch_size)
+    if abs(found - recorded) * len(test) > 1 + TIES * len(test):
+        raise TrainingFailed(
+            f"the saved model's accuracy is {found:.4f}, where {recorded:.4f} was recorded"
+        )
+
+
+def _accuracy(model: keras.Model, test: Split, batch_size: int) -> float:
+    """Returns a model's accuracy, computed operation by operation: nothing has to be traced."""
+    right = 0
+    for first in range(0, len(test), batch_size):
+        batch = slice(first, first + batch_size)
+        returned = model(tf.cast(test.images[batch], model.inputs[0].dtype), training=False)
+        found = tf.argmax(returned, axis=1, output_type=test.labels.dtype)
+        right += int(tf.reduce_sum(tf.cast(found == test.labels[batch], tf.int32)))
+    return right / len(test)

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from deep_net_triage import datasets, guards, surgery
+from deep_net_triage.blocks import find_blocks
+from deep_net_triage.errors import TrainingFailed
+from tests.conftest import toy_parent
+from tests.test_training import independent_accuracy
+
+
+@pytest.fixture
+def student(parent):
+    return surgery.compress(parent, find_blocks(parent)[0], initializer="mean", seed=0)
+
+
+def test_a_parent_that_changed(parent):
+    digest = guards.weights_digest(parent)
+    guards.check_parent(parent, digest)
+    variance = parent.get_layer("b2_bn1").moving_variance
+    variance.assign(np.nextafter(variance.numpy(), 2))  # by one bit
+    with pytest.raises(TrainingFailed, match="the parent's weights have changed"):
+        guards.check_parent(parent, digest)
+
+
+def test_a_frozen_layer_that_changed(parent, student):
+    block = find_blocks(parent)[0]
+    student.get_layer(block.compressed_layers[0]).kernel.assign_add(
+        np.ones(student.get_layer(block.compressed_layers[0]).kernel.shape)
+    )
+    guards.check_frozen(student, parent, block)  # which is not frozen
+    mean = student.get_layer("b2_bn2").moving_mean
+    mean.assign(np.nextafter(mean.numpy(), 9))
+    with pytest.raises(TrainingFailed, match="the frozen layer b2_bn2 has changed"):
+        guards.check_frozen(student, parent, block)
+
+
+def test_a_block_that_did_not_learn():
+    kernel = np.ones((3, 3, 2, 2))
+    guards.check_learned(kernel, kernel + 1e-9)
+    with pytest.raises(TrainingFailed, match="has not changed in training"):
+        guards.check_learned(kernel, kernel.copy())
+    with pytest.raises(TrainingFailed, match="not finite"):
+        guards.check_learned(kernel, kernel * np.nan)
+
+
+def test_a_saved_model_that_is_another(tmp_path, toy_dataset):
+    model, file = toy_parent(), tmp_path / "model.keras"
+    model.save(file)
+    accuracy = independent_accuracy(model, toy_dataset.test)
+    for batch_size in (3, 64):
+        guards.check_saved(file, toy_dataset.test, accuracy, batch_size)
+    # One image may be a tie, two are not.
+    guards.check_saved(file, toy_dataset.test, accuracy + 0.1, 3)
+    with pytest.raises(TrainingFailed, match=r"accuracy is \d\.\d{4}, where \d\.\d{4} was"):
+        guards.check_saved(file, toy_dataset.test, accuracy + 0.2, 3)
+
+
+def test_ties_are_counted_in_thousands(tmp_path):
+    model, file = toy_parent(), tmp_path / "model.keras"
+    model.save(file)
+    images = np.random.default_rng(0).integers(0, 256, (2000, 8, 8, 2)).astype(np.uint8)
+    test = datasets.Split(images, model.predict(images, verbose=0).argmax(axis=1))
+    guards.check_saved(file, test, 1 - 3 / 2000, 500)
+    with pytest.raises(TrainingFailed):
+        guards.check_saved(file, test, 1 - 4 / 2000, 500)
