@@ -1,0 +1,267 @@
+"""Kills studies at moments drawn at random, goes on with each, and compares the outcome.
+
+python -m benchmarks.killed [--runs=100] [--seed=0]
+python -m benchmarks.killed --digits [--kills=30]
+
+The first kills each of many tiny deterministic studies once, one half at a moment drawn from
+the whole time that an undisturbed one takes, one half inside a write drawn from all its writes,
+which leaves a part of what was to be written. The second kills one study of the digits again
+and again. Then the same command goes on to the end, and what it leaves is compared with what an
+undisturbed study leaves: every number but the times, every weight bit by bit, every picture,
+and the names of all files.
+
+TensorFlow is imported once; each study runs in a process that is forked before TensorFlow makes
+its first thread.
+"""
+
+import argparse
+import csv
+import importlib
+import io
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+
+TINY = (
+    "--method=stn,cm_rw",
+    "--block=4,5",
+    "--width=0.02",
+    "--train_examples=60",
+    "--test_examples=30",
+    "--batch_size=30",
+    "--parent_epochs=2",
+    "--epochs=3",
+    "--distill_epochs=2",
+    "--deterministic",
+)
+DIGITS = ("--deterministic",)
+_TIMES = {"seconds", "started", "sha256", "files"}
+
+
+def main() -> None:
+    """Prints a line a run, and how many of them ended as if undisturbed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--digits", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    generator = random.Random(asked.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        if asked.digits:
+            equal, of = kill_one_again_and_again(Path(folder), asked.kills, generator)
+        else:
+            equal, of = kill_many_once(Path(folder), asked.runs, generator)
+    print(f"{equal} of {of} equal")
+    sys.exit(equal != of)
+
+
+def kill_many_once(
+    folder: Path, runs: int, generator: random.Random, flags: tuple[str, ...] = TINY
+) -> tuple[int, int]:
+    """Kills each of many studies once, and returns how many ended equal, and of how many."""
+    _import_everything()
+    started = time.monotonic()
+    expected = folder / "undisturbed"
+    writes = folder / "writes"
+    assert _study(expected, flags, lambda: _count_writes(writes)).wait() == 0
+    seconds, count = time.monotonic() - started, len(writes.read_bytes())
+    print(f"undisturbed: {seconds:.1f} s, {count} writes", flush=True)
+    equal = done = 0
+    while done < runs:
+        study = folder / "killed"
+        if done % 2:
+            chosen, share = generator.randint(1, count), generator.random()
+            process = _study(study, flags, lambda c=chosen, s=share: _die_inside_write(c, s))
+            when = f"inside write {chosen}"
+        else:
+            moment = generator.uniform(0, seconds)
+            process = _study(study, flags)
+            process.kill_after(moment)
+            when = f"after {moment:.2f} s"
+        killed = process.wait() == -signal.SIGKILL
+        if killed:  # else it had ended before its moment came, and another is drawn
+            done += 1
+            left = sum(file.is_file() for file in study.rglob("*"))
+            code = _study(study, flags).wait()
+            differing = [f"exit code {code}"] if code else differences(expected, study)
+            equal += not differing
+            ending = "; ".join(differing) or "equal"
+            print(f"{done}: killed {when}, {left} files then; {ending}", flush=True)
+        shutil.rmtree(study, ignore_errors=True)
+    return equal, runs
+
+
+def kill_one_again_and_again(
+    folder: Path, kills: int, generator: random.Random, flags: tuple[str, ...] = DIGITS
+) -> tuple[int, int]:
+    """Kills one study many times on its way, and returns whether it ended equal, of one."""
+    _import_everything()
+    started = time.monotonic()
+    expected, study = folder / "undisturbed", folder / "killed"
+    assert _study(expected, flags).wait() == 0
+    seconds = time.monotonic() - started
+    print(f"undisturbed: {seconds:.0f} s", flush=True)
+    done = 0
+    while done < kills:
+        process = _study(study, flags)
+        # So that the study gets on: an epoch and what it takes to come to it, on average.
+        process.kill_after(generator.uniform(0, 2 * seconds / kills) + START_UP)
+        if process.wait() != -signal.SIGKILL:
+            break
+        done += 1
+        finished = len(list(study.glob("*/trials/*/result.json")))
+        print(f"kill {done}: {finished} trials finished", flush=True)
+    code = _study(study, flags).wait()
+    differing = [f"exit code {code}"] if code else differences(expected, study)
+    print(f"killed {done} times: {'; '.join(differing) or 'equal'}", flush=True)
+    return int(done == kills and not differing), 1
+
+
+START_UP = 4.0  # seconds until a study that goes on trains again
+
+
+def differences(expected: Path, found: Path) -> list[str]:
+    """Names what two studies' folders do not share; times, and digests over them, apart."""
+    names = [
+        {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+        for folder in (expected, found)
+    ]
+    differing = [f"only in one: {name}" for name in sorted(names[0] ^ names[1])]
+    for name in sorted(names[0] & names[1]):
+        if _content(expected / name) != _content(found / name):
+            differing.append(f"differs: {name}")
+    return differing
+
+
+def _content(file: Path) -> object:
+    """Returns what a file says, times apart."""
+    if file.suffix == ".keras":
+        return _weights(file)
+    if file.suffix == ".csv":
+        with file.open(newline="") as rows:
+            return [_without_times(row) for row in csv.DictReader(rows)]
+    if file.suffix == ".jsonl":
+        return [_without_times(json.loads(line)) for line in file.read_text().splitlines()]
+    if file.name == "study.json":
+        return json.loads(file.read_text())["settings"]
+    if file.suffix == ".json":
+        return _without_times(json.loads(file.read_text()))
+    return file.read_bytes()
+
+
+def _without_times(value: object) -> object:
+    if isinstance(value, dict):
+        return {k: _without_times(v) for k, v in value.items() if k not in _TIMES}
+    return value
+
+
+def _weights(file: Path) -> dict[str, bytes]:
+    """Returns a saved model's configuration and arrays, read without Keras."""
+    with zipfile.ZipFile(file) as archive:
+        # Keras writes memory addresses there.
+        config = re.sub(rb'"shared_object_id": \d+', b"", archive.read("config.json"))
+        found = {"config.json": config}
+        weights = h5py.File(io.BytesIO(archive.read("model.weights.h5")))
+
+    def keep(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()].tobytes()
+
+    weights.visititems(keep)
+    return found
+
+
+class _study:  # noqa: N801, it is used like a function
+    """A study in a forked process, silent.
+
+    Args:
+        folder: its output folder.
+        flags: its flags.
+        prepare: is called in the process before the study.
+    """
+
+    def __init__(
+        self, folder: Path, flags: tuple[str, ...], prepare: Callable[[], None] | None = None
+    ) -> None:
+        import run_triage
+
+        self.process = os.fork()
+        if self.process == 0:
+            try:
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, 1)
+                os.dup2(nowhere, 2)
+                if prepare:
+                    prepare()
+                code = run_triage.main([f"--output_dir={folder}", *flags])
+            except BaseException:
+                code = 99  # what would have been a traceback
+            os._exit(code)
+
+    def kill_after(self, seconds: float) -> None:
+        """Kills the process after a while, if it is still there."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if os.waitid(os.P_PID, self.process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                return
+            time.sleep(0.002)
+        os.kill(self.process, signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Waits for the end, and returns the exit code, or less the number of a signal."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
+
+
+def _import_everything() -> None:
+    """Imports what a study imports, none of which starts a thread that a fork would lose."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    for name in ("sklearn.datasets", "sklearn.model_selection", "deep_net_triage.triage"):
+        importlib.import_module(name)
+
+
+def _at_each_write(act: Callable[[int, int], None]) -> None:
+    """Calls `act(number, descriptor)` whenever something written is about to reach the disk."""
+    synchronize, numbers = os.fsync, iter(range(1, 10**9))
+
+    def counting(descriptor: int) -> None:
+        act(next(numbers), descriptor)
+        synchronize(descriptor)
+
+    os.fsync = counting
+
+
+def _count_writes(file: Path) -> None:
+    def note(number: int, descriptor: int) -> None:
+        with file.open("ab") as notes:
+            notes.write(b".")
+
+    _at_each_write(note)
+
+
+def _die_inside_write(chosen: int, share: float) -> None:
+    """Dies at a write, with only a part of the file's last bytes written."""
+
+    def die(number: int, descriptor: int) -> None:
+        if number == chosen:
+            path = Path(f"/proc/self/fd/{descriptor}").resolve()
+            if path.is_file():
+                os.truncate(path, int(path.stat().st_size * share))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    _at_each_write(die)
+
+
+if __name__ == "__main__":
+    main()
