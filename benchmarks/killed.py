@@ -71,11 +71,11 @@ def kill_many_once(
     folder: Path, runs: int, generator: random.Random, flags: tuple[str, ...] = TINY
 ) -> tuple[int, int]:
     """Kills each of many studies once, and returns how many ended equal, and of how many."""
-    _import_everything()
+    import_everything()
     started = time.monotonic()
     expected = folder / "undisturbed"
     writes = folder / "writes"
-    assert _study(expected, flags, lambda: _count_writes(writes)).wait() == 0
+    assert Study(expected, flags, lambda: _count_writes(writes)).wait() == 0
     seconds, count = time.monotonic() - started, len(writes.read_bytes())
     print(f"undisturbed: {seconds:.1f} s, {count} writes", flush=True)
     equal = done = 0
@@ -83,18 +83,18 @@ def kill_many_once(
         study = folder / "killed"
         if done % 2:
             chosen, share = generator.randint(1, count), generator.random()
-            process = _study(study, flags, lambda c=chosen, s=share: _die_inside_write(c, s))
+            process = Study(study, flags, lambda c=chosen, s=share: _die_inside_write(c, s))
             when = f"inside write {chosen}"
         else:
             moment = generator.uniform(0, seconds)
-            process = _study(study, flags)
+            process = Study(study, flags)
             process.kill_after(moment)
             when = f"after {moment:.2f} s"
         killed = process.wait() == -signal.SIGKILL
         if killed:  # else it had ended before its moment came, and another is drawn
             done += 1
             left = sum(file.is_file() for file in study.rglob("*"))
-            code = _study(study, flags).wait()
+            code = Study(study, flags).wait()
             differing = [f"exit code {code}"] if code else differences(expected, study)
             equal += not differing
             ending = "; ".join(differing) or "equal"
@@ -107,15 +107,15 @@ def kill_one_again_and_again(
     folder: Path, kills: int, generator: random.Random, flags: tuple[str, ...] = DIGITS
 ) -> tuple[int, int]:
     """Kills one study many times on its way, and returns whether it ended equal, of one."""
-    _import_everything()
+    import_everything()
     started = time.monotonic()
     expected, study = folder / "undisturbed", folder / "killed"
-    assert _study(expected, flags).wait() == 0
+    assert Study(expected, flags).wait() == 0
     seconds = time.monotonic() - started
     print(f"undisturbed: {seconds:.0f} s", flush=True)
     done = 0
     while done < kills:
-        process = _study(study, flags)
+        process = Study(study, flags)
         # So that the study gets on: an epoch and what it takes to come to it, on average.
         process.kill_after(generator.uniform(0, 2 * seconds / kills) + START_UP)
         if process.wait() != -signal.SIGKILL:
@@ -123,7 +123,7 @@ def kill_one_again_and_again(
         done += 1
         finished = len(list(study.glob("*/trials/*/result.json")))
         print(f"kill {done}: {finished} trials finished", flush=True)
-    code = _study(study, flags).wait()
+    code = Study(study, flags).wait()
     differing = [f"exit code {code}"] if code else differences(expected, study)
     print(f"killed {done} times: {'; '.join(differing) or 'equal'}", flush=True)
     return int(done == kills and not differing), 1
@@ -183,7 +183,7 @@ def _weights(file: Path) -> dict[str, bytes]:
     return found
 
 
-class _study:  # noqa: N801, it is used like a function
+class Study:
     """A study in a forked process, silent.
 
     Args:
@@ -224,11 +224,13 @@ class _study:  # noqa: N801, it is used like a function
         return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
 
 
-def _import_everything() -> None:
+def import_everything() -> None:
     """Imports what a study imports, none of which starts a thread that a fork would lose."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    for name in ("sklearn.datasets", "sklearn.model_selection", "deep_net_triage.triage"):
-        importlib.import_module(name)
+    from deep_net_triage import devices
+
+    with devices.native_messages_silenced():
+        for name in ("sklearn.datasets", "sklearn.model_selection", "deep_net_triage.triage"):
+            importlib.import_module(name)
 
 
 def _at_each_write(act: Callable[[int, int], None]) -> None:

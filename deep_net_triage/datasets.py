@@ -1,6 +1,7 @@
 """A data set's name becomes raw images, labels, class names and channel statistics (3)."""
 
 import dataclasses
+import re
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -96,9 +97,18 @@ def load(
     train, test = _split_names(builder)
 
     def read(split: str, count: int | None, flag: str) -> Split:
-        labels = _labels(name, split, data_dir)
-        chosen = balanced_subset(labels, _available(count, len(labels), flag))
-        return _images(name, split, data_dir, chosen, image, image_size)
+        try:
+            labels = _labels(name, split, data_dir)
+            chosen = balanced_subset(labels, _available(count, len(labels), flag))
+            return _images(name, split, data_dir, chosen, image, image_size)
+        # A record that is torn, an image that is none: what TensorFlow's readers raise.
+        except tf.errors.OpError as error:
+            # Without the name that TensorFlow has for the operation.
+            reason = re.sub(r"\{\{.*?\}\}", "", " ".join(str(error.message).split()))
+            raise InputError(
+                f"{name}: the split {split} can't be read ({reason.strip()[:120]}); prepare it "
+                f"again in {builder.data_dir}"
+            ) from error
 
     return Dataset(
         name=name,
@@ -267,6 +277,9 @@ def _split_names(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
         raise InputError(
             f"{builder.name} has the splits {', '.join(sorted(known))}; it needs train and test"
         )
+    for split in known & {"train", test}:
+        if not builder.info.splits[split].num_examples:
+            raise InputError(f"{builder.name}: the split {split} holds no examples")
     return "train", test
 
 
@@ -274,7 +287,7 @@ def _labels(name: str, split: str, data_dir: Path | None) -> np.ndarray:
     only_labels = tfds.decode.PartialDecoding({"label": True})
     examples = tfds.load(name, split=split, data_dir=data_dir, decoders=only_labels)
     batches = examples.map(lambda example: example["label"]).batch(4096).as_numpy_iterator()
-    return np.concatenate(list(batches))
+    return np.concatenate([np.empty(0, np.int64), *batches])
 
 
 def _images(
@@ -297,7 +310,7 @@ def _images(
             pixels = tf.cast(tf.round(resized), tf.uint8)
         return pixels, example["label"]
 
-    is_chosen = np.zeros(chosen.max() + 1, bool)
+    is_chosen = np.zeros(chosen.max(initial=-1) + 1, bool)
     is_chosen[chosen] = True
     examples = tfds.load(name, split=split, data_dir=data_dir)
     examples = examples.take(len(is_chosen)).enumerate()

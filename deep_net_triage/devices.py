@@ -27,7 +27,7 @@ def import_tensorflow() -> None:
     """
     wanted = "TF_CPP_MIN_LOG_LEVEL" in os.environ
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with contextlib.nullcontext() if wanted else _native_messages_silenced():
+    with contextlib.nullcontext() if wanted else native_messages_silenced():
         import tensorflow as tf
 
         for gpu in tf.config.list_physical_devices("GPU"):
@@ -107,7 +107,7 @@ def describe() -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def _native_messages_silenced() -> Iterator[None]:
+def native_messages_silenced() -> Iterator[None]:
     """Silences file descriptor 2, where C++ code writes past Python's `sys.stderr`."""
     sys.stderr.flush()
     kept = os.dup(2)

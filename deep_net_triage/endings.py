@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from deep_net_triage.errors import InputError, LockLost, Terminated, TrainingFailed
 
 _GOES_ON = "everything finished is kept, and the same command goes on from there"
+_LONGEST = 500  # characters
 # As shells number processes that a signal has ended.
 _INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 _OF_THE_DISK = {
@@ -26,7 +27,7 @@ def describe(error: BaseException) -> tuple[str, int] | None:
     signal.
     """
     if isinstance(error, InputError):
-        return str(error), 2
+        return _one_line(str(error)), 2
     if isinstance(error, TrainingFailed):
         return f"the parent: {error}", 1
     if isinstance(error, KeyboardInterrupt):
@@ -39,7 +40,7 @@ def describe(error: BaseException) -> tuple[str, int] | None:
         return f"out of memory; {_GOES_ON}, or try a smaller --batch_size", 1
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        reason = " ".join((error.strerror or str(error)).split())[:200]
+        reason = _one_line(error.strerror or str(error))
         remedy = _OF_THE_DISK.get(error.errno)
         return f"{where}{reason}{f' ({remedy})' if remedy else ''}; {_GOES_ON}", 1
     return None
@@ -57,6 +58,14 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _one_line(text: str) -> str:
+    """Returns a text without line breaks, and without the middle of an endless one."""
+    text = " ".join(text.split())
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
 def _is_of_memory(error: BaseException) -> bool:

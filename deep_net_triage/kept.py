@@ -5,18 +5,22 @@
 2. A finished trial in the folder, asked for or not, with other settings stops the study, so
    that no table mixes them; `--overwrite` removes those trials, and no others.
 3. A finished parent or trial with equal settings is kept and not run again.
-4. One whose files do not hold what was written is said by name, and made again.
+4. One whose files do not hold what was written is said by name, and made again. With
+   `--deterministic` the parent comes out as it was, so that trials wait for it to be made
+   before rule 2 is applied to them.
 5. What did not finish goes on as `journal.py` says. What failed starts afresh.
 6. Nothing is replaced that another process works on.
 """
 
 import functools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from deep_net_triage import locks, results
+from deep_net_triage import checkpoints, files, locks, results
 from deep_net_triage.errors import DamagedFile, InputError
 from deep_net_triage.identity import Identity
+from deep_net_triage.locks import Lock
 
 
 class Kept:
@@ -52,9 +56,9 @@ class Kept:
         self.outdated: list[Path] = []
         self.parent: dict[str, object] | None = None
         self._compare_parent(given_digest)
-        if folder / "trials" not in self.outdated:
-            digest = self.parent["weights_sha256"] if self.parent else given_digest
-            self._compare_trials(digest)
+        digest = self.parent["weights_sha256"] if self.parent else given_digest
+        if digest or not identity.settings.deterministic:
+            self.compare_trials(digest)
 
     def _compare_parent(self, given_digest: str | None) -> None:
         folder = self.folder / "parent"
@@ -64,14 +68,25 @@ class Kept:
         differing = self.identity.parent_differences(recorded, given_digest)
         if differing:
             # Not the model itself: it may be the one that is given.
-            files = [folder / "result.json", folder / "epochs.jsonl"]
+            own = [folder / "result.json", folder / "epochs.jsonl"]
             trials = [*(self.folder / "trials").glob("*/"), folder]
             self._refuse_or_replace("a parent", differing, trials)
-            self.outdated += [*files, self.folder / "trials"]
+            self.outdated += [*own, self.folder / "trials"]
         else:
             self.parent = recorded
 
-    def _compare_trials(self, parent_digest: str | None) -> None:
+    def compare_trials(self, parent_digest: str | None) -> None:
+        """Compares finished trials with what is asked for, by rule 2.
+
+        Args:
+            parent_digest: of the parent's weights; None where it is to be made, by other means
+                than it was.
+
+        Raises:
+            InputError: if they differ and may not be replaced.
+        """
+        if self.folder / "trials" in self.outdated:
+            return
         differing = {}
         for folder in sorted((self.folder / "trials").glob("*/")):
             result = finished(folder, functools.partial(self._damaged_trial, folder))
@@ -82,6 +97,17 @@ class Kept:
             what = f"{len(outdated)} finished trials"
             self._refuse_or_replace(what, differing[outdated[0]], outdated)
             self.outdated += outdated
+
+    def remove_outdated(self) -> bool:
+        """Removes what is outdated, and says whether anything was."""
+        outdated = [path for path in self.outdated if path.exists()]
+        for path in outdated:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        self.outdated.clear()
+        return bool(outdated)
 
     def _refuse_or_replace(self, what: str, differing: list[str], folders: list[Path]) -> None:
         if not self.overwrite:
@@ -102,6 +128,16 @@ class Kept:
     def _damaged_trial(self, folder: Path, damage: DamagedFile) -> None:
         self.say(f"{damage}; the trial is run again")
         self.outdated.append(folder)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes from a study what processes left that were killed on their last steps."""
+    files.remove_leftovers(folder)
+    for file in folder.rglob("*.lock"):
+        with Lock(file):  # takes a dead one's, and gives it back
+            pass
+    for result in folder.rglob("result.json"):
+        checkpoints.remove(result.parent)
 
 
 def finished(

@@ -1,10 +1,12 @@
 """The parent of a study: a saved model that is given, or a VGG16 trained here and kept."""
 
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from deep_net_triage import (
     costs,
@@ -22,6 +24,11 @@ from deep_net_triage.errors import InputError, TrainingFailed
 from deep_net_triage.journal import Journal
 from deep_net_triage.settings import Settings
 
+_LAMBDA = (
+    "{} has a Lambda layer, whose code is not run here; replace it by a layer of Keras's, and "
+    "save the model again"
+)
+
 
 def load(file: Path) -> keras.Model:
     """Returns a saved model.
@@ -29,12 +36,19 @@ def load(file: Path) -> keras.Model:
     Raises:
         InputError: if the file holds none.
     """
+    if file.suffix == ".keras" and not zipfile.is_zipfile(file):
+        raise InputError(f"{file} is no Keras model (it is no archive, or is cut short)")
     try:
-        model = keras.models.load_model(file, compile=False)
+        # Safe mode: code that a file brings along is never run.
+        model = keras.models.load_model(file, compile=False, safe_mode=True)
     # Keras raises what its readers do for a damaged file: OSError, ValueError, KeyError.
     except Exception as error:
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(f"{file} is no Keras model ({reason})") from error
+        reason = " ".join(str(error).split())
+        if "Lambda" in reason:
+            raise InputError(_LAMBDA.format(file)) from error
+        raise InputError(f"{file} is no Keras model ({reason[:160]})") from error
+    if any(isinstance(layer, keras.layers.Lambda) for layer in getattr(model, "layers", ())):
+        raise InputError(_LAMBDA.format(file))
     if not isinstance(model, keras.Model):
         raise InputError(f"{file} is no Keras model but a {type(model).__name__}")
     return model
@@ -47,8 +61,9 @@ def load_given(file: Path, dataset: Dataset) -> keras.Model:
         InputError: if the file holds no such model; the message says what is wrong.
     """
     model = load(file)
-    if len(model.inputs) != 1:
-        raise InputError(f"{file} has {len(model.inputs)} inputs; a parent has one")
+    for what, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
+        if len(tensors) != 1:
+            raise InputError(f"{file} has {len(tensors)} {what}; a parent has one")
     shape, images = model.inputs[0].shape[1:], dataset.input_shape
     fits = len(shape) == 3 and all(
         taken is None or has is None or taken == has
@@ -58,10 +73,13 @@ def load_given(file: Path, dataset: Dataset) -> keras.Model:
         raise InputError(
             f"{file} takes images of {_sides(shape)}; {dataset.name} has {_sides(images)}"
         )
+    broken = [w.path for w in model.weights if not np.all(np.isfinite(w.numpy()))]
+    if broken:
+        raise InputError(f"{file} has weights that are not finite, the first {broken[0]}")
     classes = len(dataset.class_names)
     if model.output_shape != (None, classes):
         raise InputError(
-            f"{file} returns {model.output_shape[-1]} values an image; "
+            f"{file} returns {_sides(model.output_shape[1:])} values an image; "
             f"{dataset.name} has {classes} classes"
         )
     return _as_graph(model) if isinstance(model, keras.Sequential) else model

@@ -17,6 +17,8 @@ class Progress:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
+        if hasattr(self._stream, "reconfigure"):  # a path may hold what no terminal can show
+            self._stream.reconfigure(errors="backslashreplace")
         self._rewrites = self._stream.isatty()
         self._started = time.monotonic()
         self._epochs_left = 0

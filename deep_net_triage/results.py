@@ -56,8 +56,11 @@ def check_writable(folder: Path) -> None:
         InputError: if it can't.
     """
     existing = folder.absolute()
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
+    try:
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+    except OSError as error:
+        raise InputError(f"--output_dir={folder} can't be written: {error.strerror}") from error
     if not existing.is_dir():
         raise InputError(f"--output_dir={folder} can't be written: {existing} is a file")
     if not os.access(existing, os.W_OK | os.X_OK):

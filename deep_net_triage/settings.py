@@ -16,6 +16,7 @@ OPTIMIZERS = ("adam", "sgd")
 AUGMENTATIONS = ("none", "flip_crop")
 MEANS = ("block", "channel")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+_LONGEST_NAME = 100
 KEPT_AS = ("exact", "float16")
 SMALLEST_IMAGE = 32  # five poolings by two leave one pixel
 
@@ -146,11 +147,14 @@ def from_command_line(arguments: list[str], flags_dir: Path) -> Settings:
     Raises:
         InputError: if a flag, a value or a flag file is wrong.
     """
+    for argument in arguments:
+        if "\0" in argument:
+            raise InputError(f"{argument!r} holds a null character, which no flag allows")
     files, typed = flagfiles.split(arguments)
     switches = _switches(_declare())
     asked = [line for file in files for line in flagfiles.read(file, switches)] + typed
     own = flags_dir / f"{_parse(asked).dataset}.flags"
-    defaults = flagfiles.read(own, switches) if own.is_file() else []
+    defaults = flagfiles.read(own, switches) if _allows(own.is_file) else []
     return _settings(_parse(defaults + asked))
 
 
@@ -258,6 +262,10 @@ def _switches(values: flags.FlagValues) -> frozenset[str]:
 def _parse(arguments: list[str]) -> flags.FlagValues:
     """Parses arguments by absl, whose messages name the flag and the value."""
     values = _declare()
+    for argument in arguments:
+        # absl looks for flags of similar names by a recursion as deep as the name is long.
+        if len(argument.partition("=")[0]) > _LONGEST_NAME:
+            raise InputError(f"'{argument}' is no flag; write --name=value (--help lists all)")
     try:
         _, *unexpected = values(["run_triage.py", *arguments])
     except flags.Error as error:
@@ -281,11 +289,11 @@ def _settings(values: flags.FlagValues) -> Settings:
     if not re.fullmatch(r"\w[\w.+/:-]*", asked["dataset"]):
         raise InputError(f"--dataset='{asked['dataset']}' is no data set's name")
     folder = asked["activation_dir"]
-    if folder and not (folder.is_dir() and os.access(folder, os.W_OK)):
+    if folder and not (_allows(folder.is_dir) and os.access(folder, os.W_OK)):
         raise InputError(f"--activation_dir={folder} is no folder that can be written to")
     for name in ("activation_memory", "activation_disk"):
         asked[name] = None if asked[name] is None else int(asked[name] * GIB)
-    if asked["parent"] and not asked["parent"].is_file():
+    if asked["parent"] and not _allows(asked["parent"].is_file):
         raise InputError(f"--parent={asked['parent']} is no file; it must be a .keras model")
     if asked["parent"] and asked["parent_weights"] != "none":
         raise InputError("--parent and --parent_weights exclude each other: one trained parent")
@@ -298,12 +306,20 @@ def _settings(values: flags.FlagValues) -> Settings:
     return Settings(methods=methods.select(method), blocks=blocks, **asked)
 
 
+def _allows(exists: Callable[[], bool]) -> bool:
+    """Asks for a file or folder by a name that the file system may not even allow."""
+    try:
+        return exists()
+    except OSError:
+        return False
+
+
 def _check_weights(parent_weights: str, width: float) -> None:
     if parent_weights == "none":
         return
     if width != 1:
         raise InputError(f"--parent_weights needs --width=1, the width of VGG16, not {width}")
-    if parent_weights != "imagenet" and not Path(parent_weights).is_file():
+    if parent_weights != "imagenet" and not _allows(Path(parent_weights).is_file):
         raise InputError(
             f"--parent_weights={parent_weights} is no file; allowed: none, imagenet, or a file"
         )

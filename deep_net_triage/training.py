@@ -93,6 +93,7 @@ def fit(
     Raises:
         TrainingFailed: if a loss is no longer finite.
     """
+    model.optimizer.build(model.trainable_variables)  # else it has no state to keep yet
     state = _State(model, learner or model)
     done = journal.epochs_done(phase)
     kept = journal.resumed(phase)

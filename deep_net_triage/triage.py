@@ -6,7 +6,6 @@ taken. What of the folder's content counts is decided in `kept.py`.
 """
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +25,7 @@ from deep_net_triage import (
     kept,
     locks,
     memory,
+    oddities,
     parents,
     plots,
     provenance,
@@ -77,6 +77,9 @@ def run(settings: Settings, command: str, progress: Progress) -> int:
         train_examples=settings.train_examples,
         test_examples=settings.test_examples,
     )
+    oddities.refuse(dataset)
+    for line in oddities.notice(dataset):
+        progress.say(line)
     strategy = devices.strategy()
     if settings.batch_size % strategy.num_replicas_in_sync:
         raise InputError(
@@ -115,11 +118,12 @@ class Study:
         given = parents.load_given(settings.parent, dataset) if settings.parent else None
         self.digest = guards.weights_digest(given) if given else None
         # The order matters: what costs much is not begun before what may refuse it.
-        found = Kept(self.folder, self.identity, self.digest, settings.overwrite, progress.say)
-        self.outdated = found.outdated
-        self.parent_result = found.parent
-        if found.parent:
-            self.digest = found.parent["weights_sha256"]
+        self.kept = Kept(
+            self.folder, self.identity, self.digest, settings.overwrite, progress.say
+        )
+        self.parent_result = self.kept.parent
+        if self.parent_result:
+            self.digest = self.parent_result["weights_sha256"]
         self.parent = self._model(given)
         self.blocks = blocks.select(blocks.find_blocks(self.parent), settings.blocks)
         averaged = any(METHODS[name].initializer == "mean" for name in settings.methods)
@@ -137,16 +141,9 @@ class Study:
 
     def begin(self, command: str, started: float) -> None:
         """Removes what is to be replaced, and writes the first of the study's files."""
-        (self.folder / "trials").mkdir(parents=True, exist_ok=True)
-        files.remove_leftovers(self.folder)
-        for path in self.outdated:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-        (self.folder / "trials").mkdir(exist_ok=True)
-        if self.outdated:
-            self._write_table()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        kept.remove_leftovers(self.folder)
+        self._replace_outdated()
         self.describe(command, started)
 
     def describe(self, command: str, started: float, seconds: float | None = None) -> None:
@@ -178,7 +175,10 @@ class Study:
                     self.parent_result = self._new_parent(folder, lock.check)
                     self.parent = parents.uncompiled(self.parent)
         self.pretrained = None
-        self.digest = self.parent_result["weights_sha256"]
+        if not self.digest:
+            self.digest = self.parent_result["weights_sha256"]
+            self.kept.compare_trials(self.digest)
+            self._replace_outdated()
         baseline = self.parent_result["baseline_accuracy"]
         self.progress.say(f"parent: accuracy {baseline:.4f}, the baseline ({origin})")
 
@@ -204,6 +204,12 @@ class Study:
             self._save_figure("convergence", plots.convergence([study]))
         self.progress.say(f"\n{tables.table(study)}\n")
         self.progress.say(f"results.csv, figures, models and learning curves: {self.folder}")
+
+    def _replace_outdated(self) -> None:
+        outdated = self.kept.remove_outdated()
+        (self.folder / "trials").mkdir(exist_ok=True)
+        if outdated:
+            self._write_table()
 
     def _model(self, given: keras.Model | None) -> keras.Model:
         """Returns the parent as it stands before this run trains it."""

@@ -1,8 +1,12 @@
+import contextlib
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from deep_net_triage import methods, settings
+from deep_net_triage import endings, methods, settings
 from deep_net_triage.errors import InputError
 
 
@@ -197,3 +201,77 @@ def test_what_is_rounded_determines_those_that_read_it(tmp_path):
     assert rounded.of_trial("cl_rw")["activation_dtype"] == "float16"
     assert rounded.of_trial("stn_cm")["activation_dtype"] == "float16"
     assert "activation_dtype" not in rounded.of_trial("cm_rw")
+
+
+TEXT = st.text(max_size=30) | st.sampled_from(
+    ["", "0", "-1", "1e400", "nan", "inf", "all", "1,2", ",", "none", "true", "a" * 5000]
+    + ["\udcff", "\0", "--", "=", "-", " ", "1\n2"]
+)
+NAMES = st.sampled_from(sorted(set(settings._declare()))) | TEXT
+ARGUMENTS = (
+    st.builds("--{}={}".format, NAMES, TEXT)
+    | st.builds("--{}".format, NAMES)
+    | st.builds("--no{}".format, NAMES)
+    | TEXT
+)
+
+
+def parsed_or_refused(arguments, folder):
+    """The settings, or None where one line says why there are none."""
+    before = sorted(folder.rglob("*"))
+    try:
+        found = settings.from_command_line(arguments, folder)
+    except InputError as error:
+        message, code = endings.describe(error)
+        assert code == 2
+        assert message
+        assert len(message.splitlines()) == 1
+        assert len(message) < 600
+        found = None
+    assert sorted(folder.rglob("*")) == before
+    return found
+
+
+@given(st.lists(ARGUMENTS, max_size=4))
+def test_no_command_line_ends_in_a_traceback(arguments):
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        found = parsed_or_refused(arguments, Path(folder))
+        if found:
+            for count in (found.epochs, found.parent_epochs, found.batch_size):
+                assert count >= 1
+            assert found.width > 0
+            assert found.learning_rate > 0
+            assert found.methods
+            assert found.folder.name  # results never go to the output folder itself
+
+
+LINES = ARGUMENTS | st.sampled_from(["# comment", "--flagfile=mine.flags", "--epochs=2"])
+
+
+@given(st.lists(LINES, max_size=6))
+def test_no_flag_file_ends_in_a_traceback(lines):
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        content = "\n".join(lines).encode("utf-8", "replace")
+        Path("mine.flags").write_bytes(content)
+        parsed_or_refused(["--flagfile=mine.flags"], Path(folder))
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_as_flag_file_end_in_a_traceback(content):
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path("mine.flags").write_bytes(content)
+        parsed_or_refused(["--flagfile=mine.flags"], Path(folder))
+
+
+@given(
+    epochs=st.integers(1, 10**9),
+    width=st.floats(1e-6, 1e6),
+    rate=st.floats(1e-30, 1e30),
+    seeds=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=5),
+)
+def test_what_is_typed_is_what_is_asked_for(epochs, width, rate, seeds):
+    typed = [f"--epochs={epochs}", f"--width={width!r}", f"--learning_rate={rate!r}"]
+    typed.append(f"--seeds={','.join(map(str, seeds))}")
+    found = settings.from_command_line(typed, Path("no flag files here"))
+    assert (found.epochs, found.width, found.learning_rate) == (epochs, width, rate)
+    assert found.seeds == tuple(dict.fromkeys(seeds))

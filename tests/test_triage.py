@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import re
 import subprocess
@@ -6,10 +7,12 @@ import sys
 
 import keras
 import numpy as np
+import psutil
 import pytest
 
-from deep_net_triage import datasets, results
+from deep_net_triage import datasets, processes, results, training
 from deep_net_triage.errors import TrainingFailed
+from deep_net_triage.journal import Journal
 from deep_net_triage.retraining import Retraining
 from tests.studies import read, run, snapshot
 
@@ -261,3 +264,122 @@ def test_a_parent_that_diverges_is_recorded_and_no_result(tmp_path, capsys):
     assert not list(tmp_path.rglob("results.csv"))
     # It is tried again, not taken for a parent.
     assert run(tmp_path, "--method=cl_rw", "--block=5") == 0
+
+
+def test_leftovers_of_a_killed_process_are_removed(study):
+    names = {path.relative_to(study) for path in study.rglob("*")}
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    gone = dataclasses.replace(processes.current(), number=ended.pid)
+    trial = study / "trials" / "stn-block4-seed0"
+    (trial / "checkpoint-3.npz").touch()
+    (study / "parent" / f"{processes.prefix()}{ended.pid}-model.keras").touch()
+    for file in (results.lock_file(trial), study / "parent.lock"):
+        file.write_text(json.dumps({**dataclasses.asdict(gone), "token": "its own"}))
+    assert run(study.parent, "--method=stn", "--block=4") == 0
+    assert {path.relative_to(study) for path in study.rglob("*")} == names
+
+
+def test_a_killed_trial_goes_on_where_it_was(study, monkeypatch, capsys):
+    trial = study / "trials" / "stn-block4-seed0"
+    expected = results.read_epochs(trial)
+    (trial / "result.json").unlink()
+    end_epoch = Journal.end_epoch
+
+    def killed_after_two(self, record, arrays):
+        end_epoch(self, record, arrays)
+        if len(self.records) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "end_epoch", killed_after_two)
+        assert run(study.parent, "--method=stn", "--block=4") == 130
+    kept = results.read_epochs(trial)
+    assert len(kept) == 2
+    capsys.readouterr()
+    assert run(study.parent, "--method=stn", "--block=4") == 0
+    assert "stn seed 0  goes on after train epoch 1" in capsys.readouterr().out
+    found = results.read_epochs(trial)
+    assert found[:2] == kept
+    assert [r["loss"] for r in found] == pytest.approx([r["loss"] for r in expected], rel=1e-3)
+
+
+@pytest.mark.parametrize("file", ["result.json", "model.keras", "epochs.jsonl"])
+def test_a_damaged_trial_is_named_and_run_again(file, study, capsys):
+    trial = study / "trials" / "cl_rw-block4-seed0"
+    content = bytearray((trial / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (trial / file).write_bytes(content)
+    other = snapshot(study / "trials" / "stn-block4-seed0")
+    assert run(study.parent, "--method=cl_rw", "--block=4") == 0
+    printed = capsys.readouterr().out
+    assert f"{trial / file} is damaged" in printed
+    assert "the trial is run again" in printed
+    assert read(trial / "result.json")["status"] == "finished"
+    assert snapshot(study / "trials" / "stn-block4-seed0") == other
+
+
+def test_a_damaged_parent_is_another_one_and_its_trials_stop_the_study(study, capsys):
+    file = study / "parent" / "model.keras"
+    file.write_bytes(file.read_bytes()[:-100])
+    before = snapshot(study)
+    assert run(study.parent, "--method=cl_rw", "--block=4") == 2
+    printed = capsys.readouterr()
+    assert f"{file} is damaged" in printed.out
+    assert "2 finished trials with other settings (parent_sha256:" in printed.err
+    assert snapshot(study) == before
+
+
+def test_damaged_descriptions_begin_anew(study, capsys):
+    (study / "study.json").write_text("{")
+    (study / "results.csv").write_text("nonsense")
+    assert run(study.parent, "--method=cl_rw", "--block=4") == 0
+    assert "study.json is damaged" in capsys.readouterr().out
+    assert len(read(study / "study.json")["commands"]) == 1
+    assert len(results.read_study(study).rows) == 2
+
+
+def test_what_another_process_works_on_is_left_to_it(study, capsys):
+    living = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        other = processes.Process(
+            **{
+                **dataclasses.asdict(processes.current()),
+                "number": living.pid,
+                "started": psutil.Process(living.pid).create_time(),
+            }
+        )
+        taken = study / "trials" / "cm_rw-block4-seed0"
+        lock = json.dumps({**dataclasses.asdict(other), "token": "its own"})
+        results.lock_file(taken).write_text(lock)
+        assert run(study.parent, "--method=cm_rw,cl_mw", "--block=4") == 0
+        printed = capsys.readouterr().out
+        assert f"cm_rw seed 0  left to process {living.pid} on" in printed
+        assert not taken.exists()
+        assert (study / "trials" / "cl_mw-block4-seed0" / "result.json").exists()
+        assert results.lock_file(taken).read_text() == lock
+        # Nor is it replaced under its hands.
+        results.lock_file(study / "trials" / "stn-block4-seed0").write_text(lock)
+        before = snapshot(study)
+        assert run(study.parent, "--method=stn", "--distill_epochs=2", "--overwrite") == 2
+        assert "works on it" in capsys.readouterr().err
+        assert snapshot(study) == before
+    finally:
+        living.kill()
+        living.wait()
+
+
+def test_a_guard_that_is_hurt_makes_a_gap(study, monkeypatch):
+    fit = training.fit
+
+    def careless(phase, model, *rest, **more):
+        fit(phase, model, *rest, **more)
+        frozen = next(layer for layer in model.layers if layer.name == "fc1")
+        frozen.kernel.assign_add(frozen.kernel * 1e-3)
+
+    monkeypatch.setattr(training, "fit", careless)
+    assert run(study.parent, "--method=cl_rw", "--block=5") == 1
+    trial = study / "trials" / "cl_rw-block5-seed0"
+    assert read(trial / "result.json")["reason"] == "the frozen layer fc1 has changed"
+    assert not (trial / "model.keras").exists()
+    assert [row["block"] for row in results.read_study(study).rows] == ["block4", "block4"]

@@ -1,0 +1,75 @@
+"""A training that was killed after any of its epochs ends where one ends that was not."""
+
+import numpy as np
+import pytest
+
+from deep_net_triage import training
+from deep_net_triage.journal import Journal
+from deep_net_triage.methods import METHODS
+from deep_net_triage.settings import GIB
+from tests.conftest import new_journal, toy_parent
+from tests.test_retraining import assert_same, retraining, run, with_dropout
+
+
+class Killed(BaseException):
+    pass
+
+
+def dying(folder, epochs):
+    """A journal whose process dies once so many more epochs have ended."""
+    left = [epochs]
+
+    def watch(record):
+        left[0] -= 1
+        if not left[0]:
+            raise Killed
+
+    return Journal(folder, {}, watch, print)
+
+
+def going_on(folder):
+    return Journal(folder, {}, lambda record: None, print)
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_trial_killed_after_each_epoch(toy_dataset, small_settings, tmp_path):
+    parent = with_dropout(toy_parent())
+    settings = small_settings(epochs=3, distill_epochs=2, learning_rate=0.01)
+    # One process after the other: nothing of the first is left in the second.
+    first, second = (
+        retraining(parent, toy_dataset, settings, 1, tmp_path, memory=GIB) for _ in range(2)
+    )
+    for method in METHODS:
+        expected = run(first, method, seed=3)
+        for epochs in range(1, len(expected[0]) + 1):
+            folder = tmp_path / f"{method}_after_{epochs}"
+            with pytest.raises(Killed):
+                first.run(method, 3, dying(folder, epochs))
+            journal = going_on(folder)
+            assert len(journal.records) == epochs
+            trained = second.run(method, 3, journal)
+            found = (journal.records, trained, trained.model.get_weights())
+            assert_same(found, expected, tolerance=1e-9)
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_parent_killed_after_each_epoch(toy_dataset, small_settings, tmp_path):
+    settings = small_settings(parent_epochs=4, learning_rate=0.01, augment="flip_crop")
+
+    def train(journal):
+        parent = with_dropout(toy_parent())
+        training.train_parent(parent, toy_dataset, settings, journal)
+        return parent.get_weights()
+
+    whole = new_journal()
+    expected = train(whole)
+    for epochs in range(1, 5):
+        with pytest.raises(Killed):
+            train(dying(tmp_path / str(epochs), epochs))
+        journal = going_on(tmp_path / str(epochs))
+        weights = train(journal)
+        for record, wanted in zip(journal.records, whole.records, strict=True):
+            assert record["loss"] == pytest.approx(wanted["loss"], rel=1e-9)
+            assert record["val_accuracy"] == wanted["val_accuracy"]
+        for array, wanted in zip(weights, expected, strict=True):
+            np.testing.assert_allclose(array, wanted, rtol=1e-9, atol=1e-9)
