@@ -44,4 +44,4 @@ def _run(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(endings.in_address_space(lambda: main(sys.argv[1:])))

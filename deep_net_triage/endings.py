@@ -2,12 +2,16 @@
 
 import contextlib
 import errno
+import os
+import resource
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 
 from deep_net_triage.errors import InputError, LockLost, Terminated, TrainingFailed
 
 _GOES_ON = "everything finished is kept, and the same command goes on from there"
+_SMALLEST_ADDRESS_SPACE = 3 * 2**30
 _LONGEST = 500  # characters
 # As shells number processes that a signal has ended.
 _INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -58,6 +62,32 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def in_address_space(run: Callable[[], int]) -> int:
+    """Runs a command to its exit code, also where the address space is limited (`ulimit -v`).
+
+    TensorFlow's threads and libraries then end the process by a signal instead of an error, so
+    that a process of its own runs the command, and this one says what became of it.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return run()
+    space = f"the address space is limited to {limit / 2**30:.1f} GiB (ulimit -v)"
+    if limit < _SMALLEST_ADDRESS_SPACE:
+        print(f"run_triage.py: {space}; TensorFlow needs 3 at least", file=sys.stderr)
+        return 2
+    process = os.fork()
+    if not process:
+        return run()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: os.kill(process, number))
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    if code >= 0:
+        return code
+    name = signal.Signals(-code).name
+    print(f"run_triage.py: ended by {name}: {space}; {_GOES_ON}", file=sys.stderr)
+    return 128 - code
 
 
 def _one_line(text: str) -> str:

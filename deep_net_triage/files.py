@@ -27,6 +27,9 @@ def replacing(file: Path) -> Iterator[Path]:
         _reach_the_disk(unfinished)
         os.replace(unfinished, file)
         _reach_the_disk(file.parent)
+    except OSError as error:
+        error.filename = error.filename or str(file)  # which some writers leave out
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 
