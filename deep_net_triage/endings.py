@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from deep_net_triage.errors import InputError, LockLost, Terminated, TrainingFailed
 
 _GOES_ON = "everything finished is kept, and the same command goes on from there"
+# `dnnl_out_of_memory`, as TensorFlow 2.21 passes it on.
+_ONEDNN_OUT_OF_MEMORY = "exception:Status: 1,"
 _SMALLEST_ADDRESS_SPACE = 3 * 2**30
 _LONGEST = 500  # characters
 # As shells number processes that a signal has ended.
@@ -99,8 +101,11 @@ def _one_line(text: str) -> str:
 
 
 def _is_of_memory(error: BaseException) -> bool:
-    """Says whether memory is short, as Python or TensorFlow say it.
+    """Says whether memory is short, as Python, TensorFlow or oneDNN say it.
 
-    TensorFlow's error is known by its name: to import TensorFlow may be what failed.
+    TensorFlow's errors are known by their names: to import TensorFlow may be what failed.
     """
-    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+    name = type(error).__name__
+    if name == "AbortedError":
+        return _ONEDNN_OUT_OF_MEMORY in str(error)
+    return isinstance(error, MemoryError) or name == "ResourceExhaustedError"

@@ -18,6 +18,8 @@ from deep_net_triage.errors import TrainingFailed
 # A saved model sees images where its trial may have seen what was kept of them, rounded once
 # more: so many examples in a thousand may then fall to the other side of a tie, and one.
 TIES = 0.001
+# Few enough for memory, many enough for calling a layer to cost little beside what it does.
+PIXELS_AT_ONCE = 2**20
 
 
 def weights_digest(model: keras.Model) -> str:
@@ -68,30 +70,31 @@ def check_learned(before: np.ndarray, after: np.ndarray) -> None:
         raise TrainingFailed("the compressed block has not changed in training")
 
 
-def check_saved(file: Path, test: Split, recorded: float, batch_size: int) -> None:
+def check_saved(file: Path, test: Split, recorded: float, image_size: int) -> None:
     """Makes sure that a saved model is as accurate as its result says.
 
     Args:
         file: the model's.
         test: the images it is judged by.
         recorded: its accuracy as recorded.
-        batch_size: images that are computed at once.
+        image_size: side of the network's input, which says how many are computed at once.
 
     Raises:
         TrainingFailed: if its accuracy is another one, but for ties.
     """
-    found = _accuracy(keras.models.load_model(file, compile=False), test, batch_size)
+    model = keras.models.load_model(file, compile=False)
+    found = _accuracy(model, test, max(1, PIXELS_AT_ONCE // image_size**2))
     if abs(found - recorded) * len(test) > 1 + TIES * len(test):
         raise TrainingFailed(
             f"the saved model's accuracy is {found:.4f}, where {recorded:.4f} was recorded"
         )
 
 
-def _accuracy(model: keras.Model, test: Split, batch_size: int) -> float:
+def _accuracy(model: keras.Model, test: Split, at_once: int) -> float:
     """Returns a model's accuracy, computed operation by operation: nothing has to be traced."""
     right = 0
-    for first in range(0, len(test), batch_size):
-        batch = slice(first, first + batch_size)
+    for first in range(0, len(test), at_once):
+        batch = slice(first, first + at_once)
         returned = model(tf.cast(test.images[batch], model.inputs[0].dtype), training=False)
         found = tf.argmax(returned, axis=1, output_type=test.labels.dtype)
         right += int(tf.reduce_sum(tf.cast(found == test.labels[batch], tf.int32)))

@@ -134,7 +134,7 @@ def train(
         summary = results.summarize(results.read_epochs(folder))
         save(parent, folder / "model.keras")
         guards.check_saved(
-            folder / "model.keras", dataset.test, summary["max_accuracy"], settings.batch_size
+            folder / "model.keras", dataset.test, summary["max_accuracy"], settings.image_size
         )
     except TrainingFailed as failure:
         journal.finish(

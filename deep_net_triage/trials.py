@@ -93,8 +93,8 @@ def _keep_model(
     if retraining.settings.save_models:
         file = folder / "model.keras"
         parents.save(model, file)
-        test, batch_size = retraining.dataset.test, retraining.settings.batch_size
-        guards.check_saved(file, test, accuracy, batch_size)
+        test, image_size = retraining.dataset.test, retraining.settings.image_size
+        guards.check_saved(file, test, accuracy, image_size)
 
 
 def _row(

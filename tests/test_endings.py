@@ -16,6 +16,10 @@ from tests.studies import TINY, run
 KEPT = "everything finished is kept, and the same command goes on from there"
 
 
+# Seen in an address space that was too small.
+ONEDNN = "Operation received an exception:Status: 1, message: could not create a primitive"
+
+
 @pytest.mark.parametrize(
     ("error", "expected", "code"),
     [
@@ -26,6 +30,7 @@ KEPT = "everything finished is kept, and the same command goes on from there"
         (LockLost("a.lock was taken over"), "a.lock was taken over", 1),
         (MemoryError(), "out of memory; ", 1),
         (tf.errors.ResourceExhaustedError(None, None, "OOM"), "out of memory; ", 1),
+        (tf.errors.AbortedError(None, None, ONEDNN), "out of memory; ", 1),
         (
             OSError(errno.ENOSPC, "No space left on device", "/runs/a"),
             "/runs/a: No space left",
