@@ -1,6 +1,7 @@
 """Studies of seconds, run as from the command line, and how their files are read."""
 
 import json
+import os
 
 import run_triage
 
@@ -14,6 +15,11 @@ TINY = (
     "--distill_epochs=1",
     "--batch_size=30",
 )
+
+
+def newcomer():
+    """The environment of one who has run nothing yet; other tests have set this in ours."""
+    return {name: os.environ[name] for name in os.environ if name != "TF_CPP_MIN_LOG_LEVEL"}
 
 
 def run(folder, *arguments):

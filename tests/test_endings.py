@@ -11,7 +11,7 @@ import tensorflow as tf
 import run_triage
 from deep_net_triage import endings, triage
 from deep_net_triage.errors import InputError, LockLost, Terminated, TrainingFailed
-from tests.studies import TINY, run
+from tests.studies import TINY, newcomer, run
 
 KEPT = "everything finished is kept, and the same command goes on from there"
 
@@ -86,7 +86,7 @@ def test_a_study_that_is_interrupted_goes_on(number, code, tmp_path):
     command = [sys.executable, run_triage.__file__, *TINY, "--method=cl_rw,cm_rw", "--block=5"]
     command.append(f"--output_dir={tmp_path}")
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=newcomer()
     )
     for line in process.stdout:
         if "train 1/2" in line and "cl_rw" in line:

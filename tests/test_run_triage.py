@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 
@@ -8,7 +7,7 @@ import pytest
 import run_triage
 from deep_net_triage import results
 from tests.conftest import REPOSITORY
-from tests.studies import TINY, read, run, snapshot
+from tests.studies import TINY, newcomer, read, run, snapshot
 
 
 @pytest.mark.parametrize(
@@ -98,10 +97,8 @@ def test_a_parent_that_starts_from_a_weights_file(tmp_path):
 @pytest.mark.slow
 def test_a_study_from_another_working_directory_is_silent_on_stderr(tmp_path):
     command = [sys.executable, run_triage.__file__, *TINY, "--method=cl_rw", "--block=5"]
-    # Other tests have set it in this process; a newcomer has not.
-    env = {name: os.environ[name] for name in os.environ if name != "TF_CPP_MIN_LOG_LEVEL"}
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=True, env=env
+        command, cwd=tmp_path, capture_output=True, text=True, check=True, env=newcomer()
     )
     assert done.stderr == ""
     # digits.flags was found beside the script: 32 pixels are digits' own setting.

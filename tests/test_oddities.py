@@ -1,0 +1,79 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from benchmarks.bad_input import write
+from deep_net_triage import datasets, oddities
+from deep_net_triage.errors import InputError
+
+
+def changed(dataset, split, **arrays):
+    """The data set with other images or labels in a split."""
+    own = getattr(dataset, split)
+    arrays = {"images": own.images, "labels": own.labels} | arrays
+    return dataclasses.replace(dataset, **{split: datasets.Split(**arrays)})
+
+
+def test_nothing_odd_is_nothing_said(toy_dataset):
+    oddities.refuse(toy_dataset)
+    assert oddities.notice(toy_dataset) == []
+    assert oddities.notice(datasets.load("digits", image_size=32)) == []
+
+
+@pytest.mark.parametrize(("split", "label"), [("train", 3), ("test", -1)])
+def test_labels_that_name_no_class_are_refused(split, label, toy_dataset):
+    labels = getattr(toy_dataset, split).labels.numpy()
+    labels[[4, 7]] = label
+    with pytest.raises(InputError) as caught:
+        oddities.refuse(changed(toy_dataset, split, labels=labels))
+    expected = (
+        f"2 labels of the split {split} are out of range (the first is {label}, of example 4"
+    )
+    assert expected in str(caught.value)
+    assert "0 to 2" in str(caught.value)
+
+
+def test_classes_without_training_images_are_counted(toy_dataset):
+    odd = dataclasses.replace(toy_dataset, class_names=("a", "b", "c", "d", "e"))
+    (line,) = oddities.notice(odd)
+    assert "2 of 5 classes have no training image (d, e)" in line
+    assert "--train_examples" in line
+
+
+def test_images_of_both_splits_are_counted(toy_dataset):
+    images = toy_dataset.test.images.numpy()
+    images[[1, 5]] = toy_dataset.train.images.numpy()[[20, 20]]
+    (line,) = oddities.notice(changed(toy_dataset, "test", images=images))
+    assert "2 of 10 test images are training images as well" in line
+
+
+def png(seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return tf.io.encode_png(pixels).numpy()
+
+
+@pytest.mark.parametrize(
+    ("examples", "expected"),
+    [
+        ([(png(0), 0), (b"no image", 1)], "the split train can't be read"),
+        ([(png(0), 0), (png(1)[:40], 1)], "the split train can't be read"),
+        ([], "the split (train|test) holds no examples"),
+    ],
+)
+def test_images_that_are_none_are_refused(examples, expected, tmp_path):
+    write(tmp_path, "odd", examples)
+    with pytest.raises(InputError, match=expected) as caught:
+        datasets.load("odd", image_size=32, data_dir=tmp_path)
+    assert "function_node" not in str(
+        caught.value
+    )  # TensorFlow's names mean nothing to a person
+
+
+def test_records_that_are_torn_are_refused(tmp_path):
+    file = write(tmp_path, "odd", [(png(n), n) for n in range(3)])
+    assert len(datasets.load("odd", image_size=32, data_dir=tmp_path).train) == 3
+    file.write_bytes(file.read_bytes()[:-5])
+    with pytest.raises(InputError, match="the split train can't be read"):
+        datasets.load("odd", image_size=32, data_dir=tmp_path)
