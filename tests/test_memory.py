@@ -24,9 +24,9 @@ def graphs():
 def test_a_block_leaves_nothing_behind_and_its_trials_hold_no_more_each(
     replicas, request, toy_dataset, small_settings, tmp_path
 ):
-    strategy = tf.distribute.get_strategy()
+    strategy, method = tf.distribute.get_strategy(), "stn_cm"
     if replicas == 2:
-        strategy = request.getfixturevalue("two_replicas")
+        strategy, method = request.getfixturevalue("two_replicas"), "stn"  # traced in seconds
     with strategy.scope():
         parent = toy_parent()
         settings = small_settings(epochs=1, distill_epochs=1)
@@ -39,10 +39,10 @@ def test_a_block_leaves_nothing_behind_and_its_trials_hold_no_more_each(
                 source = walk.to(block, with_targets=True)
                 retraining = Retraining(parent, block, toy_dataset, source, settings)
                 held = []
-                for method in ("stn_cm", "stn_cm", "stn_cm"):
+                for _ in range(2):
                     retraining.run(method, 0, new_journal())
                     held.append(graphs())
-                assert held[0] == held[1] == held[2]
+                assert held[0] == held[1]
                 student = weakref.ref(retraining.student)
                 del retraining, source, walk
             assert student() is None

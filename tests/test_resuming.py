@@ -5,7 +5,6 @@ import pytest
 
 from deep_net_triage import training
 from deep_net_triage.journal import Journal
-from deep_net_triage.methods import METHODS
 from deep_net_triage.settings import GIB
 from tests.conftest import new_journal, toy_parent
 from tests.test_retraining import assert_same, retraining, run, with_dropout
@@ -39,7 +38,8 @@ def test_a_trial_killed_after_each_epoch(toy_dataset, small_settings, tmp_path):
     first, second = (
         retraining(parent, toy_dataset, settings, 1, tmp_path, memory=GIB) for _ in range(2)
     )
-    for method in METHODS:
+    # Between them every phase there is; the others differ in how they start.
+    for method in ("cl_mw", "stn_cm"):
         expected = run(first, method, seed=3)
         for epochs in range(1, len(expected[0]) + 1):
             folder = tmp_path / f"{method}_after_{epochs}"
@@ -54,7 +54,7 @@ def test_a_trial_killed_after_each_epoch(toy_dataset, small_settings, tmp_path):
 
 @pytest.mark.usefixtures("float64")
 def test_a_parent_killed_after_each_epoch(toy_dataset, small_settings, tmp_path):
-    settings = small_settings(parent_epochs=4, learning_rate=0.01, augment="flip_crop")
+    settings = small_settings(parent_epochs=3, learning_rate=0.01, augment="flip_crop")
 
     def train(journal):
         parent = with_dropout(toy_parent())
@@ -63,7 +63,7 @@ def test_a_parent_killed_after_each_epoch(toy_dataset, small_settings, tmp_path)
 
     whole = new_journal()
     expected = train(whole)
-    for epochs in range(1, 5):
+    for epochs in (1, 3):
         with pytest.raises(Killed):
             train(dying(tmp_path / str(epochs), epochs))
         journal = going_on(tmp_path / str(epochs))
