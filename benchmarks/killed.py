@@ -116,8 +116,8 @@ def kill_one_again_and_again(
     done = 0
     while done < kills:
         process = Study(study, flags)
-        # So that the study gets on: an epoch and what it takes to come to it, on average.
-        process.kill_after(generator.uniform(0, 2 * seconds / kills) + START_UP)
+        # So that the study gets on: what it takes to train again, and some of a trial.
+        process.kill_after(generator.uniform(0, seconds / kills) + START_UP)
         if process.wait() != -signal.SIGKILL:
             break
         done += 1
@@ -129,7 +129,7 @@ def kill_one_again_and_again(
     return int(done == kills and not differing), 1
 
 
-START_UP = 4.0  # seconds until a study that goes on trains again
+START_UP = 3.0  # seconds until a study that goes on trains again
 
 
 def differences(expected: Path, found: Path) -> list[str]:

@@ -1,6 +1,8 @@
 """Everything that the future of a training depends on, kept after each of its epochs."""
 
+import errno
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,27 +46,21 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         file.unlink(missing_ok=True)
 
 
-def newest(
-    folder: Path, settings: dict[str, object], say: Callable[[str], None]
-) -> Checkpoint | None:
+def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
     """Returns the newest checkpoint of a folder that is whole, if there is one.
 
     Args:
         folder: of the training.
-        settings: those that the training must have had.
         say: is told of a damaged one, which is removed.
+
+    Raises:
+        OSError: if one can't be read for a reason of the disk's.
     """
     for file in _newest_first(folder):
-        try:
-            checkpoint = _read(file)
-        # An archive of arrays has a sum for each; what NumPy and zipfile raise for a damaged
-        # one is anything from BadZipFile to MemoryError.
-        except Exception:
-            say(f"{file} is damaged; the one before is taken")
-            file.unlink()
-            continue
-        if checkpoint.settings == settings:
-            return checkpoint
+        if _is_whole(file):
+            return _read(file)
+        say(f"{file} is damaged; what was there before it is taken")
+        file.unlink()
     return None
 
 
@@ -72,6 +68,21 @@ def remove(folder: Path) -> None:
     """Removes a training's checkpoints: it has ended."""
     for file in _newest_first(folder):
         file.unlink(missing_ok=True)
+
+
+def _is_whole(file: Path) -> bool:
+    """Checks the sum that an archive has for each of its arrays."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.testzip() is None and "description.npy" in archive.namelist()
+    except OSError as error:
+        # To look for something before the file's beginning is damage; the rest is not.
+        if error.errno not in (None, errno.EINVAL):
+            raise
+        return False
+    # What zipfile raises for a damaged archive is anything from BadZipFile to RuntimeError.
+    except Exception:
+        return False
 
 
 def _read(file: Path) -> Checkpoint:

@@ -101,6 +101,8 @@ def load(
             labels = _labels(name, split, data_dir)
             chosen = balanced_subset(labels, _available(count, len(labels), flag))
             return _images(name, split, data_dir, chosen, image, image_size)
+        except tf.errors.ResourceExhaustedError:
+            raise
         # A record that is torn, an image that is none: what TensorFlow's readers raise.
         except tf.errors.OpError as error:
             # Without the name that TensorFlow has for the operation.

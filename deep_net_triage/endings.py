@@ -21,8 +21,8 @@ _OF_THE_DISK = {
     errno.ENOSPC: "free some space there, or choose another --output_dir",
     errno.EDQUOT: "free some space there, or choose another --output_dir",
     errno.EROFS: "make it writable, or choose another --output_dir",
-    errno.EACCES: "make it writable, or choose another --output_dir",
-    errno.ENOENT: "it was there when the study began",
+    errno.EACCES: "allow it to be read and written",
+    errno.ENOENT: "it is no longer there",
 }
 
 
@@ -43,7 +43,7 @@ def describe(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, LockLost):
         return f"{error}; {_GOES_ON}", 1
     if _is_of_memory(error):
-        return f"out of memory; {_GOES_ON}, or try a smaller --batch_size", 1
+        return f"out of memory; {_GOES_ON}", 1
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         reason = _one_line(error.strerror or str(error))

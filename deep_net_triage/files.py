@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deep_net_triage import processes
-from deep_net_triage.errors import DamagedFile
+from deep_net_triage.errors import DamagedFile, InputError
 
 _SEAL = "sha256"  # of everything else in a JSON file
 
@@ -26,7 +26,8 @@ def replacing(file: Path) -> Iterator[Path]:
         yield unfinished
         _reach_the_disk(unfinished)
         os.replace(unfinished, file)
-        _reach_the_disk(file.parent)
+        with contextlib.suppress(OSError):  # not every file system can do that for a folder
+            _reach_the_disk(file.parent)
     except OSError as error:
         error.filename = error.filename or str(file)  # which some writers leave out
         raise
@@ -67,15 +68,23 @@ def read_json(file: Path) -> dict[str, object] | None:
 
     Raises:
         DamagedFile: if the file does not say what was written; the message names it.
+        InputError: if it says something else altogether.
     """
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-        seal = value.pop(_SEAL)
+        seal = value.pop(_SEAL, None)
+        whole = seal == _seal(value)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise DamagedFile(f"{file} is damaged: it holds no sealed JSON") from error
-    if seal != _seal(value):
+    # What JSON allows and this program does not write, such as a list or a NaN, is damage too.
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise DamagedFile(f"{file} is damaged: it does not hold what was written") from error
+    if seal is None:
+        raise InputError(
+            f"{file} was written by another version of this program, or by hand; choose "
+            "another --output_dir, or move its study away"
+        )
+    if not whole:
         raise DamagedFile(f"{file} is damaged: it does not hold what was written")
     return value
 

@@ -15,9 +15,10 @@ from deep_net_triage.blocks import Block
 from deep_net_triage.datasets import Split
 from deep_net_triage.errors import TrainingFailed
 
-# A saved model sees images where its trial may have seen what was kept of them, rounded once
-# more: so many examples in a thousand may then fall to the other side of a tie, and one.
-TIES = 0.001
+# A saved model computes from images, operation by operation; its trial may have computed from
+# what was kept, and in one piece, which rounds otherwise. One image, and so many in a thousand,
+# may then fall to the other side of a tie.
+TIES = {"float64": 0.001, "float32": 0.001, "bfloat16": 0.03, "float16": 0.03}
 # Few enough for memory, many enough for calling a layer to cost little beside what it does.
 PIXELS_AT_ONCE = 2**20
 
@@ -70,32 +71,46 @@ def check_learned(before: np.ndarray, after: np.ndarray) -> None:
         raise TrainingFailed("the compressed block has not changed in training")
 
 
-def check_saved(file: Path, test: Split, recorded: float, image_size: int) -> None:
-    """Makes sure that a saved model is as accurate as its result says.
+def check_saved(file: Path, model: keras.Model, test: Split, recorded: float) -> None:
+    """Makes sure that a saved model is what was trained, and as accurate as its result says.
 
     Args:
         file: the model's.
+        model: what was saved in it.
         test: the images it is judged by.
         recorded: its accuracy as recorded.
-        image_size: side of the network's input, which says how many are computed at once.
 
     Raises:
-        TrainingFailed: if its accuracy is another one, but for ties.
+        TrainingFailed: if its weights are others, or its accuracy is, but for ties.
     """
-    model = keras.models.load_model(file, compile=False)
-    found = _accuracy(model, test, max(1, PIXELS_AT_ONCE // image_size**2))
-    if abs(found - recorded) * len(test) > 1 + TIES * len(test):
+    saved = keras.models.load_model(file, compile=False)
+    if weights_digest(saved) != weights_digest(model):
+        raise TrainingFailed("the saved model's weights are not those that were trained")
+    found = _accuracy(saved, test)
+    ties = TIES[keras.config.dtype_policy().compute_dtype]
+    if abs(found - recorded) * len(test) > 1 + ties * len(test):
         raise TrainingFailed(
             f"the saved model's accuracy is {found:.4f}, where {recorded:.4f} was recorded"
         )
 
 
-def _accuracy(model: keras.Model, test: Split, at_once: int) -> float:
+def _accuracy(model: keras.Model, test: Split) -> float:
     """Returns a model's accuracy, computed operation by operation: nothing has to be traced."""
-    right = 0
+    right, at_once = 0, _images_at_once(model)
     for first in range(0, len(test), at_once):
         batch = slice(first, first + at_once)
         returned = model(tf.cast(test.images[batch], model.inputs[0].dtype), training=False)
         found = tf.argmax(returned, axis=1, output_type=test.labels.dtype)
         right += int(tf.reduce_sum(tf.cast(found == test.labels[batch], tf.int32)))
     return right / len(test)
+
+
+def _images_at_once(model: keras.Model) -> int:
+    """Returns how many images a model may be given, by the largest map it makes of one."""
+    maps = [
+        tensor.shape[1] * tensor.shape[2]
+        for layer in model.layers
+        for tensor in keras.tree.flatten(layer.output)
+        if len(tensor.shape) == 4 and None not in tensor.shape[1:3]
+    ]
+    return max(1, PIXELS_AT_ONCE // max(maps, default=PIXELS_AT_ONCE))

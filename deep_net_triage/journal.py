@@ -2,8 +2,9 @@
 
 1. An epoch that has ended is first a line of `epochs.jsonl` and then a checkpoint. Both are on
    the disk before the next begins.
-2. A training goes on from its newest checkpoint, if it was made with equal settings. Lines
-   beyond it are of an epoch that did not end, and are dropped; the epoch is run again.
+2. A training goes on from its newest checkpoint. Lines beyond it are of an epoch that did not
+   end, and are dropped; the epoch is run again. A checkpoint with other settings stops the
+   study; with `--overwrite` the training starts afresh.
 3. A damaged checkpoint is said and passed over for the one before. Lines that are damaged or
    missing are said and written again from the checkpoint, which holds them all.
 4. Without a checkpoint the training starts afresh, in an empty folder.
@@ -18,8 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from deep_net_triage import checkpoints, files
+from deep_net_triage import checkpoints, files, results
 from deep_net_triage.checkpoints import Checkpoint
+from deep_net_triage.errors import InputError
 
 # A record of `epochs.jsonl`.
 Record = dict[str, object]
@@ -34,6 +36,10 @@ class Journal:
         watch: is called with the record of each epoch that ends.
         say: is told what was damaged, and where the training goes on.
         still_ours: raises where another process works on it by now.
+        overwrite: whether a training with other settings may be replaced.
+
+    Raises:
+        InputError: by rule 2.
     """
 
     def __init__(
@@ -43,14 +49,15 @@ class Journal:
         watch: Callable[[Record], None],
         say: Callable[[str], None],
         still_ours: Callable[[], None] = lambda: None,
+        overwrite: bool = False,
     ) -> None:
         self.folder = folder
         self.settings = settings
         self._watch = watch
-        self._still_ours = still_ours
+        self.still_ours = still_ours
         self.records: list[Record] = []
         self.facts: dict[str, object] = {}
-        self._checkpoint = checkpoints.newest(folder, settings, say)
+        self._checkpoint = self._newest(overwrite, say)
         if self._checkpoint:
             self.records = list(self._checkpoint.records)
             self.facts = dict(self._checkpoint.facts)
@@ -77,7 +84,7 @@ class Journal:
 
     def end_epoch(self, record: Record, arrays: dict[str, np.ndarray]) -> None:
         """Keeps an epoch's record, and what the next one begins from."""
-        self._still_ours()
+        self.still_ours()
         self._checkpoint = None
         self.records.append(record)
         files.append_line(self.folder / "epochs.jsonl", json.dumps(record, allow_nan=False))
@@ -87,12 +94,25 @@ class Journal:
 
     def finish(self, result: dict[str, object]) -> None:
         """Writes the training's result, after which there is nothing to go on with."""
-        self._still_ours()
+        self.still_ours()
         files.write_json(self.folder / "result.json", result)
         checkpoints.remove(self.folder)
 
+    def _newest(self, overwrite: bool, say: Callable[[str], None]) -> Checkpoint | None:
+        found = checkpoints.newest(self.folder, say)
+        differing = results.differences(found.settings, self.settings) if found else []
+        if differing and not overwrite:
+            raise InputError(
+                f"{self.folder} holds a training that was interrupted, with other settings "
+                f"({'; '.join(differing)}); choose another --output_dir, or --overwrite to "
+                "begin it anew"
+            )
+        return None if differing else found
+
     def _restore_lines(self, say: Callable[[str], None]) -> None:
-        """Makes `epochs.jsonl` say what the checkpoint says."""
+        """Makes `epochs.jsonl` say what the checkpoint says, and removes what was half done."""
+        for half in self.folder.glob("unfinished-*"):
+            half.unlink()
         file = self.folder / "epochs.jsonl"
         wanted = "".join(f"{json.dumps(record)}\n" for record in self.records)
         found = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""

@@ -1,12 +1,13 @@
 """A lock that one process holds, others can read, and a dead one loses.
 
-It is a file: any number of machines may share the folder, whatever file system it is on, as
-long as hard links and renames are atomic there.
+It is a file: any number of machines may share the folder, as long as their clocks agree to
+within half a minute.
 
 1. Whoever makes the file holds the lock. It says which process that is.
 2. Its time of change is the holder's heartbeat, every ten seconds.
-3. A holder without a heartbeat for a minute has lost the lock, and one that is known to have
-   ended, on this machine, at once. Whoever finds it so puts a file of his own in its place.
+3. A holder on another machine that has had no heartbeat for a minute has lost the lock. One on
+   this machine has lost it when it has ended, at once. Whoever finds it so puts a file of his
+   own in its place.
 4. Where two do so at the same time the later one counts, so that each waits a moment and looks
    whose it is.
 5. A holder that was away for so long that another took over finds out when it asks, which it
@@ -75,7 +76,7 @@ class Lock:
         try:
             while True:
                 with contextlib.suppress(FileExistsError):
-                    os.link(written, self.file)
+                    _publish(written, self.file)
                     return None
                 holder = _read(self.file)
                 if holder is None:
@@ -125,6 +126,17 @@ def holder(file: Path) -> str | None:
     return None if text is None or _is_dead(text, file) else _name(text)
 
 
+def _publish(written: Path, file: Path) -> None:
+    """Gives a file its name if nothing has it yet; raises FileExistsError otherwise."""
+    try:
+        os.link(written, file)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: a moment of emptiness has to do
+        with file.open("x", encoding="utf-8") as lock:
+            lock.write(written.read_text(encoding="utf-8"))
+
+
 def _read(file: Path) -> str | None:
     try:
         return file.read_text(encoding="utf-8", errors="replace")
@@ -148,8 +160,10 @@ def _name(text: str | None) -> str:
 
 def _is_dead(text: str, file: Path) -> bool:
     process = _process(text)
+    if process and process.is_here():
+        return process.is_gone()
     try:
         silent = time.time() - file.stat().st_mtime
     except FileNotFoundError:
         return True
-    return silent > DEAD_AFTER or (process is not None and process.is_gone())
+    return silent > DEAD_AFTER

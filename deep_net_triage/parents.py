@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from deep_net_triage import (
+    checkpoints,
     costs,
     datasets,
     devices,
@@ -132,9 +133,10 @@ def train(
     try:
         training.train_parent(parent, dataset, settings, journal)
         summary = results.summarize(results.read_epochs(folder))
+        journal.still_ours()
         save(parent, folder / "model.keras")
         guards.check_saved(
-            folder / "model.keras", dataset.test, summary["max_accuracy"], settings.image_size
+            folder / "model.keras", parent, dataset.test, summary["max_accuracy"]
         )
     except TrainingFailed as failure:
         journal.finish(
@@ -173,6 +175,7 @@ def adopt(
     _, accuracy = training.evaluate(parent, test.images, test.labels, settings.batch_size)
     save(parent, folder / "model.keras")
     (folder / "epochs.jsonl").unlink(missing_ok=True)
+    checkpoints.remove(folder)
     numbers = {"baseline_accuracy": accuracy, "max_epoch": None, "final_accuracy": None}
     result = _result(parent, folder, determining, numbers, time.perf_counter() - started)
     files.write_json(folder / "result.json", result)

@@ -14,14 +14,14 @@ class Process:
     """A process as others may look for it.
 
     Attributes:
-        host: the machine's name.
-        namespace: what its number is valid in: a container has numbers of its own.
+        host: the machine's name, for people.
+        machine: what its number is valid in: one run of a machine's system, or of a container.
         number: of the process.
-        started: seconds since 1970, because numbers are used again.
+        started: when, by a clock that nobody sets, because numbers are used again.
     """
 
     host: str
-    namespace: int
+    machine: str
     number: int
     started: float
 
@@ -29,21 +29,24 @@ class Process:
         """How a person is told of it."""
         return f"process {self.number} on {self.host}"
 
+    def is_here(self) -> bool:
+        """Says whether it is one of this machine, so that it can be looked for."""
+        return self.machine == machine()
+
     def is_gone(self) -> bool:
         """Says whether it is known to have ended, which can be told of this machine's only."""
-        here = (socket.gethostname(), _namespace())
-        return (self.host, self.namespace) == here and _started(self.number) != self.started
+        return self.is_here() and _started(self.number) != self.started
 
 
 def current() -> Process:
     """Returns the process that asks."""
     number = os.getpid()
-    return Process(socket.gethostname(), _namespace(), number, _started(number))
+    return Process(socket.gethostname(), machine(), number, _started(number))
 
 
 def prefix() -> str:
     """Returns what the names of files begin with that a process of this machine may leave."""
-    return f"unfinished-{socket.gethostname()}-{_namespace()}-"
+    return f"unfinished-{machine()}-"
 
 
 def runs(number: int) -> bool:
@@ -52,15 +55,24 @@ def runs(number: int) -> bool:
 
 
 @cache
-def _namespace() -> int:
-    file = Path("/proc/self/ns/pid")  # of Linux
-    return file.stat().st_ino if file.exists() else 0
+def machine() -> str:
+    """Returns what tells this run of this system, or container, from every other."""
+    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    if boot.exists() and namespace.exists():  # on Linux
+        return f"{boot.read_text().strip()[:8]}.{namespace.stat().st_ino}"
+    return socket.gethostname()
 
 
 def _started(number: int) -> float | None:
     try:
         process = psutil.Process(number)
         # One that has ended, but was not asked for its exit code yet, has ended.
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.NoSuchProcess:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        if Path("/proc/self/stat").exists():
+            # In ticks since the system began; psutil adds the time of day, which may be set.
+            fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+            return float(fields[19])
+        return process.create_time()
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return None

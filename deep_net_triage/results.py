@@ -1,5 +1,6 @@
 """What a study leaves on disk, and how it is read back."""
 
+import contextlib
 import csv
 import json
 import math
@@ -138,12 +139,13 @@ def lock_file(folder: Path) -> Path:
 
 
 def read_trials(study: Path) -> dict[Path, dict[str, object]]:
-    """Returns the result of every finished or failed trial by its folder, in folder order."""
+    """Returns every finished or failed trial's result by its folder; damaged ones are none."""
     found = {}
     for folder in sorted((study / "trials").glob("*/")):
-        result = read_result(folder)
-        if result is not None:
-            found[folder] = result
+        with contextlib.suppress(DamagedFile):
+            result = read_result(folder)
+            if result is not None:
+                found[folder] = result
     return found
 
 

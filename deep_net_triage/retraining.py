@@ -71,7 +71,7 @@ class Retraining:
             synchronized=devices.replicas() > 1,
         )
         convolutions.speed_up(self.student)
-        self._initial_accuracies: dict[tuple[str, int], float] = {}
+        self._initial_accuracies: dict[tuple[str, int, str], float] = {}
 
     def run(self, method: str, seed: int, journal: Journal) -> Trained:
         """Retrains the student by a method (2.3), from where its journal ends.
@@ -146,8 +146,8 @@ class Retraining:
         return self.student.get_layer(self.block.compressed_layers[0]).kernel.numpy()
 
     def _initial_accuracy(self, phase: "_Phase", row: Method, seed: int) -> float:
-        """Returns the accuracy that every method with this start has, measured once."""
-        start = (row.initializer, seed)
+        """Returns the accuracy before training, measured once for methods that share it."""
+        start = (row.initializer, seed, row.updates)
         if start not in self._initial_accuracies:
             self._initial_accuracies[start] = self._accuracy(phase)
         return self._initial_accuracies[start]

@@ -37,7 +37,7 @@ from deep_net_triage import (
 from deep_net_triage.activations import Source, Walk
 from deep_net_triage.blocks import Block
 from deep_net_triage.datasets import Dataset
-from deep_net_triage.errors import InputError
+from deep_net_triage.errors import DamagedFile, InputError
 from deep_net_triage.identity import Identity
 from deep_net_triage.journal import Journal, Record
 from deep_net_triage.kept import Kept
@@ -132,6 +132,7 @@ class Study:
         self.pretrained = None
         if settings.parent_weights != "none" and not self.parent_result:
             self.pretrained = imagenet.load_source(settings.parent_weights, settings.image_size)
+        self.to_be_walked: list[Block] = []
         self.trials = [
             Trial(method, block, seed)
             for block in self.blocks
@@ -183,15 +184,24 @@ class Study:
         self.progress.say(f"parent: accuracy {baseline:.4f}, the baseline ({origin})")
 
     def run_trials(self) -> int:
-        """Runs every trial that is neither finished nor taken, and returns how many failed."""
-        failed = 0
-        walk = self._walk() if self.settings.augment == "none" else None
-        self.to_be_walked = list(self.blocks)
-        for block in self.blocks:
-            with memory.released():
-                failed += self._run_block(block, walk)
+        """Runs every trial until all have ended, and returns how many failed.
+
+        What another process has taken is left to it, and looked at again at the end: the other
+        may have died.
+        """
+        failed: set[Trial] = set()
+        pending = self.trials
+        while pending:
+            walk = self._walk() if self.settings.augment == "none" else None
+            self.to_be_walked = list(self.blocks)
+            for block in self.blocks:
+                of_block = [trial for trial in pending if trial.block == block]
+                with memory.released():
+                    failed |= self._run_block(of_block, walk)
+            pending = [trial for trial in self._unfinished() if trial not in failed]
+            self._wait_for(pending)
         self._write_table()
-        return failed
+        return len(failed)
 
     def show(self) -> None:
         """Makes the figures, and prints the table and where everything is."""
@@ -220,9 +230,16 @@ class Study:
     def _take_over_parent(self, folder: Path) -> None:
         """Takes a parent that another process has made since this one began."""
         recorded = kept.finished(folder)
-        if recorded and not self.identity.parent_differences(recorded, self.digest):
-            self.parent_result = recorded
-            self.parent = parents.load(folder / "model.keras")
+        if not recorded:
+            return
+        differing = self.identity.parent_differences(recorded, self.digest)
+        if differing:
+            raise InputError(
+                f"another process has made {folder} with other settings "
+                f"({'; '.join(differing)}); choose another --output_dir"
+            )
+        self.parent_result = recorded
+        self.parent = parents.load(folder / "model.keras")
 
     def _new_parent(self, folder: Path, still_ours: Callable[[], None]) -> dict[str, object]:
         determining = self.identity.of_parent()
@@ -233,7 +250,14 @@ class Study:
         def watch(record: Record) -> None:
             self.progress.epoch("parent", record, epochs)
 
-        journal = Journal(folder, determining, watch, self.progress.say, still_ours)
+        journal = Journal(
+            folder,
+            determining,
+            watch,
+            self.progress.say,
+            still_ours,
+            self.settings.overwrite,
+        )
         if journal.records:
             self.progress.say(f"parent  goes on after epoch {len(journal.records)}")
         of_trials = sum(trial.epochs(self.settings) for trial in self._unfinished())
@@ -251,26 +275,31 @@ class Study:
         rounded = None if settings.activation_dtype == "exact" else settings.activation_dtype
         return Walk(self.parent, self.dataset, room, settings.batch_size, rounded)
 
-    def _run_block(self, block: Block, walk: Walk | None) -> int:
-        """Runs a block's trials that are not finished yet, and returns how many failed."""
-        failed, retraining = 0, None
-        for number, trial in enumerate(self.trials, start=1):
-            if trial.block != block:
-                continue
-            name = f"[{number}/{len(self.trials)}] {trial}"
+    def _run_block(self, of_block: list[Trial], walk: Walk | None) -> set[Trial]:
+        """Runs those trials of a block that may be run, and returns which failed."""
+        retraining, failed = None, set()
+        for trial in of_block:
+            name = f"[{self.trials.index(trial) + 1}/{len(self.trials)}] {trial}"
             if self._is_finished(trial):
                 self.progress.say(f"{name}  finished in an earlier run")
                 continue
             with Lock(results.lock_file(self._folder_of(trial))) as lock:
                 if lock.holder or self._is_finished(trial):
-                    self.progress.say(f"{name}  {_elsewhere(lock.holder)}")
+                    self.progress.say(f"{name}  left to {lock.holder or 'another process'}")
                     continue
                 unfinished = self._unfinished()
                 self.progress.expect(sum(trial.epochs(self.settings) for trial in unfinished))
-                retraining = retraining or self._retraining(block, walk)
+                retraining = retraining or self._retraining(trial.block, walk)
                 result = self._run_trial(trial, retraining, name, lock.check)
-                failed += result["status"] == "failed"
+                if result["status"] == "failed":
+                    failed.add(trial)
         return failed
+
+    def _wait_for(self, left: list[Trial]) -> None:
+        """Returns once one of the trials left to others has ended, or its process has."""
+        lock_files = [results.lock_file(self._folder_of(trial)) for trial in left]
+        while left and all(map(locks.holder, lock_files)):
+            time.sleep(1)
 
     def _run_trial(
         self, trial: Trial, retraining: Retraining, name: str, still_ours: Callable[[], None]
@@ -320,9 +349,24 @@ class Study:
         return results.trial_folder(self.folder, trial.method, trial.block.name, trial.seed)
 
     def _is_finished(self, trial: Trial) -> bool:
-        """Says so of a finished trial; its settings were found equal when the study began."""
-        result = results.read_result(self._folder_of(trial))
-        return result is not None and result["status"] == "finished"
+        """Says whether a trial is finished, by this process, an earlier or another one.
+
+        Raises:
+            InputError: if another process has finished it with other settings.
+        """
+        try:
+            result = results.read_result(self._folder_of(trial))
+        except DamagedFile:
+            return False
+        if not result or result["status"] != "finished":
+            return False
+        differing = self.identity.trial_differences(result, self.digest) if self.digest else []
+        if differing:
+            raise InputError(
+                f"another process has run {trial} with other settings "
+                f"({'; '.join(differing)}); choose another --output_dir"
+            )
+        return True
 
     def _unfinished(self) -> list[Trial]:
         return [trial for trial in self.trials if not self._is_finished(trial)]
@@ -330,7 +374,3 @@ class Study:
     def _save_figure(self, name: str, figure: Figure) -> None:
         with files.replacing(self.folder / "figures" / f"{name}.png") as unfinished:
             figure.savefig(unfinished, dpi=plots.DPI)
-
-
-def _elsewhere(holder: str | None) -> str:
-    return f"left to {holder}" if holder else "finished by another process"

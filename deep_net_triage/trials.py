@@ -61,7 +61,7 @@ def run(
     def watch(record: Record) -> None:
         progress.epoch(name, record, of[record["phase"]])
 
-    journal = Journal(folder, determining, watch, progress.say, still_ours)
+    journal = Journal(folder, determining, watch, progress.say, still_ours, settings.overwrite)
     if journal.records:
         last = journal.records[-1]
         progress.say(f"{name}  goes on after {last['phase']} epoch {last['epoch']}")
@@ -69,6 +69,7 @@ def run(
     try:
         trained = retraining.run(trial.method, trial.seed, journal)
         row = _row(trial, retraining, trained, parent["baseline_accuracy"], folder)
+        still_ours()
         _keep_model(trained.model, retraining, folder, row["max_accuracy"])
         guards.check_parent(retraining.parent, parent["weights_sha256"])
     except TrainingFailed as failure:
@@ -93,8 +94,7 @@ def _keep_model(
     if retraining.settings.save_models:
         file = folder / "model.keras"
         parents.save(model, file)
-        test, image_size = retraining.dataset.test, retraining.settings.image_size
-        guards.check_saved(file, test, accuracy, image_size)
+        guards.check_saved(file, model, retraining.dataset.test, accuracy)
 
 
 def _row(

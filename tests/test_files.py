@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from deep_net_triage import files, processes
-from deep_net_triage.errors import DamagedFile
+from deep_net_triage.errors import DamagedFile, InputError
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -55,12 +55,13 @@ def test_every_change_that_says_something_else_is_noticed(tmp_path):
         for changed in (
             written[:position],
             written[:position] + b"7" + written[position + 1 :],
+            written[:position] + b"e" + written[position + 1 :],  # of a number, an infinite one
             written[:position] + bytes([written[position] ^ 0x80]) + written[position + 1 :],
         ):
             file.write_bytes(changed)
             try:
                 assert files.read_json(file) == value  # white space, or a 7 that was one
-            except DamagedFile as error:
+            except InputError as error:
                 assert str(file) in str(error)  # noqa: PT017, either is right
 
 
@@ -93,3 +94,10 @@ def test_digest_is_that_of_sha256sum(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")  # FIPS 180-2, B.1
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert files.digest(tmp_path / "a") == expected
+
+
+def test_json_of_another_version_is_not_called_damaged(tmp_path):
+    (tmp_path / "result.json").write_text('{"status": "finished"}')
+    with pytest.raises(InputError, match="another version") as caught:
+        files.read_json(tmp_path / "result.json")
+    assert not isinstance(caught.value, DamagedFile)

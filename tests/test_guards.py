@@ -43,16 +43,21 @@ def test_a_block_that_did_not_learn():
         guards.check_learned(kernel, kernel * np.nan)
 
 
-def test_a_saved_model_that_is_another(tmp_path, toy_dataset):
+def test_a_saved_model_that_is_another(tmp_path, toy_dataset, monkeypatch):
     model, file = toy_parent(), tmp_path / "model.keras"
     model.save(file)
-    accuracy = independent_accuracy(model, toy_dataset.test)
-    for image_size in (8, 600):  # all images at once, and two by two
-        guards.check_saved(file, toy_dataset.test, accuracy, image_size)
+    test, accuracy = toy_dataset.test, independent_accuracy(model, toy_dataset.test)
+    for pixels in (2**20, 130):  # all images at once, and two by two
+        monkeypatch.setattr(guards, "PIXELS_AT_ONCE", pixels)
+        guards.check_saved(file, model, test, accuracy)
     # One image may be a tie, two are not.
-    guards.check_saved(file, toy_dataset.test, accuracy + 0.1, 8)
+    guards.check_saved(file, model, test, accuracy + 0.1)
     with pytest.raises(TrainingFailed, match=r"accuracy is \d\.\d{4}, where \d\.\d{4} was"):
-        guards.check_saved(file, toy_dataset.test, accuracy + 0.2, 8)
+        guards.check_saved(file, model, test, accuracy + 0.2)
+    bias = model.layers[-1].bias
+    bias.assign(np.nextafter(bias.numpy(), 1))
+    with pytest.raises(TrainingFailed, match="weights are not those that were trained"):
+        guards.check_saved(file, model, test, accuracy)
 
 
 def test_ties_are_counted_in_thousands(tmp_path):
@@ -60,6 +65,6 @@ def test_ties_are_counted_in_thousands(tmp_path):
     model.save(file)
     images = np.random.default_rng(0).integers(0, 256, (2000, 8, 8, 2)).astype(np.uint8)
     test = datasets.Split(images, model.predict(images, verbose=0).argmax(axis=1))
-    guards.check_saved(file, test, 1 - 3 / 2000, 8)
+    guards.check_saved(file, model, test, 1 - 3 / 2000)
     with pytest.raises(TrainingFailed):
-        guards.check_saved(file, test, 1 - 4 / 2000, 8)
+        guards.check_saved(file, model, test, 1 - 4 / 2000)

@@ -1,3 +1,4 @@
+import errno
 import json
 import random
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage import checkpoints, files
-from deep_net_triage.errors import LockLost
+from deep_net_triage.errors import InputError, LockLost
 from deep_net_triage.journal import Journal
 
 SETTINGS = {"method": "stn", "epochs": 3}
@@ -101,8 +102,13 @@ def test_missing_lines_are_written_again(folder):
     assert_goes_on(folder, says="is damaged")
 
 
-def test_other_settings_start_afresh(folder):
-    journal, said, _ = opened(folder, {**SETTINGS, "epochs": 4})
+def test_other_settings_are_named_and_start_afresh_where_that_is_asked_for(folder):
+    other = {**SETTINGS, "epochs": 4}
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(InputError, match=r"was interrupted, .*epochs: 3, now 4.*--overwrite"):
+        opened(folder, other)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    journal, said, _ = opened(folder, other, overwrite=True)
     assert (journal.records, journal.facts, said) == ([], {}, [])
     assert list(folder.iterdir()) == []
 
@@ -130,7 +136,7 @@ def test_no_change_to_a_checkpoint_goes_unnoticed(seed, folder):
             changed[generator.randrange(len(changed))] ^= 1 << generator.randrange(8)
         file.write_bytes(changed)
         (folder / "checkpoint-1.npz").write_bytes(before)
-        found = checkpoints.newest(folder, SETTINGS, lambda text: None)
+        found = checkpoints.newest(folder, lambda text: None)
         # Or what was changed says nothing, such as the time of day in an archive.
         number = len(found.records)
         expected = arrays(number)
@@ -138,6 +144,16 @@ def test_no_change_to_a_checkpoint_goes_unnoticed(seed, folder):
         for name, value in expected.items():
             np.testing.assert_array_equal(found.arrays[name], value)
         assert found.records == [record(1, "distill"), record(1)][:number]
+
+
+def test_what_the_disk_refuses_is_no_damage(folder, monkeypatch):
+    def refuses(*arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(checkpoints.zipfile, "ZipFile", refuses)
+    with pytest.raises(OSError, match="Input/output"):
+        opened(folder)
+    assert (folder / "checkpoint-2.npz").exists()
 
 
 def test_nothing_is_unpickled(tmp_path):
@@ -148,9 +164,8 @@ def test_nothing_is_unpickled(tmp_path):
     (tmp_path / "trial").mkdir()
     array = np.array([Surprise()], dtype=object)
     np.savez(tmp_path / "trial" / "checkpoint-1.npz", description=array)
-    said = []
-    assert checkpoints.newest(tmp_path / "trial", SETTINGS, said.append) is None
-    assert len(said) == 1
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        checkpoints.newest(tmp_path / "trial", print)
     assert not (tmp_path / "ran").exists()
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -6,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from deep_net_triage import locks, processes
@@ -67,12 +69,12 @@ def test_within_a_process_it_is_exclusive_too(tmp_path):
     ("silent_for", "changes", "lost"),
     [
         (0, {}, False),
-        (59, {"host": "elsewhere"}, False),
-        (61, {"host": "elsewhere"}, True),
-        (0, {"host": "elsewhere", "number": 2**22 + 1}, False),  # nobody can look there
+        (61, {}, False),  # busy or suspended, but there
+        (59, {"machine": "elsewhere"}, False),
+        (61, {"machine": "elsewhere"}, True),
+        (0, {"machine": "elsewhere", "number": 2**22 + 1}, False),  # nobody can look there
         (0, {"number": 2**22 + 1}, True),  # beyond the largest number of a Linux process
         (0, {"started": 1.0}, True),  # its number was given to another since
-        (0, {"namespace": 1, "number": 2**22 + 1}, False),  # another container's numbers
     ],
 )
 def test_who_has_lost_it(silent_for, changes, lost, tmp_path):
@@ -109,7 +111,7 @@ def test_who_was_away_finds_out_and_leaves_the_lock_to_its_new_holder(tmp_path, 
     file = tmp_path / "a.lock"
     with Lock(file) as lock:
         lock.check()
-        write(file, silent_for=30, host="elsewhere")
+        write(file, silent_for=30, machine="elsewhere")
         changed = file.stat().st_mtime
         time.sleep(0.2)
         assert file.stat().st_mtime == changed  # no heartbeat for another
@@ -120,11 +122,11 @@ def test_who_was_away_finds_out_and_leaves_the_lock_to_its_new_holder(tmp_path, 
 
 def test_of_two_that_find_it_dead_one_gets_it(tmp_path, monkeypatch):
     file = tmp_path / "a.lock"
-    write(file, silent_for=61, host="elsewhere")
+    write(file, silent_for=61, machine="elsewhere")
     sleep = time.sleep
 
     def another_is_a_moment_later(seconds):
-        write(file, host="elsewhere")
+        write(file, host="elsewhere", machine="elsewhere")
         sleep(0)
 
     monkeypatch.setattr(locks.time, "sleep", another_is_a_moment_later)
@@ -163,3 +165,21 @@ for _ in range(30):
     crowd = [subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY) for _ in range(4)]
     assert [process.wait() for process in crowd] == [0] * 4
     assert (tmp_path / "count").read_text() == "120"
+
+
+def test_a_clock_that_is_set_kills_nobody(monkeypatch):
+    me = processes.current()
+    for boot in (psutil.boot_time() + 3600, psutil.boot_time() - 1):
+        monkeypatch.setattr(psutil._pslinux, "boot_time", lambda boot=boot: boot)
+        assert not me.is_gone()
+
+
+def test_without_hard_links_it_is_a_lock_all_the_same(tmp_path, monkeypatch):
+    def no_links(*names):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(locks.os, "link", no_links)
+    with Lock(tmp_path / "a.lock") as first, Lock(tmp_path / "a.lock") as second:
+        assert first.holder is None
+        assert second.holder == str(processes.current())
+    assert list(tmp_path.iterdir()) == []

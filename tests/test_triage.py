@@ -2,19 +2,21 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
+import threading
 
 import keras
 import numpy as np
-import psutil
 import pytest
 
-from deep_net_triage import datasets, processes, results, training
+import run_triage
+from deep_net_triage import datasets, kept, processes, results, training, triage
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.journal import Journal
 from deep_net_triage.retraining import Retraining
-from tests.studies import read, run, snapshot
+from tests.studies import TINY, read, run, snapshot
 
 
 def test_files_of_the_contract(finished):
@@ -339,34 +341,80 @@ def test_damaged_descriptions_begin_anew(study, capsys):
     assert len(results.read_study(study).rows) == 2
 
 
-def test_what_another_process_works_on_is_left_to_it(study, capsys):
+@pytest.fixture
+def another():
+    """A process that lives, and the text of a lock that it holds."""
     living = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    try:
-        other = processes.Process(
-            **{
-                **dataclasses.asdict(processes.current()),
-                "number": living.pid,
-                "started": psutil.Process(living.pid).create_time(),
-            }
-        )
-        taken = study / "trials" / "cm_rw-block4-seed0"
-        lock = json.dumps({**dataclasses.asdict(other), "token": "its own"})
-        results.lock_file(taken).write_text(lock)
-        assert run(study.parent, "--method=cm_rw,cl_mw", "--block=4") == 0
-        printed = capsys.readouterr().out
-        assert f"cm_rw seed 0  left to process {living.pid} on" in printed
-        assert not taken.exists()
-        assert (study / "trials" / "cl_mw-block4-seed0" / "result.json").exists()
-        assert results.lock_file(taken).read_text() == lock
-        # Nor is it replaced under its hands.
-        results.lock_file(study / "trials" / "stn-block4-seed0").write_text(lock)
-        before = snapshot(study)
-        assert run(study.parent, "--method=stn", "--distill_epochs=2", "--overwrite") == 2
-        assert "works on it" in capsys.readouterr().err
-        assert snapshot(study) == before
-    finally:
+    process = dataclasses.replace(
+        processes.current(), number=living.pid, started=processes._started(living.pid)
+    )
+    yield living, json.dumps({**dataclasses.asdict(process), "token": "its own"})
+    living.kill()
+    living.wait()
+
+
+def test_what_another_process_works_on_is_left_to_it_until_it_dies(study, another, capsys):
+    living, lock = another
+    taken = study / "trials" / "cm_rw-block4-seed0"
+    results.lock_file(taken).write_text(lock)
+    seen = []
+
+    def dies():
+        seen.append((taken.exists(), (study / "trials" / "cl_mw-block4-seed0").exists()))
         living.kill()
-        living.wait()
+
+    timer = threading.Timer(10, dies)
+    timer.start()
+    assert run(study.parent, "--method=cm_rw,cl_mw", "--block=4") == 0
+    assert seen == [(False, True)]
+    printed = capsys.readouterr().out
+    left = printed.index(f"cm_rw seed 0  left to process {living.pid} on")
+    assert left < printed.index("cl_mw seed 0  max") < printed.index("cm_rw seed 0  max")
+    assert not results.lock_file(taken).exists()
+
+
+def test_what_another_process_works_on_is_not_replaced(study, another, capsys):
+    results.lock_file(study / "trials" / "stn-block4-seed0").write_text(another[1])
+    before = snapshot(study)
+    assert run(study.parent, "--method=stn", "--distill_epochs=2", "--overwrite") == 2
+    assert "works on it" in capsys.readouterr().err
+    assert snapshot(study) == before
+
+
+def test_a_parent_that_another_made_otherwise_is_not_replaced(study, monkeypatch, capsys):
+    # As it looks to a process that began before the other one had made its parent.
+    finished = kept.finished
+    hidden = [True]
+
+    def not_yet(folder, *rest):
+        return None if hidden[0] and folder.name == "parent" else finished(folder, *rest)
+
+    begin = triage.Study.begin
+
+    def begin_and_look(self, *rest):
+        begin(self, *rest)
+        hidden[0] = False
+
+    monkeypatch.setattr(kept, "finished", not_yet)
+    monkeypatch.setattr(triage.Study, "begin", begin_and_look)
+    shutil.rmtree(study / "trials")
+    before = snapshot(study / "parent")
+    assert run(study.parent, "--method=cl_rw", "--block=4", "--parent_epochs=3") == 2
+    assert "with other settings (parent_epochs: 2, now 3)" in capsys.readouterr().err
+    assert snapshot(study / "parent") == before
+
+
+@pytest.mark.slow
+def test_a_parent_and_a_trial_that_are_damaged_are_both_made_again(tmp_path):
+    arguments = ("--method=cl_rw", "--block=5", "--deterministic")
+    command = [sys.executable, run_triage.__file__, f"--output_dir={tmp_path}", *TINY]
+    # In processes of their own: determinism can't be taken back.
+    subprocess.run([*command, *arguments], check=True, capture_output=True)
+    study = tmp_path / "digits"
+    (study / "parent" / "model.keras").write_bytes(b"")
+    (study / "trials" / "cl_rw-block5-seed0" / "result.json").write_bytes(b"")
+    subprocess.run([*command, *arguments], check=True, capture_output=True)
+    assert len(results.read_study(study).rows) == 1
 
 
 def test_a_guard_that_is_hurt_makes_a_gap(study, monkeypatch):
