@@ -5,7 +5,7 @@ A method that updates the compressed block alone never changes what lies before 
 part of the network is computed once an image, not once an image, epoch and method.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -15,7 +15,9 @@ import tensorflow as tf
 from deep_net_triage import surgery
 from deep_net_triage.blocks import Block
 from deep_net_triage.datasets import Dataset
+from deep_net_triage.methods import METHODS
 from deep_net_triage.rows import Room, Rows
+from deep_net_triage.settings import Settings
 
 # A place in a network, the same one in a parent and in each of its students.
 Place = Callable[[keras.Model], keras.KerasTensor]
@@ -133,6 +135,46 @@ class Walk:
                 if self.dtype and not np.all(np.isfinite(returned[batch])):
                     return source  # beyond the narrow type's range
         return Source(place, train, test)
+
+
+class Route:
+    """A walk over the blocks of a study in their order, whichever of them have trials to run.
+
+    What is computed in one go decides how it is rounded: a study that was interrupted must not
+    take shorter ways than one that was not.
+
+    Args:
+        walk: at its beginning.
+        blocks: in the order of the network.
+        with_targets: whether student-teacher phases will be trained.
+    """
+
+    def __init__(self, walk: Walk, blocks: Sequence[Block], with_targets: bool) -> None:
+        self.walk = walk
+        self.with_targets = with_targets
+        self._ahead = list(blocks)
+
+    def to(self, block: Block) -> Source:
+        """Goes on to a block that lies ahead, and returns what is kept there."""
+        while True:
+            passed = self._ahead.pop(0)
+            source = self.walk.to(passed, self.with_targets)
+            if passed == block:
+                return source
+
+
+def route(
+    parent: keras.Model, dataset: Dataset, settings: Settings, blocks: Sequence[Block]
+) -> Route:
+    """Returns the route of a study, with the room that its settings give."""
+    room = Room(
+        settings.activation_dir or settings.folder,
+        settings.activation_memory,
+        settings.activation_disk,
+    )
+    rounded = None if settings.activation_dtype == "exact" else settings.activation_dtype
+    walk = Walk(parent, dataset, room, settings.batch_size, rounded)
+    return Route(walk, blocks, any(METHODS[name].distil for name in settings.methods))
 
 
 def from_images(dataset: Dataset) -> Source:

@@ -34,7 +34,7 @@ from deep_net_triage import (
     tables,
     trials,
 )
-from deep_net_triage.activations import Source, Walk
+from deep_net_triage.activations import Route
 from deep_net_triage.blocks import Block
 from deep_net_triage.datasets import Dataset
 from deep_net_triage.errors import DamagedFile, InputError
@@ -45,7 +45,6 @@ from deep_net_triage.locks import Lock
 from deep_net_triage.methods import METHODS
 from deep_net_triage.progress import Progress
 from deep_net_triage.retraining import Retraining
-from deep_net_triage.rows import Room
 from deep_net_triage.settings import Settings
 from deep_net_triage.trials import Trial
 
@@ -132,7 +131,6 @@ class Study:
         self.pretrained = None
         if settings.parent_weights != "none" and not self.parent_result:
             self.pretrained = imagenet.load_source(settings.parent_weights, settings.image_size)
-        self.to_be_walked: list[Block] = []
         self.trials = [
             Trial(method, block, seed)
             for block in self.blocks
@@ -192,12 +190,13 @@ class Study:
         failed: set[Trial] = set()
         pending = self.trials
         while pending:
-            walk = self._walk() if self.settings.augment == "none" else None
-            self.to_be_walked = list(self.blocks)
+            route = None
+            if self.settings.augment == "none":  # else images are never the same twice
+                route = activations.route(self.parent, self.dataset, self.settings, self.blocks)
             for block in self.blocks:
                 of_block = [trial for trial in pending if trial.block == block]
                 with memory.released():
-                    failed |= self._run_block(of_block, walk)
+                    failed |= self._run_block(of_block, route)
             pending = [trial for trial in self._unfinished() if trial not in failed]
             self._wait_for(pending)
         self._write_table()
@@ -230,7 +229,7 @@ class Study:
     def _take_over_parent(self, folder: Path) -> None:
         """Takes a parent that another process has made since this one began."""
         recorded = kept.finished(folder)
-        if not recorded:
+        if not recorded or not (folder / "model.keras").is_file():
             return
         differing = self.identity.parent_differences(recorded, self.digest)
         if differing:
@@ -264,18 +263,7 @@ class Study:
         self.progress.expect(epochs - len(journal.records) + of_trials)
         return parents.train(self.parent, self.settings, self.dataset, self.pretrained, journal)
 
-    def _walk(self) -> Walk:
-        """Returns the walk that feeds every layer-only training while images stay the same."""
-        settings = self.settings
-        room = Room(
-            settings.activation_dir or self.folder,
-            settings.activation_memory,
-            settings.activation_disk,
-        )
-        rounded = None if settings.activation_dtype == "exact" else settings.activation_dtype
-        return Walk(self.parent, self.dataset, room, settings.batch_size, rounded)
-
-    def _run_block(self, of_block: list[Trial], walk: Walk | None) -> set[Trial]:
+    def _run_block(self, of_block: list[Trial], route: Route | None) -> set[Trial]:
         """Runs those trials of a block that may be run, and returns which failed."""
         retraining, failed = None, set()
         for trial in of_block:
@@ -289,7 +277,7 @@ class Study:
                     continue
                 unfinished = self._unfinished()
                 self.progress.expect(sum(trial.epochs(self.settings) for trial in unfinished))
-                retraining = retraining or self._retraining(trial.block, walk)
+                retraining = retraining or self._retraining(trial.block, route)
                 result = self._run_trial(trial, retraining, name, lock.check)
                 if result["status"] == "failed":
                     failed.add(trial)
@@ -323,27 +311,14 @@ class Study:
         with locks.waiting(self.folder / "study.lock"):
             results.write_table(self.folder)
 
-    def _retraining(self, block: Block, walk: Walk | None) -> Retraining:
+    def _retraining(self, block: Block, route: Route | None) -> Retraining:
         """Returns the retraining of a block, from what the walk keeps where that helps."""
         rows = [METHODS[trial.method] for trial in self._unfinished() if trial.block == block]
         source = activations.from_images(self.dataset)
-        if walk and any(row.distil or row.updates == "block" for row in rows):
+        if route and any(row.distil or row.updates == "block" for row in rows):
             self.progress.say(f"{block.name}: computing what it receives and returns")
-            source = self._walked(walk, block)
+            source = route.to(block)
         return Retraining(self.parent, block, self.dataset, source, self.settings)
-
-    def _walked(self, walk: Walk, block: Block) -> Source:
-        """Goes on to a block, over those before it that have nothing left to run.
-
-        What is computed in one go decides how it is rounded: a study that was interrupted must
-        not take shorter ways than one that was not.
-        """
-        distil = any(METHODS[name].distil for name in self.settings.methods)
-        while True:
-            next_one = self.to_be_walked.pop(0)
-            source = walk.to(next_one, with_targets=distil)
-            if next_one == block:
-                return source
 
     def _folder_of(self, trial: Trial) -> Path:
         return results.trial_folder(self.folder, trial.method, trial.block.name, trial.seed)

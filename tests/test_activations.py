@@ -7,12 +7,12 @@ import pytest
 import tensorflow as tf
 
 from deep_net_triage import activations, datasets, vgg16
-from deep_net_triage.activations import Walk
+from deep_net_triage.activations import Route, Walk
 from deep_net_triage.blocks import find_blocks
 from deep_net_triage.retraining import Retraining
 from deep_net_triage.rows import Room
 from deep_net_triage.settings import GIB
-from tests.conftest import toy_parent
+from tests.conftest import new_journal, toy_parent
 
 passed = collections.Counter()
 
@@ -80,12 +80,12 @@ def test_each_image_passes_a_frozen_layer_once(toy_dataset, small_settings, tmp_
         parent, second, toy_dataset, source, small_settings(epochs=3, distill_epochs=2)
     )
     for method in ("cl_rw", "stn", "cl_mw"):
-        retraining.run(method, 0, lambda record: None)
+        retraining.run(method, 0, new_journal())
     assert passed["counted"] == 27 + 10
     # And the count can tell: fed with images, it passes them all in every epoch.
     fed = activations.from_images(toy_dataset)
     retraining = Retraining(parent, second, toy_dataset, fed, small_settings(epochs=3))
-    retraining.run("cl_rw", 0, lambda record: None)
+    retraining.run("cl_rw", 0, new_journal())
     assert passed["counted"] >= 4 * (27 + 10)
 
 
@@ -156,7 +156,7 @@ def test_a_start_is_where_nothing_goes_around(toy_dataset, small_settings, tmp_p
             expected = computed(parent, tensor, toy_dataset.train.images)
             np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-4)
         retraining = Retraining(parent, block, toy_dataset, source, small_settings(epochs=1))
-        retraining.run("stn", 0, lambda record: None)
+        retraining.run("stn", 0, new_journal())
 
 
 def test_nothing_is_kept_behind_a_layer_that_draws_at_random(toy_dataset, tmp_path):
@@ -217,3 +217,26 @@ def test_half_precision_on_request_and_not_where_it_overflows(parent, toy_datase
     bn.beta.assign(bn.beta + 70_000)  # float16 ends at 65,504
     walk = Walk(parent, toy_dataset, room(tmp_path), 8, dtype="float16")
     assert walk.to(block, with_targets=False).place(parent) is parent.inputs[0]
+
+
+def test_a_route_takes_the_same_steps_whichever_blocks_are_asked_for(toy_dataset, tmp_path):
+    parent = toy_parent()
+    blocks = find_blocks(parent)
+
+    def reached(*asked):
+        walk = Walk(parent, toy_dataset, Room(tmp_path, GIB, 0), batch_size=8)
+        steps = []
+        pushed = walk._pushed
+        walk._pushed = lambda source, place: (
+            steps.append(place(parent).name) or pushed(source, place)
+        )
+        route = Route(walk, blocks, with_targets=True)
+        sources = [route.to(blocks[number]) for number in asked]
+        return steps, sources[-1]
+
+    every, last = reached(0, 1)
+    some, same = reached(1)
+    assert some == every
+    assert len(some) >= 2
+    np.testing.assert_array_equal(same.train, last.train)
+    np.testing.assert_array_equal(same.targets, last.targets)

@@ -332,6 +332,13 @@ def test_a_damaged_parent_is_another_one_and_its_trials_stop_the_study(study, ca
     assert snapshot(study) == before
 
 
+def test_a_parent_without_its_model_is_made_again(study):
+    (study / "parent" / "model.keras").unlink()
+    shutil.rmtree(study / "trials")
+    assert run(study.parent, "--method=cl_rw", "--block=4") == 0
+    assert (study / "parent" / "model.keras").is_file()
+
+
 def test_damaged_descriptions_begin_anew(study, capsys):
     (study / "study.json").write_text("{")
     (study / "results.csv").write_text("nonsense")
