@@ -93,7 +93,9 @@ def fit(
     Raises:
         TrainingFailed: if a loss is no longer finite.
     """
-    model.optimizer.build(model.trainable_variables)  # else it has no state to keep yet
+    # Else it has no state to keep yet; one that scales its loss must not be built twice.
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
     state = _State(model, learner or model)
     done = journal.epochs_done(phase)
     kept = journal.resumed(phase)
