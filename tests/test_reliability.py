@@ -15,7 +15,9 @@ pytestmark = pytest.mark.slow
 def run(name, *arguments):
     """Runs a harness in a process of its own: it forks, which this one no longer can."""
     command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    return subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, errors="replace"
+    )
 
 
 def test_killed_studies_end_as_if_undisturbed():
