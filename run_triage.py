@@ -38,9 +38,9 @@ def _run(arguments: list[str]) -> int:
     progress = Progress()
     progress.say(f"{asked.dataset}: starting TensorFlow")
     devices.import_tensorflow()
-    from deep_net_triage import triage
+    from deep_net_triage import command
 
-    return triage.run(asked, shlex.join(["run_triage.py", *arguments]), progress)
+    return command.run(asked, shlex.join(["run_triage.py", *arguments]), progress)
 
 
 if __name__ == "__main__":

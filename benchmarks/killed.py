@@ -154,6 +154,8 @@ def _content(file: Path) -> object:
             return [_without_times(row) for row in csv.DictReader(rows)]
     if file.suffix == ".jsonl":
         return [_without_times(json.loads(line)) for line in file.read_text().splitlines()]
+    if file.name == "report.html":
+        return None  # it is made of the others, their times included
     if file.name == "study.json":
         return json.loads(file.read_text())["settings"]
     if file.suffix == ".json":
@@ -229,7 +231,7 @@ def import_everything() -> None:
     from deep_net_triage import devices
 
     with devices.native_messages_silenced():
-        for name in ("sklearn.datasets", "sklearn.model_selection", "deep_net_triage.triage"):
+        for name in ("sklearn.datasets", "sklearn.model_selection", "deep_net_triage.command"):
             importlib.import_module(name)
 
 

@@ -5,6 +5,7 @@ A method that updates the compressed block alone never changes what lies before 
 part of the network is computed once an image, not once an image, epoch and method.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,7 @@ class Source:
             block is computed again and again.
         train: a row a training image, in the data set's order.
         test: the same for the test images.
+        validation: the same for the images that are held out; None without any.
         targets: what the parent's block returns for the training images; None where it is
             not kept.
     """
@@ -44,6 +46,7 @@ class Source:
     place: Place
     train: Rows
     test: Rows
+    validation: Rows | None = None
     targets: Rows | None = None
 
 
@@ -73,18 +76,20 @@ class Walk:
         self.room = room
         self.batch_size = batch_size
         self.dtype = dtype
-        self._here = from_images(dataset)
+        self._images = self._here = from_images(dataset)
         self._ahead: Source | None = None
 
     def to(self, block: Block, with_targets: bool) -> Source:
         """Goes on to a block and returns what is kept there; what lies behind is let go.
 
         Args:
-            block: one that lies behind those visited before.
+            block: one that begins no earlier than those visited before.
             with_targets: whether its student-teacher phase will be trained.
         """
-        if self._ahead and self._separates(self._ahead.place):
-            self._here = self._ahead
+        for source in filter(None, (self._ahead, self._here, self._images)):
+            if self._separates(source.place) and self._leads(source.place, block.received_by):
+                self._here = source
+                break
         self._ahead = None
         if self._separates(block.received_by):
             self._here = self._pushed(self._here, block.received_by)
@@ -95,15 +100,19 @@ class Walk:
         if ahead is here:
             return here
         self._ahead = ahead
-        return Source(here.place, here.train, here.test, targets=ahead.train)
+        return dataclasses.replace(here, targets=ahead.train)
 
     def _separates(self, place: Place) -> bool:
         """Says whether all that the parent returns depends on is what stands at a place.
 
         It does not where a branch of the network goes around it.
         """
+        return self._leads(place, lambda model: model.outputs[0])
+
+    def _leads(self, place: Place, later: Place) -> bool:
+        """Says whether what stands at a later place depends on nothing but what is at one."""
         try:
-            surgery.cut(self.parent, place(self.parent), self.parent.outputs[0])
+            surgery.cut(self.parent, place(self.parent), later(self.parent))
         except ValueError:  # how Keras says that they are not connected
             return False
         return True
@@ -112,29 +121,32 @@ class Walk:
         """Returns what is kept at a later place; the same source where nothing is gained."""
         start, end = source.place(self.parent), place(self.parent)
         if start is end:
-            return Source(place, source.train, source.test)
+            return dataclasses.replace(source, place=place)
         between = surgery.cut(self.parent, start, end)
         # Resizing again costs less than keeping what it makes of an image. Nor can a place be
         # kept behind a layer that draws at random, such as dropout: it differs at each pass.
         if not between.weights or len(between.variables) > len(between.weights):
             return source
-        rows = len(source.train) + len(source.test)
-        shape = between.compute_output_shape((rows, *source.train.shape[1:]))
+        splits = [source.train, source.test]
+        if source.validation is not None:
+            splits.append(source.validation)
+        ends = np.cumsum([len(rows) for rows in splits])
+        shape = between.compute_output_shape((int(ends[-1]), *source.train.shape[1:]))
         kept = self.room.take(shape, self.dtype or end.dtype)
         if kept is None:
             return source
-        train, test = kept[: len(source.train)], kept[len(source.train) :]
+        parts = np.split(kept, ends[:-1])
         forward = tf.function(
             lambda batch: between(batch, training=False), reduce_retracing=True
         )
-        for received, returned in ((source.train, train), (source.test, test)):
+        for received, returned in zip(splits, parts, strict=True):
             for first in range(0, len(received), self.batch_size):
                 batch = slice(first, first + self.batch_size)
                 with np.errstate(over="ignore"):
                     returned[batch] = forward(tf.convert_to_tensor(received[batch]))
                 if self.dtype and not np.all(np.isfinite(returned[batch])):
                     return source  # beyond the narrow type's range
-        return Source(place, train, test)
+        return Source(place, *parts)
 
 
 class Route:
@@ -179,4 +191,5 @@ def route(
 
 def from_images(dataset: Dataset) -> Source:
     """Returns the source that keeps nothing: the images themselves."""
-    return Source(images_of, dataset.train.images, dataset.test.images)
+    held_out = dataset.validation.images if dataset.validation else None
+    return Source(images_of, dataset.train.images, dataset.test.images, held_out)

@@ -40,7 +40,8 @@ def _is_plain(layer: keras.layers.Layer) -> bool:
 
 
 def _convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    return _convolved(inputs, keras.ops.convert_to_tensor(kernel))
+    # Outside a graph what Keras converts to is still TensorFlow's variable.
+    return _convolved(inputs, tf.identity(keras.ops.convert_to_tensor(kernel)))
 
 
 @tf.custom_gradient

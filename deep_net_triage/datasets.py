@@ -21,7 +21,8 @@ class Split:
     """Images as they come and their labels, arrays turned into tensors once and for all.
 
     Attributes:
-        images: uint8, (examples, height, width, channels), 1 or 3 channels.
+        images: (examples, height, width, channels), 1 or 3 channels; uint8, or float32 where
+            they were given so.
         labels: int32, (examples,).
     """
 
@@ -31,7 +32,9 @@ class Split:
     def __post_init__(self) -> None:
         # In the host's memory: a set of images need not fit a GPU.
         with tf.device("CPU:0"):
-            object.__setattr__(self, "images", tf.convert_to_tensor(self.images, tf.uint8))
+            floating = tf.as_dtype(self.images.dtype).is_floating
+            images = tf.cast(self.images, tf.float32 if floating else tf.uint8)
+            object.__setattr__(self, "images", images)
             object.__setattr__(self, "labels", tf.convert_to_tensor(self.labels, tf.int32))
 
     def __len__(self) -> int:
@@ -49,6 +52,8 @@ class Dataset:
         test: what they are judged by, in the data set's order.
         class_names: one a label.
         varying_size: whether the images had several sizes and were resized when read.
+        validation: training images held out to choose an epoch by; None where the test images
+            choose it, as in the paper.
     """
 
     name: str
@@ -56,6 +61,7 @@ class Dataset:
     test: Split
     class_names: tuple[str, ...]
     varying_size: bool = False
+    validation: Split | None = None
 
     @property
     def input_shape(self) -> tuple[int | None, int | None, int]:
@@ -99,16 +105,14 @@ def load(
     def read(split: str, count: int | None, flag: str) -> Split:
         try:
             labels = _labels(name, split, data_dir)
-            chosen = balanced_subset(labels, _available(count, len(labels), flag))
+            chosen = chosen_examples(labels, count, flag)
             return _images(name, split, data_dir, chosen, image, image_size)
         except tf.errors.ResourceExhaustedError:
             raise
         # A record that is torn, an image that is none: what TensorFlow's readers raise.
         except tf.errors.OpError as error:
-            # Without the name that TensorFlow has for the operation.
-            reason = re.sub(r"\{\{.*?\}\}", "", " ".join(str(error.message).split()))
             raise InputError(
-                f"{name}: the split {split} can't be read ({reason.strip()[:120]}); prepare it "
+                f"{name}: the split {split} can't be read ({reason_of(error)}); prepare it "
                 f"again in {builder.data_dir}"
             ) from error
 
@@ -119,6 +123,17 @@ def load(
         class_names=tuple(label.names),
         varying_size=None in image.shape[:2],
     )
+
+
+def chosen_examples(labels: np.ndarray, count: int | None, flag: str) -> np.ndarray:
+    """Returns which examples a study uses, int64 and ascending: all, or a balanced subset.
+
+    Raises:
+        InputError: if there are fewer than `count`, which `flag` asks for.
+    """
+    if count is not None and count > len(labels):
+        raise InputError(f"{flag}={count} asks for more than there are: {len(labels)}")
+    return balanced_subset(labels, len(labels) if count is None else count)
 
 
 def balanced_subset(labels: np.ndarray, count: int) -> np.ndarray:
@@ -140,6 +155,38 @@ def balanced_subset(labels: np.ndarray, count: int) -> np.ndarray:
         members = np.flatnonzero(labels[shuffled] == label)
         turn[members] = np.arange(len(members))
     return np.sort(shuffled[np.argsort(turn, kind="stable")[:count]])
+
+
+def hold_out(dataset: Dataset, fraction: float) -> Dataset:
+    """Returns a data set of which part of the training images, class-balanced, is held out.
+
+    Raises:
+        InputError: if that leaves no image on either side.
+    """
+    images, labels = (tensor.numpy() for tensor in (dataset.train.images, dataset.train.labels))
+    count = round(fraction * len(labels))
+    if not 0 < count < len(labels):
+        raise InputError(
+            f"--validation_fraction={fraction} of {len(labels)} training images leaves none; "
+            "it must leave one on each side"
+        )
+    held = np.isin(np.arange(len(labels)), balanced_subset(labels, count))
+    return dataclasses.replace(
+        dataset,
+        train=Split(images[~held], labels[~held]),
+        validation=Split(images[held], labels[held]),
+    )
+
+
+def resized(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Returns uint8 images, or one, resized bilinearly and rounded to whole levels."""
+    return tf.cast(tf.round(tf.image.resize(images, (height, width))), tf.uint8)
+
+
+def reason_of(error: tf.errors.OpError) -> str:
+    """Returns what TensorFlow says is wrong, without the names it has for its operations."""
+    names = r"\{\{.*?\}\}|Error in user-defined .*? iterator: \S+: |\[(\[|Op:).*"
+    return re.sub(names, "", " ".join(str(error.message).split())).strip()[:120]
 
 
 def channel_statistics(images: tf.Tensor, image_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -189,14 +236,8 @@ def _digits() -> Dataset:
     )
 
 
-def _available(count: int | None, available: int, flag: str) -> int:
-    if count is not None and count > available:
-        raise InputError(f"{flag}={count} asks for more than there are: {available}")
-    return available if count is None else count
-
-
 def _subset(split: Split, count: int | None, flag: str) -> Split:
-    chosen = balanced_subset(split.labels.numpy(), _available(count, len(split), flag))
+    chosen = chosen_examples(split.labels.numpy(), count, flag)
     return Split(tf.gather(split.images, chosen), tf.gather(split.labels, chosen))
 
 
@@ -308,8 +349,7 @@ def _images(
     def as_uint8(example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = example["image"]
         if image.shape != (height, width, channels):
-            resized = tf.image.resize(pixels, (height, width))
-            pixels = tf.cast(tf.round(resized), tf.uint8)
+            pixels = resized(pixels, height, width)
         return pixels, example["label"]
 
     is_chosen = np.zeros(chosen.max(initial=-1) + 1, bool)

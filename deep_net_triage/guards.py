@@ -9,8 +9,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from deep_net_triage import predictions
 from deep_net_triage.blocks import Block
 from deep_net_triage.datasets import Split
 from deep_net_triage.errors import TrainingFailed
@@ -19,8 +19,6 @@ from deep_net_triage.errors import TrainingFailed
 # what was kept, and in one piece, which rounds otherwise. One image, and so many in a thousand,
 # may then fall to the other side of a tie.
 TIES = {"float64": 0.001, "float32": 0.001, "bfloat16": 0.03, "float16": 0.03}
-# Few enough for memory, many enough for calling a layer to cost little beside what it does.
-PIXELS_AT_ONCE = 2**20
 
 
 def weights_digest(model: keras.Model) -> str:
@@ -71,7 +69,7 @@ def check_learned(before: np.ndarray, after: np.ndarray) -> None:
         raise TrainingFailed("the compressed block has not changed in training")
 
 
-def check_saved(file: Path, model: keras.Model, test: Split, recorded: float) -> None:
+def check_saved(file: Path, model: keras.Model, test: Split, recorded: float) -> np.ndarray:
     """Makes sure that a saved model is what was trained, and as accurate as its result says.
 
     Args:
@@ -80,37 +78,20 @@ def check_saved(file: Path, model: keras.Model, test: Split, recorded: float) ->
         test: the images it is judged by.
         recorded: its accuracy as recorded.
 
+    Returns:
+        Which of the images it gets right, bool, (images,).
+
     Raises:
         TrainingFailed: if its weights are others, or its accuracy is, but for ties.
     """
     saved = keras.models.load_model(file, compile=False)
     if weights_digest(saved) != weights_digest(model):
         raise TrainingFailed("the saved model's weights are not those that were trained")
-    found = _accuracy(saved, test)
+    correct = predictions.correct(saved, test.images, test.labels)
+    found = correct.mean()
     ties = TIES[keras.config.dtype_policy().compute_dtype]
     if abs(found - recorded) * len(test) > 1 + ties * len(test):
         raise TrainingFailed(
             f"the saved model's accuracy is {found:.4f}, where {recorded:.4f} was recorded"
         )
-
-
-def _accuracy(model: keras.Model, test: Split) -> float:
-    """Returns a model's accuracy, computed operation by operation: nothing has to be traced."""
-    right, at_once = 0, _images_at_once(model)
-    for first in range(0, len(test), at_once):
-        batch = slice(first, first + at_once)
-        returned = model(tf.cast(test.images[batch], model.inputs[0].dtype), training=False)
-        found = tf.argmax(returned, axis=1, output_type=test.labels.dtype)
-        right += int(tf.reduce_sum(tf.cast(found == test.labels[batch], tf.int32)))
-    return right / len(test)
-
-
-def _images_at_once(model: keras.Model) -> int:
-    """Returns how many images a model may be given, by the largest map it makes of one."""
-    maps = [
-        tensor.shape[1] * tensor.shape[2]
-        for layer in model.layers
-        for tensor in keras.tree.flatten(layer.output)
-        if len(tensor.shape) == 4 and None not in tensor.shape[1:3]
-    ]
-    return max(1, PIXELS_AT_ONCE // max(maps, default=PIXELS_AT_ONCE))
+    return correct

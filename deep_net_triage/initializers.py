@@ -7,6 +7,7 @@ import numpy as np
 
 from deep_net_triage.blocks import Block
 from deep_net_triage.errors import InputError
+from deep_net_triage.segments import KERNEL_SIZE
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ def mean(
     Args:
         parent: the model that holds the block uncompressed.
         block: where its layers have no bias, gamma or beta, those count as 0, 1 and 0; without
-            any batch norm the new one starts untrained.
+            any batch norm the new one starts untrained. Kernels smaller than 3x3 are padded
+            with zeros about their centre, larger ones are cropped to it; a depthwise kernel is
+            a slice a channel.
         kernel_shape: (3, 3, input channels, filters) of the compressed convolution.
         over: `block`, the literal reading: one 3x3 filter, the mean of every 3x3 slice of the
             block, stands in every slice, and every vector is one scalar, the block's mean; or
@@ -97,25 +100,52 @@ def check_channels(parent: keras.Model, block: Block) -> None:
     Raises:
         InputError: if they differ in their number of filters.
     """
-    filters = [parent.get_layer(name).filters for name in block.convolutions]
-    if len(set(filters)) > 1:
+    kernels, _ = _convolution_weights(parent, block)
+    filters = [kernel.shape[-1] for kernel in kernels]
+    if set(filters) != {block.shape.filters}:
+        shown = ", ".join(map(str, dict.fromkeys(filters)))
         raise InputError(
             f"--mean_over=channel needs equally many filters in all layers of {block.name}, "
-            f"which has {', '.join(map(str, filters))}; use --mean_over=block"
+            f"which have {shown}; use --mean_over=block"
         )
 
 
 def _convolution_weights(
     parent: keras.Model, block: Block
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Returns the kernels and the biases of a block's layers."""
-    layers = [parent.get_layer(name) for name in block.convolutions]
-    kernels = [layer.get_weights()[0] for layer in layers]
-    biases = [
-        layer.get_weights()[1] if layer.use_bias else np.zeros(layer.filters)
-        for layer in layers
-    ]
+    """Returns the kernels, (3, 3, inputs, filters), and the biases of a block's layers."""
+    kernels, biases = [], []
+    for name in block.convolutions:
+        layer = parent.get_layer(name)
+        of_layer = [_three_by_three(kernel) for kernel in _kernels(layer)]
+        kernels += of_layer
+        filters = of_layer[-1].shape[-1]
+        biases.append(layer.bias.numpy() if layer.use_bias else np.zeros(filters))
     return kernels, biases
+
+
+def _kernels(layer: keras.layers.Layer) -> list[np.ndarray]:
+    """Returns a convolution's kernels, each (rows, columns, inputs, filters)."""
+    if isinstance(layer, keras.layers.Conv2D):
+        return [layer.kernel.numpy()]
+    separable = isinstance(layer, keras.layers.SeparableConv2D)
+    depthwise = (layer.depthwise_kernel if separable else layer.kernel).numpy()
+    depthwise = depthwise.reshape(*depthwise.shape[:2], 1, -1)
+    return [depthwise, layer.pointwise_kernel.numpy()] if separable else [depthwise]
+
+
+def _three_by_three(kernel: np.ndarray) -> np.ndarray:
+    """Returns a kernel padded with zeros about its centre, or cropped to it."""
+    for axis in (0, 1):
+        missing = KERNEL_SIZE - kernel.shape[axis]
+        if missing > 0:
+            width = [(0, 0)] * 4
+            width[axis] = (missing // 2, missing - missing // 2)
+            kernel = np.pad(kernel, width)
+        elif missing < 0:
+            first = -missing // 2
+            kernel = np.take(kernel, range(first, first + KERNEL_SIZE), axis)
+    return kernel
 
 
 def _batchnorm_weights(parent: keras.Model, block: Block) -> tuple[list[np.ndarray], ...]:

@@ -2,7 +2,7 @@
 
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -14,8 +14,10 @@ from deep_net_triage import (
     datasets,
     devices,
     files,
+    graphs,
     guards,
     imagenet,
+    predictions,
     results,
     training,
     vgg16,
@@ -48,42 +50,52 @@ def load(file: Path) -> keras.Model:
         if "Lambda" in reason:
             raise InputError(_LAMBDA.format(file)) from error
         raise InputError(f"{file} is no Keras model ({reason[:160]})") from error
-    if any(isinstance(layer, keras.layers.Lambda) for layer in getattr(model, "layers", ())):
-        raise InputError(_LAMBDA.format(file))
     if not isinstance(model, keras.Model):
         raise InputError(f"{file} is no Keras model but a {type(model).__name__}")
+    if any(isinstance(layer, keras.layers.Lambda) for layer in _layers(model)):
+        raise InputError(_LAMBDA.format(file))
     return model
 
 
-def load_given(file: Path, dataset: Dataset) -> keras.Model:
-    """Returns a saved model that takes a data set's images and tells its classes.
+def load_given(file: Path) -> keras.Model:
+    """Returns a saved model that takes one image.
 
     Raises:
-        InputError: if the file holds no such model; the message says what is wrong.
+        InputError: if the file holds none, or weights that are not finite.
     """
     model = load(file)
-    for what, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
-        if len(tensors) != 1:
-            raise InputError(f"{file} has {len(tensors)} {what}; a parent has one")
-    shape, images = model.inputs[0].shape[1:], dataset.input_shape
-    fits = len(shape) == 3 and all(
-        taken is None or has is None or taken == has
-        for taken, has in zip(shape, images, strict=True)
-    )
-    if not fits:
-        raise InputError(
-            f"{file} takes images of {_sides(shape)}; {dataset.name} has {_sides(images)}"
-        )
     broken = [w.path for w in model.weights if not np.all(np.isfinite(w.numpy()))]
     if broken:
         raise InputError(f"{file} has weights that are not finite, the first {broken[0]}")
+    try:
+        graphs.image_shape(model)
+    except InputError as error:
+        raise InputError(f"{file} can't be triaged: {error}") from error
+    return model
+
+
+def as_parent(model: keras.Model, file: Path, dataset: Dataset) -> keras.Model:
+    """Returns a given model as a parent: flat, and made sure that it tells a set's classes.
+
+    Args:
+        model: as `load_given` returns it.
+        file: it came from, for messages.
+        dataset: its images have the shape that the model takes.
+
+    Raises:
+        InputError: if it can't be one; the message says what is wrong.
+    """
+    try:
+        parent = graphs.flat(model, dataset.train.images.shape[1:])
+    except InputError as error:
+        raise InputError(f"{file} can't be triaged: {error}") from error
     classes = len(dataset.class_names)
-    if model.output_shape != (None, classes):
+    if parent.output_shape != (None, classes):
         raise InputError(
-            f"{file} returns {_sides(model.output_shape[1:])} values an image; "
+            f"{file} returns {_sides(parent.output_shape[1:])} values an image; "
             f"{dataset.name} has {classes} classes"
         )
-    return _as_graph(model) if isinstance(model, keras.Sequential) else model
+    return parent
 
 
 def untrained(settings: Settings, dataset: Dataset) -> keras.Model:
@@ -135,17 +147,18 @@ def train(
         summary = results.summarize(results.read_epochs(folder))
         journal.still_ours()
         save(parent, folder / "model.keras")
-        guards.check_saved(
-            folder / "model.keras", parent, dataset.test, summary["max_accuracy"]
+        correct = guards.check_saved(
+            folder / "model.keras", parent, dataset.test, summary["chosen_accuracy"]
         )
+        results.write_correct(folder, correct)
     except TrainingFailed as failure:
         journal.finish(
             {"status": "failed", "reason": str(failure), "settings": journal.settings}
         )
         raise
     numbers = {
-        "baseline_accuracy": summary["max_accuracy"],
-        "max_epoch": summary["max_epoch"],
+        "baseline_accuracy": summary["chosen_accuracy"],
+        "max_epoch": summary["chosen_epoch"],
         "final_accuracy": summary["final_accuracy"],
     }
     result = _result(parent, folder, journal.settings, numbers, journal.seconds)
@@ -174,6 +187,7 @@ def adopt(
     test = dataset.test
     _, accuracy = training.evaluate(parent, test.images, test.labels, settings.batch_size)
     save(parent, folder / "model.keras")
+    results.write_correct(folder, predictions.correct(parent, test.images, test.labels))
     (folder / "epochs.jsonl").unlink(missing_ok=True)
     checkpoints.remove(folder)
     numbers = {"baseline_accuracy": accuracy, "max_epoch": None, "final_accuracy": None}
@@ -191,19 +205,18 @@ def save(model: keras.Model, file: Path) -> None:
         model.save(unfinished)
 
 
+def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yields a model's layers, and those of the models within it."""
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+
+
 def uncompiled(model: keras.Model) -> keras.Model:
     """Returns a model of the same layers without optimiser, metrics and traced steps."""
-    return keras.Model(model.inputs, model.outputs, name=model.name)
-
-
-def _as_graph(model: keras.Sequential) -> keras.Model:
-    """Returns a Sequential model as a functional one, whose layers are each called once."""
-    x = inputs = keras.Input(model.input_shape[1:], dtype=model.inputs[0].dtype)
-    for layer in model.layers:
-        x = type(layer).from_config(layer.get_config())(x)
-    graph = keras.Model(inputs, x, name=model.name)
-    graph.set_weights(model.get_weights())
-    return graph
+    # Not lists of one, which the signature of an export would show.
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
 
 
 def _result(

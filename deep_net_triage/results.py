@@ -6,8 +6,10 @@ import json
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from deep_net_triage import files
 from deep_net_triage.errors import DamagedFile, InputError
@@ -31,6 +33,21 @@ COLUMNS = (
     "parent_macs",
     "macs",
     "seconds",
+    "chosen_epoch",
+    "chosen_accuracy",
+    "reinitialized_accuracy",
+    "bypassed_accuracy",
+    "similarity",
+    "parent_bytes",
+    "bytes",
+    "parent_latency",
+    "parent_latency_spread",
+    "latency",
+    "latency_spread",
+    "parent_batch_latency",
+    "parent_batch_latency_spread",
+    "batch_latency",
+    "batch_latency_spread",
 )
 _TEXT_COLUMNS = ("dataset", "method", "block")
 
@@ -43,11 +60,22 @@ class StudyResults:
         dataset: its name.
         baseline_accuracy: the parent's, on the test split.
         rows: one dictionary per finished trial, keyed by `COLUMNS`; None for an empty cell.
+        correct: by (method, block, seed), which test images the trial's model gets right, in
+            the data set's order; bool, (images,).
+        parent_correct: the same for the parent; None where it was not kept.
+        blocks: the network's blocks in its order, as `study.json` has them.
+        refused: segments that can't be triaged, likewise, each with its `reason`.
+        folder: where it was read from.
     """
 
     dataset: str
     baseline_accuracy: float
     rows: list[dict[str, object]]
+    correct: dict[tuple[str, str, int], np.ndarray] = field(default_factory=dict)
+    parent_correct: np.ndarray | None = None
+    blocks: tuple[dict[str, object], ...] = ()
+    refused: tuple[dict[str, object], ...] = ()
+    folder: Path | None = None
 
 
 def check_writable(folder: Path) -> None:
@@ -76,10 +104,15 @@ def summarize(epochs: list[dict[str, object]]) -> dict[str, float | int]:
 
     Returns:
         `max_accuracy`; `max_epoch`, the first that reaches it; `epochs_to_99`, the first
-        whose accuracy is at least 0.99 of it (Figure 3); `final_accuracy`.
+        whose accuracy is at least 0.99 of it (Figure 3); `final_accuracy`; `chosen_epoch`, the
+        first that is best on the images held out, and `chosen_accuracy`, on the test images at
+        that epoch: without images held out, those of the maximum, which is optimistic.
     """
-    accuracies = [record["val_accuracy"] for record in epochs if record["phase"] == "train"]
+    judged = [record for record in epochs if record["phase"] == "train"]
+    accuracies = [record["val_accuracy"] for record in judged]
     best = max(accuracies)
+    choosing = [record.get("held_out_accuracy", record["val_accuracy"]) for record in judged]
+    chosen = choosing.index(max(choosing))
     # An exact 99 % must count as one, whatever the last bit of the product.
     near = 0.99 * best - 1e-12
     return {
@@ -87,6 +120,8 @@ def summarize(epochs: list[dict[str, object]]) -> dict[str, float | int]:
         "max_epoch": accuracies.index(best) + 1,
         "epochs_to_99": next(n for n, a in enumerate(accuracies, 1) if a >= near),
         "final_accuracy": accuracies[-1],
+        "chosen_epoch": chosen + 1,
+        "chosen_accuracy": accuracies[chosen],
     }
 
 
@@ -105,6 +140,11 @@ def trial_folder(study: Path, method: str, block: str, seed: int) -> Path:
     return study / "trials" / f"{method}-{block}-seed{seed}"
 
 
+def parent_folder(trial: Path) -> Path:
+    """Returns the folder of the parent of a trial, by the trial's."""
+    return trial.parent.parent / "parent"
+
+
 def read_result(folder: Path) -> dict[str, object] | None:
     """Returns a trial's or parent's `result.json`, or None if there is none yet.
 
@@ -116,7 +156,7 @@ def read_result(folder: Path) -> dict[str, object] | None:
 
 def digests(folder: Path) -> dict[str, str]:
     """Returns the digests of the files of a trial or a parent, for its result."""
-    kept = [folder / name for name in ("epochs.jsonl", "model.keras")]
+    kept = [folder / name for name in ("epochs.jsonl", "model.keras", "correct.npy")]
     return {file.name: files.digest(file) for file in kept if file.is_file()}
 
 
@@ -155,6 +195,33 @@ def read_epochs(folder: Path) -> list[dict[str, object]]:
         return [json.loads(line) for line in lines]
 
 
+def write_correct(folder: Path, correct: np.ndarray) -> None:
+    """Keeps which test images a model gets right, eight in a byte.
+
+    Args:
+        folder: of the trial or the parent.
+        correct: bool, (images,), in the data set's order.
+    """
+    with files.replacing(folder / "correct.npy") as unfinished, unfinished.open("wb") as file:
+        np.save(file, np.packbits(correct))
+
+
+def read_correct(folder: Path, images: int) -> np.ndarray | None:
+    """Returns which of the test images a model gets right, bool, (images,), or None.
+
+    Raises:
+        DamagedFile: if there is something else.
+    """
+    file = folder / "correct.npy"
+    if not file.is_file():
+        return None
+    try:
+        packed = np.load(file, allow_pickle=False)
+        return np.unpackbits(packed, count=images).astype(bool)
+    except (ValueError, TypeError, EOFError) as error:
+        raise DamagedFile(f"{file} is damaged: it does not hold what was written") from error
+
+
 def write_table(study: Path) -> None:
     """Makes `results.csv` anew from every finished trial's `result.json`."""
     rows = [r["row"] for r in read_trials(study).values() if r["status"] == "finished"]
@@ -182,10 +249,23 @@ def read_study(study: Path) -> StudyResults:
             {name: _cell(name, text) for name, text in row.items()}
             for row in csv.DictReader(file)
         ]
+    images = parent["settings"].get("test_images", 0)
+    correct = {}
+    for row in rows:
+        trial = row["method"], row["block"], row["seed"]
+        right = read_correct(trial_folder(study, *trial), images)
+        if right is not None:
+            correct[trial] = right
+    described = files.read_json(study / "study.json") or {}
     return StudyResults(
         dataset=parent["settings"]["dataset"],
         baseline_accuracy=parent["baseline_accuracy"],
         rows=rows,
+        correct=correct,
+        parent_correct=read_correct(study / "parent", images),
+        blocks=tuple(described.get("blocks", ())),
+        refused=tuple(described.get("refused", ())),
+        folder=study,
     )
 
 

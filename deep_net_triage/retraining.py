@@ -10,14 +10,22 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from deep_net_triage import convolutions, devices, guards, surgery, training
+from deep_net_triage import (
+    activations,
+    convolutions,
+    devices,
+    evidence,
+    guards,
+    latency,
+    surgery,
+    training,
+)
 from deep_net_triage.activations import Source
 from deep_net_triage.adam import Adam
 from deep_net_triage.blocks import Block
 from deep_net_triage.datasets import Dataset
 from deep_net_triage.journal import Journal
 from deep_net_triage.methods import METHODS, Method
-from deep_net_triage.rows import Rows
 from deep_net_triage.settings import DISTILL_LEARNING_RATE, Settings
 from deep_net_triage.student_teacher import StudentTeacher
 
@@ -31,11 +39,13 @@ class Trained:
             trial of the block begins.
         initial_accuracy: right after surgery, nothing trained.
         distilled_accuracy: after the student-teacher phase; None without one.
+        similarity: of what the block returns to what the parent's returned (linear CKA).
     """
 
     model: keras.Model
     initial_accuracy: float
     distilled_accuracy: float | None
+    similarity: float | None
 
 
 class Retraining:
@@ -107,7 +117,17 @@ class Retraining:
         if row.updates == "block":
             guards.check_frozen(self.student, self.parent, self.block)
         guards.check_learned(kernel, self._kernel())
-        return Trained(self.student, facts["initial_accuracy"], facts.get("distilled_accuracy"))
+        return Trained(
+            self.student,
+            facts["initial_accuracy"],
+            facts.get("distilled_accuracy"),
+            evidence.similarity(self.parent, self.student, self.block, self.source),
+        )
+
+    @functools.cached_property
+    def without_training(self) -> dict[str, float | None]:
+        """The parent's accuracy with the block broken, and without it."""
+        return evidence.accuracies(self.parent, self.block, self.dataset, self.source)
 
     @functools.cached_property
     def _of_block(self) -> "_Phase":
@@ -116,15 +136,14 @@ class Retraining:
         cut = surgery.cut(self.student, place, self.student.outputs[0])
         surgery.set_trainable(self.student, self.block, "block")
         training.compile_classifier(cut, self.settings)
-        return _Phase(cut, "block", source.train, source.test)
+        return _Phase(cut, "block", source)
 
     @functools.cached_property
     def _of_model(self) -> "_Phase":
         """Classification that updates the whole model, fed with images."""
         surgery.set_trainable(self.student, self.block, "model")
         training.compile_classifier(self.student, self.settings)
-        images = (split.images for split in (self.dataset.train, self.dataset.test))
-        return _Phase(self.student, "model", *images)
+        return _Phase(self.student, "model", activations.from_images(self.dataset))
 
     @functools.cached_property
     def _of_pair(self) -> "_Phase":
@@ -140,7 +159,15 @@ class Retraining:
             optimizer=Adam(DISTILL_LEARNING_RATE),
             jit_compile=devices.compile_with_xla(),
         )
-        return _Phase(pair, "block", source.train)
+        return _Phase(pair, "block", source)
+
+    @functools.cached_property
+    def latencies(self) -> dict[str, float]:
+        """How long parent and student take, in seconds; empty where that is not asked for."""
+        if not self.settings.latency:
+            return {}
+        shape = tuple(self.dataset.test.images.shape[1:])
+        return latency.compare(self.parent, self.student, shape)
 
     def _kernel(self) -> np.ndarray:
         return self.student.get_layer(self.block.compressed_layers[0]).kernel.numpy()
@@ -154,20 +181,22 @@ class Retraining:
 
     def _accuracy(self, phase: "_Phase") -> float:
         labels, batch_size = self.dataset.test.labels, self.settings.batch_size
-        return training.evaluate(phase.model, phase.test, labels, batch_size)[1]
+        return training.evaluate(phase.model, phase.source.test, labels, batch_size)[1]
 
     def _classify(self, phase: "_Phase", seed: int, journal: Journal) -> None:
+        held_out = self.dataset.validation
         surgery.set_trainable(self.student, self.block, phase.updates)
         phase.restart_optimizer()
         training.fit(
             "train",
             phase.model,
-            (phase.train, self.dataset.train.labels),
+            (phase.source.train, self.dataset.train.labels),
             self.settings,
             self.settings.epochs,
             seed,
             journal,
-            test=(phase.test, self.dataset.test.labels),
+            test=(phase.source.test, self.dataset.test.labels),
+            validation=held_out and (phase.source.validation, held_out.labels),
         )
 
     def _distil(self, seed: int, journal: Journal) -> None:
@@ -179,7 +208,7 @@ class Retraining:
         training.fit(
             "distill",
             phase.model,
-            (phase.train, targets),
+            (phase.source.train, targets),
             self.settings,
             self.settings.distill_epochs,
             seed,
@@ -196,17 +225,13 @@ class _Phase:
     Attributes:
         model: all of the student, or cut at a place.
         updates: what learns: the compressed `block`, or the whole `model`.
-        train: a row a training image.
-        test: a row a test image, where the phase is judged by them.
+        source: what it is fed with.
     """
 
-    def __init__(
-        self, model: keras.Model, updates: str, train: Rows, test: Rows | None = None
-    ) -> None:
+    def __init__(self, model: keras.Model, updates: str, source: Source) -> None:
         self.model = model
         self.updates = updates
-        self.train = train
-        self.test = test
+        self.source = source
         model.optimizer.build(model.trainable_variables)
         # Its rate, its count of steps and, in half precision, its loss scale.
         self._scalars = [(v, v.numpy()) for v in model.optimizer.variables if v.ndim == 0]

@@ -1,6 +1,5 @@
 """The command line: every flag declared and checked once, turned into one frozen value."""
 
-import math
 import os
 import re
 from collections.abc import Callable
@@ -9,16 +8,10 @@ from pathlib import Path
 
 from absl import flags
 
-from deep_net_triage import flagfiles, methods
+from deep_net_triage import declarations, flagfiles, methods
 from deep_net_triage.errors import InputError
 
-OPTIMIZERS = ("adam", "sgd")
-AUGMENTATIONS = ("none", "flip_crop")
-MEANS = ("block", "channel")
-PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 _LONGEST_NAME = 100
-KEPT_AS = ("exact", "float16")
-SMALLEST_IMAGE = 32  # five poolings by two leave one pixel
 
 GIB = 2**30
 
@@ -49,11 +42,15 @@ class Settings:
     methods: tuple[str, ...]
     blocks: tuple[str, ...] | None
     seeds: tuple[int, ...]
+    list_blocks: bool
     parent: Path | None
     parent_weights: str
+    image_dir: Path | None
+    class_names: Path | None
     data_dir: Path | None
     train_examples: int | None
     test_examples: int | None
+    validation_fraction: float
     image_size: int
     width: float
     parent_epochs: int
@@ -75,6 +72,11 @@ class Settings:
     activation_dir: Path | None
     activation_dtype: str
     deterministic: bool
+    max_drop: float
+    compress: bool
+    export: tuple[str, ...]
+    latency: bool
+    tensorboard: bool
 
     @property
     def folder(self) -> Path:
@@ -85,8 +87,10 @@ class Settings:
         """The settings that determine which images a network sees, and how."""
         return {
             "dataset": self.dataset,
+            **({"image_dir": str(self.image_dir)} if self.image_dir else {}),
             "train_examples": self.train_examples,
             "test_examples": self.test_examples,
+            "validation_fraction": self.validation_fraction,
             "image_size": self.image_size,
         }
 
@@ -134,7 +138,7 @@ class Settings:
         return determining
 
 
-def from_command_line(arguments: list[str], flags_dir: Path) -> Settings:
+def from_command_line(arguments: list[str], flags_dir: Path | None = None) -> Settings:
     """Returns the settings that a command line asks for.
 
     The data set's own flag file comes first, then each `--flagfile`, then every flag typed,
@@ -142,7 +146,7 @@ def from_command_line(arguments: list[str], flags_dir: Path) -> Settings:
 
     Args:
         arguments: the command line without the program's name.
-        flags_dir: the folder that holds `<dataset>.flags`.
+        flags_dir: the folder that holds `<dataset>.flags`; None without any.
 
     Raises:
         InputError: if a flag, a value or a flag file is wrong.
@@ -151,107 +155,19 @@ def from_command_line(arguments: list[str], flags_dir: Path) -> Settings:
         if "\0" in argument:
             raise InputError(f"{argument!r} holds a null character, which no flag allows")
     files, typed = flagfiles.split(arguments)
-    switches = _switches(_declare())
+    switches = _switches(declarations.declare())
     asked = [line for file in files for line in flagfiles.read(file, switches)] + typed
-    own = flags_dir / f"{_parse(asked).dataset}.flags"
-    defaults = flagfiles.read(own, switches) if _allows(own.is_file) else []
+    values = _parse(asked)
+    defaults = []
+    if flags_dir and not values.image_dir:
+        own = flags_dir / f"{values.dataset}.flags"
+        defaults = flagfiles.read(own, switches) if _allows(own.is_file) else []
     return _settings(_parse(defaults + asked))
 
 
 def help_text() -> str:
     """Returns a paragraph a flag: its name, its meaning, its default."""
-    return _declare().get_help()
-
-
-def _declare() -> flags.FlagValues:
-    """Declares every flag with its default, the same for every data set, and its check."""
-    values = flags.FlagValues()
-
-    def text(name: str, default: str | None, meaning: str) -> None:
-        flags.DEFINE_string(name, default, meaning, flag_values=values)
-
-    def choice(name: str, default: str, allowed: tuple[str, ...], meaning: str) -> None:
-        flags.DEFINE_enum(name, default, allowed, meaning, flag_values=values)
-
-    def count(name: str, default: int | None, meaning: str, at_least: int = 1) -> None:
-        flags.DEFINE_integer(name, default, meaning, flag_values=values)
-        _check(values, name, lambda n: n is None or n >= at_least, f"at least {at_least}")
-
-    def number(
-        name: str,
-        default: float | None,
-        meaning: str,
-        valid: Callable[[float], bool],
-        allowed: str,
-    ) -> None:
-        flags.DEFINE_float(name, default, meaning, flag_values=values)
-        _check(values, name, lambda x: x is None or (math.isfinite(x) and valid(x)), allowed)
-
-    def switch(name: str, default: bool, meaning: str) -> None:
-        flags.DEFINE_boolean(name, default, meaning, flag_values=values)
-
-    def below_one(x: float) -> bool:
-        return 0 <= x < 1
-
-    def not_negative(x: float) -> bool:
-        return x >= 0
-
-    text("dataset", "digits", "digits (embedded), or a TFDS image classification set.")
-    text("method", "all", f"Comma-separated: {', '.join(methods.METHODS)}, paper or all.")
-    text("block", "all", "Comma-separated numbers or names of blocks, or all.")
-    text("seeds", "0", "Comma-separated; each is a trial of its own.")
-    text("parent", None, "A saved .keras model to triage instead of training one.")
-    text("parent_weights", "none", "A trained parent starts from: none, imagenet, or a file.")
-    text("data_dir", None, "Where TFDS keeps its data; by default TFDS's own folder.")
-    count("train_examples", None, "Use only N training images, class-balanced.")
-    count("test_examples", None, "Use only N test images, class-balanced.")
-    # The paper's network and its input (section 3).
-    count("image_size", 224, "Side of the network's input in pixels.", SMALLEST_IMAGE)
-    number("width", 1.0, "Factor of filters and dense units.", lambda x: x > 0, "above 0")
-    # The paper gives no epochs. From scratch a parent needs more than a student, which starts
-    # from trained weights everywhere but in one layer.
-    count("parent_epochs", 30, "Epochs of the parent's training.")
-    count("epochs", 15, "Epochs of a trial's classification phase.")
-    count("distill_epochs", 10, "Epochs of a trial's student-teacher phase.")
-    # Small enough for many updates on the smallest sets, large enough for batch statistics.
-    count("batch_size", 32, "Images a step, over all replicas.")
-    # Adam's own default rate; one optimiser has to serve five data sets untuned.
-    number("learning_rate", 1e-3, "Of the optimiser.", lambda x: x > 0, "above 0")
-    choice("optimizer", "adam", OPTIMIZERS, "Of parent and classification phase.")
-    number("dropout", 0.0, "After fc1 and fc2.", below_one, "from 0 to below 1")
-    # Keras's 0.99 needs hundreds of steps before its statistics mean anything; a retrained
-    # block on a small set has fewer.
-    number("batchnorm_momentum", 0.9, "Of moving statistics.", below_one, "from 0 to below 1")
-    choice("augment", "none", AUGMENTATIONS, "Random changes to training images.")
-    choice("mean_over", "block", MEANS, "What mean initialisation averages over.")
-    choice("precision", "auto", PRECISIONS, "auto: half on GPUs made for it, else float32.")
-    number(
-        "activation_memory",
-        None,
-        "GiB of memory for what frozen layers return; by default a quarter of what is free.",
-        not_negative,
-        "at least 0",
-    )
-    number(
-        "activation_disk",
-        None,
-        "GiB of disk for what exceeds that; by default a quarter of what is free.",
-        not_negative,
-        "at least 0",
-    )
-    text("activation_dir", None, "Where that disk space is; by default in --output_dir.")
-    choice("activation_dtype", "exact", KEPT_AS, "float16 halves both, and rounds.")
-    switch("deterministic", False, "Equal commands, interrupted or not, give equal numbers.")
-    text("output_dir", "runs", "Where results go, in a folder named after the data set.")
-    switch("save_models", True, "Keep each trial's best model.")
-    switch("overwrite", False, "Replace results whose settings differ instead of stopping.")
-    return values
-
-
-def _check(
-    values: flags.FlagValues, name: str, valid: Callable[[float], bool], allowed: str
-) -> None:
-    flags.register_validator(name, valid, f"must be {allowed}", flag_values=values)
+    return declarations.declare().get_help()
 
 
 def _switches(values: flags.FlagValues) -> frozenset[str]:
@@ -261,7 +177,7 @@ def _switches(values: flags.FlagValues) -> frozenset[str]:
 
 def _parse(arguments: list[str]) -> flags.FlagValues:
     """Parses arguments by absl, whose messages name the flag and the value."""
-    values = _declare()
+    values = declarations.declare()
     for argument in arguments:
         # absl looks for flags of similar names by a recursion as deep as the name is long.
         if len(argument.partition("=")[0]) > _LONGEST_NAME:
@@ -282,11 +198,16 @@ def _settings(values: flags.FlagValues) -> Settings:
     """Turns parsed flags into the frozen value, checking what takes more than one look."""
     asked = values.flag_values_dict()
     method, block = asked.pop("method"), asked.pop("block")
-    for name in ("parent", "data_dir", "output_dir", "activation_dir"):
+    paths = ("parent", "data_dir", "output_dir", "activation_dir", "image_dir", "class_names")
+    for name in paths:
         asked[name] = Path(asked[name]).expanduser() if asked[name] else None
     if asked["output_dir"] is None:
         raise InputError("--output_dir is empty; it must be a folder")
-    if not re.fullmatch(r"\w[\w.+/:-]*", asked["dataset"]):
+    if asked["class_names"] and not asked["image_dir"]:
+        raise InputError("--class_names goes with --image_dir; other data sets name their own")
+    if asked["image_dir"]:
+        asked["dataset"] = _folder_of_images(values, asked["image_dir"])
+    elif not re.fullmatch(r"\w[\w.+/:-]*", asked["dataset"]):
         raise InputError(f"--dataset='{asked['dataset']}' is no data set's name")
     folder = asked["activation_dir"]
     if folder and not (_allows(folder.is_dir) and os.access(folder, os.W_OK)):
@@ -299,6 +220,9 @@ def _settings(values: flags.FlagValues) -> Settings:
         raise InputError("--parent and --parent_weights exclude each other: one trained parent")
     _check_weights(asked["parent_weights"], asked["width"])
     asked["seeds"] = _seeds(asked["seeds"])
+    asked["export"] = _formats(asked["export"])
+    if (asked["compress"] or asked["export"]) and not asked["save_models"]:
+        raise InputError("--compress and --export need the models that --nosave_models drops")
     names = tuple(dict.fromkeys(name.strip() for name in block.split(",")))
     if not all(names):
         raise InputError(f"--block='{block}' names no block; allowed: numbers, names, or all")
@@ -314,6 +238,15 @@ def _allows(exists: Callable[[], bool]) -> bool:
         return False
 
 
+def _folder_of_images(values: flags.FlagValues, folder: Path) -> str:
+    """Returns a folder's name, which is the data set's."""
+    if values["dataset"].present:
+        raise InputError("--image_dir and --dataset exclude each other: one set of images")
+    if not _allows(folder.is_dir):
+        raise InputError(f"--image_dir={folder} is no folder; it must hold train/ and test/")
+    return folder.resolve().name
+
+
 def _check_weights(parent_weights: str, width: float) -> None:
     if parent_weights == "none":
         return
@@ -323,6 +256,16 @@ def _check_weights(parent_weights: str, width: float) -> None:
         raise InputError(
             f"--parent_weights={parent_weights} is no file; allowed: none, imagenet, or a file"
         )
+
+
+def _formats(text: str | None) -> tuple[str, ...]:
+    """Returns the formats that a comma-separated list names."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(","))) if text else ()
+    for name in names:
+        if name not in declarations.EXPORTS:
+            allowed = ", ".join(declarations.EXPORTS)
+            raise InputError(f"--export: '{name}' is no format; allowed: {allowed}")
+    return names
 
 
 def _seeds(text: str) -> tuple[int, ...]:

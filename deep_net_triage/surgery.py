@@ -1,11 +1,12 @@
 """A parent and a block become a student: the same network with the block compressed (2.2)."""
 
+from collections.abc import Callable
+
 import keras
 
-from deep_net_triage import initializers
+from deep_net_triage import graphs, initializers
 from deep_net_triage.blocks import Block
-
-_KERNEL_SIZE = 3
+from deep_net_triage.segments import KERNEL_SIZE
 
 
 def compress(
@@ -20,9 +21,10 @@ def compress(
 ) -> keras.Model:
     """Returns a new model: the parent with a block replaced by one convolution (Eq. 1).
 
-    In place of the block stand one 3x3 Conv2D with as many filters as the block returns,
-    BatchNormalization and ReLU, before the block's own pooling. Everything else carries the
-    parent's weights; the parent itself does not change, and no variable is shared with it.
+    In place of the block stand one 3x3 Conv2D with as many filters as the block returns and
+    its total stride, BatchNormalization, and the activation it ends with, before the block's
+    own pooling. Everything else carries the parent's weights; the parent itself does not
+    change, and no variable is shared with it.
 
     Args:
         parent: a functional model.
@@ -34,36 +36,67 @@ def compress(
         synchronized: whether batch normalisation takes the statistics of the global batch,
             which under several replicas alone keeps theirs equal.
     """
-    conv_name, bn_name, relu_name = block.compressed_layers
-    compressed = (
-        keras.layers.Conv2D(block.filters, _KERNEL_SIZE, padding="same", name=conv_name),
-        keras.layers.BatchNormalization(
-            momentum=batchnorm_momentum, synchronized=synchronized, name=bn_name
-        ),
-        keras.layers.ReLU(name=relu_name),
-    )
-    received = {}
+    compressed = _compressed_layers(parent, block, batchnorm_momentum, synchronized)
 
-    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
-        return _copy(layer, synchronized)
+    def call_compressed(tensor: keras.KerasTensor) -> keras.KerasTensor:
+        for layer in compressed:
+            tensor = layer(tensor)
+        return tensor
 
-    def call(
-        layer: keras.layers.Layer, inputs: keras.KerasTensor, **arguments: object
-    ) -> keras.KerasTensor:
-        """Calls a copied layer, and the compressed block in place of the block's last one."""
-        if layer.name == block.layers[0]:
-            received["tensor"] = inputs
-        if layer.name == block.layers[-1]:
-            tensor = received["tensor"]
-            for replacement in compressed:
-                tensor = replacement(tensor)
-            return tensor
-        return inputs if layer.name in block.layers else layer(inputs, **arguments)
-
-    student = keras.models.clone_model(parent, clone_function=copy, call_function=call)
+    student = replace(parent, block, call_compressed, synchronized=synchronized)
     student.name = f"{parent.name}_{block.name}_compressed"
     start(student, parent, block, initializer=initializer, seed=seed, mean_over=mean_over)
     return student
+
+
+def replace(
+    parent: keras.Model,
+    block: Block,
+    replacement: Callable[[keras.KerasTensor], keras.KerasTensor],
+    *,
+    synchronized: bool = False,
+) -> keras.Model:
+    """Returns a new model: the parent with something else in the place of a block's layers.
+
+    Args:
+        parent: a functional model; its weights are not copied.
+        block: one of its blocks.
+        replacement: makes of what the block receives what it returns, its pooling apart.
+        synchronized: whether batch normalisation takes the statistics of the global batch.
+    """
+    received = {}
+
+    def copy(operation: keras.Operation) -> keras.Operation:
+        return _copied(operation, synchronized)
+
+    def call(operation: keras.Operation, *args: object, **kwargs: object) -> object:
+        """Calls a copy, and the replacement in place of the block's last layer."""
+        if operation.name not in block.layers:
+            return operation(*args, **kwargs)
+        inputs = keras.tree.flatten(args)[0]
+        if operation.name == block.layers[0]:
+            received["tensor"] = inputs
+        if operation.name != block.layers[-1]:
+            return inputs  # which nothing but the block reads
+        return replacement(received["tensor"])
+
+    return keras.models.clone_model(parent, clone_function=copy, call_function=call)
+
+
+def copy_around(parent: keras.Model, model: keras.Model, block: Block) -> None:
+    """Gives a model the parent's weights everywhere but in a block and what replaces it."""
+    outside = {layer.name: layer for layer in parent.layers if layer.name not in block.layers}
+    for layer in model.layers:
+        if layer.weights and layer.name in outside:
+            graphs.copy_weights(outside[layer.name], layer)
+
+
+def replacement(parent: keras.Model, block: Block) -> keras.Model:
+    """Returns the layers that take a block's place, alone and untrained."""
+    x = received = keras.Input(block.received_by(parent).shape[1:])
+    for layer in _compressed_layers(parent, block):
+        x = layer(x)
+    return keras.Model(received, x)
 
 
 def start(
@@ -85,10 +118,12 @@ def start(
         seed: of the random initialisation, and of what the student's layers draw at random.
         mean_over: what the mean is taken over: `block` or `channel`.
     """
-    convolution, batchnorm, _ = (student.get_layer(name) for name in block.compressed_layers)
-    for layer in student.layers:
-        if layer.weights and layer.name not in block.compressed_layers:
-            layer.set_weights(parent.get_layer(layer.name).get_weights())
+    convolution, batchnorm, activation = (
+        student.get_layer(name) for name in block.compressed_layers
+    )
+    copy_around(parent, student, block)
+    if activation.weights:  # of a PReLU
+        graphs.copy_weights(parent.get_layer(block.activation), activation)
     shape = tuple(convolution.kernel.shape)
     if initializer == "mean":
         weights = initializers.mean(parent, block, shape, mean_over)
@@ -126,9 +161,39 @@ def set_trainable(student: keras.Model, block: Block, updates: str) -> None:
         layer.trainable = updates == "model" or layer.name in block.compressed_layers
 
 
-def _copy(layer: keras.layers.Layer, synchronized: bool) -> keras.layers.Layer:
-    """Returns a layer of the same configuration, open to training, with new weights."""
-    config = layer.get_config() | {"trainable": True}
-    if isinstance(layer, keras.layers.BatchNormalization):
-        config["synchronized"] = synchronized
-    return type(layer).from_config(config)
+def _compressed_layers(
+    parent: keras.Model,
+    block: Block,
+    batchnorm_momentum: float = 0.9,
+    synchronized: bool = False,
+) -> tuple[keras.layers.Layer, ...]:
+    conv_name, bn_name, activation_name = block.compressed_layers
+    shape = block.shape
+    return (
+        keras.layers.Conv2D(
+            shape.filters, KERNEL_SIZE, shape.strides, padding=shape.padding, name=conv_name
+        ),
+        keras.layers.BatchNormalization(
+            momentum=batchnorm_momentum, synchronized=synchronized, name=bn_name
+        ),
+        _activation(parent, block, activation_name),
+    )
+
+
+def _activation(parent: keras.Model, block: Block, name: str) -> keras.layers.Layer:
+    """Returns a layer that activates as the block does at its end."""
+    if block.activation is None:
+        return keras.layers.Activation("linear", name=name)
+    own = parent.get_layer(block.activation)
+    # A convolution's own, or that of an Activation layer.
+    function = getattr(own, "activation", None)
+    if function is not None:
+        return keras.layers.Activation(function, name=name)
+    return graphs.copied(own, name)
+
+
+def _copied(operation: keras.Operation, synchronized: bool) -> keras.Operation:
+    copy = graphs.copied(operation)
+    if isinstance(copy, keras.layers.BatchNormalization):
+        copy.synchronized = synchronized
+    return copy

@@ -1,7 +1,9 @@
 """Fits a network to labels and evaluates it: parents and students the same way."""
 
+import functools
 import math
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -20,7 +22,7 @@ PARENT_SEED = 0
 def train_parent(
     parent: keras.Model, dataset: Dataset, settings: Settings, journal: Journal
 ) -> None:
-    """Trains a parent and leaves it with the weights of its best epoch on the test split.
+    """Trains a parent and leaves it with the weights of its best epoch.
 
     Raises:
         TrainingFailed: if a loss is no longer finite.
@@ -28,7 +30,7 @@ def train_parent(
     keras.utils.set_random_seed(PARENT_SEED)
     convolutions.speed_up(parent)
     compile_classifier(parent, settings)
-    train, test = dataset.train, dataset.test
+    train, test, held_out = dataset.train, dataset.test, dataset.validation
     fit(
         "train",
         parent,
@@ -38,6 +40,7 @@ def train_parent(
         PARENT_SEED,
         journal,
         test=(test.images, test.labels),
+        validation=held_out and (held_out.images, held_out.labels),
     )
 
 
@@ -74,6 +77,7 @@ def fit(
     journal: Journal,
     *,
     test: tuple[Rows, Rows] | None = None,
+    validation: tuple[Rows, Rows] | None = None,
     learner: keras.Model | None = None,
 ) -> None:
     """Trains a compiled model for what its journal does not have yet of a phase.
@@ -88,6 +92,7 @@ def fit(
         journal: is told of each epoch that ends.
         test: the same as `train` for judging each epoch, where it is judged; the model is then
             left with the weights of its best one.
+        validation: likewise, what tells the best epoch instead of `test`.
         learner: the part of the model that learns; None for all of it.
 
     Raises:
@@ -100,7 +105,8 @@ def fit(
     done = journal.epochs_done(phase)
     kept = journal.resumed(phase)
     if kept is not None:
-        accuracies = [r["val_accuracy"] for r in journal.records if r["phase"] == phase]
+        judge = "held_out_accuracy" if validation else "val_accuracy"
+        accuracies = [r[judge] for r in journal.records if r["phase"] == phase]
         state.resume(kept, max(accuracies) if test else None)
     judged = {}
     examples = {}
@@ -109,6 +115,9 @@ def fit(
         judged["validation_data"] = batches.evaluation_batches(
             *test, batch_size=settings.batch_size
         )
+    held_out = None
+    if validation:
+        held_out = functools.partial(evaluate, model, *validation, settings.batch_size)
     if done < epochs:
         model.fit(
             batches.training_batches(
@@ -121,7 +130,7 @@ def fit(
             steps_per_epoch=math.ceil(len(train[1]) / settings.batch_size),
             initial_epoch=done,
             epochs=epochs,
-            callbacks=[_Recorder(phase, journal, examples, state)],
+            callbacks=[_Recorder(phase, journal, examples, state, held_out)],
             shuffle=False,  # the batches are
             verbose=0,
             **judged,
@@ -193,16 +202,24 @@ class _Recorder(keras.callbacks.Callback):
         journal: is told of each epoch.
         examples: behind each accuracy that the phase measures, by its name.
         state: of the phase.
+        held_out: returns loss and accuracy on the images that tell the best epoch; None where
+            the test images do.
     """
 
     def __init__(
-        self, phase: str, journal: Journal, examples: dict[str, int], state: _State
+        self,
+        phase: str,
+        journal: Journal,
+        examples: dict[str, int],
+        state: _State,
+        held_out: Callable[[], tuple[float, float]] | None,
     ) -> None:
         super().__init__()
         self.phase = phase
         self.journal = journal
         self.examples = examples
         self.state = state
+        self.held_out = held_out
         self.started = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -224,7 +241,9 @@ class _Recorder(keras.callbacks.Callback):
             record[name] = numbers.get(name)
         if "relative_error" in numbers:
             record["relative_error"] = numbers["relative_error"]
+        if self.held_out:
+            record["held_out_accuracy"] = self.held_out()[1]
         record["seconds"] = time.perf_counter() - self.started
         if "val_accuracy" in numbers:
-            self.state.judge(numbers["val_accuracy"])
+            self.state.judge(record.get("held_out_accuracy", numbers["val_accuracy"]))
         self.journal.end_epoch(record, self.state.arrays())

@@ -1,12 +1,14 @@
 """One trial: from its student's start to its files."""
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 
-from deep_net_triage import costs, guards, parents, results
+from deep_net_triage import costs, guards, parents, predictions, results, tensorboard
 from deep_net_triage.blocks import Block
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.journal import Journal, Record
@@ -57,9 +59,13 @@ def run(
     """
     settings = retraining.settings
     of = {"train": settings.epochs, "distill": settings.distill_epochs}
+    logs = settings.folder / "tensorboard" / folder.name
+    curves = tensorboard.Curves(logs) if settings.tensorboard else None
 
     def watch(record: Record) -> None:
         progress.epoch(name, record, of[record["phase"]])
+        if curves:
+            curves.add(record)
 
     journal = Journal(folder, determining, watch, progress.say, still_ours, settings.overwrite)
     if journal.records:
@@ -70,14 +76,16 @@ def run(
         trained = retraining.run(trial.method, trial.seed, journal)
         row = _row(trial, retraining, trained, parent["baseline_accuracy"], folder)
         still_ours()
-        _keep_model(trained.model, retraining, folder, row["max_accuracy"])
+        correct = _keep_model(trained.model, retraining, folder, row["chosen_accuracy"])
+        results.write_correct(folder, correct)
         guards.check_parent(retraining.parent, parent["weights_sha256"])
     except TrainingFailed as failure:
         (folder / "model.keras").unlink(missing_ok=True)
         result["reason"] = str(failure)
         progress.say(f"{name}  failed: {failure}")
     else:
-        row["seconds"] = journal.seconds
+        row |= {"seconds": journal.seconds, "bytes": _size(folder)}
+        row |= {"parent_bytes": _size(results.parent_folder(folder)), **retraining.latencies}
         result |= {"status": "finished", "row": row, "files": results.digests(folder)}
         progress.say(
             f"{name}  max {row['max_accuracy']:.4f} ({0 - row['accuracy_drop']:+.4f}), "
@@ -89,12 +97,30 @@ def run(
 
 def _keep_model(
     model: keras.Model, retraining: Retraining, folder: Path, accuracy: float
-) -> None:
-    """Saves a student where that is asked for, and makes sure of what was saved."""
-    if retraining.settings.save_models:
-        file = folder / "model.keras"
-        parents.save(model, file)
-        guards.check_saved(file, model, retraining.dataset.test, accuracy)
+) -> np.ndarray:
+    """Saves a student where that is asked for, and makes sure of what was saved.
+
+    Returns:
+        Which of the test images it gets right, bool, (images,).
+    """
+    test = retraining.dataset.test
+    if not retraining.settings.save_models:
+        return predictions.correct(model, test.images, test.labels)
+    file = folder / "model.keras"
+    parents.save(model, file)
+    return guards.check_saved(file, model, test, accuracy)
+
+
+def _size(folder: Path) -> int | None:
+    """Returns the bytes of a saved model's weights; None where it is not kept.
+
+    The rest of its file is small, and not the same size each time.
+    """
+    file = folder / "model.keras"
+    if not file.is_file():
+        return None
+    with zipfile.ZipFile(file) as archive:
+        return archive.getinfo("model.weights.h5").file_size
 
 
 def _row(
@@ -115,9 +141,11 @@ def _row(
         "baseline_accuracy": baseline,
         "initial_accuracy": trained.initial_accuracy,
         "distilled_accuracy": trained.distilled_accuracy,
+        **retraining.without_training,
+        "similarity": trained.similarity,
         **summary,
         "distill_epochs": sum(record["phase"] == "distill" for record in epochs),
-        "accuracy_drop": round(baseline - summary["max_accuracy"], 12),
+        "accuracy_drop": round(baseline - summary["chosen_accuracy"], 12),
         "parent_parameters": costs.parameters(retraining.parent),
         "parameters": costs.parameters(trained.model),
         "parent_macs": costs.macs(retraining.parent),

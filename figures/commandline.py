@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from deep_net_triage import plots, results
+from deep_net_triage import looks, results
 from deep_net_triage.errors import InputError
 
 
@@ -51,6 +51,6 @@ def _choose(found: list[Path], datasets: str | None) -> list[Path]:
 
 def _save(figure: Figure, output: Path) -> None:
     try:
-        figure.savefig(output, dpi=plots.DPI)
+        figure.savefig(output, dpi=looks.DPI)
     except (OSError, ValueError) as error:  # matplotlib raises ValueError for a wrong suffix
         raise InputError(f"--output={output} can't be written: {error}") from error

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deep_net_triage import activations, datasets, vgg16
+from deep_net_triage import activations, blocks, datasets, vgg16
 from deep_net_triage.activations import Route, Walk
 from deep_net_triage.blocks import find_blocks
 from deep_net_triage.retraining import Retraining
@@ -128,22 +128,25 @@ def test_where_there_is_no_room_the_last_place_is_kept(parent, toy_dataset, tmp_
 def with_a_way_around():
     """Three blocks in a row; a branch goes around the second."""
 
-    def block(tensor):
-        for _ in range(2):
-            tensor = keras.layers.Conv2D(3, 3, padding="same")(tensor)
+    def block(name, tensor):
+        for layer in "ab":
+            tensor = keras.layers.Conv2D(3, 3, padding="same", name=f"{name}_{layer}")(tensor)
         return keras.layers.MaxPooling2D(2)(tensor)
 
     keras.utils.set_random_seed(0)
     images = keras.Input((8, 8, 2))
-    first = block(images)
+    first = block("first", images)
     around = keras.layers.AveragePooling2D(2)(first)
-    joined = keras.layers.Concatenate(name="joined")([block(first), around])
-    return keras.Model(images, keras.layers.Dense(3)(keras.layers.Flatten()(block(joined))))
+    joined = keras.layers.Concatenate(name="joined")([block("second", first), around])
+    third = keras.layers.Flatten()(block("third", joined))
+    return keras.Model(images, keras.layers.Dense(3)(third))
 
 
 def test_a_start_is_where_nothing_goes_around(toy_dataset, small_settings, tmp_path):
     parent = with_a_way_around()
-    first, second, third = find_blocks(parent)
+    first, second, third = (
+        blocks.named(parent, f"{name}_a", f"{name}_b") for name in ("first", "second", "third")
+    )
     starts = (parent.inputs[0], first.returned_by(parent), parent.get_layer("joined").output)
     walk = Walk(parent, toy_dataset, room(tmp_path), batch_size=8)
     for block, start in zip((first, second, third), starts, strict=True):
@@ -221,7 +224,7 @@ def test_half_precision_on_request_and_not_where_it_overflows(parent, toy_datase
 
 def test_a_route_takes_the_same_steps_whichever_blocks_are_asked_for(toy_dataset, tmp_path):
     parent = toy_parent()
-    blocks = find_blocks(parent)
+    found = find_blocks(parent)
 
     def reached(*asked):
         walk = Walk(parent, toy_dataset, Room(tmp_path, GIB, 0), batch_size=8)
@@ -230,8 +233,8 @@ def test_a_route_takes_the_same_steps_whichever_blocks_are_asked_for(toy_dataset
         walk._pushed = lambda source, place: (
             steps.append(place(parent).name) or pushed(source, place)
         )
-        route = Route(walk, blocks, with_targets=True)
-        sources = [route.to(blocks[number]) for number in asked]
+        route = Route(walk, found, with_targets=True)
+        sources = [route.to(found[number]) for number in asked]
         return steps, sources[-1]
 
     every, last = reached(0, 1)

@@ -4,6 +4,7 @@ import pytest
 
 from deep_net_triage import blocks, surgery
 from deep_net_triage.errors import InputError
+from deep_net_triage.segments import Shape
 
 
 def before(model, block):
@@ -23,19 +24,19 @@ def test_vgg16_has_five_blocks(vgg):
     )
     assert third.batchnorms == ("block3_bn1", "block3_bn2", "block3_bn3")
     assert third.pool == "block3_pool"
-    assert third.filters == round(256 * 0.02)
+    assert third.shape == Shape(round(256 * 0.02), (1, 1), "same")
     assert third.received_by(vgg).shape == (None, 8, 8, round(128 * 0.02))
-    assert third.returned_by(vgg).shape == (None, 4, 4, third.filters)
+    assert third.returned_by(vgg).shape == (None, 4, 4, third.shape.filters)
 
 
 def test_select_by_number_and_name(vgg):
     found = blocks.find_blocks(vgg)
-    assert blocks.select(found, None) == found
-    chosen = blocks.select(found, ("block4", "2", "4"))
+    assert blocks.select(vgg, found, None) == found
+    chosen = blocks.select(vgg, found, ("block4", "2", "4"))
     assert [block.name for block in chosen] == ["block2", "block4"]
     for wrong in ("6", "0", "block9", "conv"):
         with pytest.raises(InputError, match=f"--block={wrong} is no block; allowed: 1 to 5"):
-            blocks.select(found, (wrong,))
+            blocks.select(vgg, found, (wrong,))
 
 
 def test_the_largest_is_the_first_with_most_convolutions(vgg):
@@ -54,22 +55,61 @@ def conv(**settings):
 
 
 def test_one_convolution_is_no_block():
-    model = chain(conv(), keras.layers.MaxPooling2D(), conv(), conv(), keras.layers.Flatten())
+    model = chain(conv(), keras.layers.MaxPooling2D(), conv(), keras.layers.Flatten())
     with pytest.raises(InputError, match="no block found"):
         blocks.find_blocks(model)
 
 
-def test_a_run_that_something_else_reads_is_no_block():
+def test_a_residual_stage_is_one_block():
     x = inputs = keras.Input((16, 16, 3))
-    x = conv()(x)
-    shortcut = x = keras.layers.ReLU()(x)
-    x = keras.layers.Add()([conv()(x), shortcut])
-    x = keras.layers.MaxPooling2D()(x)
-    # Only this one can be cut out: nothing but the pooling reads what is inside it.
-    x = keras.layers.MaxPooling2D(name="last")(conv(name="b")(conv(name="a")(x)))
-    found = blocks.find_blocks(keras.Model(inputs, x))
-    assert [block.layers for block in found] == [("a", "b")]
-    assert found[0].pool == "last"
+    x = conv(name="stem")(x)
+    for stage, stride in (("a", 1), ("b", 2)):
+        for unit in range(2):
+            strides = stride if unit == 0 else 1
+            shortcut = x
+            if strides > 1:
+                shortcut = keras.layers.Conv2D(4, 1, strides=2, name="b_shortcut")(x)
+            x = conv(name=f"{stage}{unit}_conv1", strides=strides)(x)
+            x = keras.layers.ReLU(name=f"{stage}{unit}_relu1")(x)
+            x = conv(name=f"{stage}{unit}_conv2")(x)
+            x = keras.layers.Add(name=f"{stage}{unit}_add")([x, shortcut])
+            x = keras.layers.ReLU(name=f"{stage}{unit}_relu2")(x)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    first, second = blocks.find_blocks(model)
+    # The stage without a stride begins where the network does.
+    assert (first.layers[0], first.layers[-1], first.shape.strides) == (
+        "stem",
+        "a1_relu2",
+        (1, 1),
+    )
+    assert (second.after, second.layers[-1]) == ("a1_relu2", "b1_relu2")
+    assert second.shape == Shape(4, (2, 2), "same")
+    assert second.activation == "b1_relu2"
+    assert second.pool is None
+    assert set(second.convolutions) == {
+        "b_shortcut",
+        "b0_conv1",
+        "b0_conv2",
+        "b1_conv1",
+        "b1_conv2",
+    }
+    # Inside a unit the shortcut goes around the convolutions, which can still be cut out.
+    inner = blocks.named(model, "a0_conv1", "a0_conv2")
+    assert inner.layers == ("a0_conv1", "a0_relu1", "a0_conv2")
+    assert (inner.after, inner.name, inner.activation) == ("stem", "a0_conv1-a0_conv2", None)
+    with pytest.raises(InputError, match="a0_add also receives what stem returns"):
+        blocks.named(model, "a0_relu1", "a0_relu2")
+    assert blocks.named(model, "a0_conv1", "a0_relu2").after == "stem"
+    with pytest.raises(InputError, match="b_shortcut also receives what a1_relu2"):
+        blocks.named(model, "a1_conv1", "b0_conv1")
+    with pytest.raises(InputError, match="has no layer nothing"):
+        blocks.named(model, "nothing", "b0_conv1")
+    with pytest.raises(InputError, match="no path leads from b0_conv1 to a0_conv1"):
+        blocks.named(model, "b0_conv1", "a0_conv1")
+    with pytest.raises(InputError, match="fewer than two convolutions"):
+        blocks.named(model, "a0_conv1", "a0_relu1")
+    chosen = blocks.select(model, (first, second), ("2", "a0_conv1:a0_conv2"))
+    assert [block.name for block in chosen] == ["a0_conv1-a0_conv2", "block2"]
 
 
 def test_kinds_without_batchnorm_and_average_pooling():
@@ -86,34 +126,82 @@ def test_kinds_without_batchnorm_and_average_pooling():
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("last", "activation"),
     [
-        {"strides": 2},
-        {"padding": "valid"},
-        {"dilation_rate": 2},
-        {"groups": 2},
-        {"kernel_size": 5},
+        ([keras.layers.BatchNormalization(name="bn"), keras.layers.ReLU(name="relu")], "relu"),
+        ([keras.layers.Activation("swish", name="s"), keras.layers.BatchNormalization()], "s"),
+        ([keras.layers.BatchNormalization(name="bn"), keras.layers.Dropout(0.1)], None),
     ],
 )
-def test_what_one_convolution_could_not_replace_is_no_block(settings):
-    def other():
-        return keras.layers.Conv2D(
-            **{"filters": 4, "kernel_size": 3, "padding": "same"} | settings
-        )
+def test_the_activation_is_the_one_that_the_block_ends_with(last, activation):
+    model = chain(conv(), keras.layers.ReLU(), conv(), *last, keras.layers.Flatten())
+    (block,) = blocks.find_blocks(model)
+    assert block.activation == activation
+    student = surgery.compress(model, block, initializer="glorot_uniform", seed=0)
+    own = student.get_layer(block.compressed_layers[-1])
+    images = np.random.default_rng(0).normal(size=(2, 16, 16, 4)).astype(np.float32)
+    expected = model.get_layer(activation)(images) if activation else images
+    np.testing.assert_array_equal(own(images), expected)
 
-    model = chain(conv(), other(), other(), keras.layers.MaxPooling2D())
-    with pytest.raises(InputError, match="no block found"):
-        blocks.find_blocks(model)
+
+def test_a_change_of_resolution_begins_a_block():
+    model = chain(conv(name="a"), conv(name="b"), conv(name="c", strides=2), conv(name="d"))
+    first, second = blocks.find_blocks(model)
+    assert (first.layers, second.layers) == (("a", "b"), ("c", "d"))
+    assert second.shape.strides == (2, 2)
 
 
-def test_a_model_inside_the_model_is_not_looked_into():
-    inner = chain(conv(), conv(), keras.layers.MaxPooling2D())
-    x = inputs = keras.Input((16, 16, 3))
-    x = conv(name="b")(conv(name="a")(inner(x)))
-    parent = keras.Model(inputs, keras.layers.MaxPooling2D()(x))
-    (block,) = blocks.find_blocks(parent)
-    assert block.convolutions == ("a", "b")
-    student = surgery.compress(parent, block, initializer="glorot_uniform", seed=0)
-    images = np.ones((2, 16, 16, 3), np.float32)
-    received = [before(model, block)(images, training=False) for model in (parent, student)]
-    np.testing.assert_array_equal(*received)
+@pytest.mark.parametrize("size", [15, 16])
+def test_trimmed_edges(size):
+    x = inputs = keras.Input((size, size, 3))
+    x = conv(name="a")(x)
+    x = keras.layers.Conv2D(4, 3, name="b")(x)
+    x = keras.layers.ZeroPadding2D(1, name="pad")(keras.layers.MaxPooling2D(name="pool")(x))
+    x = keras.layers.Conv2D(4, 3, strides=2, name="c")(x)
+    x = keras.layers.Conv2D(5, 1, name="d")(x)
+    model = keras.Model(inputs, keras.layers.Flatten()(x))
+    first, second = blocks.find_blocks(model)
+    assert (first.pool, first.shape) == ("pool", Shape(4, (1, 1), "valid"))
+    assert second.layers == ("pad", "c", "d")
+    student = surgery.compress(model, second, initializer="mean", seed=0)
+    assert student.output_shape == model.output_shape
+
+
+def test_what_one_convolution_can_not_make_is_refused_with_the_reason():
+    valid = [keras.layers.Conv2D(4, 3, name=name) for name in "abc"]
+    model = chain(*valid, keras.layers.MaxPooling2D(), conv(name="d"), conv(name="e"))
+    found = blocks.survey(model)
+    # Of three that trim the edge by one pixel each, no two can be one.
+    assert [block.layers for block in found.blocks] == [("d", "e")]
+    (refused,) = found.refused
+    assert (refused.first, refused.last) == ("a", "c")
+    assert (
+        refused.reason
+        == "it makes 10 x 10 pixels of 16 x 16, and no 3x3 convolution of stride 1 does"
+    )
+    alone = chain(conv(name="a"), keras.layers.MaxPooling2D())
+    with pytest.raises(InputError, match="no block found in .*; a to a: it has fewer than two"):
+        blocks.find_blocks(alone)
+
+
+def test_the_longest_end_of_a_run_that_fits_is_a_block():
+    first = keras.layers.Conv2D(4, 3, strides=2, name="a")
+    model = chain(first, keras.layers.Conv2D(4, 3, name="b"), conv(name="c"))
+    found = blocks.survey(model)
+    assert [block.layers for block in found.blocks] == [("b", "c")]
+    assert [(refused.first, refused.last) for refused in found.refused] == [("a", "a")]
+
+
+def test_an_inverted_bottleneck_is_not_cut_where_it_is_widest():
+    model = chain(
+        conv(name="stem"),
+        keras.layers.Conv2D(4, 1, name="narrow"),
+        keras.layers.Conv2D(24, 1, name="widen"),
+        keras.layers.ReLU(6.0, name="relu"),
+        keras.layers.DepthwiseConv2D(3, strides=2, padding="same", name="depthwise"),
+        keras.layers.Conv2D(6, 1, name="project"),
+    )
+    first, second = blocks.find_blocks(model)
+    assert first.layers == ("stem", "narrow")
+    assert second.layers == ("widen", "relu", "depthwise", "project")
+    assert second.activation is None

@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 
 import run_triage
-from deep_net_triage import endings, triage
+from deep_net_triage import command, endings
 from deep_net_triage.errors import InputError, LockLost, Terminated, TrainingFailed
+from deep_net_triage.study import Study
 from tests.studies import TINY, newcomer, run
 
 KEPT = "everything finished is kept, and the same command goes on from there"
@@ -45,7 +46,7 @@ def test_an_ending_is_one_line_with_its_code(error, expected, code, monkeypatch,
     def ends(*arguments):
         raise error
 
-    monkeypatch.setattr(triage, "run", ends)
+    monkeypatch.setattr(command, "run", ends)
     assert run_triage.main([]) == code
     printed = capsys.readouterr().err
     assert printed.startswith("run_triage.py: ")
@@ -57,7 +58,7 @@ def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
     def ends(*arguments):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(triage, "run", ends)
+    monkeypatch.setattr(command, "run", ends)
     with pytest.raises(ZeroDivisionError):
         run_triage.main([])
     assert endings.describe(ZeroDivisionError()) is None
@@ -102,13 +103,13 @@ def test_a_study_that_is_interrupted_goes_on(number, code, tmp_path):
 
 
 def test_an_output_folder_that_goes_away_ends_the_study(study, monkeypatch, capsys):
-    begin = triage.Study.begin
+    begin = Study.begin
 
     def begin_and_lose(self, *rest):
         begin(self, *rest)
         study.rename(study.with_name("gone"))
 
-    monkeypatch.setattr(triage.Study, "begin", begin_and_lose)
+    monkeypatch.setattr(Study, "begin", begin_and_lose)
     assert run(study.parent, "--method=cl_rw", "--block=5") == 1
     printed = capsys.readouterr().err
     assert str(study) in printed

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deep_net_triage import datasets, guards, surgery
+from deep_net_triage import datasets, guards, predictions, surgery
 from deep_net_triage.blocks import find_blocks
 from deep_net_triage.errors import TrainingFailed
 from tests.conftest import toy_parent
@@ -48,7 +48,7 @@ def test_a_saved_model_that_is_another(tmp_path, toy_dataset, monkeypatch):
     model.save(file)
     test, accuracy = toy_dataset.test, independent_accuracy(model, toy_dataset.test)
     for pixels in (2**20, 130):  # all images at once, and two by two
-        monkeypatch.setattr(guards, "PIXELS_AT_ONCE", pixels)
+        monkeypatch.setattr(predictions, "PIXELS_AT_ONCE", pixels)
         guards.check_saved(file, model, test, accuracy)
     # One image may be a tie, two are not.
     guards.check_saved(file, model, test, accuracy + 0.1)

@@ -110,6 +110,33 @@ def test_channels_of_layers_of_different_width_can_not_be_averaged():
     model = keras.Model(inputs, keras.layers.MaxPooling2D()(x))
     (block,) = find_blocks(model)
     with pytest.raises(
-        InputError, match="all layers of block1, which has 2, 3; use --mean_over"
+        InputError, match="all layers of block1, which have 2, 3; use --mean_over"
     ):
         initializers.mean(model, block, (3, 3, 1, 3), "channel")
+
+
+def test_kernels_of_other_sizes_and_depthwise_ones():
+    x = inputs = keras.Input((8, 8, 2))
+    x = keras.layers.DepthwiseConv2D(5, padding="same", use_bias=False, name="depthwise")(x)
+    x = keras.layers.Conv2D(3, 1, name="pointwise")(x)
+    x = keras.layers.SeparableConv2D(3, (3, 1), padding="same", name="separable")(x)
+    model = keras.Model(inputs, x)
+    (block,) = find_blocks(model)
+    wide = np.arange(50.0).reshape(5, 5, 2, 1)
+    point = np.arange(6.0).reshape(1, 1, 2, 3)
+    tall = np.arange(9.0).reshape(3, 1, 3, 1)
+    mixing = np.ones((1, 1, 3, 3))
+    model.get_layer("depthwise").set_weights([wide])
+    model.get_layer("pointwise").set_weights([point, np.array([1.0, 2.0, 3.0])])
+    model.get_layer("separable").set_weights([tall, mixing, np.array([4.0, 5.0, 6.0])])
+    found = initializers.mean(model, block, (3, 3, 2, 3), "block")
+    # Two slices of 5x5 cropped, six and nine of 1x1 at the centre, three of 3x1 in the middle.
+    expected = wide[1:4, 1:4, :, 0].sum(axis=-1)
+    expected[1, 1] += point.sum() + mixing.sum()
+    expected[:, 1] += tall[:, 0, :, 0].sum(axis=-1)
+    np.testing.assert_allclose(found.kernel[:, :, 0, 0], expected / (2 + 6 + 9 + 3))
+    assert np.ptp(found.kernel, axis=(2, 3)).max() == 0
+    # The depthwise layer has none, which counts as two zeros.
+    np.testing.assert_allclose(found.bias, (0 + 0 + 6 + 15) / 8)
+    with pytest.raises(InputError, match="which have 2, 3; use"):
+        initializers.mean(model, block, (3, 3, 2, 3), "channel")

@@ -2,7 +2,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from deep_net_triage import plots, surgery
+from deep_net_triage import looks, plots, surgery
 from deep_net_triage.blocks import find_blocks
 from deep_net_triage.methods import METHODS
 from deep_net_triage.results import StudyResults
@@ -39,14 +39,14 @@ def markers(panel):
 def test_accuracy_shows_what_is_there_and_gaps(study):
     (panel,) = plots.accuracy([study]).axes
     found = markers(panel)
-    shapes = {name: plots._MARKERS[name] for name in ("cl_rw", "stn")}
+    shapes = {name: looks.MARKERS[name] for name in ("cl_rw", "stn")}
     assert set(found) == set(shapes.values())
     assert [y for _, y in found[shapes["cl_rw"]]] == pytest.approx([80, 70])
     # STN has no trial at block 1: one marker, over the second block.
     ((x, y),) = found[shapes["stn"]]
     assert round(x) == 1
     assert y == pytest.approx(90)
-    yellow = [line for line in panel.lines if line.get_color() == plots._BASELINE]
+    yellow = [line for line in panel.lines if line.get_color() == looks.BASELINE]
     assert [line.get_ydata()[0] for line in yellow] == pytest.approx([85])
     assert [label.get_text() for label in panel.get_xticklabels()] == ["block1", "block2"]
 
@@ -54,7 +54,7 @@ def test_accuracy_shows_what_is_there_and_gaps(study):
 def test_several_seeds_become_their_mean_and_span(study):
     study.rows.append(row("stn", 2, 0.8, seed=1))
     (panel,) = plots.accuracy([study]).axes
-    ((_, y),) = markers(panel)[plots._MARKERS["stn"]]
+    ((_, y),) = markers(panel)[looks.MARKERS["stn"]]
     assert y == pytest.approx(85)
     spans = [line for line in panel.lines if list(line.get_ydata()) == pytest.approx([80, 90])]
     assert len(spans) == 1
@@ -88,14 +88,12 @@ def test_structure_is_drawn_from_the_models_layers(parent):
 
 
 def test_pictures_are_made_without_a_screen(study, tmp_path):
-    plots.accuracy([study]).savefig(tmp_path / "accuracy.png", dpi=plots.DPI)
+    plots.accuracy([study]).savefig(tmp_path / "accuracy.png", dpi=looks.DPI)
     picture = matplotlib.image.imread(tmp_path / "accuracy.png")
     assert picture.shape[0] > 500
     assert np.unique(picture.reshape(-1, picture.shape[2]), axis=0).shape[0] > 10
 
 
 def test_every_method_has_a_colour_and_a_marker_of_its_own():
-    assert set(plots._COLOURS) == set(plots._MARKERS) == set(METHODS)
-    assert (
-        len(set(plots._COLOURS.values())) == len(set(plots._MARKERS.values())) == len(METHODS)
-    )
+    assert set(looks.COLOURS) == set(looks.MARKERS) == set(METHODS)
+    assert len(set(looks.COLOURS.values())) == len(set(looks.MARKERS.values())) == len(METHODS)

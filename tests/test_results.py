@@ -33,7 +33,18 @@ def test_summary_of_a_curve(accuracies, max_epoch, epochs_to_99):
             "max_epoch": max_epoch,
             "epochs_to_99": epochs_to_99,
             "final_accuracy": accuracies[-1],
+            "chosen_epoch": max_epoch,
+            "chosen_accuracy": max(accuracies),
         }
+
+
+def test_held_out_images_choose_the_epoch():
+    records = curve(0.5, 0.9, 0.7, distill=1)
+    for record, held_out in zip(records[1:], (0.4, 0.6, 0.8), strict=True):
+        record["held_out_accuracy"] = held_out
+    summary = results.summarize(records)
+    assert (summary["max_accuracy"], summary["max_epoch"]) == (0.9, 2)
+    assert (summary["chosen_accuracy"], summary["chosen_epoch"]) == (0.7, 3)
 
 
 def test_differences_name_what_changed():

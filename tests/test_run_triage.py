@@ -17,7 +17,7 @@ from tests.studies import TINY, newcomer, read, run, snapshot
         (["--block=6"], "--block=6 is no block; allowed: 1 to 5"),
         (["--train_examples=9999"], "--train_examples=9999 asks for more than there are: 1437"),
         (["--parent={tmp}/junk.keras"], "junk.keras is no Keras model"),
-        (["--parent={tmp}/other.keras"], "takes images of 9 x 9 x 1; digits has 8 x 8 x 1"),
+        (["--parent={tmp}/other.keras"], "has images of 1 channel, and the model takes 4"),
         (["--parent={tmp}/classes.keras"], "returns 4 values an image; digits has 10 classes"),
         (["--parent={tmp}/dense.keras"], "no block found in"),
         (["--output_dir={tmp}/junk.keras/runs"], "junk.keras is a file"),
@@ -30,8 +30,8 @@ from tests.studies import TINY, newcomer, read, run, snapshot
 def test_bad_input_is_one_line_and_exit_code_2(arguments, expected, tmp_path, capsys):
     (tmp_path / "junk.keras").write_bytes(b"junk")
     (tmp_path / "bad.flags").write_text("epochs=3\n")
-    for name, side, classes in (("other", 9, 10), ("classes", 8, 4), ("dense", 8, 10)):
-        inputs = keras.Input((side, side, 1))
+    for name, channels, classes in (("other", 4, 10), ("classes", 1, 4), ("dense", 1, 10)):
+        inputs = keras.Input((8, 8, channels))
         outputs = keras.layers.Dense(classes)(keras.layers.Flatten()(inputs))
         keras.Model(inputs, outputs).save(tmp_path / f"{name}.keras")
     before = snapshot(tmp_path)

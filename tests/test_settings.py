@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deep_net_triage import endings, methods, settings
+from deep_net_triage import declarations, endings, methods, settings
 from deep_net_triage.errors import InputError
 
 
@@ -207,7 +207,7 @@ TEXT = st.text(max_size=30) | st.sampled_from(
     ["", "0", "-1", "1e400", "nan", "inf", "all", "1,2", ",", "none", "true", "a" * 5000]
     + ["\udcff", "\0", "--", "=", "-", " ", "1\n2"]
 )
-NAMES = st.sampled_from(sorted(set(settings._declare()))) | TEXT
+NAMES = st.sampled_from(sorted(set(declarations.declare()))) | TEXT
 ARGUMENTS = (
     st.builds("--{}={}".format, NAMES, TEXT)
     | st.builds("--{}".format, NAMES)

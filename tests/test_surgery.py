@@ -52,7 +52,7 @@ def test_one_convolution_normalisation_and_relu_stand_before_the_pooling(parent,
     at = names.index(block.compressed_layers[0])
     assert names[at : at + 4] == [*block.compressed_layers, block.pool]
     convolution, batchnorm, relu = (student.get_layer(name) for name in block.compressed_layers)
-    assert (convolution.kernel_size, convolution.filters) == ((3, 3), block.filters)
+    assert (convolution.kernel_size, convolution.filters) == ((3, 3), block.shape.filters)
     assert batchnorm.epsilon == 1e-3
     assert isinstance(relu, keras.layers.ReLU)
     assert block.returned_by(student).shape == block.returned_by(parent).shape

@@ -5,33 +5,26 @@ The first makes the parent while the others wait; then each takes trials that no
 taken. What of the folder's content counts is decided in `kept.py`.
 """
 
-import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
-from matplotlib.figure import Figure
 
 from deep_net_triage import (
     activations,
     blocks,
-    datasets,
-    devices,
-    files,
     guards,
     imagenet,
     initializers,
+    inventory,
     kept,
     locks,
     memory,
-    oddities,
     parents,
-    plots,
+    presentation,
     provenance,
     results,
-    surgery,
-    tables,
     trials,
 )
 from deep_net_triage.activations import Route
@@ -49,72 +42,32 @@ from deep_net_triage.settings import Settings
 from deep_net_triage.trials import Trial
 
 
-def run(settings: Settings, command: str, progress: Progress) -> int:
-    """Runs a study from its data to its figures, and returns how many trials failed.
-
-    Args:
-        settings: what to run, and where its results go.
-        command: what was typed, for the record.
-        progress: where a person watches.
-
-    Raises:
-        InputError: if something asked for can't be done; nothing was written then.
-        TrainingFailed: if the parent's loss is no longer finite.
-    """
-    started = time.time()
-    results.check_writable(settings.folder)
-    if settings.deterministic:
-        devices.make_deterministic()
-    precision = devices.resolve_precision(settings.precision)
-    keras.config.set_dtype_policy(precision)
-    settings = dataclasses.replace(settings, precision=precision)
-    progress.say(f"{settings.dataset}: reading images")
-    dataset = datasets.load(
-        settings.dataset,
-        image_size=settings.image_size,
-        data_dir=settings.data_dir,
-        train_examples=settings.train_examples,
-        test_examples=settings.test_examples,
-    )
-    oddities.refuse(dataset)
-    for line in oddities.notice(dataset):
-        progress.say(line)
-    strategy = devices.strategy()
-    if settings.batch_size % strategy.num_replicas_in_sync:
-        raise InputError(
-            f"--batch_size={settings.batch_size} must be a multiple of the "
-            f"{strategy.num_replicas_in_sync} GPUs that share each batch"
-        )
-    with strategy.scope():
-        study = Study(settings, dataset, progress)
-        study.begin(command, started)
-        study.make_parent()
-        failed = study.run_trials()
-        study.show()
-    study.describe(command, started, time.time() - started)
-    return failed
-
-
 class Study:
     """The trials of one command on one data set, and the parent they share.
 
     Args:
         settings: what was asked for.
         dataset: its images.
+        given: the parent where one was given; None where it is trained here.
         progress: where a person watches.
 
     Raises:
-        InputError: if the given parent, the data and the asked blocks don't fit together, the
-            weights to start from can't be had, or what is on disk refuses it by the rules.
+        InputError: if the parent and the asked blocks don't fit together, the weights to start
+            from can't be had, or what is on disk refuses it by the rules.
     """
 
-    def __init__(self, settings: Settings, dataset: Dataset, progress: Progress) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        dataset: Dataset,
+        given: keras.Model | None,
+        progress: Progress,
+    ) -> None:
         self.settings = settings
         self.dataset = dataset
         self.progress = progress
         self.folder = settings.folder
         self.identity = Identity(settings, len(dataset.train), len(dataset.test))
-        given = parents.load_given(settings.parent, dataset) if settings.parent else None
         self.digest = guards.weights_digest(given) if given else None
         # The order matters: what costs much is not begun before what may refuse it.
         self.kept = Kept(
@@ -124,7 +77,8 @@ class Study:
         if self.parent_result:
             self.digest = self.parent_result["weights_sha256"]
         self.parent = self._model(given)
-        self.blocks = blocks.select(blocks.find_blocks(self.parent), settings.blocks)
+        self.found = blocks.survey(self.parent)
+        self.blocks = blocks.select(self.parent, self.found.blocks, settings.blocks)
         averaged = any(METHODS[name].initializer == "mean" for name in settings.methods)
         for block in self.blocks if averaged and settings.mean_over == "channel" else ():
             initializers.check_channels(self.parent, block)
@@ -151,11 +105,17 @@ class Study:
             "dataset": self.dataset.name,
             "settings": self.identity.of_study(),
             "classes": len(self.dataset.class_names),
+            "blocks": inventory.of_blocks(self.parent, self._known_blocks()),
+            "refused": inventory.of_refused(self.found.refused),
         }
         run = {"command": command, "started": started, "seconds": seconds}
         file = self.folder / "study.json"
         with locks.waiting(self.folder / "study.lock"):
             provenance.write(file, description, run, self.progress.say)
+
+    def _known_blocks(self) -> list[Block]:
+        """Returns the blocks that were found, and those that were asked for besides."""
+        return list(dict.fromkeys((*self.found.blocks, *self.blocks)))
 
     def make_parent(self) -> None:
         """Trains the parent, or keeps the given one, unless an earlier run or another has."""
@@ -203,16 +163,16 @@ class Study:
         return len(failed)
 
     def show(self) -> None:
-        """Makes the figures, and prints the table and where everything is."""
-        study = results.read_study(self.folder)
-        block = blocks.largest(self.blocks)
-        student = surgery.compress(self.parent, block, initializer="glorot_uniform", seed=0)
-        self._save_figure("structure", plots.structure(self.parent, student, block))
-        if study.rows:
-            self._save_figure("accuracy", plots.accuracy([study]))
-            self._save_figure("convergence", plots.convergence([study]))
-        self.progress.say(f"\n{tables.table(study)}\n")
-        self.progress.say(f"results.csv, figures, models and learning curves: {self.folder}")
+        """Makes the figures and the page, and prints the table and where everything is."""
+        # Under a lock, because another process may be making the same.
+        with locks.waiting(self.folder / "study.lock"):
+            presentation.present(
+                self.folder,
+                self.parent,
+                self.blocks,
+                self.settings.max_drop,
+                self.progress,
+            )
 
     def _replace_outdated(self) -> None:
         outdated = self.kept.remove_outdated()
@@ -318,7 +278,13 @@ class Study:
         if route and any(row.distil or row.updates == "block" for row in rows):
             self.progress.say(f"{block.name}: computing what it receives and returns")
             source = route.to(block)
-        return Retraining(self.parent, block, self.dataset, source, self.settings)
+        retraining = Retraining(self.parent, block, self.dataset, source, self.settings)
+        found = retraining.without_training
+        self.progress.say(
+            f"{block.name}: accuracy with its kernels drawn anew "
+            f"{found['reinitialized_accuracy']:.4f}, without it {_shown(found)}"
+        )
+        return retraining
 
     def _folder_of(self, trial: Trial) -> Path:
         return results.trial_folder(self.folder, trial.method, trial.block.name, trial.seed)
@@ -346,6 +312,7 @@ class Study:
     def _unfinished(self) -> list[Trial]:
         return [trial for trial in self.trials if not self._is_finished(trial)]
 
-    def _save_figure(self, name: str, figure: Figure) -> None:
-        with files.replacing(self.folder / "figures" / f"{name}.png") as unfinished:
-            figure.savefig(unfinished, dpi=plots.DPI)
+
+def _shown(found: dict[str, float | None]) -> str:
+    accuracy = found["bypassed_accuracy"]
+    return "not possible" if accuracy is None else f"{accuracy:.4f}"

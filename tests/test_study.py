@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import run_triage
-from deep_net_triage import datasets, kept, processes, results, training, triage
+from deep_net_triage import datasets, kept, processes, results, training
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.journal import Journal
 from deep_net_triage.retraining import Retraining
+from deep_net_triage.study import Study
 from tests.studies import TINY, read, run, snapshot
 
 
@@ -396,14 +397,14 @@ def test_a_parent_that_another_made_otherwise_is_not_replaced(study, monkeypatch
     def not_yet(folder, *rest):
         return None if hidden[0] and folder.name == "parent" else finished(folder, *rest)
 
-    begin = triage.Study.begin
+    begin = Study.begin
 
     def begin_and_look(self, *rest):
         begin(self, *rest)
         hidden[0] = False
 
     monkeypatch.setattr(kept, "finished", not_yet)
-    monkeypatch.setattr(triage.Study, "begin", begin_and_look)
+    monkeypatch.setattr(Study, "begin", begin_and_look)
     shutil.rmtree(study / "trials")
     before = snapshot(study / "parent")
     assert run(study.parent, "--method=cl_rw", "--block=4", "--parent_epochs=3") == 2

@@ -1,0 +1,139 @@
+"""A command from its settings to its exit: images, parent, study."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+import keras
+
+from deep_net_triage import (
+    blocks,
+    compression,
+    datasets,
+    devices,
+    exports,
+    fitting,
+    image_folders,
+    inventory,
+    oddities,
+    parents,
+    results,
+    tensorboard,
+    verdict,
+)
+from deep_net_triage.datasets import Dataset
+from deep_net_triage.errors import InputError
+from deep_net_triage.progress import Progress
+from deep_net_triage.settings import Settings
+from deep_net_triage.study import Study
+
+
+def run(
+    settings: Settings, command: str, progress: Progress, dataset: Dataset | None = None
+) -> int:
+    """Runs a study from its data to its figures, and returns how many trials failed.
+
+    Args:
+        settings: what to run, and where its results go.
+        command: what was typed, for the record.
+        progress: where a person watches.
+        dataset: images as the parent takes them; None to read what the settings name.
+
+    Raises:
+        InputError: if something asked for can't be done; nothing was written then.
+        TrainingFailed: if the parent's loss is no longer finite.
+    """
+    started = time.time()
+    if not settings.list_blocks:
+        results.check_writable(settings.folder)
+    if settings.tensorboard:
+        tensorboard.check_installed()
+    if settings.deterministic:
+        devices.make_deterministic()
+    precision = devices.resolve_precision(settings.precision)
+    keras.config.set_dtype_policy(precision)
+    settings = dataclasses.replace(settings, precision=precision)
+    given = parents.load_given(settings.parent) if settings.parent else None
+    dataset = dataset or _images(settings, given, progress)
+    if settings.validation_fraction:
+        dataset = datasets.hold_out(dataset, settings.validation_fraction)
+    strategy = devices.strategy()
+    if settings.batch_size % strategy.num_replicas_in_sync:
+        raise InputError(
+            f"--batch_size={settings.batch_size} must be a multiple of the "
+            f"{strategy.num_replicas_in_sync} GPUs that share each batch"
+        )
+    with strategy.scope():
+        if given:
+            given = parents.as_parent(given, settings.parent, dataset)
+        if settings.list_blocks:
+            list_blocks(given or parents.untrained(settings, dataset), settings, progress)
+            return 0
+        study = Study(settings, dataset, given, progress)
+        study.begin(command, started)
+        study.make_parent()
+        failed = study.run_trials()
+        compressed = compression.run(study) if settings.compress else None
+        study.show()
+        if settings.export:
+            _export(compressed or _recommended(study), study)
+    study.describe(command, started, time.time() - started)
+    return failed
+
+
+def _recommended(study: Study) -> Path | None:
+    """Returns the model of the trial that a study recommends, if any."""
+    reached = verdict.reach(results.read_study(study.folder), study.settings.max_drop)
+    advised = reached.recommendation
+    if advised is None:
+        return None
+    name = advised.method, advised.block, advised.seed
+    return results.trial_folder(study.folder, *name) / "model.keras"
+
+
+def _export(file: Path | None, study: Study) -> None:
+    """Exports a model of a study beside it, and says where."""
+    if file is None or not file.is_file():
+        study.progress.say("nothing to export: no model stays within --max_drop")
+        return
+    images = study.dataset.test.images[: exports.IMAGES]
+    for made in exports.export(parents.load(file), file.parent, study.settings.export, images):
+        study.progress.say(f"exported, and returns what the model does: {made}")
+
+
+def list_blocks(parent: keras.Model, settings: Settings, progress: Progress) -> None:
+    """Says which blocks a parent has, of those that were asked for, and what is none."""
+    found = blocks.survey(parent)
+    chosen = blocks.select(parent, found.blocks, settings.blocks)
+    listed = inventory.of_blocks(parent, chosen)
+    refused = inventory.of_refused(found.refused)
+    progress.say(inventory.text(parent.name, listed, refused))
+
+
+def _images(settings: Settings, given: keras.Model | None, progress: Progress) -> Dataset:
+    """Returns the images that were asked for, as a given parent takes them."""
+    progress.say(f"{settings.dataset}: reading images")
+    image_size = settings.image_size
+    taken = given.inputs[0].shape[1:] if given else (None, None, None)
+    if None not in taken[:2]:
+        image_size = max(taken[:2])
+    wanted = {
+        "image_size": image_size,
+        "train_examples": settings.train_examples,
+        "test_examples": settings.test_examples,
+    }
+    if settings.image_dir:
+        dataset = image_folders.load(
+            settings.image_dir, class_names=settings.class_names, **wanted
+        )
+    else:
+        dataset = datasets.load(settings.dataset, data_dir=settings.data_dir, **wanted)
+    oddities.refuse(dataset)
+    for line in oddities.notice(dataset):
+        progress.say(line)
+    if not given:
+        return dataset
+    fitted = fitting.fitted(dataset, taken)
+    if fitted is not dataset:
+        progress.say(f"images are made {' x '.join(map(str, taken))}, as the model takes them")
+    return fitted

@@ -1,0 +1,200 @@
+"""Intervals against hand-worked numbers, SciPy, and simulations whose truth is known."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from deep_net_triage.statistics import accuracy_difference, mcnemar, number_difference
+
+
+def test_one_seed_by_hand():
+    # 7 images: 3 won, 1 lost, 3 alike. With one more of each: 9 differences, 4 of +1, 2 of -1.
+    correct = np.array([[1, 1, 1, 0, 1, 1, 0]], bool)
+    parent = np.array([0, 0, 0, 1, 1, 1, 0], bool)
+    estimate = accuracy_difference(correct, parent)
+    assert estimate.mean == pytest.approx(2 / 7)
+    assert (estimate.deviation, estimate.count, estimate.freedom) == (None, 1, 8)
+    variance = (6 - 9 * (2 / 9) ** 2) / 8
+    half = 2.306004 * math.sqrt(variance / 9)  # Student's t for 8 degrees, from a table
+    assert (estimate.low, estimate.high) == pytest.approx((2 / 9 - half, 2 / 9 + half))
+
+
+def test_one_seed_is_bonett_and_prices_interval_on_many_images():
+    counts = {(1, 1): 700, (1, 0): 31, (0, 1): 58, (0, 0): 211}
+    pairs = np.array([pair for pair, count in counts.items() for _ in range(count)], bool)
+    estimate = accuracy_difference(pairs[None, :, 0], pairs[:, 1])
+    won, lost = 32 / 1002, 59 / 1002
+    half = 1.959964 * math.sqrt((won + lost - (won - lost) ** 2) / 1002)
+    assert estimate.low == pytest.approx(won - lost - half, abs=5e-5)
+    assert estimate.high == pytest.approx(won - lost + half, abs=5e-5)
+
+
+def test_several_seeds_by_hand():
+    # Two seeds, two images and the two added ones; image effects cancel in the first two:
+    #   seed 0:  1  0 | 1 -1   mean  1/4
+    #   seed 1:  0 -1 | 1 -1   mean -1/4
+    # images:  1/2 -1/2 1 -1, mean 0. A = 4 x 1/8, B = 2 x (1/4 + 1/4 + 1 + 1) / 3 = 5/3.
+    # Rest of seed 0: 1/4 1/4 -1/4 -1/4, of seed 1 its negative: E = 8 x 1/16 / 3 = 1/6.
+    estimate = accuracy_difference(np.array([[1, 0], [0, 0]]), np.array([[0, 0], [0, 1]]))
+    square = 1 / 2 + 5 / 3 - 1 / 6
+    freedom = square**2 / ((1 / 2) ** 2 / 1 + (5 / 3) ** 2 / 3 + (1 / 6) ** 2 / 3)
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(square / 8)
+    assert estimate.mean == 0
+    assert estimate.deviation == pytest.approx(math.sqrt(1 / 2))
+    assert estimate.freedom == pytest.approx(freedom)
+    assert (estimate.low, estimate.high) == pytest.approx((-half, half))
+
+
+def test_seeds_that_differ_decide_where_images_are_many():
+    # Whole seeds win or lose 20 %, 10 %, 0 % of 40,000 images: Student's interval over seeds.
+    correct = np.zeros((3, 40_000), bool)
+    correct[0, :8000] = correct[1, 8000:12_000] = True
+    estimate = accuracy_difference(correct, np.zeros(40_000, bool))
+    expected = stats.t.interval(0.95, 2, loc=0.1, scale=0.1 / math.sqrt(3))
+    assert (estimate.low, estimate.high) == pytest.approx(expected, abs=0.003)
+    assert estimate.deviation == pytest.approx(0.1)
+
+
+def test_equal_seeds_are_no_more_certain_than_one():
+    generator = np.random.default_rng(0)
+    correct, parent = generator.random((2, 400)) < 0.9
+    one = accuracy_difference(correct[None], parent)
+    three = accuracy_difference(np.stack([correct] * 3), parent)
+    assert (three.low, three.high) == pytest.approx((one.low, one.high))
+    assert (three.mean, three.deviation) == (pytest.approx(one.mean), 0)
+
+
+def test_the_same_models_twice_are_not_certainly_equal():
+    right = np.ones(1000, bool)
+    for seeds in (1, 4):
+        estimate = accuracy_difference(np.stack([right] * seeds), right)
+        assert estimate.mean == 0
+        # Sampling may hide a difference of 3 in 1000 images in 1 test set of 20.
+        assert estimate.high == pytest.approx(2.8 / 1000, rel=0.02)
+        assert estimate.low == -estimate.high
+
+
+def test_two_methods_are_paired_seed_by_seed():
+    # Both methods' seeds vary together, so that their difference does not.
+    generator = np.random.default_rng(1)
+    easy = generator.random(2000)
+    first = np.stack([easy < level for level in (0.5, 0.7, 0.9)])
+    second = np.stack([easy < level - 0.1 for level in (0.5, 0.7, 0.9)])
+    paired = accuracy_difference(first, second)
+    crossed = accuracy_difference(first, second[[1, 2, 0]])
+    assert paired.mean == pytest.approx(crossed.mean) == pytest.approx(0.1, abs=0.02)
+    assert paired.low > 0 > crossed.low
+
+
+@pytest.mark.parametrize(
+    ("correct", "reference"),
+    [((5,), (5,)), ((2, 5), (4,)), ((2, 5), (3, 5)), ((0, 5), (5,)), ((2, 0), (0,))],
+)
+def test_shapes_that_do_not_fit(correct, reference):
+    with pytest.raises(ValueError, match="shapes"):
+        accuracy_difference(np.zeros(correct), np.zeros(reference))
+
+
+@given(st.integers(0, 2**32), st.integers(1, 4), st.integers(1, 30), st.booleans())
+def test_any_instance(seed, seeds, images, two_methods):
+    generator = np.random.default_rng(seed)
+    correct = generator.random((seeds, images)) < generator.random()
+    reference = generator.random((seeds, images)) < generator.random()
+    reference = reference if two_methods else reference[0]
+    estimate = accuracy_difference(correct, reference)
+    assert estimate.low < estimate.high
+    assert estimate.freedom > 0
+    assert estimate.mean == pytest.approx(correct.mean() - reference.mean())
+    swapped = accuracy_difference(~correct, ~reference)
+    assert (swapped.low, swapped.high) == pytest.approx((-estimate.high, -estimate.low))
+    assert estimate.p_value(estimate.low) == pytest.approx(0.05)
+
+
+def simulate(generator, seeds, images, spread):
+    """A method's seeds and a parent on new images: hard images are hard for all of them.
+
+    Returns `correct`, `parent`, and the difference of their true accuracies: one seed's own, or
+    that of the method over all its seeds.
+    """
+    easiness = generator.standard_normal(images)
+    of_seeds = spread * generator.standard_normal((seeds, 1))
+    correct = easiness + of_seeds + generator.standard_normal((seeds, images)) > -1.0
+    parent = easiness + generator.standard_normal(images) > -1.2
+    if seeds == 1:
+        student = stats.norm.cdf((1.0 + of_seeds.item()) / math.sqrt(2))
+    else:
+        student = stats.norm.cdf(1.0 / math.sqrt(2 + spread**2))
+    return correct, parent, student - stats.norm.cdf(1.2 / math.sqrt(2))
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.05, 0.2])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_95_percent_of_intervals_hold_the_truth(seeds, spread):
+    generator = np.random.default_rng(0)
+    repetitions, held = 1000, 0
+    for _ in range(repetitions):
+        correct, parent, truth = simulate(generator, seeds, 500, spread)
+        estimate = accuracy_difference(correct, parent)
+        held += estimate.low <= truth <= estimate.high
+    assert 0.92 <= held / repetitions <= 0.98
+
+
+def test_intervals_hold_the_truth_where_models_hardly_differ():
+    # The students lose one image in 100 that the parent has; on most test sets of 50 none.
+    generator = np.random.default_rng(0)
+    estimates = [
+        accuracy_difference(generator.random((1, 50)) >= 0.01, np.ones(50)) for _ in range(1000)
+    ]
+    assert np.mean([e.low <= -0.01 <= e.high for e in estimates]) > 0.94
+
+
+def test_paired_numbers_are_students_interval():
+    first, second = [5, 9, 4, 7], [6, 12, 4, 12]
+    estimate = number_difference(np.subtract(first, second), step=1)
+    expected = stats.ttest_rel(first, second)
+    interval = expected.confidence_interval(0.95)
+    assert (estimate.low, estimate.high) == pytest.approx((interval.low, interval.high))
+    assert estimate.p_value(0) == pytest.approx(expected.pvalue)
+    assert (estimate.mean, estimate.count, estimate.freedom) == (-2.25, 4, 3)
+    assert estimate.deviation == pytest.approx(
+        math.sqrt((1.25**2 + 0.75**2 + 2.25**2 + 2.75**2) / 3)
+    )
+
+
+def test_equal_numbers_are_as_certain_as_their_steps():
+    # Rounding two numbers to whole epochs varies their difference by 1/6.
+    estimate = number_difference([-1, -1, -1, -1, -1], step=1)
+    half = 2.776445 * math.sqrt(1 / 6 / 5)
+    assert (estimate.low, estimate.high) == pytest.approx((-1 - half, -1 + half))
+    assert estimate.deviation == 0
+    finer = number_difference([-1, -1, -1, -1, -1], step=0.1)
+    assert finer.high - finer.mean == pytest.approx(half / 10)
+
+
+def test_one_number_has_no_interval():
+    estimate = number_difference([3.0], step=1)
+    assert (estimate.mean, estimate.low, estimate.high) == (3.0, -math.inf, math.inf)
+    assert estimate.deviation is None
+    assert estimate.p_value(100) == 1
+    with pytest.raises(ValueError, match="no differences"):
+        number_difference([], step=1)
+
+
+def test_text_in_points():
+    estimate = number_difference([0.0101, 0.0099, 0.0120, 0.0080], step=0)
+    assert estimate.text("points", 100) == "+1.0 points [+0.7, +1.3]"
+    assert number_difference([-0.01, 0.01], step=0.01).text("epochs") == (
+        "+0.0 epochs [-0.1, +0.1]"
+    )
+
+
+def test_mcnemar():
+    # 5 images only the first has, 1 only the second: 2 x (1 + 6) / 2^6.
+    first = np.array([1, 1, 1, 1, 1, 0, 1, 1, 0], bool)
+    second = np.array([0, 0, 0, 0, 0, 1, 1, 1, 0], bool)
+    assert mcnemar(first, second) == pytest.approx(14 / 64) == mcnemar(second, first)
+    assert mcnemar(first, first) == 1
