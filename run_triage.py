@@ -4,8 +4,9 @@ import shlex
 import sys
 from pathlib import Path
 
-from deep_net_triage import devices, endings, settings
-from deep_net_triage.progress import Progress
+from deep_net_triage import devices
+from deep_net_triage.commands import endings, settings
+from deep_net_triage.commands.progress import Progress
 
 FLAGS_DIR = Path(__file__).resolve().parent / "flags"
 

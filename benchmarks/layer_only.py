@@ -52,9 +52,11 @@ def ours(size: int, batch: int, number: int) -> Callable[[], float]:
     import deep_net_triage  # noqa: F401
 
     # isort: split
-    from deep_net_triage import activations, batches, blocks
-    from deep_net_triage.retraining import Retraining
-    from deep_net_triage.rows import Room
+    from deep_net_triage.images import batches
+    from deep_net_triage.learning import activations
+    from deep_net_triage.learning.retraining import Retraining
+    from deep_net_triage.learning.rows import Room
+    from deep_net_triage.network import blocks
 
     settings = networks.settings(batch_size=batch, epochs=EPOCHS)
     parent = networks.parent(size)
@@ -87,7 +89,7 @@ def stock(size: int, batch: int, number: int) -> Callable[[], float]:
     import keras
     import tensorflow as tf
 
-    from deep_net_triage import blocks, surgery
+    from deep_net_triage.network import blocks, surgery
 
     parent = networks.parent(size)
     block = blocks.find_blocks(parent)[number - 1]

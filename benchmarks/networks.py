@@ -15,7 +15,7 @@ def images(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def parent(size: int):  # noqa: ANN201, a keras.Model: importing Keras here decides too early
     """Returns an untrained parent."""
-    from deep_net_triage import vgg16
+    from deep_net_triage.network import vgg16
 
     return vgg16.build(
         input_shape=(size, size, 3),
@@ -29,7 +29,7 @@ def parent(size: int):  # noqa: ANN201, a keras.Model: importing Keras here deci
 
 def dataset(count: int, test_count: int, size: int):  # noqa: ANN201, for the same reason
     """Returns random images as a data set of this package."""
-    from deep_net_triage import datasets
+    from deep_net_triage.images import datasets
 
     train, test = images(count, size), images(test_count, size)
     names = tuple(map(str, range(CLASSES)))
@@ -40,7 +40,7 @@ def settings(**flags: object):  # noqa: ANN201, for the same reason
     """Returns settings from flags."""
     from pathlib import Path
 
-    from deep_net_triage import settings
+    from deep_net_triage.commands import settings
 
     typed = [f"--{name}={value}" for name, value in flags.items()]
     return settings.from_command_line(typed, Path("no flag files here"))

@@ -46,9 +46,11 @@ def ours(size: int, batch: int) -> Callable[[], float]:
     import deep_net_triage  # noqa: F401
 
     # isort: split
-    from deep_net_triage import activations, batches, blocks
-    from deep_net_triage.retraining import Retraining
-    from deep_net_triage.rows import Room
+    from deep_net_triage.images import batches
+    from deep_net_triage.learning import activations
+    from deep_net_triage.learning.retraining import Retraining
+    from deep_net_triage.learning.rows import Room
+    from deep_net_triage.network import blocks
 
     settings = networks.settings(batch_size=batch)
     parent = networks.parent(size)
@@ -86,7 +88,7 @@ def distiller(size: int, batch: int) -> Callable[[], float]:
     import keras
     import tensorflow as tf
 
-    from deep_net_triage import blocks, surgery
+    from deep_net_triage.network import blocks, surgery
 
     parent = networks.parent(size)
     count = STEPS_AN_EPOCH * batch

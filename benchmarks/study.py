@@ -85,7 +85,7 @@ def ours(methods: str, width: float, train: int, test: int, epochs: int) -> Call
 def plain(methods: str, width: float, train: int, test: int, epochs: int) -> Callable[[], None]:
     """The plain script on the same images."""
     from benchmarks import plain_script
-    from deep_net_triage import datasets
+    from deep_net_triage.images import datasets
 
     digits = datasets.load("digits", image_size=32, train_examples=train, test_examples=test)
     splits = ((digits.train.images, digits.train.labels),
@@ -99,7 +99,7 @@ def plain(methods: str, width: float, train: int, test: int, epochs: int) -> Cal
 
 
 def _parent(width: float):  # noqa: ANN202, a keras.Model: importing Keras here decides too early
-    from deep_net_triage import vgg16
+    from deep_net_triage.network import vgg16
 
     return vgg16.build(
         input_shape=(8, 8, 1),

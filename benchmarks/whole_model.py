@@ -50,7 +50,9 @@ def ours(size: int, batch: int) -> Callable[[], float]:
     import deep_net_triage  # noqa: F401
 
     # isort: split
-    from deep_net_triage import batches, convolutions, training
+    from deep_net_triage.images import batches
+    from deep_net_triage.learning import training
+    from deep_net_triage.network import convolutions
 
     model = networks.parent(size)
     convolutions.speed_up(model)
@@ -69,7 +71,8 @@ def fixed_batch(size: int, batch: int) -> Callable[[], float]:
     # isort: split
     import tensorflow as tf
 
-    from deep_net_triage import convolutions, training
+    from deep_net_triage.learning import training
+    from deep_net_triage.network import convolutions
 
     model = networks.parent(size)
     convolutions.speed_up(model)
@@ -117,7 +120,7 @@ def pytorch(size: int, batch: int) -> Callable[[], float]:
     """The same network, channels last, in PyTorch."""
     import torch
 
-    from deep_net_triage import vgg16
+    from deep_net_triage.network import vgg16
 
     layers, channels = [], 3
     for convolutions, filters in zip(vgg16.CONVOLUTIONS, vgg16.FILTERS, strict=True):
@@ -160,7 +163,7 @@ def ceiling(size: int, batch: int) -> Callable[[], float]:
     """
     import tensorflow as tf
 
-    from deep_net_triage import vgg16
+    from deep_net_triage.network import vgg16
 
     passes, weights = [], 0
     side, channels = size, 3

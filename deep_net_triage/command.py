@@ -6,25 +6,16 @@ from pathlib import Path
 
 import keras
 
-from deep_net_triage import (
-    blocks,
-    compression,
-    datasets,
-    devices,
-    exports,
-    fitting,
-    image_folders,
-    inventory,
-    oddities,
-    parents,
-    results,
-    tensorboard,
-    verdict,
-)
-from deep_net_triage.datasets import Dataset
+from deep_net_triage import compression, devices, parents
+from deep_net_triage.commands.progress import Progress
+from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import InputError
-from deep_net_triage.progress import Progress
-from deep_net_triage.settings import Settings
+from deep_net_triage.findings import verdict
+from deep_net_triage.images import datasets, fitting, image_folders, oddities
+from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.learning import tensorboard
+from deep_net_triage.network import blocks, exports, inventory
+from deep_net_triage.records import results
 from deep_net_triage.study import Study
 
 

@@ -11,24 +11,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from deep_net_triage import (
-    activations,
-    costs,
-    files,
-    guards,
-    locks,
-    memory,
-    parents,
-    results,
-    trials,
-    verdict,
-)
-from deep_net_triage.blocks import Block
+from deep_net_triage import parents, trials
 from deep_net_triage.errors import DamagedFile
-from deep_net_triage.retraining import Retraining
+from deep_net_triage.findings import verdict
+from deep_net_triage.findings.verdict import BlockSummary
+from deep_net_triage.learning import activations, guards, memory
+from deep_net_triage.learning.retraining import Retraining
+from deep_net_triage.network import costs
+from deep_net_triage.network.blocks import Block
+from deep_net_triage.records import files, locks, results
 from deep_net_triage.study import Study
 from deep_net_triage.trials import Trial
-from deep_net_triage.verdict import BlockSummary
 
 FOLDER = "compressed"
 

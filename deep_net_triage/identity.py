@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from deep_net_triage import results
-from deep_net_triage.settings import Settings
+from deep_net_triage.commands.settings import Settings
+from deep_net_triage.records import results
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from deep_net_triage import checkpoints, files, locks, results
 from deep_net_triage.errors import DamagedFile, InputError
 from deep_net_triage.identity import Identity
-from deep_net_triage.locks import Lock
+from deep_net_triage.records import checkpoints, files, locks, results
+from deep_net_triage.records.locks import Lock
 
 
 class Kept:

@@ -8,24 +8,15 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from deep_net_triage import (
-    checkpoints,
-    costs,
-    datasets,
-    devices,
-    files,
-    graphs,
-    guards,
-    imagenet,
-    predictions,
-    results,
-    training,
-    vgg16,
-)
-from deep_net_triage.datasets import Dataset
+from deep_net_triage import devices
+from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import InputError, TrainingFailed
-from deep_net_triage.journal import Journal
-from deep_net_triage.settings import Settings
+from deep_net_triage.images import datasets
+from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.learning import guards, predictions, training
+from deep_net_triage.network import costs, graphs, imagenet, vgg16
+from deep_net_triage.records import checkpoints, files, results
+from deep_net_triage.records.journal import Journal
 
 _LAMBDA = (
     "{} has a Lambda layer, whose code is not run here; replace it by a layer of Keras's, and "

@@ -11,34 +11,23 @@ from pathlib import Path
 
 import keras
 
-from deep_net_triage import (
-    activations,
-    blocks,
-    guards,
-    imagenet,
-    initializers,
-    inventory,
-    kept,
-    locks,
-    memory,
-    parents,
-    presentation,
-    provenance,
-    results,
-    trials,
-)
-from deep_net_triage.activations import Route
-from deep_net_triage.blocks import Block
-from deep_net_triage.datasets import Dataset
+from deep_net_triage import kept, parents, trials
+from deep_net_triage.commands.progress import Progress
+from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import DamagedFile, InputError
+from deep_net_triage.findings import presentation
 from deep_net_triage.identity import Identity
-from deep_net_triage.journal import Journal, Record
+from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.kept import Kept
-from deep_net_triage.locks import Lock
-from deep_net_triage.methods import METHODS
-from deep_net_triage.progress import Progress
-from deep_net_triage.retraining import Retraining
-from deep_net_triage.settings import Settings
+from deep_net_triage.learning import activations, guards, memory
+from deep_net_triage.learning.activations import Route
+from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.learning.retraining import Retraining
+from deep_net_triage.network import blocks, imagenet, initializers, inventory
+from deep_net_triage.network.blocks import Block
+from deep_net_triage.records import locks, provenance, results
+from deep_net_triage.records.journal import Journal, Record
+from deep_net_triage.records.locks import Lock
 from deep_net_triage.trials import Trial
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from deep_net_triage import looks, results
 from deep_net_triage.errors import InputError
+from deep_net_triage.findings import looks
+from deep_net_triage.records import results
 
 
 def main(script: str, meaning: str, draw: Callable[[list[Path]], Figure]) -> int:

@@ -6,13 +6,15 @@ from pathlib import Path
 from commandline import main
 from matplotlib.figure import Figure
 
-from deep_net_triage import devices, plots
+from deep_net_triage import devices
+from deep_net_triage.findings import plots
 
 
 def draw(studies: list[Path]) -> Figure:
     """Returns the figure, from the layers of the first study's saved parent."""
     devices.import_tensorflow()
-    from deep_net_triage import blocks, parents, surgery
+    from deep_net_triage import parents
+    from deep_net_triage.network import blocks, surgery
 
     parent = parents.load(studies[0] / "parent" / "model.keras")
     block = blocks.largest(blocks.find_blocks(parent))

@@ -6,7 +6,8 @@ from pathlib import Path
 from commandline import main
 from matplotlib.figure import Figure
 
-from deep_net_triage import plots, results
+from deep_net_triage.findings import plots
+from deep_net_triage.records import results
 
 
 def draw(studies: list[Path]) -> Figure:

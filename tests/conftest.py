@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deep_net_triage import datasets, settings, vgg16
-from deep_net_triage.journal import Journal
+from deep_net_triage.commands import settings
+from deep_net_triage.images import datasets
+from deep_net_triage.network import vgg16
+from deep_net_triage.records.journal import Journal
 from tests.studies import run
 
 REPOSITORY = Path(__file__).resolve().parent.parent

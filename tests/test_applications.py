@@ -3,8 +3,8 @@
 import keras
 import pytest
 
-from deep_net_triage import graphs, surgery
-from deep_net_triage.blocks import survey
+from deep_net_triage.network import graphs, surgery
+from deep_net_triage.network.blocks import survey
 
 # What must be found at least, and the first layer of the last block.
 NETWORKS = {

@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from deep_net_triage import batches, datasets
+from deep_net_triage.images import batches, datasets
 
 
 def numbered(count):

@@ -2,9 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from deep_net_triage import blocks, surgery
 from deep_net_triage.errors import InputError
-from deep_net_triage.segments import Shape
+from deep_net_triage.network import blocks, surgery
+from deep_net_triage.network.segments import Shape
 
 
 def before(model, block):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from deep_net_triage import claims
-from deep_net_triage.methods import METHODS
-from deep_net_triage.results import COLUMNS, StudyResults
+from deep_net_triage.findings import claims
+from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.records.results import COLUMNS, StudyResults
 
 BLOCKS = ("block1", "block2", "block3")
 WHOLE = ("cm_rw", "cm_mw", "stn_cm")

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import run_triage
-from deep_net_triage import results
+from deep_net_triage.records import results
 from tests.studies import TINY
 
 METHODS = ("cl_rw", "cm_rw", "cl_mw", "stn")

@@ -1,6 +1,7 @@
 import pytest
 
-from deep_net_triage import compression, parents, results
+from deep_net_triage import compression, parents
+from deep_net_triage.records import results
 from tests.studies import read, run, snapshot
 
 

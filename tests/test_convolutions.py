@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deep_net_triage import convolutions
+from deep_net_triage.network import convolutions
 
 
 def network(height, width, **arguments):

@@ -2,7 +2,7 @@ import keras
 import tensorflow as tf
 from tensorflow.python.profiler import model_analyzer, option_builder
 
-from deep_net_triage import costs
+from deep_net_triage.network import costs
 
 
 def test_by_hand():

@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from deep_net_triage import curves, files, looks, results
+from deep_net_triage.findings import curves, looks
+from deep_net_triage.records import files, results
 
 
 def write_trial(study, method, block, seed, accuracies, status="finished"):

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from deep_net_triage import datasets
 from deep_net_triage.errors import InputError
+from deep_net_triage.images import datasets
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "tfds"
 

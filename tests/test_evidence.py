@@ -2,8 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from deep_net_triage import activations, evidence, surgery
-from deep_net_triage.blocks import find_blocks
+from deep_net_triage.learning import activations, evidence
+from deep_net_triage.network import surgery
+from deep_net_triage.network.blocks import find_blocks
 
 
 def gram_cka(first, second):
@@ -70,7 +71,7 @@ def identity_block():
 def test_accuracy_without_the_block_and_with_it_drawn_anew(toy_dataset):
     import dataclasses
 
-    from deep_net_triage.datasets import Split
+    from deep_net_triage.images.datasets import Split
 
     parent = identity_block()
     before = parent.get_weights()

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from deep_net_triage import exports, surgery
-from deep_net_triage.blocks import find_blocks
 from deep_net_triage.errors import TrainingFailed
+from deep_net_triage.network import exports, surgery
+from deep_net_triage.network.blocks import find_blocks
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from deep_net_triage import files, processes
 from deep_net_triage.errors import DamagedFile, InputError
+from deep_net_triage.records import files, processes
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deep_net_triage import datasets, fitting
 from deep_net_triage.errors import InputError
+from deep_net_triage.images import datasets, fitting
 
 
 def dataset_of(images, test=None, varying_size=False):

@@ -2,9 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from deep_net_triage import graphs, surgery
-from deep_net_triage.blocks import find_blocks
 from deep_net_triage.errors import InputError
+from deep_net_triage.network import graphs, surgery
+from deep_net_triage.network.blocks import find_blocks
 
 
 def conv(filters=4, **settings):

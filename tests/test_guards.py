@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from deep_net_triage import datasets, guards, predictions, surgery
-from deep_net_triage.blocks import find_blocks
 from deep_net_triage.errors import TrainingFailed
+from deep_net_triage.images import datasets
+from deep_net_triage.learning import guards, predictions
+from deep_net_triage.network import surgery
+from deep_net_triage.network.blocks import find_blocks
 from tests.conftest import toy_parent
 from tests.test_training import independent_accuracy
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deep_net_triage import datasets, image_folders, oddities
 from deep_net_triage.errors import InputError
+from deep_net_triage.images import datasets, image_folders, oddities
 
 RED, BLUE = (200, 30, 10), (5, 60, 190)
 

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from keras.applications.vgg16 import preprocess_input
 
-from deep_net_triage import datasets, imagenet, vgg16
 from deep_net_triage.errors import InputError
+from deep_net_triage.images import datasets
+from deep_net_triage.network import imagenet, vgg16
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from deep_net_triage import initializers
-from deep_net_triage.blocks import find_blocks
 from deep_net_triage.errors import InputError
+from deep_net_triage.network import initializers
+from deep_net_triage.network.blocks import find_blocks
 
 
 @pytest.fixture

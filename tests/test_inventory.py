@@ -1,5 +1,5 @@
-from deep_net_triage import costs, inventory, surgery
-from deep_net_triage.blocks import Refused, find_blocks
+from deep_net_triage.network import costs, inventory, surgery
+from deep_net_triage.network.blocks import Refused, find_blocks
 
 
 def test_what_is_found_is_described(parent):

@@ -5,9 +5,9 @@ import random
 import numpy as np
 import pytest
 
-from deep_net_triage import checkpoints, files
 from deep_net_triage.errors import InputError, LockLost
-from deep_net_triage.journal import Journal
+from deep_net_triage.records import checkpoints, files
+from deep_net_triage.records.journal import Journal
 
 SETTINGS = {"method": "stn", "epochs": 3}
 

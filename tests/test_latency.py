@@ -1,5 +1,5 @@
-from deep_net_triage import latency, surgery
-from deep_net_triage.blocks import find_blocks
+from deep_net_triage.network import latency, surgery
+from deep_net_triage.network.blocks import find_blocks
 
 
 def test_both_models_are_measured_for_one_image_and_for_many(parent, monkeypatch):

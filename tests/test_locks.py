@@ -10,9 +10,9 @@ import time
 import psutil
 import pytest
 
-from deep_net_triage import locks, processes
 from deep_net_triage.errors import LockLost
-from deep_net_triage.locks import Lock
+from deep_net_triage.records import locks, processes
+from deep_net_triage.records.locks import Lock
 from tests.conftest import REPOSITORY
 
 
@@ -21,7 +21,7 @@ def held_by_another(file, then="time.sleep(60)"):
     script = f"""
 import time
 from pathlib import Path
-from deep_net_triage.locks import Lock
+from deep_net_triage.records.locks import Lock
 with Lock(Path({str(file)!r})):
     print("held", flush=True)
     {then}
@@ -149,7 +149,7 @@ def test_many_processes_never_hold_it_at_once(tmp_path):
     script = f"""
 import os, sys
 from pathlib import Path
-from deep_net_triage import locks
+from deep_net_triage.records import locks
 folder = Path({str(tmp_path)!r})
 for _ in range(30):
     with locks.waiting(folder / "a.lock"):

@@ -5,12 +5,12 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework.func_graph import FuncGraph
 
-from deep_net_triage import memory
-from deep_net_triage.activations import Walk
-from deep_net_triage.blocks import find_blocks
-from deep_net_triage.retraining import Retraining
-from deep_net_triage.rows import Room
-from deep_net_triage.settings import GIB
+from deep_net_triage.commands.settings import GIB
+from deep_net_triage.learning import memory
+from deep_net_triage.learning.activations import Walk
+from deep_net_triage.learning.retraining import Retraining
+from deep_net_triage.learning.rows import Room
+from deep_net_triage.network.blocks import find_blocks
 from tests.conftest import new_journal, toy_parent
 
 

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.bad_input import write
-from deep_net_triage import datasets, oddities
 from deep_net_triage.errors import InputError
+from deep_net_triage.images import datasets, oddities
 
 
 def changed(dataset, split, **arrays):

@@ -2,10 +2,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from deep_net_triage import looks, plots, surgery
-from deep_net_triage.blocks import find_blocks
-from deep_net_triage.methods import METHODS
-from deep_net_triage.results import StudyResults
+from deep_net_triage.findings import looks, plots
+from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.network import surgery
+from deep_net_triage.network.blocks import find_blocks
+from deep_net_triage.records.results import StudyResults
 
 
 def row(method, block, accuracy, epochs=2, seed=0):

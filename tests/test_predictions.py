@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from deep_net_triage import predictions
+from deep_net_triage.learning import predictions
 
 
 def test_each_image_is_judged_by_itself(parent, toy_dataset, monkeypatch):

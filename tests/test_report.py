@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from deep_net_triage import files, plots, report, results, trial_table, verdict
-from deep_net_triage.claims import Judgement
-from deep_net_triage.page import GAP
+from deep_net_triage.findings import plots, report, trial_table, verdict
+from deep_net_triage.findings.claims import Judgement
+from deep_net_triage.findings.page import GAP
+from deep_net_triage.records import files, results
 
 HOSTILE = "x\"'><script>alert(1)</script><img src=//evil.example onerror=alert(2)>&amp;$\\frac{"
 MINUS = "\u2212"

@@ -1,7 +1,8 @@
 import pytest
 
-from deep_net_triage import files, results, tables
 from deep_net_triage.errors import InputError
+from deep_net_triage.findings import tables
+from deep_net_triage.records import files, results
 
 
 def curve(*accuracies, distill=0):

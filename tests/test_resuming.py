@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from deep_net_triage import training
-from deep_net_triage.journal import Journal
-from deep_net_triage.settings import GIB
+from deep_net_triage.commands.settings import GIB
+from deep_net_triage.learning import training
+from deep_net_triage.records.journal import Journal
 from tests.conftest import new_journal, toy_parent
 from tests.test_retraining import assert_same, retraining, run, with_dropout
 

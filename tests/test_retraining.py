@@ -3,15 +3,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deep_net_triage import activations, surgery, training
-from deep_net_triage.activations import Walk
-from deep_net_triage.blocks import find_blocks
+from deep_net_triage.commands.settings import GIB
 from deep_net_triage.errors import TrainingFailed
-from deep_net_triage.methods import METHODS
-from deep_net_triage.retraining import Retraining
-from deep_net_triage.rows import Room
-from deep_net_triage.settings import GIB
-from deep_net_triage.student_teacher import StudentTeacher
+from deep_net_triage.learning import activations, training
+from deep_net_triage.learning.activations import Walk
+from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.learning.retraining import Retraining
+from deep_net_triage.learning.rows import Room
+from deep_net_triage.learning.student_teacher import StudentTeacher
+from deep_net_triage.network import surgery
+from deep_net_triage.network.blocks import find_blocks
 from tests.conftest import new_journal, toy_parent
 from tests.test_training import independent_accuracy
 
@@ -291,7 +292,9 @@ def test_a_loss_that_is_not_finite_stops_the_trial_and_not_the_next(
 def test_a_distillation_that_is_not_finite_stops_the_trial(
     toy_dataset, small_settings, monkeypatch
 ):
-    monkeypatch.setattr("deep_net_triage.retraining.DISTILL_LEARNING_RATE", float("inf"))
+    monkeypatch.setattr(
+        "deep_net_triage.learning.retraining.DISTILL_LEARNING_RATE", float("inf")
+    )
     bench = retraining(toy_parent(), toy_dataset, small_settings(), 0)
     with pytest.raises(TrainingFailed, match="loss is (nan|inf) after distill epoch 1"):
         bench.run("stn", 0, new_journal())

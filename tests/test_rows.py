@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from deep_net_triage.rows import Room
+from deep_net_triage.learning.rows import Room
 
 KIB = 2**10
 
@@ -44,7 +44,7 @@ def test_a_file_has_no_name_and_is_gone_with_its_process(tmp_path):
     script = f"""
 import os, signal
 from pathlib import Path
-from deep_net_triage.rows import Room
+from deep_net_triage.learning.rows import Room
 rows = Room(Path({str(tmp_path)!r}), memory=0, disk=1024).take((1024,), "uint8")
 rows[:] = 1
 os.kill(os.getpid(), signal.SIGKILL)

@@ -5,7 +5,7 @@ import keras
 import pytest
 
 import run_triage
-from deep_net_triage import results
+from deep_net_triage.records import results
 from tests.conftest import REPOSITORY
 from tests.studies import TINY, newcomer, read, run, snapshot
 

@@ -1,5 +1,5 @@
-from deep_net_triage import savings
-from deep_net_triage.results import StudyResults
+from deep_net_triage.findings import savings
+from deep_net_triage.records.results import StudyResults
 
 
 def row(method, block, drop, macs, **others):

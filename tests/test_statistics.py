@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from deep_net_triage.statistics import accuracy_difference, mcnemar, number_difference
+from deep_net_triage.findings.statistics import accuracy_difference, mcnemar, number_difference
 
 
 def test_one_seed_by_hand():

@@ -3,9 +3,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deep_net_triage import surgery
-from deep_net_triage.blocks import find_blocks
-from deep_net_triage.student_teacher import RelativeError, StudentTeacher, squared_distances
+from deep_net_triage.learning.student_teacher import (
+    RelativeError,
+    StudentTeacher,
+    squared_distances,
+)
+from deep_net_triage.network import surgery
+from deep_net_triage.network.blocks import find_blocks
 from tests.conftest import toy_parent
 
 IMAGES = np.random.default_rng(0).normal(size=(13, 8, 8, 2)).astype(np.float32)

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 import run_triage
-from deep_net_triage import datasets, kept, processes, results, training
+from deep_net_triage import kept
 from deep_net_triage.errors import TrainingFailed
-from deep_net_triage.journal import Journal
-from deep_net_triage.retraining import Retraining
+from deep_net_triage.images import datasets
+from deep_net_triage.learning import training
+from deep_net_triage.learning.retraining import Retraining
+from deep_net_triage.records import processes, results
+from deep_net_triage.records.journal import Journal
 from deep_net_triage.study import Study
 from tests.studies import TINY, read, run, snapshot
 

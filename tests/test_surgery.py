@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from deep_net_triage import costs, surgery
-from deep_net_triage.blocks import find_blocks
+from deep_net_triage.network import costs, surgery
+from deep_net_triage.network.blocks import find_blocks
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 2)).astype(np.float32)
 

@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from deep_net_triage import training
 from deep_net_triage.errors import TrainingFailed
+from deep_net_triage.learning import training
 from tests.conftest import new_journal, toy_parent
 
 

@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from deep_net_triage import verdict
-from deep_net_triage.results import COLUMNS, StudyResults
+from deep_net_triage.findings import verdict
+from deep_net_triage.records.results import COLUMNS, StudyResults
 
 IMAGES = 1000
 
@@ -235,5 +235,5 @@ def test_a_study_without_trials():
 
 
 def test_no_verdict_needs_tensorflow():
-    script = "import sys, deep_net_triage.claims; sys.exit('tensorflow' in sys.modules)"
+    script = "import sys, deep_net_triage.findings.claims; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from deep_net_triage import vgg16
+from deep_net_triage.network import vgg16
 
 
 def build(input_shape=(8, 8, 1), classes=4, width=0.05, **settings):

@@ -1,0 +1,1 @@
+"""The command line: flags in, lines and an exit code out."""

@@ -1,0 +1,1 @@
+"""What results amount to: numbers with intervals, pictures, and a page."""

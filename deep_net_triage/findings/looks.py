@@ -1,0 +1,62 @@
+"""How methods look in every figure: one colour and one marker each."""
+
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from deep_net_triage.learning.methods import METHODS
+
+# Okabe and Ito's colours, told apart by colour-blind readers; the markers serve in grey.
+COLOURS = {
+    "cl_rw": "#56B4E9",
+    "cm_rw": "#0072B2",
+    "cl_mw": "#E69F00",
+    "cm_mw": "#D55E00",
+    "stn": "#009E73",
+    "stn_cm": "#CC79A7",
+}
+MARKERS = {"cl_rw": "o", "cm_rw": "s", "cl_mw": "^", "cm_mw": "D", "stn": "v", "stn_cm": "P"}
+BASELINE = "#F0E442"
+INK = "#333333"
+GRID = "#E5E5E5"
+DPI = 200
+
+
+def marker_style(method: str) -> dict[str, object]:
+    """Returns a method's marker, filled where the whole model is retrained, else hollow."""
+    colour = COLOURS[method]
+    filled = METHODS[method].updates == "model"
+    return {
+        "marker": MARKERS[method],
+        "ls": "",
+        "ms": 6.5,
+        "mec": colour,
+        "mfc": colour if filled else "white",
+        "mew": 1.6,
+    }
+
+
+def marker(method: str) -> Line2D:
+    """Returns what stands for a method in a legend."""
+    return Line2D([], [], label=METHODS[method].title, **marker_style(method))
+
+
+def outline() -> list[patheffects.AbstractPathEffect]:
+    """A thin dark edge, without which yellow is lost on white paper."""
+    return [patheffects.Stroke(linewidth=4, foreground=INK), patheffects.Normal()]
+
+
+def legend(figure: Figure, handles: list) -> None:
+    """Puts a legend below a figure's panels."""
+    columns = min(len(handles), 4 if figure.get_figwidth() < 7 else 7)  # what fits the width
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
+    )
+
+
+def prepare(panel: Axes) -> None:
+    """Gives a panel the quiet frame and grid that all have."""
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.grid(axis="y", color=GRID, lw=0.7)
+    panel.set_axisbelow(True)

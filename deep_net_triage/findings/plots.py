@@ -1,0 +1,208 @@
+"""Results become the paper's figures, as matplotlib figures that touch no global state."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyBboxPatch, Patch
+
+from deep_net_triage.findings import looks
+from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.records.results import StudyResults, block_order, mean
+
+if TYPE_CHECKING:  # most figures are drawn without TensorFlow, in a second instead of ten
+    import keras
+
+    from deep_net_triage.network.blocks import Block
+
+_KINDS = {
+    "Conv2D": ("Conv {0[0]}×{0[1]}, {1}", "#CFE3F3"),
+    "BatchNormalization": ("Batch norm", "#E9E9E9"),
+    "ReLU": ("ReLU", "#F7F7F7"),
+    "Activation": ("Activation", "#F7F7F7"),
+    "MaxPooling2D": ("Max pool", "#FBE3C6"),
+    "AveragePooling2D": ("Average pool", "#FBE3C6"),
+}
+_MOST_BOXES = 14
+
+
+def accuracy(studies: Sequence[StudyResults]) -> Figure:
+    """Returns Figure 2: maximum test accuracy per compressed block and method.
+
+    The parent's accuracy is a yellow line; a trial that is missing or failed is a gap. With
+    several seeds the marker is their mean and a line spans them.
+    """
+    figure, panels = _panels(studies, width=4.6, height=3.6)
+    for panel, study in zip(panels, studies, strict=True):
+        _accuracy_panel(panel, study)
+    panels[0].set_ylabel("maximum test accuracy (%)")
+    baseline = Line2D(
+        [], [], color=looks.BASELINE, lw=2.5, path_effects=looks.outline(), label="parent"
+    )
+    looks.legend(figure, [baseline, *(looks.marker(name) for name in _methods(studies))])
+    return figure
+
+
+def convergence(studies: Sequence[StudyResults]) -> Figure:
+    """Returns Figure 3: epochs to 99 % of each run's own maximum, averaged over the blocks.
+
+    Each dot is one block's trial; hatched are the student-teacher epochs that came before.
+    """
+    figure, panels = _panels(studies, width=4.0, height=3.6)
+    for panel, study in zip(panels, studies, strict=True):
+        _convergence_panel(panel, study)
+    panels[0].set_ylabel("epochs to 99 % of the maximum")
+    block = Line2D(
+        [], [], ls="", marker="o", ms=4, mfc="white", mec=looks.INK, label="one block"
+    )
+    average = Patch(fc="#BBBBBB", ec=looks.INK, label="mean over blocks")
+    distilling = Patch(fc="white", ec=looks.INK, hatch="////", label="distilling before")
+    looks.legend(figure, [average, block, distilling])
+    return figure
+
+
+def structure(parent: "keras.Model", student: "keras.Model", block: "Block") -> Figure:
+    """Returns Figure 1: a block of the parent beside the single layer in its place.
+
+    Args:
+        parent: holds the block.
+        student: holds it compressed.
+        block: which block to draw.
+    """
+    pool = (block.pool,) if block.pool else ()
+    before = _boxes(parent, (*block.layers, *pool))
+    after = _boxes(student, (*block.compressed_layers, *pool))
+    rows = max(len(before), len(after) + 2)
+    # Both columns begin and end level, for what enters and what leaves has the same shape; the
+    # compressed layers stand together half way down, and a pooling beside the parent's.
+    first = (rows - len(after)) // 2
+    places = list(range(first, first + len(after)))
+    if pool:
+        places[-1] = rows - 1
+    columns = (
+        (0.0, f"parent, {block.name}", parent, before, list(range(len(before)))),
+        (1.15, "compressed", student, after, places),
+    )
+    figure = Figure(figsize=(4.2, 0.38 * rows + 1.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(xlim=(-0.5, 1.65), ylim=(-rows - 0.75, 1.25))
+    axes.axis("off")
+    for x, title, model, boxes, rows_down in columns:
+        axes.text(x, 1.0, title, ha="center", va="center", weight="bold", color=looks.INK)
+        _draw_tensor(axes, x, 0.4, block.received_by(model).shape)
+        _draw_column(axes, x, [-row - 0.5 for row in rows_down], boxes, -rows)
+        _draw_tensor(axes, x, -rows - 0.5, block.returned_by(model).shape)
+    return figure
+
+
+def _boxes(model: "keras.Model", names: Sequence[str]) -> list[tuple[str, str]]:
+    """Returns text and colour of each layer, those in the middle of many as one."""
+    operations = {operation.name: operation for operation in model.operations}
+    boxes = []
+    for name in names:
+        kind = type(operations[name]).__name__
+        text, colour = _KINDS.get(kind, (kind, "#F7F7F7"))
+        if kind == "Conv2D":
+            text = text.format(operations[name].kernel_size, operations[name].filters)
+        boxes.append((text, colour))
+    hidden = len(boxes) - _MOST_BOXES
+    if hidden > 0:
+        half = _MOST_BOXES // 2
+        boxes[half:-half] = [(f"… {hidden} more …", "white")]
+    return boxes
+
+
+def _panels(studies: Sequence[StudyResults], width: float, height: float) -> tuple:
+    figure = Figure(figsize=(width * len(studies) + 0.6, height), layout="constrained")
+    panels = figure.subplots(1, len(studies), squeeze=False)[0]
+    for panel, study in zip(panels, studies, strict=True):
+        panel.set_title(study.dataset, color=looks.INK)
+        looks.prepare(panel)
+    return figure, panels
+
+
+def _accuracy_panel(panel: Axes, study: StudyResults) -> None:
+    methods = _methods([study])
+    blocks = sorted({row["block"] for row in study.rows}, key=block_order)
+    panel.axhline(
+        100 * study.baseline_accuracy,
+        color=looks.BASELINE,
+        lw=2.5,
+        path_effects=looks.outline(),
+        zorder=1,
+    )
+    for index, method in enumerate(methods):
+        offset = 0.7 * ((index + 0.5) / len(methods) - 0.5)
+        for position, block in enumerate(blocks):
+            reached = [100 * row["max_accuracy"] for row in _rows(study, method, block)]
+            if reached:
+                x = position + offset
+                panel.plot(
+                    [x, x], [min(reached), max(reached)], color=looks.COLOURS[method], lw=1.5
+                )
+                panel.plot([x], [mean(reached)], **looks.marker_style(method))
+    panel.set_xticks(range(len(blocks)), blocks)
+    panel.set_xlim(-0.5, len(blocks) - 0.5)
+    for edge in range(1, len(blocks)):
+        panel.axvline(edge - 0.5, color=looks.GRID, lw=0.7, zorder=0)
+    panel.set_xlabel("compressed block")
+
+
+def _convergence_panel(panel: Axes, study: StudyResults) -> None:
+    methods = _methods([study])
+    for position, method in enumerate(methods):
+        rows = _rows(study, method)
+        colour = looks.COLOURS[method]
+        average = mean(row["epochs_to_99"] for row in rows)
+        distilling = mean(row["distill_epochs"] for row in rows)
+        panel.bar(position, average, 0.7, color=colour, edgecolor=looks.INK, lw=0.6)
+        if distilling:
+            hatched = {"color": "white", "edgecolor": colour, "hatch": "////", "lw": 0.6}
+            panel.bar(position, distilling, 0.7, bottom=average, **hatched)
+        for index, row in enumerate(rows):
+            x = position + 0.5 * ((index + 0.5) / len(rows) - 0.5)
+            panel.plot(
+                [x], [row["epochs_to_99"]], "o", ms=4, mfc="white", mec=looks.INK, mew=0.8
+            )
+    panel.set_xticks(range(len(methods)), [METHODS[name].title for name in methods], fontsize=8)
+    panel.set_ylim(bottom=0)
+    panel.yaxis.get_major_locator().set_params(integer=True)
+
+
+def _rows(
+    study: StudyResults, method: str, block: str | None = None
+) -> list[dict[str, object]]:
+    rows = [row for row in study.rows if row["method"] == method]
+    return [row for row in rows if block is None or row["block"] == block]
+
+
+def _methods(studies: Sequence[StudyResults]) -> list[str]:
+    found = {row["method"] for study in studies for row in study.rows}
+    return [name for name in METHODS if name in found]
+
+
+def _draw_tensor(axes: Axes, x: float, y: float, shape: tuple[int | None, ...]) -> None:
+    text = " × ".join("any" if side is None else str(side) for side in shape[1:])
+    axes.text(x, y, text, ha="center", va="center", fontsize=9, style="italic", color=looks.INK)
+
+
+def _draw_column(
+    axes: Axes, x: float, heights: list[float], boxes: list[tuple[str, str]], bottom: float
+) -> None:
+    above = 0.2
+    for y, (text, colour) in zip(heights, boxes, strict=True):
+        rounded = "round,pad=0,rounding_size=0.06"
+        box = FancyBboxPatch((x - 0.42, y - 0.3), 0.84, 0.6, rounded, mutation_aspect=2)
+        box.set(facecolor=colour, edgecolor=looks.INK, lw=0.8)
+        axes.add_patch(box)
+        axes.text(x, y, text, ha="center", va="center", fontsize=9, color=looks.INK)
+        _draw_arrow(axes, x, above, y + 0.3)
+        above = y - 0.3
+    _draw_arrow(axes, x, above, bottom - 0.32)
+
+
+def _draw_arrow(axes: Axes, x: float, start: float, end: float) -> None:
+    arrow = {"arrowstyle": "-|>", "color": looks.INK, "lw": 0.8, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", (x, end), (x, start), arrowprops=arrow)

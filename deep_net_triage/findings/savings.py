@@ -1,0 +1,81 @@
+"""Accuracy lost against what is saved: a picture of every trial, the best trades marked."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from deep_net_triage.findings import looks
+from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.records.results import StudyResults, mean
+
+# Columns of `results.csv` that a saving is made of; each has one of the parent's.
+_SAVINGS = {
+    "macs": "multiply-accumulates saved (%)",
+    "parameters": "parameters saved (%)",
+    "bytes": "file size saved (%)",
+    "latency": "latency saved, one image (%)",
+    "batch_latency": "latency saved, large batch (%)",
+}
+
+
+def draw(study: StudyResults) -> Figure:
+    """Returns a panel for each saving that was measured: what each trial saves and loses.
+
+    A point is a block and method, the mean over seeds. A line joins those that no other beats
+    in both: the Pareto front.
+    """
+    measured = [name for name in _SAVINGS if _points(study, name)]
+    figure = Figure(figsize=(3.9 * len(measured) + 0.6, 3.8), layout="constrained")
+    panels = figure.subplots(1, len(measured), squeeze=False, sharey=True)[0]
+    for panel, name in zip(panels, measured, strict=True):
+        panel.set_xlabel(_SAVINGS[name])
+        looks.prepare(panel)
+        _draw(panel, _points(study, name))
+    panels[0].set_ylabel("accuracy against the parent (points)")
+    methods = [name for name in METHODS if any(row["method"] == name for row in study.rows)]
+    front = Line2D([], [], color=looks.INK, lw=1, ls="--", label="Pareto front")
+    looks.legend(figure, [front, *(looks.marker(name) for name in methods)])
+    return figure
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Returns the points that no other beats in one number without being worse in the other.
+
+    Args:
+        points: pairs of numbers of which more is better.
+
+    Returns:
+        Ascending in the first number.
+    """
+    best: list[tuple[float, float]] = []
+    for point in sorted(set(points), reverse=True):
+        if not best or point[1] > best[-1][1]:
+            best.append(point)
+    return best[::-1]
+
+
+def _points(study: StudyResults, name: str) -> dict[tuple[str, str], tuple[float, float]]:
+    """Returns by (method, block) the percent saved, and the points of accuracy gained."""
+    found = {}
+    for key in {(row["method"], row["block"]) for row in study.rows}:
+        rows = [row for row in study.rows if (row["method"], row["block"]) == key]
+        own, parents = (mean(row.get(n) for row in rows) for n in (name, f"parent_{name}"))
+        if own is not None and parents:
+            gained = -100 * mean(row["accuracy_drop"] for row in rows)
+            found[key] = 100 * (1 - own / parents), gained
+    return found
+
+
+def _draw(panel: Axes, points: dict[tuple[str, str], tuple[float, float]]) -> None:
+    panel.axhline(0, color=looks.BASELINE, lw=2.5, path_effects=looks.outline(), zorder=1)
+    best = front(list(points.values()))
+    panel.plot(*zip(*best, strict=True), color=looks.INK, lw=1, ls="--", zorder=2)
+    for (method, _), point in points.items():
+        panel.plot(*point, **looks.marker_style(method))
+    named = set()
+    for (_, block), point in points.items():
+        if point in best and point not in named:
+            named.add(point)
+            panel.annotate(block, point, (4, 4), textcoords="offset points", fontsize=8)

@@ -1,0 +1,66 @@
+"""A data set's images become what a given model takes: of its sides, of its channels."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from deep_net_triage.errors import InputError
+from deep_net_triage.images.datasets import Dataset, Split, resized
+
+_BATCH = 64  # resized at once, as float32
+
+
+def fitted(dataset: Dataset, shape: tuple[int | None, int | None, int]) -> Dataset:
+    """Returns a data set with its images as a model takes them; itself where they already are.
+
+    Images are resized as Keras's `Resizing` does, bilinearly and without antialiasing, and
+    rounded to whole levels; grey ones are repeated to RGB.
+
+    Args:
+        dataset: its images have 1 or 3 channels, or as many as the model takes.
+        shape: height, width and channels of the model's input; None for a side of any length.
+
+    Raises:
+        InputError: if the images have other channels than the model takes, and are not grey
+            images for an RGB model.
+    """
+    has = tuple(dataset.train.images.shape[1:])
+    wanted = (shape[0] or has[0], shape[1] or has[1], shape[2])
+    if wanted == has:
+        return dataset
+    if has[2] != wanted[2] and (has[2], wanted[2]) != (1, 3):
+        raise InputError(
+            f"{dataset.name} has images of {_channels(has[2])}, and the model takes "
+            f"{_channels(wanted[2])}; allowed: as many, or grey images for an RGB model, so "
+            "convert the images, or give a model that takes them"
+        )
+    return dataclasses.replace(
+        dataset,
+        train=Split(reshaped(dataset.train.images, wanted), dataset.train.labels),
+        test=Split(reshaped(dataset.test.images, wanted), dataset.test.labels),
+        varying_size=dataset.varying_size and wanted[:2] == has[:2],
+    )
+
+
+def reshaped(images: tf.Tensor | np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Returns images resized to a shape, grey ones repeated where it has more channels.
+
+    Args:
+        images: uint8 (examples, height, width, channels); 1 channel, or as many as the shape.
+        shape: height, width, channels.
+
+    Returns:
+        uint8 (examples, height, width, channels).
+    """
+    result = np.empty((len(images), *shape), np.uint8)
+    # Not on a GPU: data sets read from TFDS are resized on the CPU, and levels shall agree.
+    with tf.device("CPU:0"):
+        for start in range(0, len(images), _BATCH):
+            batch = resized(images[start : start + _BATCH], *shape[:2])
+            result[start : start + _BATCH] = batch  # NumPy repeats a single channel
+    return result
+
+
+def _channels(count: int) -> str:
+    return f"{count} channel{'s' * (count != 1)}"

@@ -1,0 +1,56 @@
+"""What is wrong with a data set, or odd about it, found before anything is trained on it."""
+
+import hashlib
+
+import numpy as np
+
+from deep_net_triage.errors import InputError
+from deep_net_triage.images.datasets import Dataset, Split
+
+
+def refuse(dataset: Dataset) -> None:
+    """Refuses a data set that can't be trained on.
+
+    Raises:
+        InputError: if a label names no class.
+    """
+    classes = len(dataset.class_names)
+    for name, split in (("train", dataset.train), ("test", dataset.test)):
+        labels = split.labels.numpy()
+        wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+        if len(wrong):
+            raise InputError(
+                f"{dataset.name}: {len(wrong)} labels of the split {name} are out of range "
+                f"(the first is {labels[wrong[0]]}, of example {wrong[0]}); its {classes} "
+                f"classes are 0 to {classes - 1}: prepare the data set again"
+            )
+
+
+def notice(dataset: Dataset) -> list[str]:
+    """Returns a line for each oddity that makes a study's numbers mean less."""
+    lines = []
+    present = set(dataset.train.labels.numpy().tolist())
+    absent = [name for n, name in enumerate(dataset.class_names) if n not in present]
+    if absent:
+        first = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
+        lines.append(
+            f"{len(absent)} of {len(dataset.class_names)} classes have no training image "
+            f"({first}) and can't be learned: use more --train_examples"
+        )
+    seen = set(_digests(dataset.train))
+    shared = sum(digest in seen for digest in _digests(dataset.test))
+    if shared:
+        lines.append(
+            f"{shared} of {len(dataset.test)} test images are training images as well: "
+            "accuracies are too high, so take them out of one of the splits"
+        )
+    return [f"warning: {dataset.name}: {line}" for line in lines]
+
+
+def _digests(split: Split) -> list[bytes]:
+    """Returns a digest an image, of its pixels."""
+    return [
+        hashlib.blake2b(image, digest_size=16).digest()
+        for first in range(0, len(split), 256)  # as arrays, all images would be there twice
+        for image in split.images[first : first + 256].numpy()
+    ]

@@ -1,0 +1,1 @@
+"""Training a network, and what is known of it before and after."""

@@ -1,0 +1,117 @@
+"""What can be known of a block without training: by breaking it, and by leaving it out.
+
+Such evidence is cheap and comes first. A block without which the network is as good as before
+need not be trained to be replaced; one whose replacement returns what the block returned has
+been imitated, whatever the accuracy says.
+"""
+
+import keras
+import numpy as np
+
+from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.learning import predictions
+from deep_net_triage.learning.activations import Place, Source
+from deep_net_triage.learning.rows import Rows
+from deep_net_triage.network import surgery
+from deep_net_triage.network.blocks import Block
+
+# The estimate's error falls with the images, its cost grows with their square.
+IMAGES_COMPARED = 512
+
+
+def accuracies(
+    parent: keras.Model, block: Block, dataset: Dataset, source: Source
+) -> dict[str, float | None]:
+    """Returns the parent's accuracy without what a block has learnt, and without the block.
+
+    Args:
+        parent: read, never changed.
+        block: one of its blocks.
+        dataset: its test images.
+        source: what of them is kept closer to the block.
+
+    Returns:
+        `reinitialized_accuracy`, with the block's kernels drawn anew, its batch norms
+        untrained; `bypassed_accuracy`, with what the block receives passed on in its place,
+        None where that has another shape than what the block returns.
+    """
+    replacements = {"reinitialized_accuracy": _reinitialized(parent, block)}
+    received, last = block.received_by(parent), parent.get_layer(block.layers[-1]).output
+    if received.shape == last.shape:
+        replacements["bypassed_accuracy"] = lambda tensor: tensor
+    found: dict[str, float | None] = {"bypassed_accuracy": None}
+    for name, replacement in replacements.items():
+        model = surgery.replace(parent, block, replacement)
+        surgery.copy_around(parent, model, block)
+        rest = surgery.cut(model, source.place(model), model.outputs[0])
+        right = predictions.correct(rest, source.test, dataset.test.labels)
+        found[name] = float(right.mean())
+    return found
+
+
+def similarity(
+    parent: keras.Model, student: keras.Model, block: Block, source: Source
+) -> float | None:
+    """Returns how alike what parent's and student's block return is: their linear CKA.
+
+    Of the first test images, pooled outputs, one vector an image; 1 for equal up to rotation
+    and scale, 0 for unrelated. None with fewer than four images.
+    """
+    rows = source.test[:IMAGES_COMPARED]
+    if len(rows) < 4:
+        return None
+    return linear_cka(
+        *(_returned(model, block, source.place, rows) for model in (parent, student))
+    )
+
+
+def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
+    """Returns the linear centered kernel alignment of two sets of vectors.
+
+    It is made of the unbiased estimate of HSIC (Song et al. 2012, Eq. 5): with more features
+    than images, which is usual here, the plain one calls unrelated tensors alike.
+
+    Args:
+        first, second: (images, features), four images at least; features may differ.
+    """
+    grams = [_hollow_gram(vectors) for vectors in (first, second)]
+    both, of_first, of_second = (_hsic(grams[a], grams[b]) for a, b in ((0, 1), (0, 0), (1, 1)))
+    scale = np.sqrt(of_first * of_second)
+    return float(both / scale) if scale > 0 else 0.0
+
+
+def _returned(model: keras.Model, block: Block, place: Place, rows: Rows) -> np.ndarray:
+    part = surgery.cut(model, place(model), block.returned_by(model))
+    at_once = predictions.images_at_once(part)
+    returned = []
+    for first in range(0, len(rows), at_once):
+        batch = keras.ops.cast(rows[first : first + at_once], part.inputs[0].dtype)
+        returned.append(np.asarray(part(batch, training=False), np.float64))
+    return np.concatenate(returned).reshape(len(rows), -1)
+
+
+def _hollow_gram(vectors: np.ndarray) -> np.ndarray:
+    gram = vectors @ vectors.T
+    np.fill_diagonal(gram, 0)
+    return gram
+
+
+def _hsic(first: np.ndarray, second: np.ndarray) -> float:
+    count = len(first)
+    sums = first.sum(axis=0), second.sum(axis=0)
+    return (
+        np.sum(first * second)
+        + sums[0].sum() * sums[1].sum() / ((count - 1) * (count - 2))
+        - 2 / (count - 2) * (sums[0] @ sums[1])
+    ) / (count * (count - 3))
+
+
+def _reinitialized(parent: keras.Model, block: Block) -> keras.Model:
+    """Returns a block's layers with kernels drawn anew, the same at every call."""
+    last = parent.get_layer(block.layers[-1]).output
+    fresh = keras.models.clone_model(surgery.cut(parent, block.received_by(parent), last))
+    for number, variable in enumerate(fresh.weights):
+        if "kernel" in variable.name:
+            draw = keras.initializers.GlorotUniform(seed=number)
+            variable.assign(draw(variable.shape, variable.dtype))
+    return fresh

@@ -1,0 +1,251 @@
+"""Fits a network to labels and evaluates it: parents and students the same way."""
+
+import functools
+import math
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from deep_net_triage import devices
+from deep_net_triage.commands.settings import Settings
+from deep_net_triage.errors import TrainingFailed
+from deep_net_triage.images import batches
+from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.learning.adam import Adam
+from deep_net_triage.learning.rows import Rows
+from deep_net_triage.network import convolutions
+from deep_net_triage.records.journal import Journal, Record
+
+PARENT_SEED = 0
+
+
+def train_parent(
+    parent: keras.Model, dataset: Dataset, settings: Settings, journal: Journal
+) -> None:
+    """Trains a parent and leaves it with the weights of its best epoch.
+
+    Raises:
+        TrainingFailed: if a loss is no longer finite.
+    """
+    keras.utils.set_random_seed(PARENT_SEED)
+    convolutions.speed_up(parent)
+    compile_classifier(parent, settings)
+    train, test, held_out = dataset.train, dataset.test, dataset.validation
+    fit(
+        "train",
+        parent,
+        (train.images, train.labels),
+        settings,
+        settings.parent_epochs,
+        PARENT_SEED,
+        journal,
+        test=(test.images, test.labels),
+        validation=held_out and (held_out.images, held_out.labels),
+    )
+
+
+def compile_classifier(model: keras.Model, settings: Settings) -> None:
+    """Prepares a model for classification with a fresh optimiser."""
+    optimizers = {"adam": Adam, "sgd": keras.optimizers.SGD}
+    last = getattr(model.layers[-1], "activation", None)
+    model.compile(
+        optimizer=optimizers[settings.optimizer](settings.learning_rate),
+        loss=keras.losses.SparseCategoricalCrossentropy(
+            from_logits=last is not keras.activations.softmax
+        ),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        jit_compile=devices.compile_with_xla(),
+    )
+
+
+def evaluate(
+    model: keras.Model, inputs: Rows, labels: Rows, batch_size: int
+) -> tuple[float, float]:
+    """Returns a compiled model's mean loss and its accuracy (0..1) over all rows."""
+    test = batches.evaluation_batches(inputs, labels, batch_size=batch_size)
+    numbers = model.evaluate(test, return_dict=True, verbose=0)
+    return numbers["loss"], _exact(numbers["accuracy"], len(labels))
+
+
+def fit(
+    phase: str,
+    model: keras.Model,
+    train: tuple[Rows, Rows],
+    settings: Settings,
+    epochs: int,
+    seed: int,
+    journal: Journal,
+    *,
+    test: tuple[Rows, Rows] | None = None,
+    validation: tuple[Rows, Rows] | None = None,
+    learner: keras.Model | None = None,
+) -> None:
+    """Trains a compiled model for what its journal does not have yet of a phase.
+
+    Args:
+        phase: `train` or `distill`.
+        model: all of a network, cut at a place, or a student with its teacher.
+        train: what it receives, and the labels or what it shall return.
+        settings: batch size and augmentation.
+        epochs: how many the phase has.
+        seed: of the order.
+        journal: is told of each epoch that ends.
+        test: the same as `train` for judging each epoch, where it is judged; the model is then
+            left with the weights of its best one.
+        validation: likewise, what tells the best epoch instead of `test`.
+        learner: the part of the model that learns; None for all of it.
+
+    Raises:
+        TrainingFailed: if a loss is no longer finite.
+    """
+    # Else it has no state to keep yet; one that scales its loss must not be built twice.
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    state = _State(model, learner or model)
+    done = journal.epochs_done(phase)
+    kept = journal.resumed(phase)
+    if kept is not None:
+        judge = "held_out_accuracy" if validation else "val_accuracy"
+        accuracies = [r[judge] for r in journal.records if r["phase"] == phase]
+        state.resume(kept, max(accuracies) if test else None)
+    judged = {}
+    examples = {}
+    if test:
+        examples = {"accuracy": len(train[1]), "val_accuracy": len(test[1])}
+        judged["validation_data"] = batches.evaluation_batches(
+            *test, batch_size=settings.batch_size
+        )
+    held_out = None
+    if validation:
+        held_out = functools.partial(evaluate, model, *validation, settings.batch_size)
+    if done < epochs:
+        model.fit(
+            batches.training_batches(
+                *train,
+                batch_size=settings.batch_size,
+                seed=seed,
+                epochs=range(done, epochs),
+                augment=settings.augment,
+            ),
+            steps_per_epoch=math.ceil(len(train[1]) / settings.batch_size),
+            initial_epoch=done,
+            epochs=epochs,
+            callbacks=[_Recorder(phase, journal, examples, state, held_out)],
+            shuffle=False,  # the batches are
+            verbose=0,
+            **judged,
+        )
+    state.restore_best()
+
+
+def _exact(accuracy: float, examples: int) -> float:
+    """Returns the fraction of examples that a float32 accuracy stands for."""
+    return round(accuracy * examples) / examples
+
+
+class _State:
+    """All that the rest of a phase depends on, the best epoch so far included.
+
+    Args:
+        model: what is fitted.
+        learner: its part that learns.
+    """
+
+    def __init__(self, model: keras.Model, learner: keras.Model) -> None:
+        weights = {id(weight) for weight in model.weights}
+        measured = {id(variable) for variable in model.metrics_variables}
+        self.weights = [w for layer in learner.layers if layer.trainable for w in layer.weights]
+        self._variables = {
+            "weight": self.weights,
+            # Of layers that draw at random.
+            "random": [v for v in model.variables if id(v) not in weights | measured],
+            "optimizer": list(model.optimizer.variables),
+        }
+        self.best: list[np.ndarray] = []
+        self.best_accuracy = -1.0
+
+    def judge(self, accuracy: float) -> None:
+        """Keeps what has learned where it is better than ever before."""
+        if accuracy > self.best_accuracy:
+            self.best_accuracy = accuracy
+            self.best = [weight.numpy() for weight in self.weights]
+
+    def restore_best(self) -> None:
+        """Takes what has learned back to the best epoch, where epochs were judged."""
+        for weight, value in zip(self.weights, self.best, strict=False):
+            weight.assign(value)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns it by name, for a checkpoint."""
+        arrays = {
+            f"{kind}_{number}": variable.numpy()
+            for kind, variables in self._variables.items()
+            for number, variable in enumerate(variables)
+        }
+        return arrays | {f"best_{number}": value for number, value in enumerate(self.best)}
+
+    def resume(self, arrays: dict[str, np.ndarray], best_accuracy: float | None) -> None:
+        """Takes everything to where a checkpoint was made."""
+        for kind, variables in self._variables.items():
+            for number, variable in enumerate(variables):
+                variable.assign(arrays[f"{kind}_{number}"])
+        if best_accuracy is not None:
+            self.best_accuracy = best_accuracy
+            self.best = [arrays[f"best_{number}"] for number in range(len(self.weights))]
+
+
+class _Recorder(keras.callbacks.Callback):
+    """Turns each epoch into a record, and stops at a loss that is no longer finite.
+
+    Args:
+        phase: `train` or `distill`.
+        journal: is told of each epoch.
+        examples: behind each accuracy that the phase measures, by its name.
+        state: of the phase.
+        held_out: returns loss and accuracy on the images that tell the best epoch; None where
+            the test images do.
+    """
+
+    def __init__(
+        self,
+        phase: str,
+        journal: Journal,
+        examples: dict[str, int],
+        state: _State,
+        held_out: Callable[[], tuple[float, float]] | None,
+    ) -> None:
+        super().__init__()
+        self.phase = phase
+        self.journal = journal
+        self.examples = examples
+        self.state = state
+        self.held_out = held_out
+        self.started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Starts the epoch's clock."""
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Ends the epoch in the journal."""
+        numbers = {name: float(value) for name, value in (logs or {}).items()}
+        for name in ("loss", "val_loss"):
+            if not math.isfinite(numbers.get(name, 0.0)):
+                raise TrainingFailed(
+                    f"{name} is {numbers[name]} after {self.phase} epoch {epoch + 1}"
+                )
+        for name, examples in self.examples.items():
+            numbers[name] = _exact(numbers[name], examples)
+        record: Record = {"phase": self.phase, "epoch": epoch + 1}
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+            record[name] = numbers.get(name)
+        if "relative_error" in numbers:
+            record["relative_error"] = numbers["relative_error"]
+        if self.held_out:
+            record["held_out_accuracy"] = self.held_out()[1]
+        record["seconds"] = time.perf_counter() - self.started
+        if "val_accuracy" in numbers:
+            self.state.judge(record.get("held_out_accuracy", numbers["val_accuracy"]))
+        self.journal.end_epoch(record, self.state.arrays())

@@ -1,0 +1,109 @@
+"""Files that appear whole or not at all, and that show it when they were damaged."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from deep_net_triage.errors import DamagedFile, InputError
+from deep_net_triage.records import processes
+
+_SEAL = "sha256"  # of everything else in a JSON file
+
+
+@contextlib.contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """Yields a path beside a file to write to; what was written then takes the file's place.
+
+    The folder is made where it is missing, but not the folder around it: a study whose own
+    folder has gone must not go on in a new one.
+    """
+    file.parent.mkdir(exist_ok=True)
+    unfinished = unfinished_name(file)
+    try:
+        yield unfinished
+        _reach_the_disk(unfinished)
+        os.replace(unfinished, file)
+        with contextlib.suppress(OSError):  # not every file system can do that for a folder
+            _reach_the_disk(file.parent)
+    except OSError as error:
+        error.filename = error.filename or str(file)  # which some writers leave out
+        raise
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def unfinished_name(file: Path) -> Path:
+    """Returns the path beside a file at which this process prepares it."""
+    return file.with_name(f"{processes.prefix()}{os.getpid()}-{file.name}")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what processes of this machine that were killed left unfinished in a folder."""
+    for file in folder.rglob(f"{processes.prefix()}*"):
+        number, _, _ = file.name.removeprefix(processes.prefix()).partition("-")
+        if number.isdecimal() and not processes.runs(int(number)):
+            file.unlink(missing_ok=True)
+
+
+def append_line(file: Path, line: str) -> None:
+    """Adds a line to a file, on the disk when this returns."""
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(f"{line}\n")
+        lines.flush()
+        os.fsync(lines.fileno())
+
+
+def write_json(file: Path, value: dict[str, object]) -> None:
+    """Writes a JSON file, sealed: with a digest of what it says."""
+    with replacing(file) as unfinished:
+        text = json.dumps({**value, _SEAL: _seal(value)}, indent=2, allow_nan=False)
+        unfinished.write_text(f"{text}\n", encoding="utf-8")
+
+
+def read_json(file: Path) -> dict[str, object] | None:
+    """Returns what `write_json` was given, or None if there is no file.
+
+    Raises:
+        DamagedFile: if the file does not say what was written; the message names it.
+        InputError: if it says something else altogether.
+    """
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+        seal = value.pop(_SEAL, None)
+        whole = seal == _seal(value)
+    except FileNotFoundError:
+        return None
+    # What JSON allows and this program does not write, such as a list or a NaN, is damage too.
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise DamagedFile(f"{file} is damaged: it does not hold what was written") from error
+    if seal is None:
+        raise InputError(
+            f"{file} was written by another version of this program, or by hand; choose "
+            "another --output_dir, or move its study away"
+        )
+    if not whole:
+        raise DamagedFile(f"{file} is damaged: it does not hold what was written")
+    return value
+
+
+def digest(file: Path) -> str:
+    """Returns the SHA-256 of a file's content."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _seal(value: dict[str, object]) -> str:
+    text = json.dumps(value, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _reach_the_disk(path: Path) -> None:
+    """Waits until a file's content, or what a folder lists, would survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
