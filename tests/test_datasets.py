@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.images import datasets
+from deep_net_triage.images import datasets, subsets
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "tfds"
 
@@ -30,16 +30,16 @@ def test_digits_are_stratified_and_disjoint():
 
 def test_subset_takes_classes_in_turn_and_is_nested():
     labels = np.repeat([0, 1, 2], [50, 4, 20])
-    chosen = datasets.balanced_subset(labels, 12)
+    chosen = subsets.balanced_subset(labels, 12)
     assert np.bincount(labels[chosen]).tolist() == [4, 4, 4]
     assert np.all(np.diff(chosen) > 0)
-    larger = datasets.balanced_subset(labels, 24)
+    larger = subsets.balanced_subset(labels, 24)
     # Class 1 has four and no more; the others share the rest.
     assert np.bincount(labels[larger]).tolist() == [10, 4, 10]
     assert set(chosen) <= set(larger)
     # Shuffled: not simply each class's first.
     assert chosen.tolist() != [0, 1, 2, 3, 50, 51, 52, 53, 54, 55, 56, 57]
-    assert datasets.balanced_subset(labels, 74).tolist() == list(range(74))
+    assert subsets.balanced_subset(labels, 74).tolist() == list(range(74))
 
 
 def test_statistics_against_numpy():

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.images import datasets, image_folders, oddities
+from deep_net_triage.images import image_folders, oddities, subsets
 
 RED, BLUE = (200, 30, 10), (5, 60, 190)
 
@@ -288,7 +288,7 @@ def test_subsets_are_balanced_and_only_they_are_read(tmp_path):
     images = {f"{'abc'[n // 9]}/{n:02}.png": n for n in range(27)}
     for split in ("train", "test"):
         write(tmp_path / split, {path: plain(level) for path, level in images.items()})
-    chosen = datasets.balanced_subset(np.repeat([0, 1, 2], 9), 6)
+    chosen = subsets.balanced_subset(np.repeat([0, 1, 2], 9), 6)
     for n, path in enumerate(images):
         if n not in chosen:
             (tmp_path / "train" / path).write_bytes(b"never read")

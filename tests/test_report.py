@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deep_net_triage.findings import plots, report, trial_table, verdict
-from deep_net_triage.findings.claims import Judgement
+from deep_net_triage.findings.judgements import Judgement
 from deep_net_triage.findings.page import GAP
 from deep_net_triage.records import files, results
 

@@ -235,5 +235,7 @@ def test_a_study_without_trials():
 
 
 def test_no_verdict_needs_tensorflow():
-    script = "import sys, deep_net_triage.findings.claims; sys.exit('tensorflow' in sys.modules)"
+    script = (
+        "import sys, deep_net_triage.findings.claims; sys.exit('tensorflow' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -4,13 +4,12 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
-from deep_net_triage.findings.statistics import CONFIDENCE, Estimate, number_difference
+from deep_net_triage.findings.judgements import Comparison, Evidence, Judgement, ruled
+from deep_net_triage.findings.statistics import Estimate, number_difference
 from deep_net_triage.findings.verdict import against_parent, between, kept_correct
 from deep_net_triage.learning.methods import GROUPS, METHODS
 from deep_net_triage.records.results import StudyResults, block_order, mean
@@ -23,84 +22,13 @@ _EQUIVALENT = 0.02
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What studies say of one claim.
-
-    Attributes:
-        number: the claim's.
-        sentence: the claim.
-        judged: by which rule.
-        verdict: what is said of it.
-        numbers: the paired differences that it rests on, each with its 95 % interval.
-        why: how they lead to the verdict, and what is missing.
-    """
-
-    number: int
-    sentence: str
-    judged: str
-    verdict: Literal["holds", "does not hold", "can't be told"]
-    numbers: list[str]
-    why: str
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    """A paired difference that a claim says something of.
-
-    `against` is how likely it is where the claim is true, 1 where it is nothing against it:
-    below 0.05 exactly where the whole interval is against the claim, unless it was chosen.
-    """
-
-    text: str
-    estimate: Estimate
-    agrees: bool
-    against: float
-
-
-@dataclass
-class _Evidence:
-    """What a claim rests on: what was measured, what was not, and what to know besides."""
-
-    comparisons: list[_Comparison] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-
-    def add(
-        self,
-        what: str,
-        estimate: Estimate | None,
-        allowed: tuple[float, float],
-        unit: str = "points",
-        choices: int = 1,
-    ) -> None:
-        """Adds a difference that was chosen among `choices` as the least in favour."""
-        if estimate is None:
-            self.missing.append(f"{what}: no seed in common")
-            return
-        low, high = allowed
-        edge = min(max(estimate.mean, low), high)
-        against = min(1.0, choices * estimate.p_value(edge)) if edge != estimate.mean else 1.0
-        agrees = low <= estimate.low and estimate.high <= high
-        text = f"{what} = {estimate.text(unit, 100 if unit == 'points' else 1)}"
-        self.comparisons.append(_Comparison(text, estimate, agrees, against))
-
-    def has(self, study: StudyResults, block: str, methods: Sequence[str]) -> bool:
-        """Says whether images are kept for all the methods; those that are not, are missing."""
-        lacking = [name for name in methods if not kept_correct(study, name, block)]
-        for name in lacking:
-            why = "no interval kept" if _rows(study, name, block) else "not run"
-            self.missing.append(f"{study.dataset} {block}: {METHODS[name].title} {why}")
-        return not lacking
-
-
-@dataclass(frozen=True)
 class Claim:
-    """A claim of the paper: its number in PAPER.md, and how it is judged, in words and done."""
+    """A claim of the paper: its number, and how it is judged, in words and done."""
 
     number: int
     sentence: str
     judged: str
-    evidence: Callable[[Sequence[StudyResults]], _Evidence]
+    evidence: Callable[[Sequence[StudyResults]], Evidence]
 
 
 def judge(studies: Sequence[StudyResults], classes: Mapping[str, int]) -> list[Judgement]:
@@ -135,42 +63,16 @@ def judge(studies: Sequence[StudyResults], classes: Mapping[str, int]) -> list[J
             )
         else:
             judged.append(study)
-    return [_judge(claim, claim.evidence(judged), aside) for claim in CLAIMS]
+    found = []
+    for claim in CLAIMS:
+        evidence = claim.evidence(judged)
+        evidence.remarks += aside
+        found.append(ruled(claim.number, claim.sentence, claim.judged, evidence))
+    return found
 
 
-def _judge(claim: Claim, evidence: _Evidence, aside: list[str]) -> Judgement:
-    comparisons = evidence.comparisons
-    against = [comparison.against for comparison in comparisons]
-    significant = 1 - CONFIDENCE
-    if comparisons and min(stats.false_discovery_control(against)) <= significant:
-        verdict = "does not hold"
-    elif comparisons and not evidence.missing and all(c.agrees for c in comparisons):
-        verdict = "holds"
-    else:
-        verdict = "can't be told"
-    agreeing = sum(comparison.agrees for comparison in comparisons)
-    opposed = sum(p <= significant for p in against)
-    why = [f"Of {len(comparisons)} comparisons {agreeing} are for it, {opposed} against."]
-    if opposed and verdict == "can't be told":
-        why.append("Chance may do as much among so many.")
-    if evidence.missing:
-        more = len(evidence.missing) - 3
-        first = "; ".join(evidence.missing[:3]) + (f"; and {more} more" if more > 0 else "")
-        why.append(f"Missing: {first}.")
-    if any(c.estimate.count == 1 for c in comparisons):
-        why.append("An interval from one seed holds for that seed's model, not for others.")
-    return Judgement(
-        number=claim.number,
-        sentence=claim.sentence,
-        judged=claim.judged,
-        verdict=verdict,
-        numbers=[comparison.text for comparison in comparisons],
-        why=" ".join([*why, *evidence.remarks, *aside]),
-    )
-
-
-def _best_updates_the_model(studies: Sequence[StudyResults]) -> _Evidence:
-    evidence = _Evidence()
+def _best_updates_the_model(studies: Sequence[StudyResults]) -> Evidence:
+    evidence = Evidence()
     for study, block in _blocks(studies):
         whole, only = _methods(study, block, "model"), _methods(study, block, "block")
         if evidence.has(study, block, [*whole, *only]):
@@ -179,8 +81,8 @@ def _best_updates_the_model(studies: Sequence[StudyResults]) -> _Evidence:
     return evidence
 
 
-def _only_the_model_exceeds_the_parent(studies: Sequence[StudyResults]) -> _Evidence:
-    evidence = _Evidence()
+def _only_the_model_exceeds_the_parent(studies: Sequence[StudyResults]) -> Evidence:
+    evidence = Evidence()
     _add_against_parent(evidence, studies, "model", _ABOVE)
     _add_against_parent(evidence, studies, "block", _BELOW)
     for study in studies:
@@ -200,19 +102,19 @@ def _only_the_model_exceeds_the_parent(studies: Sequence[StudyResults]) -> _Evid
     return evidence
 
 
-def _layer_only_is_near(studies: Sequence[StudyResults]) -> _Evidence:
-    evidence = _Evidence()
+def _layer_only_is_near(studies: Sequence[StudyResults]) -> Evidence:
+    evidence = Evidence()
     _add_against_parent(evidence, studies, "block", _NEAR)
     return evidence
 
 
-def _blocks_are_equal(studies: Sequence[StudyResults]) -> _Evidence:
+def _blocks_are_equal(studies: Sequence[StudyResults]) -> Evidence:
     """Compares every two blocks by each method, and shows the two that differ most.
 
     Noise alone does not show that blocks are equal: where it holds both no difference and one
     beyond `_EQUIVALENT`, the interval holds both answers.
     """
-    evidence = _Evidence()
+    evidence = Evidence()
     for study, method in itertools.product(studies, METHODS):
         blocks = [block for _, block in _blocks([study]) if method in _methods(study, block)]
         kept = [block for block in blocks if evidence.has(study, block, [method])]
@@ -232,21 +134,21 @@ def _blocks_are_equal(studies: Sequence[StudyResults]) -> _Evidence:
             text = f"{what}: {widest} = {pairs[widest].text('points', 100)}"
             text += f", the most different of {len(pairs)} pairs"
             against = 1.0 if agrees else min(1.0, chance)
-            evidence.comparisons.append(_Comparison(text, pairs[widest], agrees, against))
+            evidence.comparisons.append(Comparison(text, pairs[widest], agrees, against))
     return evidence
 
 
-def _mean_is_faster(studies: Sequence[StudyResults]) -> _Evidence:
+def _mean_is_faster(studies: Sequence[StudyResults]) -> Evidence:
     return _faster(studies, initializer="glorot_uniform")
 
 
-def _distilling_is_faster(studies: Sequence[StudyResults]) -> _Evidence:
+def _distilling_is_faster(studies: Sequence[StudyResults]) -> Evidence:
     return _faster(studies, distil=False)
 
 
-def _faster(studies: Sequence[StudyResults], **instead: object) -> _Evidence:
+def _faster(studies: Sequence[StudyResults], **instead: object) -> Evidence:
     """Compares the paper's methods with those that differ from them in one property only."""
-    evidence = _Evidence()
+    evidence = Evidence()
     plain = {dataclasses.replace(METHODS[name], title=""): name for name in GROUPS["paper"]}
     for study, (method, name) in itertools.product(studies, plain.items()):
         rival = plain.get(dataclasses.replace(method, **instead), name)
@@ -257,9 +159,9 @@ def _faster(studies: Sequence[StudyResults], **instead: object) -> _Evidence:
     return evidence
 
 
-def _harder_is_slower(studies: Sequence[StudyResults]) -> _Evidence:
+def _harder_is_slower(studies: Sequence[StudyResults]) -> Evidence:
     """Compares each data set with the next easier one, by their parents' accuracies."""
-    evidence = _Evidence()
+    evidence = Evidence()
     if len(studies) < 2:
         evidence.missing.append("a second data set to compare with")
     ordered = sorted(studies, key=lambda study: -study.baseline_accuracy)
@@ -280,8 +182,8 @@ def _harder_is_slower(studies: Sequence[StudyResults]) -> _Evidence:
     return evidence
 
 
-def _both_together_are_best(studies: Sequence[StudyResults]) -> _Evidence:
-    evidence = _Evidence()
+def _both_together_are_best(studies: Sequence[StudyResults]) -> Evidence:
+    evidence = Evidence()
     both = next(name for name, m in METHODS.items() if m.distil and m.updates == "model")
     for study, block in _blocks(studies):
         rivals = [name for name in _methods(study, block) if name != both]
@@ -298,7 +200,7 @@ def _both_together_are_best(studies: Sequence[StudyResults]) -> _Evidence:
 
 
 def _add_against_parent(
-    evidence: _Evidence,
+    evidence: Evidence,
     studies: Sequence[StudyResults],
     updates: str,
     allowed: tuple[float, float],
@@ -313,7 +215,7 @@ def _add_against_parent(
 
 
 def _add_best(
-    evidence: _Evidence,
+    evidence: Evidence,
     study: StudyResults,
     block: str,
     method: str,
@@ -371,7 +273,7 @@ def _epochs(study: StudyResults, method: str, block: str) -> dict[int, int]:
 
 
 def _epochs_between(
-    evidence: _Evidence, study: StudyResults, method: str, rival: str
+    evidence: Evidence, study: StudyResults, method: str, rival: str
 ) -> Estimate | None:
     """Returns by how many epochs a method takes longer, paired by block."""
     differences = []

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from deep_net_triage.findings import curves, trial_table
-from deep_net_triage.findings.claims import Judgement
+from deep_net_triage.findings.judgements import Judgement
 from deep_net_triage.findings.page import (
     GAP,
     Cell,

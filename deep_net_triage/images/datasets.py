@@ -12,8 +12,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from deep_net_triage.errors import InputError
-
-SUBSET_SEED = 0  # the same images for every study that asks for as many
+from deep_net_triage.images import subsets
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def load(
     def read(split: str, count: int | None, flag: str) -> Split:
         try:
             labels = _labels(name, split, data_dir)
-            chosen = chosen_examples(labels, count, flag)
+            chosen = subsets.chosen_examples(labels, count, flag)
             return _images(name, split, data_dir, chosen, image, image_size)
         except tf.errors.ResourceExhaustedError:
             raise
@@ -125,38 +124,6 @@ def load(
     )
 
 
-def chosen_examples(labels: np.ndarray, count: int | None, flag: str) -> np.ndarray:
-    """Returns which examples a study uses, int64 and ascending: all, or a balanced subset.
-
-    Raises:
-        InputError: if there are fewer than `count`, which `flag` asks for.
-    """
-    if count is not None and count > len(labels):
-        raise InputError(f"{flag}={count} asks for more than there are: {len(labels)}")
-    return balanced_subset(labels, len(labels) if count is None else count)
-
-
-def balanced_subset(labels: np.ndarray, count: int) -> np.ndarray:
-    """Returns which examples a subset holds: the first `count` after one seeded shuffle.
-
-    Classes take turns, so that their numbers differ by at most one while each has examples
-    left, and a smaller subset is part of every larger one.
-
-    Args:
-        labels: (examples,) integers.
-        count: how many to choose.
-
-    Returns:
-        int64 (count,), ascending.
-    """
-    shuffled = np.random.default_rng(SUBSET_SEED).permutation(len(labels))
-    turn = np.empty(len(labels), int)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels[shuffled] == label)
-        turn[members] = np.arange(len(members))
-    return np.sort(shuffled[np.argsort(turn, kind="stable")[:count]])
-
-
 def hold_out(dataset: Dataset, fraction: float) -> Dataset:
     """Returns a data set of which part of the training images, class-balanced, is held out.
 
@@ -170,7 +137,7 @@ def hold_out(dataset: Dataset, fraction: float) -> Dataset:
             f"--validation_fraction={fraction} of {len(labels)} training images leaves none; "
             "it must leave one on each side"
         )
-    held = np.isin(np.arange(len(labels)), balanced_subset(labels, count))
+    held = np.isin(np.arange(len(labels)), subsets.balanced_subset(labels, count))
     return dataclasses.replace(
         dataset,
         train=Split(images[~held], labels[~held]),
@@ -226,7 +193,7 @@ def _digits() -> Dataset:
     images = digits.images.astype(np.uint8)[..., np.newaxis]
     labels = digits.target.astype(np.int32)
     train, test = train_test_split(
-        np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=SUBSET_SEED
+        np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=subsets.SUBSET_SEED
     )
     return Dataset(
         name="digits",
@@ -237,7 +204,7 @@ def _digits() -> Dataset:
 
 
 def _subset(split: Split, count: int | None, flag: str) -> Split:
-    chosen = chosen_examples(split.labels.numpy(), count, flag)
+    chosen = subsets.chosen_examples(split.labels.numpy(), count, flag)
     return Split(tf.gather(split.images, chosen), tf.gather(split.labels, chosen))
 
 

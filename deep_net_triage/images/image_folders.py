@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.images import datasets, fitting
+from deep_net_triage.images import datasets, fitting, subsets
 from deep_net_triage.images.datasets import Dataset, Split
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
@@ -54,7 +54,7 @@ def load(
         # By name and not by number, so that the order of the classes changes no subset.
         files = [file for name in sorted(found) for file in found[name]]
         labels = np.array([numbers[file.parent.name] for file in files])
-        return [files[n] for n in datasets.chosen_examples(labels, count, flag)]
+        return [files[n] for n in subsets.chosen_examples(labels, count, flag)]
 
     files = chosen(train, train_examples, "--train_examples")
     cut = len(files)
