@@ -22,6 +22,7 @@ _THEMED = {
     "#e5e5e5": "var(--grid)",
     "#ffffff": "var(--paper)",
 }
+_ABREAST = 6  # inches, up to which two figures stand side by side
 _LINK = "{http://www.w3.org/1999/xlink}href"
 
 
@@ -154,7 +155,8 @@ def drawing(title: str, picture: Figure, number: int, note: str = "") -> str:
     """
     svg = _svg(title, picture, f"figure{number}")
     caption = wrap("b", f"Figure {number}.") + f" {escape(title)}. {escape(note)}".rstrip()
-    return wrap("figure", f"\n{svg}\n{wrap('figcaption', caption)}\n")
+    wide = {"class_": "wide"} if picture.get_figwidth() > _ABREAST else {}
+    return wrap("figure", f"\n{svg}\n{wrap('figcaption', caption)}\n", **wide)
 
 
 def document(title: str, body: str) -> str:

@@ -245,7 +245,9 @@ def _claims(judgements: Sequence[Judgement]) -> str:
         return ""
     verdicts = Counter(judgement.verdict for judgement in judgements)
     counts = "; ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
-    return element("p", f"{counts}.") + wrap("ol", "\n".join(items), class_="claims")
+    return element("p", f"Of {len(items)} claims: {counts}.") + wrap(
+        "ol", "\n".join(items), class_="claims"
+    )
 
 
 def _settings(described: dict[str, object]) -> str:
