@@ -62,7 +62,7 @@ class Tree(HTMLParser):
 
 
 def text(element):
-    return "".join(element.itertext())
+    return "".join(element.itertext()).replace("\u00a0", " ")
 
 
 def write_trial(study, method, block, accuracy, seed=0, reason=None):

@@ -300,8 +300,15 @@ def _typed(command: str) -> str:
 def _points(summary: MethodSummary | Recommendation) -> str:
     if summary.estimate is None:
         # Adding zero turns a rounded -0.0 into 0.0.
-        return minus(f"{round(100 * summary.difference, 1) + 0.0:+.1f} points (no interval)")
-    return minus(summary.estimate.text("points", 100))
+        said = f"{round(100 * summary.difference, 1) + 0.0:+.1f} points (no interval)"
+    else:
+        said = summary.estimate.text("points", 100)
+    return _unbroken(minus(said))
+
+
+def _unbroken(quantity: str) -> str:
+    """Keeps a number, its unit and its interval on one line."""
+    return quantity.replace(" ", "\u00a0")
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -310,7 +317,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _percent(share: float) -> str:
-    return minus(f"{100 * share:.1f} %")
+    return _unbroken(minus(f"{100 * share:.1f} %"))
 
 
 def _counted(count: int, noun: str) -> str:
