@@ -65,10 +65,10 @@ def run(
         study.make_parent()
         failed = study.run_trials()
         compressed = compression.run(study) if settings.compress else None
-        study.show()
         if settings.export:
             _export(compressed or _recommended(study), study)
-    study.describe(command, started, time.time() - started)
+        study.describe(command, started, time.time() - started)
+        study.show()
     return failed
 
 

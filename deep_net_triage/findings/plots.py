@@ -118,7 +118,7 @@ def _panels(studies: Sequence[StudyResults], width: float, height: float) -> tup
     figure = Figure(figsize=(width * len(studies) + 0.6, height), layout="constrained")
     panels = figure.subplots(1, len(studies), squeeze=False)[0]
     for panel, study in zip(panels, studies, strict=True):
-        panel.set_title(study.dataset, color=looks.INK)
+        panel.set_title(study.dataset, color=looks.INK, parse_math=False)
         looks.prepare(panel)
     return figure, panels
 
@@ -143,7 +143,7 @@ def _accuracy_panel(panel: Axes, study: StudyResults) -> None:
                     [x, x], [min(reached), max(reached)], color=looks.COLOURS[method], lw=1.5
                 )
                 panel.plot([x], [mean(reached)], **looks.marker_style(method))
-    panel.set_xticks(range(len(blocks)), blocks)
+    panel.set_xticks(range(len(blocks)), blocks, parse_math=False)
     panel.set_xlim(-0.5, len(blocks) - 0.5)
     for edge in range(1, len(blocks)):
         panel.axvline(edge - 0.5, color=looks.GRID, lw=0.7, zorder=0)

@@ -1,5 +1,6 @@
 """Accuracy lost against what is saved: a picture of every trial, the best trades marked."""
 
+import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -9,6 +10,8 @@ from matplotlib.lines import Line2D
 from deep_net_triage.findings import looks
 from deep_net_triage.learning.methods import METHODS
 from deep_net_triage.records.results import StudyResults, mean
+
+_COLUMNS = 2  # more are not to be read on a phone
 
 # Columns of `results.csv` that a saving is made of; each has one of the parent's.
 _SAVINGS = {
@@ -27,13 +30,17 @@ def draw(study: StudyResults) -> Figure:
     in both: the Pareto front.
     """
     measured = [name for name in _SAVINGS if _points(study, name)]
-    figure = Figure(figsize=(3.9 * len(measured) + 0.6, 3.8), layout="constrained")
-    panels = figure.subplots(1, len(measured), squeeze=False, sharey=True)[0]
-    for panel, name in zip(panels, measured, strict=True):
+    rows = math.ceil(len(measured) / _COLUMNS)
+    columns = min(_COLUMNS, len(measured))
+    figure = Figure(figsize=(3.6 * columns + 0.6, 3 * rows + 0.8), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    for panel, name in zip(panels, measured, strict=False):
         panel.set_xlabel(_SAVINGS[name])
         looks.prepare(panel)
         _draw(panel, _points(study, name))
-    panels[0].set_ylabel("accuracy against the parent (points)")
+    for panel in panels[len(measured) :]:
+        panel.remove()
+    figure.supylabel("accuracy against the parent (points)", fontsize="medium")
     methods = [name for name in METHODS if any(row["method"] == name for row in study.rows)]
     front = Line2D([], [], color=looks.INK, lw=1, ls="--", label="Pareto front")
     looks.legend(figure, [front, *(looks.marker(name) for name in methods)])
@@ -78,4 +85,11 @@ def _draw(panel: Axes, points: dict[tuple[str, str], tuple[float, float]]) -> No
     for (_, block), point in points.items():
         if point in best and point not in named:
             named.add(point)
-            panel.annotate(block, point, (4, 4), textcoords="offset points", fontsize=8)
+            panel.annotate(
+                block,
+                point,
+                (4, 4),
+                textcoords="offset points",
+                fontsize=8,
+                parse_math=False,
+            )
