@@ -238,6 +238,9 @@ def test_links_are_followed(pets, tmp_path):
     found = image_folders.load(linked, image_size=32)
     assert (found.name, levels(found.train)) == ("linked", [4, 5, 1, 2, 7])
     assert found.train.labels.numpy().tolist() == [0, 0, 1, 1, 1]
+    # A link to the whole folder goes by its own name as well.
+    (tmp_path / "today").symlink_to(linked)
+    assert image_folders.load(tmp_path / "today", image_size=32).name == "today"
 
 
 def half(kind):

@@ -89,12 +89,21 @@ def structure(parent: "keras.Model", student: "keras.Model", block: "Block") -> 
     axes = figure.add_subplot()
     axes.set(xlim=(-0.5, 1.65), ylim=(-rows - 0.75, 1.25))
     axes.axis("off")
+    if _parts(parent, block):
+        note = "in the order of computation; ways around layers are not drawn"
+        axes.text(0.575, -rows - 1.05, note, ha="center", fontsize=7, color=looks.INK)
     for x, title, model, boxes, rows_down in columns:
         axes.text(x, 1.0, title, ha="center", va="center", weight="bold", color=looks.INK)
         _draw_tensor(axes, x, 0.4, block.received_by(model).shape)
         _draw_column(axes, x, [-row - 0.5 for row in rows_down], boxes, -rows)
         _draw_tensor(axes, x, -rows - 0.5, block.returned_by(model).shape)
     return figure
+
+
+def _parts(model: "keras.Model", block: "Block") -> bool:
+    """Says whether paths part and meet again in a block."""
+    own = (operation for operation in model.operations if operation.name in block.layers)
+    return any(isinstance(operation.input, list) for operation in own)
 
 
 def _boxes(model: "keras.Model", names: Sequence[str]) -> list[tuple[str, str]]:

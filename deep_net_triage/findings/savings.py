@@ -76,6 +76,7 @@ def _points(study: StudyResults, name: str) -> dict[tuple[str, str], tuple[float
 
 
 def _draw(panel: Axes, points: dict[tuple[str, str], tuple[float, float]]) -> None:
+    panel.margins(x=0.15)  # for the names of blocks
     panel.axhline(0, color=looks.BASELINE, lw=2.5, path_effects=looks.outline(), zorder=1)
     best = front(list(points.values()))
     panel.plot(*zip(*best, strict=True), color=looks.INK, lw=1, ls="--", zorder=2)

@@ -35,4 +35,4 @@ def _cell(study: StudyResults, method: str, block: str) -> str:
     # Adding zero turns a rounded -0.0 into 0.0.
     points = round(-100 * mean(row["accuracy_drop"] for row in rows), 1) + 0.0
     epochs = mean(row["epochs_to_99"] for row in rows)
-    return f"{accuracy:.1f} {points:+.1f} {epochs:g}"
+    return f"{accuracy:.1f} {points:+.1f} {round(epochs, 1):g}"

@@ -131,7 +131,7 @@ def _read(files: list[Path], image_size: int) -> tuple[np.ndarray, bool]:
     images, varying_size = np.empty((0, 0, 0, 0), np.uint8), False
     for row, pixels in enumerate(_decoded(files)):
         sides = images.shape[1:3] if row else pixels.shape[:2]
-        if not varying_size and pixels.shape[:2] != sides:
+        if pixels.shape[:2] != sides:
             varying_size, sides = True, (image_size, image_size)
         shape = (*sides, max(images.shape[3], pixels.shape[2]))
         if shape != images.shape[1:]:
