@@ -6,6 +6,7 @@ import pytest
 
 import run_triage
 from deep_net_triage import parents
+from deep_net_triage.network import blocks, graphs, surgery
 from deep_net_triage.records import results
 from tests.studies import read, snapshot
 
@@ -121,3 +122,27 @@ def test_bad_input_is_one_line_and_nothing_is_written(own, arguments, expected, 
     assert expected in message
     assert message.count("\n") == 1
     assert snapshot(own) == before
+
+
+def test_a_legacy_file_is_the_same_model(own, capsys):
+    model = keras.models.load_model(own / "own.keras")
+    model.save(own / "own.h5")
+    assert run(own, "--list_blocks", f"--parent={own}/own.h5") == 0
+    assert "2 blocks" in capsys.readouterr().out
+    images = np.random.default_rng(2).integers(0, 256, (3, 16, 16, 3)).astype(np.float32)
+    loaded = parents.load_given(own / "own.h5")
+    np.testing.assert_allclose(loaded(images), model(images), rtol=1e-5)
+
+
+def test_a_shortcut_around_a_compressed_branch_passes_on_what_it_did(own):
+    parent = graphs.flat(keras.models.load_model(own / "own.keras"))
+    block = blocks.named(parent, "b_conv1", "b_conv2")
+    student = surgery.compress(parent, block, initializer="mean", seed=0)
+    names = ("b_shortcut", block.compressed_layers[-1], "b_add")
+    outputs = [student.get_layer(name).output for name in names]
+    images = np.random.default_rng(2).integers(0, 256, (3, 16, 16, 3)).astype(np.float32)
+    shortcut, branch, added = keras.Model(student.inputs[0], outputs)(images, training=False)
+    expected = keras.Model(parent.inputs[0], parent.get_layer("b_shortcut").output)(images)
+    np.testing.assert_allclose(shortcut, expected, rtol=1e-5)
+    np.testing.assert_allclose(added, shortcut + branch, rtol=1e-5)
+    assert np.abs(branch).max() > 0
