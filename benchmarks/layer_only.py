@@ -71,7 +71,7 @@ def ours(size: int, batch: int, number: int) -> Callable[[], float]:
     retraining = Retraining(parent, found[number - 1], dataset, source, settings)
     phase = retraining._of_block
     made = batches.training_batches(
-        phase.train, dataset.train.labels, batch_size=batch, seed=0, epochs=range(10**6)
+        phase.source.train, dataset.train.labels, batch_size=batch, seed=0, epochs=range(10**6)
     )
 
     def run() -> float:

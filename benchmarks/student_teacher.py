@@ -64,7 +64,7 @@ def ours(size: int, batch: int) -> Callable[[], float]:
         retraining = Retraining(parent, block, dataset, source, settings)
         phase = retraining._of_pair
         made = batches.training_batches(
-            phase.train, source.targets, batch_size=batch, seed=0, epochs=range(10**6)
+            phase.source.train, source.targets, batch_size=batch, seed=0, epochs=range(10**6)
         )
         fits.append((phase.model, made, retraining))
 
