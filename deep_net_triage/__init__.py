@@ -18,5 +18,5 @@ __all__ = ["compress", "find_blocks", "triage"]
 def __getattr__(name: str) -> object:
     """Imports what the library offers when it is first asked for: TensorFlow takes seconds."""
     if name in __all__:
-        return getattr(importlib.import_module("deep_net_triage.library"), name)
+        return getattr(importlib.import_module("deep_net_triage.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

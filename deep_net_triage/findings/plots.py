@@ -89,7 +89,7 @@ def structure(parent: "keras.Model", student: "keras.Model", block: "Block") -> 
     axes = figure.add_subplot()
     axes.set(xlim=(-0.5, 1.65), ylim=(-rows - 0.75, 1.25))
     axes.axis("off")
-    if _parts(parent, block):
+    if _branches(parent, block):
         note = "in the order of computation; ways around layers are not drawn"
         axes.text(0.575, -rows - 1.05, note, ha="center", fontsize=7, color=looks.INK)
     for x, title, model, boxes, rows_down in columns:
@@ -100,7 +100,7 @@ def structure(parent: "keras.Model", student: "keras.Model", block: "Block") -> 
     return figure
 
 
-def _parts(model: "keras.Model", block: "Block") -> bool:
+def _branches(model: "keras.Model", block: "Block") -> bool:
     """Says whether paths part and meet again in a block."""
     own = (operation for operation in model.operations if operation.name in block.layers)
     return any(isinstance(operation.input, list) for operation in own)

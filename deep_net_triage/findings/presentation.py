@@ -42,7 +42,7 @@ def present(
     for name, figure in figures.items():
         _save(figure, folder / "figures" / f"{name}.png")
     reached = verdict.reach(study, max_drop)
-    classes = (files.read_json(folder / "study.json") or {}).get("classes", 0)
+    classes = files.read_json(folder / "study.json")["classes"]
     judgements = claims.judge([study], {study.dataset: classes}) if study.rows else []
     page = report.write(folder, judgements, reached, _captioned(figures))
     progress.say(f"\n{tables.table(study)}\n\n{verdict.describe(reached)}\n")
