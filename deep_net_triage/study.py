@@ -21,7 +21,8 @@ from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.kept import Kept
 from deep_net_triage.learning import activations, guards, memory
 from deep_net_triage.learning.activations import Route
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.learning.control import Control
+from deep_net_triage.learning.methods import CONTROL, METHODS
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.network import blocks, imagenet, initializers, inventory
 from deep_net_triage.network.blocks import Block
@@ -80,6 +81,8 @@ class Study:
             for method in settings.methods
             for seed in settings.seeds
         ]
+        if settings.control:
+            self.trials += [Trial(CONTROL, None, seed) for seed in settings.seeds]
 
     def begin(self, command: str, started: float) -> None:
         """Removes what is to be replaced, and writes the first of the study's files."""
@@ -142,7 +145,7 @@ class Study:
             route = None
             if self.settings.augment == "none":  # else images are never the same twice
                 route = activations.route(self.parent, self.dataset, self.settings, self.blocks)
-            for block in self.blocks:
+            for block in (*self.blocks, None):
                 of_block = [trial for trial in pending if trial.block == block]
                 with memory.released():
                     failed |= self._run_block(of_block, route)
@@ -239,9 +242,13 @@ class Study:
             time.sleep(1)
 
     def _run_trial(
-        self, trial: Trial, retraining: Retraining, name: str, still_ours: Callable[[], None]
+        self,
+        trial: Trial,
+        retraining: Retraining | Control,
+        name: str,
+        still_ours: Callable[[], None],
     ) -> dict[str, object]:
-        names = (trial.method, trial.block.name, trial.seed)
+        names = (trial.method, trial.block_name, trial.seed)
         result = trials.run(
             trial,
             retraining,
@@ -260,8 +267,10 @@ class Study:
         with locks.waiting(self.folder / "study.lock"):
             results.write_table(self.folder)
 
-    def _retraining(self, block: Block, route: Route | None) -> Retraining:
+    def _retraining(self, block: Block | None, route: Route | None) -> Retraining | Control:
         """Returns the retraining of a block, from what the walk keeps where that helps."""
+        if block is None:
+            return Control(self.parent, self.dataset, self.settings)
         rows = [METHODS[trial.method] for trial in self._unfinished() if trial.block == block]
         source = activations.from_images(self.dataset)
         if route and any(row.distil or row.updates == "block" for row in rows):
@@ -276,7 +285,7 @@ class Study:
         return retraining
 
     def _folder_of(self, trial: Trial) -> Path:
-        return results.trial_folder(self.folder, trial.method, trial.block.name, trial.seed)
+        return results.trial_folder(self.folder, trial.method, trial.block_name, trial.seed)
 
     def _is_finished(self, trial: Trial) -> bool:
         """Says whether a trial is finished, by this process, an earlier or another one.

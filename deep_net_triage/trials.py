@@ -13,6 +13,7 @@ from deep_net_triage.commands.progress import Progress, duration
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.learning import guards, predictions, tensorboard
+from deep_net_triage.learning.control import Control
 from deep_net_triage.learning.methods import METHODS
 from deep_net_triage.learning.retraining import Retraining, Trained
 from deep_net_triage.network import costs
@@ -23,24 +24,30 @@ from deep_net_triage.records.journal import Journal, Record
 
 @dataclass(frozen=True)
 class Trial:
-    """One (method, block, seed)."""
+    """One (method, block, seed); the control compresses no block, which None stands for."""
 
     method: str
-    block: Block
+    block: Block | None
     seed: int
 
     def __str__(self) -> str:
         """How progress lines name it."""
-        return f"{self.block.name} {self.method} seed {self.seed}"
+        return f"{self.block_name} {self.method} seed {self.seed}"
+
+    @property
+    def block_name(self) -> str:
+        """What stands for the block in its folder's name and in its row."""
+        return self.block.name if self.block else "no-block"
 
     def epochs(self, settings: Settings) -> int:
         """Returns how many epochs it takes, those of the student-teacher phase included."""
-        return settings.epochs + METHODS[self.method].distil * settings.distill_epochs
+        distils = self.method in METHODS and METHODS[self.method].distil
+        return settings.epochs + distils * settings.distill_epochs
 
 
 def run(
     trial: Trial,
-    retraining: Retraining,
+    retraining: Retraining | Control,
     folder: Path,
     determining: dict[str, object],
     parent: dict[str, object],
@@ -52,7 +59,7 @@ def run(
 
     Args:
         trial: which.
-        retraining: that of its block.
+        retraining: that of its block, or the control's.
         folder: where its files go, and where it goes on if it was begun there.
         determining: the settings that its result records.
         parent: the parent's result.
@@ -99,7 +106,7 @@ def run(
 
 
 def _keep_model(
-    model: keras.Model, retraining: Retraining, folder: Path, accuracy: float
+    model: keras.Model, retraining: Retraining | Control, folder: Path, accuracy: float
 ) -> np.ndarray:
     """Saves a student where that is asked for, and makes sure of what was saved.
 
@@ -128,7 +135,7 @@ def _size(folder: Path) -> int | None:
 
 def _row(
     trial: Trial,
-    retraining: Retraining,
+    retraining: Retraining | Control,
     trained: Trained,
     baseline: float,
     folder: Path,
@@ -139,7 +146,7 @@ def _row(
     return {
         "dataset": retraining.dataset.name,
         "method": trial.method,
-        "block": trial.block.name,
+        "block": trial.block_name,
         "seed": trial.seed,
         "baseline_accuracy": baseline,
         "initial_accuracy": trained.initial_accuracy,

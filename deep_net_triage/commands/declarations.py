@@ -50,7 +50,8 @@ def declare() -> flags.FlagValues:
         return x >= 0
 
     text("dataset", "digits", "digits (embedded), or a TFDS image classification set.")
-    text("method", "all", f"Comma-separated: {', '.join(methods.METHODS)}, paper or all.")
+    names = ", ".join(methods.METHODS)
+    text("method", "all", f"Comma-separated: {names}, paper, all, control.")
     text("block", "all", "Comma-separated numbers, names, first_layer:last_layer, or all.")
     switch("list_blocks", False, "Show the parent's blocks and what is none, and stop.")
     text("seeds", "0", "Comma-separated; each is a trial of its own.")

@@ -33,14 +33,16 @@ _PLAIN_WORDS = (
 class Settings:
     """What one command asks for; each attribute is the flag of its name.
 
-    `blocks` is None for all, and otherwise holds what was typed, names or numbers, which only
-    the parent can resolve; `train_examples` and `test_examples` are None for all;
+    `methods` are those of the table, and `control` says whether the parent is trained on beside
+    them; `blocks` is None for all, and otherwise holds what was typed, names or numbers, which
+    only the parent can resolve; `train_examples` and `test_examples` are None for all;
     `activation_memory` and `activation_disk` are in bytes, and None for a quarter of what is
     free.
     """
 
     dataset: str
     methods: tuple[str, ...]
+    control: bool
     blocks: tuple[str, ...] | None
     seeds: tuple[int, ...]
     list_blocks: bool
@@ -119,17 +121,18 @@ class Settings:
         }
 
     def of_trial(self, method: str) -> dict[str, object]:
-        """The settings that determine a trial of a method, the parent and the data apart.
+        """The settings that determine a trial of a method or of the control.
+
+        The parent and the data are apart.
 
         What a method does not use (distillation epochs without distillation, the kind of mean
         without one) is left out, so that changing it leaves the method's trials valid.
         """
+        determining = {"epochs": self.epochs, **self.of_training()}
+        if method == methods.CONTROL:
+            return determining
         row = methods.METHODS[method]
-        determining = {
-            "epochs": self.epochs,
-            **self.of_training(),
-            "batchnorm_momentum": self.batchnorm_momentum,
-        }
+        determining["batchnorm_momentum"] = self.batchnorm_momentum
         if row.distil:
             determining["distill_epochs"] = self.distill_epochs
         if row.distil or row.updates == "block":
@@ -227,8 +230,13 @@ def _settings(values: flags.FlagValues) -> Settings:
     names = tuple(dict.fromkeys(name.strip() for name in block.split(",")))
     if not all(names):
         raise InputError(f"--block='{block}' names no block; allowed: numbers, names, or all")
-    blocks = None if "all" in names else names
-    return Settings(methods=methods.select(method), blocks=blocks, **asked)
+    chosen = methods.select(method)
+    return Settings(
+        methods=tuple(name for name in chosen if name in methods.METHODS),
+        control=methods.CONTROL in chosen,
+        blocks=None if "all" in names else names,
+        **asked,
+    )
 
 
 def _allows(exists: Callable[[], bool]) -> bool:

@@ -11,10 +11,9 @@ import numpy as np
 from deep_net_triage.findings.judgements import Comparison, Evidence, Judgement, ruled
 from deep_net_triage.findings.statistics import Estimate, number_difference
 from deep_net_triage.findings.verdict import against_parent, between, kept_correct
-from deep_net_triage.learning.methods import GROUPS, METHODS
+from deep_net_triage.learning.methods import CONTROL, GROUPS, METHODS
 from deep_net_triage.records.results import StudyResults, block_order, mean
 
-CONTROL = "control"  # in the place of a method: the parent trained on, no block compressed
 _TIMES_CHANCE = 5  # a parent below it has learned too little for its blocks to matter
 _ABOVE, _BELOW = (0.0, math.inf), (-math.inf, 0.0)
 _NEAR = (-0.05, math.inf)
@@ -91,8 +90,8 @@ def _only_the_model_exceeds_the_parent(studies: Sequence[StudyResults]) -> Evide
         ]
         if not trials:
             evidence.remarks.append(
-                f"The control was not run on {study.dataset}: training the parent on for as "
-                "long may gain as much."
+                f"The control was not run on {study.dataset} (--method=all,control): training "
+                "the parent on for as long may gain as much."
             )
         for _, block in _blocks([study] if trials else []):
             for method in _methods(study, block, "model"):

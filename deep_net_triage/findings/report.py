@@ -90,7 +90,7 @@ def _head(
     sections: Sequence[tuple[str, str, str]],
 ) -> str:
     tested = f" on {test_images:,} test images" if test_images else ""
-    ended = f"{_counted(len(study.rows), 'trial')} finished"
+    ended = f"{_counted(len(study.rows) + len(study.controls), 'trial')} finished"
     if failed:
         ended += f", {len(failed)} failed"
     lead = f"The parent reaches {_percent(study.baseline_accuracy)}{tested}. {ended}."
@@ -207,7 +207,8 @@ def _ranking(ranking: Sequence[BlockSummary]) -> str:
 def _trials(
     study: StudyResults, test_images: int | None, failed: dict[str, dict[str, object]]
 ) -> str:
-    parts = [trial_table.trials(study.rows, test_images)] if study.rows else []
+    rows = [*study.rows, *study.controls]
+    parts = [trial_table.trials(rows, test_images)] if rows else []
     if failed:
         reasons = [f"{name}: {result['reason']}" for name, result in failed.items()]
         parts += [element("h3", "Failed"), bullets(reasons)]

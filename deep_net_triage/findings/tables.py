@@ -23,6 +23,9 @@ def table(study: StudyResults) -> str:
         for line in lines
     ]
     title = f"{study.dataset}: the parent reaches {100 * study.baseline_accuracy:.1f} %"
+    if study.controls:
+        reached = 100 * mean(row["max_accuracy"] for row in study.controls)
+        title += f", trained on (control) {reached:.1f} %"
     legend = "maximum accuracy in %, points against the parent, epochs to 99 % of the maximum"
     return "\n".join([title, *text, f"({legend})"])
 

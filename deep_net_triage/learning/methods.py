@@ -37,12 +37,16 @@ METHODS = {
 
 GROUPS = {"paper": tuple(METHODS)[:5], "all": tuple(METHODS)}
 
+# No method but what methods are judged against: the parent trained on, no block compressed, for
+# as many epochs as a method that updates the whole model.
+CONTROL = "control"
+
 
 def select(names: str) -> tuple[str, ...]:
     """Returns the methods that a comma-separated list names, in the table's order.
 
     Args:
-        names: names from `METHODS` and `GROUPS`.
+        names: names from `METHODS` and `GROUPS`, and `CONTROL`, which comes last.
 
     Raises:
         InputError: if a name is neither.
@@ -50,8 +54,8 @@ def select(names: str) -> tuple[str, ...]:
     chosen: set[str] = set()
     for name in names.split(","):
         name = name.strip()
-        if name not in METHODS and name not in GROUPS:
-            allowed = ", ".join([*METHODS, *GROUPS])
+        if name not in METHODS and name not in GROUPS and name != CONTROL:
+            allowed = ", ".join([*METHODS, *GROUPS, CONTROL])
             raise InputError(f"'{name}' is no method; allowed: {allowed}")
         chosen.update(GROUPS.get(name, (name,)))
-    return tuple(name for name in METHODS if name in chosen)
+    return tuple(name for name in (*METHODS, CONTROL) if name in chosen)

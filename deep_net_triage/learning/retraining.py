@@ -13,10 +13,11 @@ import numpy as np
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import DISTILL_LEARNING_RATE, Settings
 from deep_net_triage.images.datasets import Dataset
-from deep_net_triage.learning import activations, evidence, guards, training
+from deep_net_triage.learning import activations, evidence, guards, phases, training
 from deep_net_triage.learning.activations import Source
 from deep_net_triage.learning.adam import Adam
 from deep_net_triage.learning.methods import METHODS, Method
+from deep_net_triage.learning.phases import Phase
 from deep_net_triage.learning.student_teacher import StudentTeacher
 from deep_net_triage.network import convolutions, latency, surgery
 from deep_net_triage.network.blocks import Block
@@ -123,23 +124,23 @@ class Retraining:
         return evidence.accuracies(self.parent, self.block, self.dataset, self.source)
 
     @functools.cached_property
-    def _of_block(self) -> "_Phase":
+    def _of_block(self) -> Phase:
         """Classification that updates the compressed block, fed from what is kept."""
         place, source = self.source.place(self.student), self.source
         cut = surgery.cut(self.student, place, self.student.outputs[0])
         surgery.set_trainable(self.student, self.block, "block")
         training.compile_classifier(cut, self.settings)
-        return _Phase(cut, "block", source)
+        return Phase(cut, "block", source)
 
     @functools.cached_property
-    def _of_model(self) -> "_Phase":
+    def _of_model(self) -> Phase:
         """Classification that updates the whole model, fed with images."""
         surgery.set_trainable(self.student, self.block, "model")
         training.compile_classifier(self.student, self.settings)
-        return _Phase(self.student, "model", activations.from_images(self.dataset))
+        return Phase(self.student, "model", activations.from_images(self.dataset))
 
     @functools.cached_property
-    def _of_pair(self) -> "_Phase":
+    def _of_pair(self) -> Phase:
         """The student-teacher phase: no layer behind the block, no teacher that is kept."""
         parent, block, source = self.parent, self.block, self.source
         pair = StudentTeacher(
@@ -152,7 +153,7 @@ class Retraining:
             optimizer=Adam(DISTILL_LEARNING_RATE),
             jit_compile=devices.compile_with_xla(),
         )
-        return _Phase(pair, "block", source)
+        return Phase(pair, "block", source)
 
     @functools.cached_property
     def latencies(self) -> dict[str, float]:
@@ -165,32 +166,20 @@ class Retraining:
     def _kernel(self) -> np.ndarray:
         return self.student.get_layer(self.block.compressed_layers[0]).kernel.numpy()
 
-    def _initial_accuracy(self, phase: "_Phase", row: Method, seed: int) -> float:
+    def _initial_accuracy(self, phase: Phase, row: Method, seed: int) -> float:
         """Returns the accuracy before training, measured once for methods that share it."""
         start = (row.initializer, seed, row.updates)
         if start not in self._initial_accuracies:
             self._initial_accuracies[start] = self._accuracy(phase)
         return self._initial_accuracies[start]
 
-    def _accuracy(self, phase: "_Phase") -> float:
+    def _accuracy(self, phase: Phase) -> float:
         labels, batch_size = self.dataset.test.labels, self.settings.batch_size
         return training.evaluate(phase.model, phase.source.test, labels, batch_size)[1]
 
-    def _classify(self, phase: "_Phase", seed: int, journal: Journal) -> None:
-        held_out = self.dataset.validation
+    def _classify(self, phase: Phase, seed: int, journal: Journal) -> None:
         surgery.set_trainable(self.student, self.block, phase.updates)
-        phase.restart_optimizer()
-        training.fit(
-            "train",
-            phase.model,
-            (phase.source.train, self.dataset.train.labels),
-            self.settings,
-            self.settings.epochs,
-            seed,
-            journal,
-            test=(phase.source.test, self.dataset.test.labels),
-            validation=held_out and (phase.source.validation, held_out.labels),
-        )
+        phases.classify(phase, self.dataset, self.settings, seed, journal)
 
     def _distil(self, seed: int, journal: Journal) -> None:
         """Trains the compressed block to return what the parent's block returns."""
@@ -208,31 +197,3 @@ class Retraining:
             journal,
             learner=phase.model.student,
         )
-
-
-class _Phase:
-    """One way to train a student: a compiled model of its layers, and what feeds it.
-
-    Keras traces a step when it is first run, and with it what was open to training then.
-
-    Attributes:
-        model: all of the student, or cut at a place.
-        updates: what learns: the compressed `block`, or the whole `model`.
-        source: what it is fed with.
-    """
-
-    def __init__(self, model: keras.Model, updates: str, source: Source) -> None:
-        self.model = model
-        self.updates = updates
-        self.source = source
-        model.optimizer.build(model.trainable_variables)
-        # Its rate, its count of steps and, in half precision, its loss scale.
-        self._scalars = [(v, v.numpy()) for v in model.optimizer.variables if v.ndim == 0]
-
-    def restart_optimizer(self) -> None:
-        """Makes the optimiser a fresh one: each phase of each trial has its own."""
-        for variable in self.model.optimizer.variables:
-            if variable.ndim:
-                variable.assign(keras.ops.zeros_like(variable))
-        for variable, value in self._scalars:
-            variable.assign(value)

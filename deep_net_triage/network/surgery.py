@@ -130,8 +130,32 @@ def start(
     else:
         weights = initializers.glorot_uniform(shape, seed)
     weights.assign_to(convolution, batchnorm)
-    weights_of_layers = {id(variable) for variable in student.weights}
-    generators = [v for v in student.variables if id(v) not in weights_of_layers]
+    reseed(student, seed)
+
+
+def copy(model: keras.Model, *, synchronized: bool = False) -> keras.Model:
+    """Returns a model of the same layers with variables of its own, not their values yet.
+
+    Args:
+        model: a functional model.
+        synchronized: whether batch normalisation takes the statistics of the global batch.
+    """
+    return keras.models.clone_model(
+        model, clone_function=lambda operation: _copied(operation, synchronized)
+    )
+
+
+def restart(model: keras.Model, original: keras.Model, seed: int) -> None:
+    """Gives a copy the weights of its original, and takes its random draws to a start."""
+    for layer in model.layers:
+        graphs.copy_weights(original.get_layer(layer.name), layer)
+    reseed(model, seed)
+
+
+def reseed(model: keras.Model, seed: int) -> None:
+    """Takes what a model's layers draw at random to where a seed begins."""
+    weights = {id(variable) for variable in model.weights}
+    generators = [v for v in model.variables if id(v) not in weights]
     for number, state in enumerate(generators):  # of dropout layers, as (seed, draws so far)
         state.assign([seed, number << 16])
 

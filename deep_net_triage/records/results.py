@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from deep_net_triage.errors import DamagedFile, InputError
+from deep_net_triage.learning.methods import CONTROL
 from deep_net_triage.records import files
 
 COLUMNS = (
@@ -66,6 +67,7 @@ class StudyResults:
         blocks: the network's blocks in its order, as `study.json` has them.
         refused: segments that can't be triaged, likewise, each with its `reason`.
         folder: where it was read from.
+        controls: a row per finished trial of the parent trained on, no block compressed.
     """
 
     dataset: str
@@ -76,6 +78,7 @@ class StudyResults:
     blocks: tuple[dict[str, object], ...] = ()
     refused: tuple[dict[str, object], ...] = ()
     folder: Path | None = None
+    controls: list[dict[str, object]] = field(default_factory=list)
 
 
 def check_writable(folder: Path) -> None:
@@ -260,7 +263,8 @@ def read_study(study: Path) -> StudyResults:
     return StudyResults(
         dataset=parent["settings"]["dataset"],
         baseline_accuracy=parent["baseline_accuracy"],
-        rows=rows,
+        rows=[row for row in rows if row["method"] != CONTROL],
+        controls=[row for row in rows if row["method"] == CONTROL],
         correct=correct,
         parent_correct=read_correct(study / "parent", images),
         blocks=tuple(described.get("blocks", ())),

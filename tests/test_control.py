@@ -1,0 +1,58 @@
+import keras
+import numpy as np
+import pytest
+
+from deep_net_triage.images import batches
+from deep_net_triage.learning.control import Control
+from deep_net_triage.records import results
+from tests.conftest import new_journal, toy_parent
+from tests.studies import read, run
+
+
+@pytest.mark.usefixtures("float64")
+def test_it_is_the_parent_trained_on_as_keras_trains(toy_dataset, small_settings):
+    """The same weights as by plain Keras, and the parent as it was."""
+    parent, expected = toy_parent(), toy_parent()
+    before = parent.get_weights()
+    expected.compile(
+        keras.optimizers.Adam(0.001),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    train = toy_dataset.train
+    batched = batches.training_batches(
+        train.images, train.labels, batch_size=8, seed=5, epochs=range(1)
+    )
+    expected.fit(batched, shuffle=False, verbose=0)
+    control = Control(parent, toy_dataset, small_settings(epochs=1))
+    records = []
+    for _ in range(2):  # the second trial depends on nothing that the first left
+        records.clear()
+        trained = control.run("control", 5, new_journal(records.append))
+    assert [record["epoch"] for record in records] == [1]
+    assert (trained.distilled_accuracy, trained.similarity) == (None, None)
+    for found, wanted in zip(trained.model.get_weights(), expected.get_weights(), strict=True):
+        # Keras takes the constants of its Adam through float32.
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+    for was, now in zip(before, parent.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
+
+
+def test_a_study_runs_it_beside_its_methods(tmp_path, capsys):
+    assert run(tmp_path, "--method=cm_rw,control", "--block=5", "--seeds=0,1") == 0
+    folder = tmp_path / "digits"
+    study = results.read_study(folder)
+    assert [row["method"] for row in study.rows] == ["cm_rw", "cm_rw"]
+    parent = read(folder / "parent" / "result.json")
+    for seed, row in enumerate(study.controls):
+        assert (row["method"], row["block"], row["seed"]) == ("control", "no-block", seed)
+        assert row["initial_accuracy"] == row["baseline_accuracy"]
+        assert row["parameters"] == row["parent_parameters"] == parent["parameters"]
+        assert row["macs"] == row["parent_macs"]
+        kept = results.trial_folder(folder, "control", "no-block", seed) / "model.keras"
+        assert keras.models.load_model(kept).count_params() == parent["parameters"]
+    assert len(study.controls) == 2
+    assert ("control", "no-block", 1) in study.correct
+    page = (folder / "report.html").read_text()
+    assert "4 trials finished" in page
+    assert "no-block" in page
+    assert "trained on (control)" in capsys.readouterr().out
