@@ -38,7 +38,7 @@ def _run(arguments: list[str]) -> int:
     asked = settings.from_command_line(arguments, FLAGS_DIR)
     progress = Progress()
     progress.say(f"{asked.dataset}: starting TensorFlow")
-    devices.import_tensorflow()
+    devices.import_tensorflow(asked.replicas)
     from deep_net_triage import command
 
     return command.run(asked, shlex.join(["run_triage.py", *arguments]), progress)

@@ -56,12 +56,12 @@ def ours(size: int, batch: int) -> Callable[[], float]:
 
     model = networks.parent(size)
     convolutions.speed_up(model)
-    training.compile_classifier(model, networks.settings(batch_size=batch))
+    learner = training.classifier(model, networks.settings(batch_size=batch))
     split = networks.dataset(4 * batch, batch, size).train
     made = batches.training_batches(
         split.images, split.labels, batch_size=batch, seed=0, epochs=range(10_000)
     )
-    return _fit(model, made)
+    return _fit(learner, made)
 
 
 def fixed_batch(size: int, batch: int) -> Callable[[], float]:
@@ -76,8 +76,8 @@ def fixed_batch(size: int, batch: int) -> Callable[[], float]:
 
     model = networks.parent(size)
     convolutions.speed_up(model)
-    training.compile_classifier(model, networks.settings(batch_size=batch))
-    return _fit(model, tf.data.Dataset.from_tensors(networks.images(batch, size)).repeat())
+    learner = training.classifier(model, networks.settings(batch_size=batch))
+    return _fit(learner, tf.data.Dataset.from_tensors(networks.images(batch, size)).repeat())
 
 
 def stock(size: int, batch: int) -> Callable[[], float]:

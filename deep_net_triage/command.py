@@ -9,7 +9,6 @@ import keras
 from deep_net_triage import compression, devices, parents
 from deep_net_triage.commands.progress import Progress
 from deep_net_triage.commands.settings import Settings
-from deep_net_triage.errors import InputError
 from deep_net_triage.findings import verdict
 from deep_net_triage.images import datasets, fitting, image_folders, oddities
 from deep_net_triage.images.datasets import Dataset
@@ -48,13 +47,7 @@ def run(
     dataset = dataset or _images(settings, given, progress)
     if settings.validation_fraction:
         dataset = datasets.hold_out(dataset, settings.validation_fraction)
-    strategy = devices.strategy()
-    if settings.batch_size % strategy.num_replicas_in_sync:
-        raise InputError(
-            f"--batch_size={settings.batch_size} must be a multiple of the "
-            f"{strategy.num_replicas_in_sync} GPUs that share each batch"
-        )
-    with strategy.scope():
+    with devices.strategy(settings.replicas).scope():
         if given:
             given = parents.as_parent(given, settings.parent, dataset)
         if settings.list_blocks:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from absl import logging
 
+from deep_net_triage.errors import InputError
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -20,21 +22,30 @@ def prepare_environment() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
-def import_tensorflow() -> None:
+def import_tensorflow(asked_replicas: int | None = None) -> None:
     """Imports TensorFlow and finds its devices without the log lines that no setting silences.
 
     With TF_CPP_MIN_LOG_LEVEL in the environment they are shown: the person asked for them.
+
+    Args:
+        asked_replicas: where there is no GPU, the processor is divided into so many devices.
     """
     wanted = "TF_CPP_MIN_LOG_LEVEL" in os.environ
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with contextlib.nullcontext() if wanted else native_messages_silenced():
         import tensorflow as tf
 
-        for gpu in tf.config.list_physical_devices("GPU"):
+        gpus = tf.config.list_physical_devices("GPU")
+        for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
+        if asked_replicas and not gpus:
+            (processor,) = tf.config.list_physical_devices("CPU")
+            parts = [tf.config.LogicalDeviceConfiguration()] * asked_replicas
+            tf.config.set_logical_device_configuration(processor, parts)
         tf.config.list_logical_devices()
         if not wanted:  # TFDS 4.9.10 warns of deprecated calls of its own
             logging.set_verbosity(logging.ERROR)
+            tf.get_logger().setLevel("ERROR")  # of devices that are no GPUs
 
 
 def make_deterministic() -> None:
@@ -47,16 +58,28 @@ def make_deterministic() -> None:
 
 
 @functools.cache
-def strategy() -> "tf.distribute.Strategy":
-    """Returns MirroredStrategy over several GPUs, and TensorFlow's default for one or none.
+def strategy(asked_replicas: int | None = None) -> "tf.distribute.Strategy":
+    """Returns MirroredStrategy over several devices, and TensorFlow's default for one.
 
     Always the same: a second strategy's collective operations collide with the first one's.
+
+    Args:
+        asked_replicas: how many devices share each batch; None for all GPUs.
+
+    Raises:
+        InputError: if there are not so many.
     """
     import tensorflow as tf
 
-    if len(tf.config.list_logical_devices("GPU")) > 1:
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.get_strategy()
+    gpus = tf.config.list_logical_devices("GPU")
+    devices = gpus or tf.config.list_logical_devices("CPU")
+    wanted = asked_replicas or max(1, len(gpus))
+    if wanted > len(devices):
+        kind = "GPUs" if gpus else "parts of the processor"
+        raise InputError(f"--replicas={wanted}; this process has {len(devices)} {kind}")
+    if wanted == 1:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy([device.name for device in devices[:wanted]])
 
 
 def replicas() -> int:

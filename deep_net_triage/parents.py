@@ -174,9 +174,8 @@ def adopt(
         determining: the settings that the result records.
     """
     started = time.perf_counter()
-    training.compile_classifier(parent, settings)
-    test = dataset.test
-    _, accuracy = training.evaluate(parent, test.images, test.labels, settings.batch_size)
+    learner, test = training.classifier(parent, settings), dataset.test
+    _, accuracy = training.evaluate(learner, test.images, test.labels, settings.batch_size)
     save(parent, folder / "model.keras")
     results.write_correct(folder, predictions.correct(parent, test.images, test.labels))
     (folder / "epochs.jsonl").unlink(missing_ok=True)
@@ -190,10 +189,18 @@ def adopt(
 def save(model: keras.Model, file: Path) -> None:
     """Saves a model for anyone to load: uncompiled, nothing frozen, whole or not at all."""
     model = uncompiled(model)
+    shared = []
     for layer in model.layers:  # the model's own setter does not reach a layer frozen by itself
         layer.trainable = True
-    with files.replacing(file) as unfinished:
-        model.save(unfinished)
+        if getattr(layer, "synchronized", False):
+            shared.append(layer)
+            layer.synchronized = False  # how it was trained; other backends refuse to load it
+    try:
+        with files.replacing(file) as unfinished:
+            model.save(unfinished)
+    finally:
+        for layer in shared:
+            layer.synchronized = True
 
 
 def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:

@@ -124,7 +124,6 @@ class Study:
                 origin = "given" if self.settings.parent else "trained"
                 with memory.released():
                     self.parent_result = self._new_parent(folder, lock.check)
-                    self.parent = parents.uncompiled(self.parent)
         self.pretrained = None
         if not self.digest:
             self.digest = self.parent_result["weights_sha256"]

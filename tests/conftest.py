@@ -1,6 +1,5 @@
 """What the tests share: two logical processors, toy networks, toy images."""
 
-import dataclasses
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,15 +9,14 @@ import deep_net_triage  # noqa: F401
 
 # isort: split
 import keras
-import numpy as np
 import pytest
 import tensorflow as tf
 
 from deep_net_triage.commands import settings
-from deep_net_triage.images import datasets
 from deep_net_triage.network import vgg16
 from deep_net_triage.records.journal import Journal
 from tests.studies import run
+from tests.toys import toy_images, toy_parent
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -53,27 +51,6 @@ def new_journal(watch=lambda record: None):
     return Journal(folder, {}, watch, print)
 
 
-def toy_parent(seed=0):
-    """A network of two blocks, of 2 and 3 convolutions, with moved statistics."""
-    keras.utils.set_random_seed(seed)
-    x = images = keras.Input((8, 8, 2), name="image")
-    for b, (convolutions, filters) in enumerate(((2, 3), (3, 4)), start=1):
-        for n in range(1, convolutions + 1):
-            x = keras.layers.Conv2D(filters, 3, padding="same", name=f"b{b}_conv{n}")(x)
-            x = keras.layers.BatchNormalization(momentum=0.9, name=f"b{b}_bn{n}")(x)
-            x = keras.layers.ReLU(name=f"b{b}_relu{n}")(x)
-        x = keras.layers.MaxPooling2D(2, name=f"b{b}_pool")(x)
-    x = keras.layers.Flatten(name="flatten")(x)
-    x = keras.layers.Dense(6, activation="relu", name="dense")(x)
-    parent = keras.Model(images, keras.layers.Dense(3, name="logits")(x), name="toy")
-    generator = np.random.default_rng(seed)
-    for layer in parent.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            drawn = generator.uniform(0.5, 1.5, (4, layer.gamma.shape[0]))
-            layer.set_weights(list(drawn))
-    return parent
-
-
 @pytest.fixture
 def parent():
     return toy_parent()
@@ -95,27 +72,7 @@ def vgg():
 @pytest.fixture
 def toy_dataset():
     """27 and 10 images of 8x8x2 in three classes: no batch size divides both."""
-    generator = np.random.default_rng(1)
-
-    def split(count):
-        labels = np.arange(count) % 3
-        images = generator.integers(0, 256, (count, 8, 8, 2))
-        images[:, :, :, 0] = images[:, :, :, 0] // 4 + 60 * labels[:, None, None]
-        return datasets.Split(images.astype(np.uint8), labels)
-
-    return datasets.Dataset("toy", split(27), split(10), ("a", "b", "c"))
-
-
-@pytest.fixture
-def even_dataset(toy_dataset):
-    """24 and 8 of them: batches of 8 give two replicas equal shares, to the last one."""
-
-    def first(split, count):
-        return datasets.Split(split.images[:count], split.labels[:count])
-
-    return dataclasses.replace(
-        toy_dataset, train=first(toy_dataset.train, 24), test=first(toy_dataset.test, 8)
-    )
+    return toy_images(27, 10)
 
 
 @pytest.fixture

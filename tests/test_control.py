@@ -5,8 +5,9 @@ import pytest
 from deep_net_triage.images import batches
 from deep_net_triage.learning.control import Control
 from deep_net_triage.records import results
-from tests.conftest import new_journal, toy_parent
+from tests.conftest import new_journal
 from tests.studies import read, run
+from tests.toys import toy_parent
 
 
 @pytest.mark.usefixtures("float64")

@@ -6,8 +6,8 @@ from deep_net_triage.images import datasets
 from deep_net_triage.learning import guards, predictions
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
-from tests.conftest import toy_parent
 from tests.test_training import independent_accuracy
+from tests.toys import toy_parent
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from deep_net_triage.learning.activations import Walk
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.rows import Room
 from deep_net_triage.network.blocks import find_blocks
-from tests.conftest import new_journal, toy_parent
+from tests.conftest import new_journal
+from tests.toys import toy_parent
 
 
 def graphs():

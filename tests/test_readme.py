@@ -5,7 +5,8 @@ import re
 import keras
 import numpy as np
 
-from tests.conftest import REPOSITORY, toy_parent
+from tests.conftest import REPOSITORY
+from tests.toys import toy_parent
 
 
 def test_the_example_of_library_use_runs(tmp_path, monkeypatch, capsys):

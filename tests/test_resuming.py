@@ -6,8 +6,9 @@ import pytest
 from deep_net_triage.commands.settings import GIB
 from deep_net_triage.learning import training
 from deep_net_triage.records.journal import Journal
-from tests.conftest import new_journal, toy_parent
+from tests.conftest import new_journal
 from tests.test_retraining import assert_same, retraining, run, with_dropout
+from tests.toys import toy_parent
 
 
 class Killed(BaseException):

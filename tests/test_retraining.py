@@ -7,14 +7,16 @@ from deep_net_triage.commands.settings import GIB
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.learning import activations, training
 from deep_net_triage.learning.activations import Walk
+from deep_net_triage.learning.classifier import Classifier
 from deep_net_triage.learning.methods import METHODS
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.rows import Room
 from deep_net_triage.learning.student_teacher import StudentTeacher
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
-from tests.conftest import new_journal, toy_parent
+from tests.conftest import new_journal
 from tests.test_training import independent_accuracy
+from tests.toys import toy_parent
 
 
 def retraining(parent, dataset, settings, block=1, tmp_path=None, **room):
@@ -135,20 +137,6 @@ def test_kept_activations_change_nothing(block, methods, toy_dataset, small_sett
             assert_same(run(bench, method), expected, tolerance=1e-8)
 
 
-@pytest.mark.usefixtures("float64")
-def test_two_replicas_and_kept_activations_change_nothing(
-    even_dataset, small_settings, two_replicas, tmp_path
-):
-    settings = small_settings()
-    fed = retraining(toy_parent(), even_dataset, settings)
-    expected = {method: run(fed, method) for method in METHODS}
-    with two_replicas.scope():
-        parent = toy_parent()
-        shared = retraining(parent, even_dataset, settings, 1, tmp_path, memory=GIB)
-        for method, alone in expected.items():
-            assert_same(run(shared, method), alone, tolerance=1e-8)
-
-
 def with_dropout(parent):
     """The same with dropout before its last layer: a state that moves with every step."""
     inputs, (*_, dense, logits) = parent.inputs, parent.layers
@@ -181,7 +169,7 @@ def test_no_step_is_traced_again(toy_dataset, small_settings, tmp_path, monkeypa
         monkeypatch.setattr(kind, name, counted)
 
     counting(StudentTeacher, "train_step")
-    counting(keras.Model, "train_step")
+    counting(Classifier, "train_step")
     counting(keras.Model, "test_step")
     settings = small_settings(epochs=3)
     bench = retraining(toy_parent(), toy_dataset, settings, 1, tmp_path, memory=GIB)
@@ -210,14 +198,15 @@ def test_what_lies_between_the_phases(toy_dataset, small_settings, monkeypatch):
     bench = retraining(toy_parent(), toy_dataset, settings)
     fit, seen = training.fit, {}
 
-    def look(phase, model, *rest, **more):
+    def look(phase, learner, *rest, **more):
         if phase == "distill":
-            return fit(phase, model, *rest, **more)
+            return fit(phase, learner, *rest, **more)
         seen["accuracy"] = independent_accuracy(bench.student, toy_dataset.test)
         seen["weights"] = bench.student.get_weights()
-        seen["steps"] = int(model.optimizer.iterations)
-        seen["classifier"] = (type(model.optimizer), float(model.optimizer.learning_rate))
-        return fit(phase, model, *rest, **more)
+        optimizer = learner.optimizer
+        seen["steps"] = int(optimizer.iterations)
+        seen["classifier"] = (type(optimizer), float(optimizer.learning_rate))
+        return fit(phase, learner, *rest, **more)
 
     monkeypatch.setattr(training, "fit", look)
     for _ in range(2):
@@ -231,7 +220,7 @@ def test_what_lies_between_the_phases(toy_dataset, small_settings, monkeypatch):
         )
         assert seen["steps"] == 0
         assert seen["classifier"] == (keras.optimizers.SGD, 0.5)
-        distiller = bench._of_pair.model.optimizer
+        distiller = bench._of_pair.learner.optimizer
         assert isinstance(distiller, keras.optimizers.Adam)
         assert float(distiller.learning_rate) == pytest.approx(1e-3)
         assert int(distiller.iterations) == 2 * 4  # 27 images in batches of 8, two epochs

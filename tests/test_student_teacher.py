@@ -10,7 +10,7 @@ from deep_net_triage.learning.student_teacher import (
 )
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
-from tests.conftest import toy_parent
+from tests.toys import toy_parent
 
 IMAGES = np.random.default_rng(0).normal(size=(13, 8, 8, 2)).astype(np.float32)
 
@@ -119,7 +119,7 @@ def test_nothing_behind_the_block_is_computed():
     _, student, block, pair = make_pair(block=0)
     held = {
         layer.name
-        for model in (pair.before, pair.teacher, pair.student)
+        for model in (pair.before, pair.teacher, pair.network)
         for layer in model.layers
     }
     assert block.pool in held

@@ -431,9 +431,9 @@ def test_a_parent_and_a_trial_that_are_damaged_are_both_made_again(tmp_path):
 def test_a_guard_that_is_hurt_makes_a_gap(study, monkeypatch):
     fit = training.fit
 
-    def careless(phase, model, *rest, **more):
-        fit(phase, model, *rest, **more)
-        frozen = next(layer for layer in model.layers if layer.name == "fc1")
+    def careless(phase, learner, *rest, **more):
+        fit(phase, learner, *rest, **more)
+        frozen = learner.network.get_layer("fc1")
         frozen.kernel.assign_add(frozen.kernel * 1e-3)
 
     monkeypatch.setattr(training, "fit", careless)

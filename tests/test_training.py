@@ -4,7 +4,8 @@ import pytest
 
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.learning import training
-from tests.conftest import new_journal, toy_parent
+from tests.conftest import new_journal
+from tests.toys import toy_parent
 
 
 def independent_accuracy(model, split):
@@ -12,14 +13,14 @@ def independent_accuracy(model, split):
     return np.mean(predicted == split.labels.numpy())
 
 
-def evaluate(model, split):
-    return training.evaluate(model, split.images, split.labels, batch_size=4)
+def evaluate(learner, split):
+    return training.evaluate(learner, split.images, split.labels, batch_size=4)
 
 
 def test_evaluate_counts_every_image_once(toy_dataset, small_settings):
     parent = toy_parent()
-    training.compile_classifier(parent, small_settings())
-    loss, accuracy = evaluate(parent, toy_dataset.test)
+    learner = training.classifier(parent, small_settings())
+    loss, accuracy = evaluate(learner, toy_dataset.test)
     logits = parent.predict(toy_dataset.test.images.numpy(), verbose=0).astype(float)
     labels = toy_dataset.test.labels.numpy()
     shifted = logits - logits.max(axis=1, keepdims=True)
@@ -34,11 +35,11 @@ def test_a_parent_that_ends_in_softmax_has_the_loss_of_its_logits(toy_dataset, s
     probabilities.layers[-1].activation = keras.activations.softmax
     losses = []
     for model in (logits, probabilities):
-        training.compile_classifier(model, small_settings())
+        learner = training.classifier(model, small_settings())
         # In reach of both: Keras clips probabilities at 1e-7.
         dense = model.layers[-1]
         dense.set_weights([weights / 100 for weights in dense.get_weights()])
-        losses.append(evaluate(model, toy_dataset.test)[0])
+        losses.append(evaluate(learner, toy_dataset.test)[0])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
@@ -63,10 +64,11 @@ def test_parent_is_trained_and_left_at_its_best_epoch(toy_dataset, small_setting
 
 
 def test_optimizer_and_rate_are_those_asked_for(small_settings):
-    parent = toy_parent()
-    training.compile_classifier(parent, small_settings(optimizer="sgd", learning_rate=0.25))
-    assert isinstance(parent.optimizer, keras.optimizers.SGD)
-    assert float(parent.optimizer.learning_rate) == 0.25
+    learner = training.classifier(
+        toy_parent(), small_settings(optimizer="sgd", learning_rate=0.25)
+    )
+    assert isinstance(learner.optimizer, keras.optimizers.SGD)
+    assert float(learner.optimizer.learning_rate) == 0.25
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(toy_dataset, small_settings):

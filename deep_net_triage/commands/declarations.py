@@ -106,6 +106,7 @@ def declare() -> flags.FlagValues:
     text("activation_dir", None, "Where that disk space is; by default in --output_dir.")
     choice("activation_dtype", "exact", KEPT_AS, "float16 halves both, and rounds.")
     switch("deterministic", False, "Equal commands, interrupted or not, give equal numbers.")
+    count("replicas", None, "Devices that share each batch; by default all GPUs.")
     text("output_dir", "runs", "Where results go, in a folder named after the data set.")
     switch("save_models", True, "Keep each trial's best model.")
     # What most users of a compressed network accept (accuracy, 0..1).

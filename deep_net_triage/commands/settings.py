@@ -75,6 +75,7 @@ class Settings:
     activation_dir: Path | None
     activation_dtype: str
     deterministic: bool
+    replicas: int | None
     max_drop: float
     compress: bool
     export: tuple[str, ...]

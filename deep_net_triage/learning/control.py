@@ -54,12 +54,12 @@ class Control:
         if "initial_accuracy" not in facts:
             test, batch_size = self.dataset.test, self.settings.batch_size
             facts["initial_accuracy"] = training.evaluate(
-                self._phase.model, test.images, test.labels, batch_size
+                self._phase.learner, test.images, test.labels, batch_size
             )[1]
         phases.classify(self._phase, self.dataset, self.settings, seed, journal)
         return Trained(self.student, facts["initial_accuracy"], None, None)
 
     @functools.cached_property
     def _phase(self) -> Phase:
-        training.compile_classifier(self.student, self.settings)
-        return Phase(self.student, "model", activations.from_images(self.dataset))
+        learner = training.classifier(self.student, self.settings)
+        return Phase(learner, "model", activations.from_images(self.dataset))

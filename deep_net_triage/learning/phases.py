@@ -1,4 +1,4 @@
-"""One way to train a network: a compiled model of its layers, what learns, what feeds it."""
+"""One way to train a network: what learns, and what feeds it."""
 
 import keras
 
@@ -6,31 +6,33 @@ from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning import training
 from deep_net_triage.learning.activations import Source
+from deep_net_triage.learning.learner import Learner
 from deep_net_triage.records.journal import Journal
 
 
 class Phase:
-    """A compiled model of a network's layers, for one trial after another.
+    """A network, or part of it, made ready to be trained in one trial after another.
 
     Keras traces a step when it is first run, and with it what was open to training then.
 
     Attributes:
-        model: all of the network, or cut at a place.
+        learner: of all of the network, or of what is cut off at a place.
         updates: what learns: the compressed `block`, or the whole `model`.
         source: what it is fed with.
     """
 
-    def __init__(self, model: keras.Model, updates: str, source: Source) -> None:
-        self.model = model
+    def __init__(self, learner: Learner, updates: str, source: Source) -> None:
+        self.learner = learner
         self.updates = updates
         self.source = source
-        model.optimizer.build(model.trainable_variables)
+        optimizer = learner.optimizer
+        optimizer.build(learner.trainable_variables)
         # Its rate, its count of steps and, in half precision, its loss scale.
-        self._scalars = [(v, v.numpy()) for v in model.optimizer.variables if v.ndim == 0]
+        self._scalars = [(v, v.numpy()) for v in optimizer.variables if v.ndim == 0]
 
     def restart_optimizer(self) -> None:
         """Makes the optimiser a fresh one: each phase of each trial has its own."""
-        for variable in self.model.optimizer.variables:
+        for variable in self.learner.optimizer.variables:
             if variable.ndim:
                 variable.assign(keras.ops.zeros_like(variable))
         for variable, value in self._scalars:
@@ -56,7 +58,7 @@ def classify(
     phase.restart_optimizer()
     training.fit(
         "train",
-        phase.model,
+        phase.learner,
         (phase.source.train, dataset.train.labels),
         settings,
         settings.epochs,

@@ -129,15 +129,14 @@ class Retraining:
         place, source = self.source.place(self.student), self.source
         cut = surgery.cut(self.student, place, self.student.outputs[0])
         surgery.set_trainable(self.student, self.block, "block")
-        training.compile_classifier(cut, self.settings)
-        return Phase(cut, "block", source)
+        return Phase(training.classifier(cut, self.settings), "block", source)
 
     @functools.cached_property
     def _of_model(self) -> Phase:
         """Classification that updates the whole model, fed with images."""
         surgery.set_trainable(self.student, self.block, "model")
-        training.compile_classifier(self.student, self.settings)
-        return Phase(self.student, "model", activations.from_images(self.dataset))
+        learner = training.classifier(self.student, self.settings)
+        return Phase(learner, "model", activations.from_images(self.dataset))
 
     @functools.cached_property
     def _of_pair(self) -> Phase:
@@ -175,7 +174,7 @@ class Retraining:
 
     def _accuracy(self, phase: Phase) -> float:
         labels, batch_size = self.dataset.test.labels, self.settings.batch_size
-        return training.evaluate(phase.model, phase.source.test, labels, batch_size)[1]
+        return training.evaluate(phase.learner, phase.source.test, labels, batch_size)[1]
 
     def _classify(self, phase: Phase, seed: int, journal: Journal) -> None:
         surgery.set_trainable(self.student, self.block, phase.updates)
@@ -189,11 +188,10 @@ class Retraining:
         phase.restart_optimizer()
         training.fit(
             "distill",
-            phase.model,
+            phase.learner,
             (phase.source.train, targets),
             self.settings,
             self.settings.distill_epochs,
             seed,
             journal,
-            learner=phase.model.student,
         )

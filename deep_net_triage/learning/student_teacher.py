@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from deep_net_triage.learning.learner import Learner
+
 
 class RelativeError(keras.metrics.Metric):
     """The squared distance over the target's own squared norm, over all images seen.
@@ -25,14 +27,12 @@ class RelativeError(keras.metrics.Metric):
         return keras.ops.divide_no_nan(self.distance, self.norm)
 
 
-class StudentTeacher(keras.Model):
+class StudentTeacher(Learner):
     """Trains a student's compressed block alone on Eq. 3.
 
     Parent and student are the same network up to the block, so one pass through the layers
     before it feeds both, and nothing behind it is computed. The loss of a batch is the squared
-    L2 norm of the difference of the pooled outputs, averaged over the global batch: each
-    replica divides its sum by the images of all replicas, so that any split of a batch gives
-    the same gradient.
+    L2 norm of the difference of the pooled outputs, averaged over the global batch.
 
     It is trained on batches of (input, target).
 
@@ -45,28 +45,25 @@ class StudentTeacher(keras.Model):
     def __init__(
         self, before: keras.Model, teacher: keras.Model | None, student: keras.Model
     ) -> None:
-        super().__init__(name=f"{student.name}_and_teacher")
+        super().__init__(student, f"{student.name}_and_teacher")
         self.before = before
         self.teacher = teacher
-        self.student = student
-        self.loss_mean = keras.metrics.Mean(name="loss")
         self.relative_error = RelativeError()
-        # Its parts are; under a strategy Keras would otherwise build it by a dry run.
-        self.built = True
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The loss and the relative error, over the images of the epoch so far."""
         return [self.loss_mean, self.relative_error]
 
-    @property
-    def trainable_variables(self) -> list[keras.Variable]:
-        """Those of the student: a teacher does not learn."""
-        return self.student.trainable_variables
-
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the student's pooled output of the block."""
-        return self.student(self.before(inputs, training=False), training=training)
+        return self.network(self.before(inputs, training=False), training=training)
+
+    def losses_of(self, received: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """Returns each image's squared L2 distance (Eq. 3), (batch,)."""
+        output = self.network(received, training=True)
+        self.relative_error.update_state(target, output)
+        return squared_distances(target, output)
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Moves the compressed block one step towards the parent's pooled output."""
@@ -74,16 +71,7 @@ class StudentTeacher(keras.Model):
         received = self.before(inputs, training=False)
         if self.teacher:
             target = self.teacher(received, training=False)
-        with tf.GradientTape() as tape:
-            output = self.student(received, training=True)
-            distances = squared_distances(target, output)
-            loss = tf.reduce_sum(distances) / _images_of_all_replicas(distances)
-            scaled_loss = self.optimizer.scale_loss(loss)
-        learning = self.trainable_variables
-        self.optimizer.apply(tape.gradient(scaled_loss, learning), learning)
-        self.loss_mean.update_state(distances)
-        self.relative_error.update_state(target, output)
-        return {metric.name: metric.result() for metric in self.metrics}
+        return self.descend(received, target)
 
 
 def squared_distances(target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
@@ -94,9 +82,3 @@ def squared_distances(target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
     dtype = tf.float64 if target.dtype == tf.float64 else tf.float32
     difference = tf.cast(output, dtype) - tf.cast(target, dtype)
     return tf.reduce_sum(tf.square(difference), axis=tuple(range(1, len(difference.shape))))
-
-
-def _images_of_all_replicas(distances: tf.Tensor) -> tf.Tensor:
-    images = tf.cast(tf.shape(distances)[0], distances.dtype)
-    replica = tf.distribute.get_replica_context()
-    return replica.all_reduce(tf.distribute.ReduceOp.SUM, images)

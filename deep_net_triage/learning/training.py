@@ -14,6 +14,8 @@ from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.images import batches
 from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning.adam import Adam
+from deep_net_triage.learning.classifier import Classifier
+from deep_net_triage.learning.learner import Learner
 from deep_net_triage.learning.rows import Rows
 from deep_net_triage.network import convolutions
 from deep_net_triage.records.journal import Journal, Record
@@ -31,11 +33,10 @@ def train_parent(
     """
     keras.utils.set_random_seed(PARENT_SEED)
     convolutions.speed_up(parent)
-    compile_classifier(parent, settings)
     train, test, held_out = dataset.train, dataset.test, dataset.validation
     fit(
         "train",
-        parent,
+        classifier(parent, settings),
         (train.images, train.labels),
         settings,
         settings.parent_epochs,
@@ -46,32 +47,29 @@ def train_parent(
     )
 
 
-def compile_classifier(model: keras.Model, settings: Settings) -> None:
-    """Prepares a model for classification with a fresh optimiser."""
+def classifier(network: keras.Model, settings: Settings) -> Classifier:
+    """Returns what trains a network on labels, with a fresh optimiser."""
     optimizers = {"adam": Adam, "sgd": keras.optimizers.SGD}
-    last = getattr(model.layers[-1], "activation", None)
-    model.compile(
+    learner = Classifier(network)
+    learner.compile(
         optimizer=optimizers[settings.optimizer](settings.learning_rate),
-        loss=keras.losses.SparseCategoricalCrossentropy(
-            from_logits=last is not keras.activations.softmax
-        ),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         jit_compile=devices.compile_with_xla(),
     )
+    return learner
 
 
 def evaluate(
-    model: keras.Model, inputs: Rows, labels: Rows, batch_size: int
+    learner: Classifier, inputs: Rows, labels: Rows, batch_size: int
 ) -> tuple[float, float]:
-    """Returns a compiled model's mean loss and its accuracy (0..1) over all rows."""
+    """Returns a network's mean loss and its accuracy (0..1) over all rows."""
     test = batches.evaluation_batches(inputs, labels, batch_size=batch_size)
-    numbers = model.evaluate(test, return_dict=True, verbose=0)
+    numbers = learner.evaluate(test, return_dict=True, verbose=0)
     return numbers["loss"], _exact(numbers["accuracy"], len(labels))
 
 
 def fit(
     phase: str,
-    model: keras.Model,
+    learner: Learner,
     train: tuple[Rows, Rows],
     settings: Settings,
     epochs: int,
@@ -80,30 +78,28 @@ def fit(
     *,
     test: tuple[Rows, Rows] | None = None,
     validation: tuple[Rows, Rows] | None = None,
-    learner: keras.Model | None = None,
 ) -> None:
-    """Trains a compiled model for what its journal does not have yet of a phase.
+    """Trains a network for what its journal does not have yet of a phase.
 
     Args:
         phase: `train` or `distill`.
-        model: all of a network, cut at a place, or a student with its teacher.
+        learner: compiled; a network with its labels, or a student with its teacher.
         train: what it receives, and the labels or what it shall return.
         settings: batch size and augmentation.
         epochs: how many the phase has.
         seed: of the order.
         journal: is told of each epoch that ends.
-        test: the same as `train` for judging each epoch, where it is judged; the model is then
-            left with the weights of its best one.
+        test: the same as `train` for judging each epoch, where it is judged; the network is
+            then left with the weights of its best one.
         validation: likewise, what tells the best epoch instead of `test`.
-        learner: the part of the model that learns; None for all of it.
 
     Raises:
         TrainingFailed: if a loss is no longer finite.
     """
     # Else it has no state to keep yet; one that scales its loss must not be built twice.
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
-    state = _State(model, learner or model)
+    if not learner.optimizer.built:
+        learner.optimizer.build(learner.trainable_variables)
+    state = _State(learner)
     done = journal.epochs_done(phase)
     kept = journal.resumed(phase)
     if kept is not None:
@@ -119,9 +115,9 @@ def fit(
         )
     held_out = None
     if validation:
-        held_out = functools.partial(evaluate, model, *validation, settings.batch_size)
+        held_out = functools.partial(evaluate, learner, *validation, settings.batch_size)
     if done < epochs:
-        model.fit(
+        learner.fit(
             batches.training_batches(
                 *train,
                 batch_size=settings.batch_size,
@@ -149,19 +145,19 @@ class _State:
     """All that the rest of a phase depends on, the best epoch so far included.
 
     Args:
-        model: what is fitted.
-        learner: its part that learns.
+        learner: what is fitted.
     """
 
-    def __init__(self, model: keras.Model, learner: keras.Model) -> None:
-        weights = {id(weight) for weight in model.weights}
-        measured = {id(variable) for variable in model.metrics_variables}
-        self.weights = [w for layer in learner.layers if layer.trainable for w in layer.weights]
+    def __init__(self, learner: Learner) -> None:
+        weights = {id(weight) for weight in learner.weights}
+        measured = {id(variable) for variable in learner.metrics_variables}
+        layers = learner.network.layers
+        self.weights = [w for layer in layers if layer.trainable for w in layer.weights]
         self._variables = {
             "weight": self.weights,
             # Of layers that draw at random.
-            "random": [v for v in model.variables if id(v) not in weights | measured],
-            "optimizer": list(model.optimizer.variables),
+            "random": [v for v in learner.variables if id(v) not in weights | measured],
+            "optimizer": list(learner.optimizer.variables),
         }
         self.best: list[np.ndarray] = []
         self.best_accuracy = -1.0

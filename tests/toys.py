@@ -1,0 +1,40 @@
+"""A network and images small enough to train in a moment."""
+
+import keras
+import numpy as np
+
+from deep_net_triage.images.datasets import Dataset, Split
+
+
+def toy_parent(seed=0):
+    """A network of two blocks, of 2 and 3 convolutions, with moved statistics."""
+    keras.utils.set_random_seed(seed)
+    x = images = keras.Input((8, 8, 2), name="image")
+    for b, (convolutions, filters) in enumerate(((2, 3), (3, 4)), start=1):
+        for n in range(1, convolutions + 1):
+            x = keras.layers.Conv2D(filters, 3, padding="same", name=f"b{b}_conv{n}")(x)
+            x = keras.layers.BatchNormalization(momentum=0.9, name=f"b{b}_bn{n}")(x)
+            x = keras.layers.ReLU(name=f"b{b}_relu{n}")(x)
+        x = keras.layers.MaxPooling2D(2, name=f"b{b}_pool")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    x = keras.layers.Dense(6, activation="relu", name="dense")(x)
+    parent = keras.Model(images, keras.layers.Dense(3, name="logits")(x), name="toy")
+    generator = np.random.default_rng(seed)
+    for layer in parent.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            drawn = generator.uniform(0.5, 1.5, (4, layer.gamma.shape[0]))
+            layer.set_weights(list(drawn))
+    return parent
+
+
+def toy_images(train, test):
+    """Images of 8 x 8 x 2 in three classes, which their first channel tells apart."""
+    generator = np.random.default_rng(1)
+
+    def split(count):
+        labels = np.arange(count) % 3
+        images = generator.integers(0, 256, (count, 8, 8, 2))
+        images[:, :, :, 0] = images[:, :, :, 0] // 4 + 60 * labels[:, None, None]
+        return Split(images.astype(np.uint8), labels)
+
+    return Dataset("toy", split(train), split(test), ("a", "b", "c"))
