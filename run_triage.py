@@ -7,6 +7,7 @@ from pathlib import Path
 from deep_net_triage import devices
 from deep_net_triage.commands import endings, settings
 from deep_net_triage.commands.progress import Progress
+from deep_net_triage.launchers import ray_cluster, workers
 
 FLAGS_DIR = Path(__file__).resolve().parent / "flags"
 
@@ -36,12 +37,19 @@ def main(arguments: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     asked = settings.from_command_line(arguments, FLAGS_DIR)
-    progress = Progress()
+    typed, progress = shlex.join(["run_triage.py", *arguments]), Progress()
     progress.say(f"{asked.dataset}: starting TensorFlow")
+    if not asked.list_blocks and asked.launcher == "ray":
+        return ray_cluster.run(asked, typed, progress)
+    if not asked.list_blocks and asked.parallel_trials > 1:
+        return workers.run(asked, typed, progress)
     devices.import_tensorflow(asked.replicas)
     from deep_net_triage import command
 
-    return command.run(asked, shlex.join(["run_triage.py", *arguments]), progress)
+    if asked.list_blocks:
+        command.list_blocks(asked, progress)
+        return 0
+    return command.run(asked, typed, progress)
 
 
 if __name__ == "__main__":

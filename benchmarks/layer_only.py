@@ -76,7 +76,7 @@ def ours(size: int, batch: int, number: int) -> Callable[[], float]:
 
     def run() -> float:
         started = time.perf_counter()
-        phase.model.fit(
+        phase.learner.fit(
             made, epochs=EPOCHS, steps_per_epoch=STEPS_AN_EPOCH, verbose=0, shuffle=False
         )
         return (time.perf_counter() - started + walked / READERS) / EPOCHS

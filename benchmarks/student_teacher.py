@@ -66,7 +66,7 @@ def ours(size: int, batch: int) -> Callable[[], float]:
         made = batches.training_batches(
             phase.source.train, source.targets, batch_size=batch, seed=0, epochs=range(10**6)
         )
-        fits.append((phase.model, made, retraining))
+        fits.append((phase.learner, made, retraining))
 
     def run() -> float:
         started = time.perf_counter()

@@ -1,7 +1,9 @@
 """A command from its settings to its exit: images, parent, study."""
 
+import contextlib
 import dataclasses
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -34,10 +36,96 @@ def run(
         TrainingFailed: if the parent's loss is no longer finite.
     """
     started = time.time()
-    if not settings.list_blocks:
-        results.check_writable(settings.folder)
+    with _opened(settings, progress, dataset) as study:
+        study.begin(command, started)
+        study.make_parent()
+        study.run_trials()
+        return _finish(study, command, started)
+
+
+def make_parent(
+    settings: Settings, command: str, started: float, shared: Path, progress: Progress
+) -> list[int]:
+    """Begins a study that several processes run, up to its parent.
+
+    Args:
+        settings: what to run, and where its results go.
+        command: what was typed, for the record.
+        started: when, in seconds since 1970.
+        shared: the folder where processes keep activations for each other.
+        progress: where a person watches.
+
+    Returns:
+        The numbers of the trials that are to be run.
+
+    Raises:
+        InputError: if something asked for can't be done; nothing was written then.
+        TrainingFailed: if the parent's loss is no longer finite.
+    """
+    with _opened(settings, progress, shared=shared) as study:
+        study.begin(command, started)
+        study.make_parent()
+        return study.unfinished()
+
+
+def run_trials(
+    settings: Settings, shared: Path, numbers: list[int] | None, progress: Progress
+) -> None:
+    """Runs those trials that no other process takes, until all of them have ended.
+
+    Args:
+        settings: what to run, and where its results go.
+        shared: the folder where processes keep activations for each other.
+        numbers: of the study's trials; None for all.
+        progress: where a person watches.
+    """
+    with _opened(settings, progress, shared=shared) as study:
+        study.make_parent()
+        study.run_trials(numbers)
+
+
+def finish(settings: Settings, command: str, started: float, progress: Progress) -> int:
+    """Ends a study that several processes have run, and returns how many trials failed."""
+    with _opened(settings, progress) as study:
+        study.make_parent()
+        return _finish(study, command, started)
+
+
+def list_blocks(settings: Settings, progress: Progress) -> None:
+    """Says which blocks a parent has, of those that were asked for, and what is none.
+
+    Raises:
+        InputError: if there is no such parent, or it has none.
+    """
+    with _loaded(settings, progress) as (settings, dataset, given):
+        parent = given or parents.untrained(settings, dataset)
+        found = blocks.survey(parent)
+        chosen = blocks.select(parent, found.blocks, settings.blocks)
+        listed = inventory.of_blocks(parent, chosen)
+        refused = inventory.of_refused(found.refused)
+        progress.say(inventory.text(parent.name, listed, refused))
+
+
+@contextlib.contextmanager
+def _opened(
+    settings: Settings,
+    progress: Progress,
+    dataset: Dataset | None = None,
+    shared: Path | None = None,
+) -> Iterator[Study]:
+    """Yields a study of which nothing is begun, with the devices it runs on."""
+    results.check_writable(settings.folder)
     if settings.tensorboard:
         tensorboard.check_installed()
+    with _loaded(settings, progress, dataset) as (settings, dataset, given):
+        yield Study(settings, dataset, given, progress, shared)
+
+
+@contextlib.contextmanager
+def _loaded(
+    settings: Settings, progress: Progress, dataset: Dataset | None = None
+) -> Iterator[tuple[Settings, Dataset, keras.Model | None]]:
+    """Yields settings with their precision, images, and the parent where one is given."""
     if settings.deterministic:
         devices.make_deterministic()
     precision = devices.resolve_precision(settings.precision)
@@ -50,19 +138,17 @@ def run(
     with devices.strategy(settings.replicas).scope():
         if given:
             given = parents.as_parent(given, settings.parent, dataset)
-        if settings.list_blocks:
-            list_blocks(given or parents.untrained(settings, dataset), settings, progress)
-            return 0
-        study = Study(settings, dataset, given, progress)
-        study.begin(command, started)
-        study.make_parent()
-        failed = study.run_trials()
-        compressed = compression.run(study) if settings.compress else None
-        if settings.export:
-            _export(compressed or _recommended(study), study)
-        study.describe(command, started, time.time() - started)
-        study.show()
-    return failed
+        yield settings, dataset, given
+
+
+def _finish(study: Study, command: str, started: float) -> int:
+    """Makes what a study ends in from its trials, and returns how many of those failed."""
+    compressed = compression.run(study) if study.settings.compress else None
+    if study.settings.export:
+        _export(compressed or _recommended(study), study)
+    study.describe(command, started, time.time() - started)
+    study.show()
+    return study.failures()
 
 
 def _recommended(study: Study) -> Path | None:
@@ -83,15 +169,6 @@ def _export(file: Path | None, study: Study) -> None:
     images = study.dataset.test.images[: exports.IMAGES]
     for made in exports.export(parents.load(file), file.parent, study.settings.export, images):
         study.progress.say(f"exported, and returns what the model does: {made}")
-
-
-def list_blocks(parent: keras.Model, settings: Settings, progress: Progress) -> None:
-    """Says which blocks a parent has, of those that were asked for, and what is none."""
-    found = blocks.survey(parent)
-    chosen = blocks.select(parent, found.blocks, settings.blocks)
-    listed = inventory.of_blocks(parent, chosen)
-    refused = inventory.of_refused(found.refused)
-    progress.say(inventory.text(parent.name, listed, refused))
 
 
 def _images(settings: Settings, given: keras.Model | None, progress: Progress) -> Dataset:

@@ -4,8 +4,9 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from absl import logging
 
@@ -13,6 +14,8 @@ from deep_net_triage.errors import InputError
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+T = TypeVar("T")
 
 
 def prepare_environment() -> None:
@@ -22,13 +25,49 @@ def prepare_environment() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
-def import_tensorflow(asked_replicas: int | None = None) -> None:
+@dataclass(frozen=True)
+class Share:
+    """A process's part of a machine that several divide among them.
+
+    Attributes:
+        index: which, from 0.
+        count: of how many.
+    """
+
+    index: int
+    count: int
+
+    def of(self, things: Sequence[T]) -> list[T]:
+        """Returns the process's own of some things; where they are too few, one it shares."""
+        own = things[self.index :: self.count]
+        return list(own or things[self.index % len(things) :][:1])
+
+
+def take(share: Share, deterministic: bool) -> None:
+    """Binds this process to its share of the cores, before TensorFlow is imported.
+
+    Args:
+        share: which.
+        deterministic: whether numbers must be those of a process that has all cores. How a sum
+            is divided into threads decides how it is rounded, so that there are then as many
+            threads in each process as there are cores in all.
+    """
+    if not hasattr(os, "sched_setaffinity"):  # only Linux has it
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    if deterministic:
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(len(cores)))
+    os.sched_setaffinity(0, share.of(cores))
+
+
+def import_tensorflow(asked_replicas: int | None = None, share: Share | None = None) -> None:
     """Imports TensorFlow and finds its devices without the log lines that no setting silences.
 
     With TF_CPP_MIN_LOG_LEVEL in the environment they are shown: the person asked for them.
 
     Args:
         asked_replicas: where there is no GPU, the processor is divided into so many devices.
+        share: of the GPUs; None for all.
     """
     wanted = "TF_CPP_MIN_LOG_LEVEL" in os.environ
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -36,6 +75,9 @@ def import_tensorflow(asked_replicas: int | None = None) -> None:
         import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
+        if gpus and share:
+            gpus = share.of(gpus)
+            tf.config.set_visible_devices(gpus, "GPU")
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
         if asked_replicas and not gpus:

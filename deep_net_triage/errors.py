@@ -20,5 +20,17 @@ class LockLost(RuntimeError):  # noqa: N818
     """Another process took over what this one was working on, having seen no sign of life."""
 
 
+class WorkerEnded(RuntimeError):  # noqa: N818
+    """All processes that worked on a part of a study ended early; the first's line and code.
+
+    Attributes:
+        code: the exit code that it stands for.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class Terminated(BaseException):  # noqa: N818
     """The system asks the process to end (SIGTERM); like Ctrl-C it passes every `except`."""

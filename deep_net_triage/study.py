@@ -6,7 +6,7 @@ taken. What of the folder's content counts is decided in `kept.py`.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -22,7 +22,7 @@ from deep_net_triage.kept import Kept
 from deep_net_triage.learning import activations, guards, memory
 from deep_net_triage.learning.activations import Route
 from deep_net_triage.learning.control import Control
-from deep_net_triage.learning.methods import CONTROL, METHODS
+from deep_net_triage.learning.methods import METHODS
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.network import blocks, imagenet, initializers, inventory
 from deep_net_triage.network.blocks import Block
@@ -40,6 +40,8 @@ class Study:
         dataset: its images.
         given: the parent where one was given; None where it is trained here.
         progress: where a person watches.
+        shared: the folder where the processes of one command keep activations for each other;
+            None where a command is one process.
 
     Raises:
         InputError: if the parent and the asked blocks don't fit together, the weights to start
@@ -52,8 +54,10 @@ class Study:
         dataset: Dataset,
         given: keras.Model | None,
         progress: Progress,
+        shared: Path | None = None,
     ) -> None:
         self.settings = settings
+        self.shared = shared
         self.dataset = dataset
         self.progress = progress
         self.folder = settings.folder
@@ -75,14 +79,8 @@ class Study:
         self.pretrained = None
         if settings.parent_weights != "none" and not self.parent_result:
             self.pretrained = imagenet.load_source(settings.parent_weights, settings.image_size)
-        self.trials = [
-            Trial(method, block, seed)
-            for block in self.blocks
-            for method in settings.methods
-            for seed in settings.seeds
-        ]
-        if settings.control:
-            self.trials += [Trial(CONTROL, None, seed) for seed in settings.seeds]
+        self.trials = trials.of_shard(trials.of_study(self.blocks, settings), settings.shard)
+        self._ended_before = {trial: self._written(trial) for trial in self.trials}
 
     def begin(self, command: str, started: float) -> None:
         """Removes what is to be replaced, and writes the first of the study's files."""
@@ -132,26 +130,39 @@ class Study:
         baseline = self.parent_result["baseline_accuracy"]
         self.progress.say(f"parent: accuracy {baseline:.4f}, the baseline ({origin})")
 
-    def run_trials(self) -> int:
-        """Runs every trial until all have ended, and returns how many failed.
+    def unfinished(self) -> list[int]:
+        """Returns the numbers of the trials that are to be run."""
+        return [n for n, trial in enumerate(self.trials) if not self._has_ended(trial)]
+
+    def run_trials(self, numbers: Sequence[int] | None = None) -> None:
+        """Runs trials until all have ended, those that failed before once more.
 
         What another process has taken is left to it, and looked at again at the end: the other
         may have died.
+
+        Args:
+            numbers: of the study's trials; None for all.
         """
-        failed: set[Trial] = set()
-        pending = self.trials
+        chosen = self.trials if numbers is None else [self.trials[n] for n in numbers]
+        pending = chosen
         while pending:
             route = None
             if self.settings.augment == "none":  # else images are never the same twice
-                route = activations.route(self.parent, self.dataset, self.settings, self.blocks)
+                route = activations.route(
+                    self.parent, self.dataset, self.settings, self.blocks, self.shared
+                )
             for block in (*self.blocks, None):
                 of_block = [trial for trial in pending if trial.block == block]
                 with memory.released():
-                    failed |= self._run_block(of_block, route)
-            pending = [trial for trial in self._unfinished() if trial not in failed]
+                    self._run_block(of_block, route)
+            pending = [trial for trial in chosen if not self._has_ended(trial)]
             self._wait_for(pending)
         self._write_table()
-        return len(failed)
+
+    def failures(self) -> int:
+        """Returns how many of the trials failed when they were last run."""
+        found = [results.read_result(self._folder_of(trial)) for trial in self.trials]
+        return sum(result is not None and result["status"] == "failed" for result in found)
 
     def show(self) -> None:
         """Makes the figures and the page, and prints the table and where everything is."""
@@ -214,25 +225,24 @@ class Study:
         self.progress.expect(epochs - len(journal.records) + of_trials)
         return parents.train(self.parent, self.settings, self.dataset, self.pretrained, journal)
 
-    def _run_block(self, of_block: list[Trial], route: Route | None) -> set[Trial]:
-        """Runs those trials of a block that may be run, and returns which failed."""
-        retraining, failed = None, set()
+    def _run_block(self, of_block: list[Trial], route: Route | None) -> None:
+        """Runs those trials of a block that may be run."""
+        retraining = None
         for trial in of_block:
             name = f"[{self.trials.index(trial) + 1}/{len(self.trials)}] {trial}"
-            if self._is_finished(trial):
-                self.progress.say(f"{name}  finished in an earlier run")
+            if self._has_ended(trial):
+                if self._written(trial) == self._ended_before[trial]:
+                    self.progress.say(f"{name}  finished in an earlier run")
                 continue
             with Lock(results.lock_file(self._folder_of(trial))) as lock:
-                if lock.holder or self._is_finished(trial):
-                    self.progress.say(f"{name}  left to {lock.holder or 'another process'}")
+                if lock.holder or self._has_ended(trial):
+                    if not self.shared:  # by another command
+                        self.progress.say(f"{name}  left to {lock.holder or 'another process'}")
                     continue
                 unfinished = self._unfinished()
                 self.progress.expect(sum(trial.epochs(self.settings) for trial in unfinished))
                 retraining = retraining or self._retraining(trial.block, route)
-                result = self._run_trial(trial, retraining, name, lock.check)
-                if result["status"] == "failed":
-                    failed.add(trial)
-        return failed
+                self._run_trial(trial, retraining, name, lock.check)
 
     def _wait_for(self, left: list[Trial]) -> None:
         """Returns once one of the trials left to others has ended, or its process has."""
@@ -246,9 +256,9 @@ class Study:
         retraining: Retraining | Control,
         name: str,
         still_ours: Callable[[], None],
-    ) -> dict[str, object]:
+    ) -> None:
         names = (trial.method, trial.block_name, trial.seed)
-        result = trials.run(
+        trials.run(
             trial,
             retraining,
             self._folder_of(trial),
@@ -259,7 +269,6 @@ class Study:
             still_ours,
         )
         self._write_table()
-        return result
 
     def _write_table(self) -> None:
         # Under a lock, so that a table which misses another process's trial never comes last.
@@ -305,6 +314,20 @@ class Study:
                 f"({'; '.join(differing)}); choose another --output_dir"
             )
         return True
+
+    def _has_ended(self, trial: Trial) -> bool:
+        """Says whether a trial is finished, or has failed since this run began."""
+        if self._is_finished(trial):
+            return True
+        written = self._written(trial)
+        return written is not None and written != self._ended_before[trial]
+
+    def _written(self, trial: Trial) -> int | None:
+        """Returns when the result of a trial was written, in nanoseconds; None without one."""
+        try:
+            return (self._folder_of(trial) / "result.json").stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
 
     def _unfinished(self) -> list[Trial]:
         return [trial for trial in self.trials if not self._is_finished(trial)]

@@ -1,7 +1,7 @@
 """One trial: from its student's start to its files."""
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.learning import guards, predictions, tensorboard
 from deep_net_triage.learning.control import Control
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.learning.methods import CONTROL, METHODS
 from deep_net_triage.learning.retraining import Retraining, Trained
 from deep_net_triage.network import costs
 from deep_net_triage.network.blocks import Block
@@ -43,6 +43,38 @@ class Trial:
         """Returns how many epochs it takes, those of the student-teacher phase included."""
         distils = self.method in METHODS and METHODS[self.method].distil
         return settings.epochs + distils * settings.distill_epochs
+
+
+def of_study(blocks: Sequence[Block], settings: Settings) -> list[Trial]:
+    """Returns the trials that settings ask for, in the order of the network."""
+    asked = [
+        Trial(method, block, seed)
+        for block in blocks
+        for method in settings.methods
+        for seed in settings.seeds
+    ]
+    controls = [Trial(CONTROL, None, seed) for seed in settings.seeds if settings.control]
+    return asked + controls
+
+
+def of_shard(asked: Sequence[Trial], shard: tuple[int, int] | None) -> list[Trial]:
+    """Returns a job's part of a study's trials, whatever of them is finished.
+
+    Each block's trials are dealt out to the jobs in turn, beginning with the job after the one
+    that the block before began with, so that each job has trials of all kinds.
+
+    Args:
+        asked: as `of_study` returns them.
+        shard: the job's number, from 0, and the number of jobs; None for one job.
+    """
+    if shard is None:
+        return list(asked)
+    index, count = shard
+    chosen = []
+    for first, block in enumerate(dict.fromkeys(trial.block for trial in asked)):
+        of_block = [trial for trial in asked if trial.block == block]
+        chosen += [t for turn, t in enumerate(of_block) if (first + turn) % count == index]
+    return chosen
 
 
 def run(

@@ -141,23 +141,6 @@ def test_relative_error_is_0_for_the_teacher_and_1_for_nothing():
     np.testing.assert_allclose(float(metric.result()), 0.1, rtol=1e-6)
 
 
-@pytest.mark.usefixtures("float64")
-def test_two_replicas_train_as_one(two_replicas):
-    """The last batch, of one image, leaves one replica without any."""
-
-    def run():
-        _, student, _, pair = make_pair(synchronized=True)
-        return train(pair, IMAGES.astype(np.float64), epochs=3), student.get_weights()
-
-    alone, weights = run()
-    with two_replicas.scope():
-        shared, shared_weights = run()
-    for name in ("loss", "relative_error"):
-        np.testing.assert_allclose(shared[name], alone[name], rtol=1e-8)
-    for expected, found in zip(weights, shared_weights, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8)
-
-
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_learns_in_float32(policy):
     keras.config.set_dtype_policy(policy)

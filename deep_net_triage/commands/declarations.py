@@ -12,6 +12,7 @@ AUGMENTATIONS = ("none", "flip_crop")
 MEANS = ("block", "channel")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 EXPORTS = ("litert", "saved_model")
+LAUNCHERS = ("local", "ray")
 KEPT_AS = ("exact", "float16")
 SMALLEST_IMAGE = 32  # five poolings by two leave one pixel
 
@@ -107,6 +108,10 @@ def declare() -> flags.FlagValues:
     choice("activation_dtype", "exact", KEPT_AS, "float16 halves both, and rounds.")
     switch("deterministic", False, "Equal commands, interrupted or not, give equal numbers.")
     count("replicas", None, "Devices that share each batch; by default all GPUs.")
+    count("parallel_trials", 1, "Trials at once, each on a GPU or share of cores of its own.")
+    choice("launcher", "local", LAUNCHERS, "ray: trials run on a Ray cluster.")
+    text("ray_address", "auto", "Of the Ray cluster, as `ray start` names it.")
+    text("shard", None, "Run part i of n of the trials: i/n; auto, auto/n in job arrays.")
     text("output_dir", "runs", "Where results go, in a folder named after the data set.")
     switch("save_models", True, "Keep each trial's best model.")
     # What most users of a compressed network accept (accuracy, 0..1).

@@ -8,7 +8,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
-from deep_net_triage.errors import InputError, LockLost, Terminated, TrainingFailed
+from deep_net_triage.errors import (
+    InputError,
+    LockLost,
+    Terminated,
+    TrainingFailed,
+    WorkerEnded,
+)
 
 _GOES_ON = "everything finished is kept, and the same command goes on from there"
 # `dnnl_out_of_memory`, as TensorFlow 2.21 passes it on.
@@ -36,6 +42,8 @@ def describe(error: BaseException) -> tuple[str, int] | None:
         return _one_line(str(error)), 2
     if isinstance(error, TrainingFailed):
         return f"the parent: {error}", 1
+    if isinstance(error, WorkerEnded):
+        return str(error), error.code
     if isinstance(error, KeyboardInterrupt):
         return f"interrupted; {_GOES_ON}", _INTERRUPTED
     if isinstance(error, Terminated):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from absl import flags
 
-from deep_net_triage.commands import declarations, flagfiles
+from deep_net_triage.commands import declarations, flagfiles, shards
 from deep_net_triage.errors import InputError
 from deep_net_triage.learning import methods
 
@@ -76,6 +76,10 @@ class Settings:
     activation_dtype: str
     deterministic: bool
     replicas: int | None
+    parallel_trials: int
+    launcher: str
+    ray_address: str
+    shard: tuple[int, int] | None
     max_drop: float
     compress: bool
     export: tuple[str, ...]
@@ -226,6 +230,12 @@ def _settings(values: flags.FlagValues) -> Settings:
     _check_weights(asked["parent_weights"], asked["width"])
     asked["seeds"] = _seeds(asked["seeds"])
     asked["export"] = _formats(asked["export"])
+    asked["shard"] = shards.parse(asked["shard"], os.environ)
+    if asked["launcher"] == "ray" and (asked["parallel_trials"] > 1 or asked["shard"]):
+        raise InputError(
+            "--launcher=ray divides the trials itself; --parallel_trials and "
+            "--shard do not go with it"
+        )
     if (asked["compress"] or asked["export"]) and not asked["save_models"]:
         raise InputError("--compress and --export need the models that --nosave_models drops")
     names = tuple(dict.fromkeys(name.strip() for name in block.split(",")))

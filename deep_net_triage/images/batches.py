@@ -7,6 +7,9 @@ import tensorflow as tf
 
 from deep_net_triage.learning.rows import Rows
 
+# Inputs, targets, and what each row counts.
+Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+
 
 def training_batches(
     inputs: Rows,
@@ -16,6 +19,7 @@ def training_batches(
     seed: int,
     epochs: range,
     augment: str = "none",
+    replicas: int = 1,
 ) -> tf.data.Dataset:
     """Returns all batches of a training, epoch after epoch, each image once an epoch.
 
@@ -30,9 +34,11 @@ def training_batches(
         epochs: which, counted from 0.
         augment: `none`, or `flip_crop`: each image flipped or not, and shifted by up to an
             eighth of its side over a black border.
+        replicas: how many share each batch (`_shares`).
 
     Returns:
-        A data set of (inputs, targets), each batch the same rows of both.
+        A data set of (inputs, targets, weights): the same rows of inputs and targets, and what
+        each counts, float32.
     """
 
     def epoch_of_indices(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -40,42 +46,46 @@ def training_batches(
             tf.range(len(inputs)), seed=(seed, tf.cast(epoch, tf.int64))
         )
         batches = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
-        return batches.map(lambda indices: (epoch, indices))
+        shares = batches.flat_map(lambda indices: _shares(indices, replicas))
+        # By an image's row, not by its place, so that it does not matter how a batch is shared.
+        draws = tf.random.stateless_uniform((len(inputs), 3), (seed, tf.cast(epoch, tf.int64)))
+        return shares.map(
+            lambda indices, weights: (indices, weights, tf.gather(draws, indices))
+        )
 
-    def gather(epoch: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def gather(indices: tf.Tensor, weights: tf.Tensor, draws: tf.Tensor) -> Batch:
         batch = _chosen(inputs, indices)
         if augment == "flip_crop":
-            draw = (seed, tf.cast(indices[0], tf.int64) + (epoch + 1) * len(inputs))
-            batch = flip_and_crop(batch, draw)
-        return batch, _chosen(targets, indices)
+            batch = flip_and_crop(batch, draws)
+        return batch, _chosen(targets, indices), weights
 
-    batches = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch_of_indices)
-    return _unstalled(batches.map(gather).prefetch(2))
-
-
-def evaluation_batches(inputs: Rows, targets: Rows, *, batch_size: int) -> tf.data.Dataset:
-    """Returns batches of (inputs, targets) in their own order, none left out."""
-
-    def gather(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return _chosen(inputs, indices), _chosen(targets, indices)
-
-    return _unstalled(
-        tf.data.Dataset.range(len(inputs)).batch(batch_size).map(gather).prefetch(2)
-    )
+    shares = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch_of_indices)
+    return _unstalled(shares.map(gather).prefetch(2 * replicas))
 
 
-def flip_and_crop(images: tf.Tensor, seed: tuple[int, tf.Tensor]) -> tf.Tensor:
+def evaluation_batches(
+    inputs: Rows, targets: Rows, *, batch_size: int, replicas: int = 1
+) -> tf.data.Dataset:
+    """Returns batches as `training_batches` does, in their own order, none left out."""
+
+    def gather(indices: tf.Tensor, weights: tf.Tensor) -> Batch:
+        return _chosen(inputs, indices), _chosen(targets, indices), weights
+
+    batches = tf.data.Dataset.range(len(inputs)).batch(batch_size)
+    shares = batches.flat_map(lambda indices: _shares(indices, replicas))
+    return _unstalled(shares.map(gather).prefetch(2 * replicas))
+
+
+def flip_and_crop(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     """Returns images each flipped left to right with probability a half, and shifted.
 
     Args:
         images: (batch, height, width, channels).
-        seed: two integers; equal ones draw the same.
+        draws: (batch, 3), from 0 to 1: how far from the top and the left, and whether flipped.
     """
-    count, (height, width) = tf.shape(images)[0], images.shape[1:3]
+    height, width = images.shape[1:3]
     border = (height // 8, width // 8)
     padded = tf.pad(images, [[0, 0], [border[0]] * 2, [border[1]] * 2, [0, 0]])
-    # One draw of three numbers an image: stateless, so that nothing depends on what ran before.
-    draws = tf.random.stateless_uniform((count, 3), seed)
     top, left = (
         tf.cast(draws[:, axis] * (2 * border[axis] + 1), tf.int32)[:, tf.newaxis]
         for axis in (0, 1)
@@ -84,6 +94,25 @@ def flip_and_crop(images: tf.Tensor, seed: tuple[int, tf.Tensor]) -> tf.Tensor:
     columns = tf.where(draws[:, 2:] < 0.5, columns, columns[::-1])
     rows = tf.gather(padded, top + tf.range(height), axis=1, batch_dims=1)
     return tf.gather(rows, left + columns, axis=2, batch_dims=1)
+
+
+def _shares(indices: tf.Tensor, replicas: int) -> tf.data.Dataset:
+    """Divides a batch, and returns each replica's (indices, weights), one after another.
+
+    No share is empty, which oneDNN's convolutions do not stand (TensorFlow 2.21). Of a batch of
+    fewer images than replicas each replica gets all, which count the less: the mean of a loss
+    and the statistics of a batch norm are the same of a batch and of several times that batch.
+    """
+    count = tf.size(indices, tf.int64)
+
+    def share(replica: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        own = indices[replica * count // replicas : (replica + 1) * count // replicas]
+        if replicas > 1:
+            own = tf.cond(count < replicas, lambda: indices, lambda: own)
+        weight = tf.where(count < replicas, 1 / replicas, 1.0)
+        return own, tf.fill([tf.size(own)], weight)
+
+    return tf.data.Dataset.range(replicas).map(share)
 
 
 def _chosen(rows: Rows, indices: tf.Tensor) -> tf.Tensor:

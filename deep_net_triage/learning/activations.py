@@ -8,6 +8,7 @@ part of the network is computed once an image, not once an image, epoch and meth
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,6 +18,7 @@ from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning.methods import METHODS
 from deep_net_triage.learning.rows import Room, Rows
+from deep_net_triage.learning.shared_rows import SharedRoom
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import Block
 
@@ -68,7 +70,7 @@ class Walk:
         self,
         parent: keras.Model,
         dataset: Dataset,
-        room: Room,
+        room: Room | SharedRoom,
         batch_size: int,
         dtype: str | None = None,
     ) -> None:
@@ -92,11 +94,13 @@ class Walk:
                 break
         self._ahead = None
         if self._separates(block.received_by):
-            self._here = self._pushed(self._here, block.received_by)
+            self._here = self._pushed(
+                self._here, block.received_by, f"received by {block.name}"
+            )
         here = self._here
         if not with_targets:
             return here
-        ahead = self._pushed(here, block.returned_by)
+        ahead = self._pushed(here, block.returned_by, f"returned by {block.name}")
         if ahead is here:
             return here
         self._ahead = ahead
@@ -117,7 +121,7 @@ class Walk:
             return False
         return True
 
-    def _pushed(self, source: Source, place: Place) -> Source:
+    def _pushed(self, source: Source, place: Place, name: str) -> Source:
         """Returns what is kept at a later place; the same source where nothing is gained."""
         start, end = source.place(self.parent), place(self.parent)
         if start is end:
@@ -132,21 +136,22 @@ class Walk:
             splits.append(source.validation)
         ends = np.cumsum([len(rows) for rows in splits])
         shape = between.compute_output_shape((int(ends[-1]), *source.train.shape[1:]))
-        kept = self.room.take(shape, self.dtype or end.dtype)
-        if kept is None:
-            return source
-        parts = np.split(kept, ends[:-1])
         forward = tf.function(
             lambda batch: between(batch, training=False), reduce_retracing=True
         )
-        for received, returned in zip(splits, parts, strict=True):
-            for first in range(0, len(received), self.batch_size):
-                batch = slice(first, first + self.batch_size)
-                with np.errstate(over="ignore"):
-                    returned[batch] = forward(tf.convert_to_tensor(received[batch]))
-                if self.dtype and not np.all(np.isfinite(returned[batch])):
-                    return source  # beyond the narrow type's range
-        return Source(place, *parts)
+
+        def fill(rows: np.ndarray) -> bool:
+            for received, returned in zip(splits, np.split(rows, ends[:-1]), strict=True):
+                for first in range(0, len(received), self.batch_size):
+                    batch = slice(first, first + self.batch_size)
+                    with np.errstate(over="ignore"):
+                        returned[batch] = forward(tf.convert_to_tensor(received[batch]))
+                    if self.dtype and not np.all(np.isfinite(returned[batch])):
+                        return False  # beyond the narrow type's range
+            return True
+
+        kept = self.room.kept(name, shape, self.dtype or end.dtype, fill)
+        return source if kept is None else Source(place, *np.split(kept, ends[:-1]))
 
 
 class Route:
@@ -176,14 +181,29 @@ class Route:
 
 
 def route(
-    parent: keras.Model, dataset: Dataset, settings: Settings, blocks: Sequence[Block]
+    parent: keras.Model,
+    dataset: Dataset,
+    settings: Settings,
+    blocks: Sequence[Block],
+    shared: Path | None = None,
 ) -> Route:
-    """Returns the route of a study, with the room that its settings give."""
-    room = Room(
-        settings.activation_dir or settings.folder,
-        settings.activation_memory,
-        settings.activation_disk,
-    )
+    """Returns the route of a study, with the room that its settings give.
+
+    Args:
+        parent: read, never changed.
+        dataset: its images.
+        settings: how much may be kept.
+        blocks: in the order of the network.
+        shared: the folder where processes keep it for each other; None where they don't.
+    """
+    if shared:
+        room = SharedRoom(shared, settings.activation_disk)
+    else:
+        room = Room(
+            settings.activation_dir or settings.folder,
+            settings.activation_memory,
+            settings.activation_disk,
+        )
     rounded = None if settings.activation_dtype == "exact" else settings.activation_dtype
     walk = Walk(parent, dataset, room, settings.batch_size, rounded)
     return Route(walk, blocks, any(METHODS[name].distil for name in settings.methods))

@@ -29,22 +29,27 @@ class Classifier(Learner):
         """Returns what the network returns."""
         return self.network(inputs, training=training)
 
-    def losses_of(self, received: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    def losses_of(
+        self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
+    ) -> tf.Tensor:
         """Returns each image's cross-entropy in training, (batch,), and counts those right."""
-        return self._judged(self.network(received, training=True), target)
+        return self._judged(self.network(received, training=True), target, weights)
 
-    def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """Moves the network one step towards the labels of a batch."""
-        return self.descend(*data)
+        return self.descend(*keras.utils.unpack_x_y_sample_weight(data))
 
-    def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def test_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """Judges the network by a batch."""
-        inputs, labels = data
-        self.loss_mean.update_state(self._judged(self(inputs, training=False), labels))
+        inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        losses = self._judged(self(inputs, training=False), labels, weights)
+        self.loss_mean.update_state(losses, weights)
         return self.numbers()
 
-    def _judged(self, returned: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        self.accuracy.update_state(labels, returned)
+    def _judged(
+        self, returned: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None
+    ) -> tf.Tensor:
+        self.accuracy.update_state(labels, returned, weights)
         # In float32 at least: half precision is too coarse for what is small.
         exact = tf.float64 if returned.dtype == tf.float64 else tf.float32
         return keras.losses.sparse_categorical_crossentropy(

@@ -3,7 +3,7 @@
 Keras averages a replica's losses over the replica's own images, then over the replicas: with
 unequal shares, such as an epoch's last batch has, some images weigh more than others. Here each
 replica sums over its images and divides by those of all, so that the shares' gradients add up
-to the gradient of the whole batch, whatever the shares are. One may be empty.
+to the gradient of the whole batch, whatever the shares are.
 """
 
 import math
@@ -13,7 +13,9 @@ import tensorflow as tf
 
 
 class Learner(keras.Model):
-    """A model that is trained on batches of (input, target) by steps of its own.
+    """A model that is trained on batches of (inputs, targets, weights) by steps of its own.
+
+    Weights say what each image counts (`batches.training_batches`); without them it is 1.
 
     Args:
         network: what of it learns.
@@ -47,28 +49,34 @@ class Learner(keras.Model):
         """Returns each metric over the images of the epoch so far."""
         return {metric.name: metric.result() for metric in self.metrics}
 
-    def losses_of(self, received: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    def losses_of(
+        self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
+    ) -> tf.Tensor:
         """Returns each image's loss, (batch,), and updates the metrics beside the loss.
 
         Args:
             received: what the network receives.
             target: what is asked of it.
+            weights: what each image counts.
         """
         raise NotImplementedError
 
-    def descend(self, received: tf.Tensor, target: tf.Tensor) -> dict[str, tf.Tensor]:
+    def descend(
+        self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
         """Moves what learns one step against the gradient of a batch's mean loss.
 
         Args:
             received: what the network receives, a replica's share of the batch.
             target: what is asked of it, likewise.
+            weights: what each image counts, likewise.
 
         Returns:
             the metrics so far, by name.
         """
         with tf.GradientTape() as tape:
-            losses = self.losses_of(received, target)
-            loss = share_of_mean(losses)
+            losses = self.losses_of(received, target, weights)
+            loss = share_of_mean(losses, weights)
             # A given network's own, such as weight decay: one for all replicas together.
             for penalty in self.network.losses:
                 loss += tf.cast(penalty, loss.dtype) / _replicas()
@@ -78,20 +86,21 @@ class Learner(keras.Model):
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             gradients = agreed(gradients)
         self.optimizer.apply(gradients, learning)
-        self.loss_mean.update_state(losses)
+        self.loss_mean.update_state(losses, weights)
         return self.numbers()
 
 
-def share_of_mean(losses: tf.Tensor) -> tf.Tensor:
+def share_of_mean(losses: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
     """Returns what a replica adds to the mean over the images of all replicas.
 
     Args:
-        losses: of the replica's images, (images,); none is allowed.
+        losses: of the replica's images, (images,).
+        weights: what each counts; None for all alike.
     """
-    images = tf.cast(tf.shape(losses)[0], losses.dtype)
+    weights = tf.ones_like(losses) if weights is None else tf.cast(weights, losses.dtype)
     replica = tf.distribute.get_replica_context()
-    of_all = replica.all_reduce(tf.distribute.ReduceOp.SUM, images)
-    return tf.reduce_sum(losses) / of_all
+    of_all = replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(weights))
+    return tf.reduce_sum(weights * losses) / of_all
 
 
 def agreed(gradients: list[tf.Tensor]) -> list[tf.Tensor]:

@@ -5,6 +5,7 @@ import mmap
 import os
 import tempfile
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,20 @@ class Room:
         self.folder = folder
         self.memory = psutil.virtual_memory().available // 4 if memory is None else memory
         self.disk = psutil.disk_usage(str(folder)).free // 4 if disk is None else disk
+
+    def kept(
+        self, name: str, shape: tuple[int, ...], dtype: str, fill: Callable[[np.ndarray], bool]
+    ) -> np.ndarray | None:
+        """Returns an array that was filled, or None where there is no room or it can't be.
+
+        Args:
+            name: of what it holds, by which a room that is shared knows it.
+            shape: rows first.
+            dtype: by name, as Keras has it.
+            fill: writes all of it, and says whether it could.
+        """
+        array = self.take(shape, dtype)
+        return array if array is not None and fill(array) else None
 
     def take(self, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
         """Returns an array to be filled, or None where there is no room for it.

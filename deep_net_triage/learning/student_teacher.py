@@ -17,10 +17,15 @@ class RelativeError(keras.metrics.Metric):
         self.distance = self.add_variable((), "zeros", name="distance")
         self.norm = self.add_variable((), "zeros", name="norm")
 
-    def update_state(self, target: tf.Tensor, output: tf.Tensor) -> None:
+    def update_state(
+        self, target: tf.Tensor, output: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> None:
         """Adds a batch; both tensors are (batch, height, width, filters)."""
-        self.distance.assign_add(tf.reduce_sum(squared_distances(target, output)))
-        self.norm.assign_add(tf.reduce_sum(squared_distances(target, tf.zeros_like(target))))
+        distances = squared_distances(target, output)
+        norms = squared_distances(target, tf.zeros_like(target))
+        weights = 1.0 if sample_weight is None else tf.cast(sample_weight, norms.dtype)
+        self.distance.assign_add(tf.reduce_sum(weights * distances))
+        self.norm.assign_add(tf.reduce_sum(weights * norms))
 
     def result(self) -> tf.Tensor:
         """Returns the ratio of the sums."""
@@ -33,8 +38,6 @@ class StudentTeacher(Learner):
     Parent and student are the same network up to the block, so one pass through the layers
     before it feeds both, and nothing behind it is computed. The loss of a batch is the squared
     L2 norm of the difference of the pooled outputs, averaged over the global batch.
-
-    It is trained on batches of (input, target).
 
     Args:
         before: the frozen layers from the input to the block, none where it is the block's own.
@@ -59,19 +62,21 @@ class StudentTeacher(Learner):
         """Returns the student's pooled output of the block."""
         return self.network(self.before(inputs, training=False), training=training)
 
-    def losses_of(self, received: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    def losses_of(
+        self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
+    ) -> tf.Tensor:
         """Returns each image's squared L2 distance (Eq. 3), (batch,)."""
         output = self.network(received, training=True)
-        self.relative_error.update_state(target, output)
+        self.relative_error.update_state(target, output, weights)
         return squared_distances(target, output)
 
-    def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """Moves the compressed block one step towards the parent's pooled output."""
-        inputs, target = data
+        inputs, target, weights = keras.utils.unpack_x_y_sample_weight(data)
         received = self.before(inputs, training=False)
         if self.teacher:
             target = self.teacher(received, training=False)
-        return self.descend(received, target)
+        return self.descend(received, target, weights)
 
 
 def squared_distances(target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:

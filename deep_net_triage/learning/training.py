@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
@@ -62,8 +63,8 @@ def evaluate(
     learner: Classifier, inputs: Rows, labels: Rows, batch_size: int
 ) -> tuple[float, float]:
     """Returns a network's mean loss and its accuracy (0..1) over all rows."""
-    test = batches.evaluation_batches(inputs, labels, batch_size=batch_size)
-    numbers = learner.evaluate(test, return_dict=True, verbose=0)
+    test, steps = _for_evaluation((inputs, labels), batch_size)
+    numbers = learner.evaluate(test, steps=steps, return_dict=True, verbose=0)
     return numbers["loss"], _exact(numbers["accuracy"], len(labels))
 
 
@@ -110,21 +111,14 @@ def fit(
     examples = {}
     if test:
         examples = {"accuracy": len(train[1]), "val_accuracy": len(test[1])}
-        judged["validation_data"] = batches.evaluation_batches(
-            *test, batch_size=settings.batch_size
-        )
+        made, steps = _for_evaluation(test, settings.batch_size)
+        judged = {"validation_data": made, "validation_steps": steps}
     held_out = None
     if validation:
         held_out = functools.partial(evaluate, learner, *validation, settings.batch_size)
     if done < epochs:
         learner.fit(
-            batches.training_batches(
-                *train,
-                batch_size=settings.batch_size,
-                seed=seed,
-                epochs=range(done, epochs),
-                augment=settings.augment,
-            ),
+            _for_training(train, settings, seed, range(done, epochs)),
             steps_per_epoch=math.ceil(len(train[1]) / settings.batch_size),
             initial_epoch=done,
             epochs=epochs,
@@ -134,6 +128,39 @@ def fit(
             **judged,
         )
     state.restore_best()
+
+
+# Batches, divided among the replicas.
+Divided = tf.data.Dataset | tf.distribute.DistributedDataset
+
+
+def _for_training(
+    train: tuple[Rows, Rows], settings: Settings, seed: int, epochs: range
+) -> Divided:
+    return _divided(
+        batches.training_batches(
+            *train,
+            batch_size=settings.batch_size,
+            seed=seed,
+            epochs=epochs,
+            augment=settings.augment,
+            replicas=devices.replicas(),
+        )
+    )
+
+
+def _for_evaluation(test: tuple[Rows, Rows], batch_size: int) -> tuple[Divided, int]:
+    """Returns batches again and again, and how many steps see each image once."""
+    made = batches.evaluation_batches(*test, batch_size=batch_size, replicas=devices.replicas())
+    # Endless, because Keras can't count batches that are divided, and warns when they end.
+    return _divided(made.repeat()), math.ceil(len(test[1]) / batch_size)
+
+
+def _divided(shares: tf.data.Dataset) -> Divided:
+    """Hands each replica its own share; by itself a strategy may leave some of them none."""
+    if devices.replicas() == 1:
+        return shares
+    return tf.distribute.get_strategy().distribute_datasets_from_function(lambda _: shares)
 
 
 def _exact(accuracy: float, examples: int) -> float:

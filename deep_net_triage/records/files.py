@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,10 +43,13 @@ def unfinished_name(file: Path) -> Path:
 
 def remove_leftovers(folder: Path) -> None:
     """Removes what processes of this machine that were killed left unfinished in a folder."""
-    for file in folder.rglob(f"{processes.prefix()}*"):
+    for file in list(folder.rglob(f"{processes.prefix()}*")):
         number, _, _ = file.name.removeprefix(processes.prefix()).partition("-")
         if number.isdecimal() and not processes.runs(int(number)):
-            file.unlink(missing_ok=True)
+            if file.is_dir():
+                shutil.rmtree(file, ignore_errors=True)
+            else:
+                file.unlink(missing_ok=True)
 
 
 def append_line(file: Path, line: str) -> None:

@@ -1,0 +1,1 @@
+"""Several trials at once: processes of one machine, or of a Ray cluster."""
