@@ -83,7 +83,9 @@ def import_tensorflow(asked_replicas: int | None = None, share: Share | None = N
         if asked_replicas and not gpus:
             (processor,) = tf.config.list_physical_devices("CPU")
             parts = [tf.config.LogicalDeviceConfiguration()] * asked_replicas
-            tf.config.set_logical_device_configuration(processor, parts)
+            # Where TensorFlow runs already it is as it is, and `strategy` says what is missing.
+            with contextlib.suppress(RuntimeError):
+                tf.config.set_logical_device_configuration(processor, parts)
         tf.config.list_logical_devices()
         if not wanted:  # TFDS 4.9.10 warns of deprecated calls of its own
             logging.set_verbosity(logging.ERROR)

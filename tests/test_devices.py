@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from deep_net_triage import devices
+from deep_net_triage.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -46,3 +47,9 @@ def test_onednn_is_on_for_whoever_imports_the_package_unless_they_said_no(before
         check=True,
     )
     assert done.stdout.strip() == expected
+
+
+def test_more_replicas_than_devices_are_refused():
+    there = len(tf.config.list_logical_devices("CPU"))
+    with pytest.raises(InputError, match=f"--replicas=99; this process has {there} parts"):
+        devices.strategy(99)

@@ -1,0 +1,116 @@
+"""One study four ways: in one process, on two replicas, by two processes, on a Ray cluster.
+
+python -m benchmarks.four_ways [FLAGS...]    (needs pip install ".[ray]")
+
+The Ray cluster has two nodes on this machine, one of which is killed in the middle. All runs
+are `--deterministic`: all but that on two replicas must end in the same numbers and weights,
+bit for bit, times apart; that one in the same rows, each accuracy within three standard errors.
+"""
+
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import run_triage
+from deep_net_triage.records import results
+
+WAYS = {
+    "plain": (),
+    "2 replicas": ("--replicas=2",),
+    "2 processes": ("--parallel_trials=2",),
+    "Ray": ("--launcher=ray",),
+}
+# Of a row, what tells of time or of the machine.
+_TIMES = {"seconds"}
+
+
+def main(flags: list[str]) -> int:
+    """Runs a study all four ways, says what became of each, and returns the exit code."""
+    wrong = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for way, own in WAYS.items():
+            folder = Path(scratch) / way.replace(" ", "-")
+            command = [sys.executable, run_triage.__file__, "--deterministic"]
+            command += [f"--output_dir={folder}", *flags, *own]
+            started = time.perf_counter()
+            killed = on_ray(command, folder) if way == "Ray" else run(command)
+            seconds = time.perf_counter() - started
+            differing = compare(Path(scratch) / "plain" / "digits", folder / "digits", way)
+            wrong += differing
+            note = " (one node killed)" if killed else ""
+            print(f"{way}{note}: {seconds:.0f} s, {len(differing)} differences", flush=True)
+    for line in wrong:
+        print(line)
+    return 1 if wrong else 0
+
+
+def run(command: list[str]) -> bool:
+    """Runs a command to its end."""
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return False
+
+
+def on_ray(command: list[str], folder: Path) -> bool:
+    """Runs a command on a cluster of two nodes, and kills one while trials run on both."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+    )
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    cluster.wait_for_nodes()
+    killed = False
+    try:
+        process = subprocess.Popen(
+            [*command, f"--ray_address={cluster.address}"], stdout=subprocess.DEVNULL
+        )
+        while process.poll() is None:
+            time.sleep(0.1)
+            begun = {file.parent for file in folder.glob("*/trials/*/checkpoint*")}
+            if len(begun) > 1 and not killed:
+                cluster.remove_node(nodes[1], allow_graceful=False)
+                killed = True
+    finally:
+        cluster.shutdown()
+    if process.returncode or not killed:
+        raise RuntimeError(f"ended with {process.returncode}; a node was killed: {killed}")
+    return killed
+
+
+def compare(plain: Path, other: Path, way: str) -> list[str]:
+    """Returns in what a study differs from the one that was run in one process."""
+    expected, found = results.read_study(plain), results.read_study(other)
+    images = len(expected.parent_correct)
+    differing = []
+    pairs = zip(
+        [*expected.rows, *expected.controls], [*found.rows, *found.controls], strict=True
+    )
+    for row, its_row in pairs:
+        name = [row[key] for key in ("method", "block", "seed")]
+        if way == "2 replicas":
+            same = [its_row[key] for key in ("method", "block", "seed")] == name
+            accuracy = row["max_accuracy"]
+            error = math.sqrt(max(accuracy * (1 - accuracy), 1 / images) / images)
+            same &= abs(its_row["max_accuracy"] - accuracy) <= 3 * error
+        else:
+            same = all(row[key] == its_row[key] for key in row.keys() - _TIMES)
+            same &= _same_weights(results.trial_folder(plain, *name), plain, other)
+        if not same:
+            differing.append(f"{way}: {name} differs")
+    return differing
+
+
+def _same_weights(trial: Path, plain: Path, other: Path) -> bool:
+    files = [trial / "model.keras", other / trial.relative_to(plain) / "model.keras"]
+    weights = [keras.models.load_model(file, compile=False).get_weights() for file in files]
+    return all(map(np.array_equal, *weights))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
