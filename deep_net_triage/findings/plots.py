@@ -1,5 +1,6 @@
 """Results become the paper's figures, as matplotlib figures that touch no global state."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ _KINDS = {
     "AveragePooling2D": ("Average pool", "#FBE3C6"),
 }
 _MOST_BOXES = 14
+_MOST_PANELS = 3
 
 
 def accuracy(studies: Sequence[StudyResults]) -> Figure:
@@ -34,10 +36,11 @@ def accuracy(studies: Sequence[StudyResults]) -> Figure:
     The parent's accuracy is a yellow line; a trial that is missing or failed is a gap. With
     several seeds the marker is their mean and a line spans them.
     """
-    figure, panels = _panels(studies, width=4.6, height=3.6)
+    figure, panels, leftmost = _panels(studies, width=4.6, height=3.6)
     for panel, study in zip(panels, studies, strict=True):
         _accuracy_panel(panel, study)
-    panels[0].set_ylabel("maximum test accuracy (%)")
+    for panel in leftmost:
+        panel.set_ylabel("maximum test accuracy (%)")
     baseline = Line2D(
         [], [], color=looks.BASELINE, lw=2.5, path_effects=looks.outline(), label="parent"
     )
@@ -50,10 +53,11 @@ def convergence(studies: Sequence[StudyResults]) -> Figure:
 
     Each dot is one block's trial; hatched are the student-teacher epochs that came before.
     """
-    figure, panels = _panels(studies, width=4.0, height=3.6)
+    figure, panels, leftmost = _panels(studies, width=4.0, height=3.6)
     for panel, study in zip(panels, studies, strict=True):
         _convergence_panel(panel, study)
-    panels[0].set_ylabel("epochs to 99 % of the maximum")
+    for panel in leftmost:
+        panel.set_ylabel("epochs to 99 % of the maximum")
     block = Line2D(
         [], [], ls="", marker="o", ms=4, mfc="white", mec=looks.INK, label="one block"
     )
@@ -124,12 +128,18 @@ def _boxes(model: "keras.Model", names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _panels(studies: Sequence[StudyResults], width: float, height: float) -> tuple:
-    figure = Figure(figsize=(width * len(studies) + 0.6, height), layout="constrained")
-    panels = figure.subplots(1, len(studies), squeeze=False)[0]
-    for panel, study in zip(panels, studies, strict=True):
+    """Returns a figure with a panel a study, at most three beside each other."""
+    columns = len(studies) if len(studies) <= _MOST_PANELS else math.ceil(len(studies) / 2)
+    rows = math.ceil(len(studies) / columns)
+    size = (width * columns + 0.6, height * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for unused in panels.flat[len(studies) :]:
+        unused.remove()
+    for panel, study in zip(panels.flat, studies, strict=False):
         panel.set_title(study.dataset, color=looks.INK, parse_math=False)
         looks.prepare(panel)
-    return figure, panels
+    return figure, list(panels.flat[: len(studies)]), [row[0] for row in panels]
 
 
 def _accuracy_panel(panel: Axes, study: StudyResults) -> None:

@@ -1,0 +1,41 @@
+"""Keeps of a finished study what is small and telling, beside this script.
+
+python figures/study/collect.py --study=runs/mnist
+
+That is all but its models, its pictures and its page: `figures/study/remake.py` makes the last
+two again. Of the commands in `study.json` it leaves out where data and results lay.
+"""
+
+import argparse
+import re
+import shutil
+from pathlib import Path
+
+from deep_net_triage.records import files
+
+HERE = Path(__file__).resolve().parent
+KEPT = ("results.csv", "*/result.json", "*/epochs.jsonl", "*/correct.npy")
+_PLACES = re.compile(r" --(data_dir|output_dir)=\S+")
+
+
+def main() -> None:
+    """Copies a study's files, in place of those that were kept before."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--study", type=Path, required=True, help="<output_dir>/<dataset>")
+    study = parser.parse_args().study
+    kept = HERE / study.resolve().name
+    shutil.rmtree(kept, ignore_errors=True)
+    for pattern in (*KEPT, *(f"trials/{name}" for name in KEPT[1:])):
+        for file in sorted(study.glob(pattern)):
+            copy = kept / file.relative_to(study)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+    described = files.read_json(study / "study.json")
+    for run in described["commands"]:
+        run["command"] = _PLACES.sub("", run["command"])
+    files.write_json(kept / "study.json", described)
+    print(kept)
+
+
+if __name__ == "__main__":
+    main()

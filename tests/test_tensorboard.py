@@ -1,0 +1,42 @@
+import importlib.util
+
+import pytest
+import tensorflow as tf
+
+from deep_net_triage.errors import InputError
+from deep_net_triage.learning import tensorboard
+
+RECORDS = [
+    {"phase": "distill", "epoch": 1, "loss": 4.0, "accuracy": None, "relative_error": 0.5},
+    {"phase": "train", "epoch": 1, "loss": 2.0, "accuracy": 0.25, "val_accuracy": 0.5},
+    {"phase": "train", "epoch": 2, "loss": 1.0, "accuracy": 0.75, "val_accuracy": 0.625},
+]
+
+
+def test_tensorboard_reads_what_the_epochs_say(tmp_path):
+    reader = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator",
+        reason="needs TensorBoard: pip install '.[tensorboard]'",
+    )
+    curves = tensorboard.Curves(tmp_path)
+    for record in RECORDS:
+        curves.add(record)
+    found = reader.EventAccumulator(str(tmp_path))
+    found.Reload()
+    read = {
+        name: [(e.step, float(tf.make_ndarray(e.tensor_proto))) for e in found.Tensors(name)]
+        for name in found.Tags()["tensors"]
+    }
+    assert read == {
+        "distill/loss": [(1, 4.0)],
+        "distill/relative_error": [(1, 0.5)],
+        "train/loss": [(1, 2.0), (2, 1.0)],
+        "train/accuracy": [(1, 0.25), (2, 0.75)],
+        "train/val_accuracy": [(1, 0.5), (2, 0.625)],
+    }
+
+
+def test_without_tensorboard_it_is_refused_before_anything_runs(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="needs TensorBoard"):
+        tensorboard.check_installed()
