@@ -22,6 +22,8 @@ Examples = tuple[np.ndarray, np.ndarray] | tf.data.Dataset
 
 # Flags that what is given here stands for.
 _GIVEN = ("dataset", "image_dir", "class_names", "data_dir", "parent", "parent_weights")
+# Flags that start processes of their own, which what is given here does not reach.
+_OF_COMMANDS = ("parallel_trials", "launcher", "ray_address")
 
 
 def find_blocks(model: keras.Model) -> tuple[Block, ...]:
@@ -87,6 +89,9 @@ def triage(
     for flag in _GIVEN:
         if flag in flags:
             raise InputError(f"{flag} is no argument: model and images are given")
+    for flag in _OF_COMMANDS:
+        if flag in flags:
+            raise InputError(f"{flag} is no argument: a call runs in its own process")
     splits = [_split(examples) for examples in (train, test)]
     if class_names is None:
         labels = max(int(tf.reduce_max(split.labels)) for split in splits)

@@ -54,6 +54,8 @@ def test_what_does_not_fit_is_refused(parent, tmp_path):
     train, test = examples(24), examples(12)
     with pytest.raises(InputError, match="dataset is no argument"):
         dnt.triage(parent, train, test, dataset="digits")
+    with pytest.raises(InputError, match="parallel_trials is no argument"):
+        dnt.triage(parent, train, test, parallel_trials=2)
     with pytest.raises(InputError, match="epochs"):
         dnt.triage(parent, train, test, epochs=-1, output_dir=tmp_path)
     with pytest.raises(InputError, match="images of shape .24, 8, 8. with labels"):
