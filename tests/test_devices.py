@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from deep_net_triage import devices
+from deep_net_triage.devices import Share
 from deep_net_triage.errors import InputError
 
 
@@ -53,3 +54,25 @@ def test_more_replicas_than_devices_are_refused():
     there = len(tf.config.list_logical_devices("CPU"))
     with pytest.raises(InputError, match=f"--replicas=99; this process has {there} parts"):
         devices.strategy(99)
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        (None, None),
+        (Share(1, 4), ["gpu1"]),
+        (Share(1, 2), ["gpu1", "gpu3"]),  # several GPUs, which share each batch
+        (Share(5, 6), ["gpu1"]),  # more processes than GPUs
+    ],
+)
+def test_a_process_sees_its_own_gpus_alone(share, expected, monkeypatch):
+    there, visible = ["gpu0", "gpu1", "gpu2", "gpu3"], []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: there)
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda own, kind: visible.append(own))
+    grown = []
+    monkeypatch.setattr(
+        tf.config.experimental, "set_memory_growth", lambda gpu, on: grown.append(gpu)
+    )
+    devices.import_tensorflow(share=share)
+    assert visible == ([expected] if expected else [])
+    assert grown == (expected or there)

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.errors import TrainingFailed
+from deep_net_triage.images import batches
 from deep_net_triage.learning import training
 from tests.conftest import new_journal
 from tests.toys import toy_parent
@@ -77,3 +78,42 @@ def test_a_loss_that_is_not_finite_stops_the_training(toy_dataset, small_setting
     with pytest.raises(TrainingFailed, match=r"loss is (nan|inf) after train epoch \d"):
         training.train_parent(toy_parent(), toy_dataset, settings, new_journal(records.append))
     assert len(records) < 4
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_step_is_that_of_keras_with_a_networks_own_weight_decay(toy_dataset, small_settings):
+    """Also of the last batch, which holds three images of 27."""
+
+    def network():
+        keras.utils.set_random_seed(4)
+        decay = keras.regularizers.L2(0.1)
+        layers = [
+            keras.Input((8, 8, 2)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3, kernel_regularizer=decay, name="logits"),
+        ]
+        return keras.Sequential(layers)
+
+    ours, plain = network(), network()
+    settings = small_settings(optimizer="sgd", learning_rate=0.5, epochs=1)
+    train = toy_dataset.train
+    training.fit(
+        "train",
+        training.classifier(ours, settings),
+        (train.images, train.labels),
+        settings,
+        1,
+        5,
+        new_journal(),
+        test=(train.images, train.labels),
+    )
+    plain.compile(
+        keras.optimizers.SGD(0.5), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    made = batches.training_batches(
+        train.images, train.labels, batch_size=8, seed=5, epochs=range(1)
+    )
+    plain.fit(made, shuffle=False, verbose=0)
+    for found, expected in zip(ours.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
