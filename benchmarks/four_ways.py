@@ -4,7 +4,8 @@ python -m benchmarks.four_ways [FLAGS...]    (needs pip install ".[ray]")
 
 The Ray cluster has two nodes on this machine, one of which is killed in the middle. All runs
 are `--deterministic`: all but that on two replicas must end in the same numbers and weights,
-bit for bit, times apart; that one in the same rows, each accuracy within three standard errors.
+bit for bit, times apart. That one sums in another order, so that its parent is another one; it
+must end in the same rows, each accuracy within three binomial standard errors of a difference.
 """
 
 import math
@@ -95,15 +96,20 @@ def compare(plain: Path, other: Path, way: str) -> list[str]:
         name = [row[key] for key in ("method", "block", "seed")]
         if way == "2 replicas":
             same = [its_row[key] for key in ("method", "block", "seed")] == name
-            accuracy = row["max_accuracy"]
-            error = math.sqrt(max(accuracy * (1 - accuracy), 1 / images) / images)
-            same &= abs(its_row["max_accuracy"] - accuracy) <= 3 * error
+            accuracies = [each["max_accuracy"] for each in (row, its_row)]
+            same &= abs(accuracies[0] - accuracies[1]) <= 3 * _error(*accuracies, images)
         else:
             same = all(row[key] == its_row[key] for key in row.keys() - _TIMES)
             same &= _same_weights(results.trial_folder(plain, *name), plain, other)
         if not same:
             differing.append(f"{way}: {name} differs")
     return differing
+
+
+def _error(first: float, second: float, images: int) -> float:
+    """Returns the standard error of the difference of two accuracies, of one image at least."""
+    variance = first * (1 - first) + second * (1 - second)
+    return max(math.sqrt(variance / images), 1 / images)
 
 
 def _same_weights(trial: Path, plain: Path, other: Path) -> bool:
