@@ -134,6 +134,7 @@ class _Compressed:
 
     def _retrain(self, trial: Trial, folder: Path) -> dict[str, object]:
         study = self.study
+        study.progress.expect(trial.epochs(study.settings))
         with memory.released():
             source = activations.from_images(study.dataset)
             return trials.run(
