@@ -1,5 +1,6 @@
 """A model for other runtimes, each export read back and held against the original."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,9 @@ IMAGES = 32  # enough to see it
 def litert(model: keras.Model, file: Path) -> Callable[[np.ndarray], np.ndarray]:
     """Exports a model to LiteRT, and returns a function that runs what was exported."""
     model.export(str(file), format="litert", verbose=False)
-    interpreter = tf.lite.Interpreter(str(file))
+    with warnings.catch_warnings():  # of a successor, which is a package of its own
+        warnings.simplefilter("ignore")
+        interpreter = tf.lite.Interpreter(str(file))
 
     def run(images: np.ndarray) -> np.ndarray:
         (received,), (returned,) = (
