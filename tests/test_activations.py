@@ -233,8 +233,8 @@ def test_a_route_takes_the_same_steps_whichever_blocks_are_asked_for(toy_dataset
         walk = Walk(parent, toy_dataset, Room(tmp_path, GIB, 0), batch_size=8)
         steps = []
         pushed = walk._pushed
-        walk._pushed = lambda source, place: (
-            steps.append(place(parent).name) or pushed(source, place)
+        walk._pushed = lambda source, place, name: (
+            steps.append(place(parent).name) or pushed(source, place, name)
         )
         route = Route(walk, found, with_targets=True)
         sources = [route.to(found[number]) for number in asked]

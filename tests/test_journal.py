@@ -125,6 +125,16 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_then_to_the_start
     assert list(folder.iterdir()) == []
 
 
+def test_a_checkpoint_that_lacks_an_array_is_damaged(folder):
+    """Its other contents are whole, and so are their sums."""
+    file = folder / "checkpoint-2.npz"
+    with np.load(file) as archive:
+        kept = {name: archive[name] for name in archive if name != "weight_0"}
+    assert len(kept) > 1
+    np.savez(file, **kept)
+    assert_goes_on(folder, epochs=1, says="checkpoint-2.npz is damaged")
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_no_change_to_a_checkpoint_goes_unnoticed(seed, folder):
     file = folder / "checkpoint-2.npz"

@@ -37,6 +37,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         "settings": checkpoint.settings,
         "records": checkpoint.records,
         "facts": checkpoint.facts,
+        "arrays": list(checkpoint.arrays),
     }
     text = np.frombuffer(json.dumps(description, allow_nan=False).encode(), np.uint8)
     number = len(checkpoint.records)
@@ -57,8 +58,9 @@ def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
         OSError: if one can't be read for a reason of the disk's.
     """
     for file in _newest_first(folder):
-        if _is_whole(file):
-            return _read(file)
+        checkpoint = _read(file) if _is_whole(file) else None
+        if checkpoint:
+            return checkpoint
         say(f"{file} is damaged; what was there before it is taken")
         file.unlink()
     return None
@@ -85,10 +87,17 @@ def _is_whole(file: Path) -> bool:
         return False
 
 
-def _read(file: Path) -> Checkpoint:
+def _read(file: Path) -> Checkpoint | None:
+    """Returns what an archive holds; None where it lacks an array.
+
+    A change to its list of contents may leave some out, and the sums of the others right.
+    """
     with np.load(file, allow_pickle=False) as archive:
         arrays = dict(archive)
-    return Checkpoint(**json.loads(arrays.pop("description").tobytes()), arrays=arrays)
+    description = json.loads(arrays.pop("description").tobytes())
+    if set(description.pop("arrays", ())) != arrays.keys():
+        return None
+    return Checkpoint(**description, arrays=arrays)
 
 
 def _newest_first(folder: Path) -> list[Path]:
