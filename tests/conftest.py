@@ -8,6 +8,7 @@ from pathlib import Path
 import deep_net_triage  # noqa: F401
 
 # isort: split
+import hypothesis
 import keras
 import pytest
 import tensorflow as tf
@@ -25,6 +26,10 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 tf.get_logger().setLevel("ERROR")
+
+# No test is timed: on a busy machine an example takes longer than Hypothesis allows by default.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
