@@ -75,6 +75,11 @@ def test_numbers_say_what_they_are():
         "toy: CL-MW - CL-RW",
         "toy: CM-MW - CM-RW",
     ]
+    assert "They reach from" not in judged(6, toy).why  # one number reaches nowhere
+    # STN-CM 95 % beside 97 % at one block, and beside 93 % at the two others.
+    assert "They reach from -2.0 to +2.0 points." in (
+        judged(8, study(changes={("cm_mw", "block1"): (0.97, 6)})).why
+    )
     assert "one seed" in judged(1, toy).why
     assert "one seed" not in judged(1, study(seeds=(0, 1, 2))).why
 

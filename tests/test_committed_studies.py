@@ -17,9 +17,11 @@ STUDIES = sorted(folder.parent for folder in HERE.glob("*/results.csv"))
 def test_pictures_and_tables_are_made_again_by_one_command(tmp_path):
     command = [sys.executable, str(HERE / "remake.py"), f"--output={tmp_path}"]
     subprocess.run(command, check=True, cwd=tmp_path)
-    assert (tmp_path / "README.md").read_text() == (HERE / "README.md").read_text()
+    for name in ("README.md", "figures/study/README.md"):
+        assert (tmp_path / name).read_text() == (REPOSITORY / name).read_text(), name
     for name in ("accuracy.png", "convergence.png"):
-        assert (tmp_path / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        made = tmp_path / "figures" / "study" / name
+        assert made.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         assert (HERE / name).is_file()
 
 

@@ -11,6 +11,9 @@ from deep_net_triage.findings.verdict import kept_correct
 from deep_net_triage.learning.methods import METHODS
 from deep_net_triage.records.results import StudyResults
 
+# What a difference is multiplied by to be in its unit: accuracies are 0..1.
+SCALES = {"points": 100.0, "epochs": 1.0}
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -45,6 +48,7 @@ class Comparison:
     estimate: Estimate
     agrees: bool
     against: float
+    unit: str = "points"
 
 
 @dataclass
@@ -71,8 +75,8 @@ class Evidence:
         edge = min(max(estimate.mean, low), high)
         against = min(1.0, choices * estimate.p_value(edge)) if edge != estimate.mean else 1.0
         agrees = low <= estimate.low and estimate.high <= high
-        text = f"{what} = {estimate.text(unit, 100 if unit == 'points' else 1)}"
-        self.comparisons.append(Comparison(text, estimate, agrees, against))
+        text = f"{what} = {estimate.text(unit, SCALES[unit])}"
+        self.comparisons.append(Comparison(text, estimate, agrees, against, unit))
 
     def has(self, study: StudyResults, block: str, methods: Sequence[str]) -> bool:
         """Says whether images are kept for all the methods; those that are not, are missing."""
@@ -106,6 +110,7 @@ def ruled(number: int, sentence: str, judged: str, evidence: Evidence) -> Judgem
     why = [f"Of {len(comparisons)} comparisons {agreeing} are for it, {opposed} against."]
     if opposed and verdict == "can't be told":
         why.append("Chance may do as much among so many.")
+    why += _reach(comparisons)
     if evidence.missing:
         more = len(evidence.missing) - 3
         first = "; ".join(evidence.missing[:3]) + (f"; and {more} more" if more > 0 else "")
@@ -120,6 +125,18 @@ def ruled(number: int, sentence: str, judged: str, evidence: Evidence) -> Judgem
         numbers=[comparison.text for comparison in comparisons],
         why=" ".join([*why, *evidence.remarks]),
     )
+
+
+def _reach(comparisons: Sequence[Comparison]) -> list[str]:
+    """Returns from where to where the differences reach, in each unit that they have."""
+    sentences = []
+    for unit in dict.fromkeys(comparison.unit for comparison in comparisons):
+        of_unit = [c.estimate.mean for c in comparisons if c.unit == unit]
+        # Adding zero turns a rounded -0.0 into 0.0.
+        low, high = (round(SCALES[unit] * end(of_unit), 1) + 0.0 for end in (min, max))
+        if len(of_unit) > 1:
+            sentences.append(f"They reach from {low:+.1f} to {high:+.1f} {unit}.")
+    return sentences
 
 
 def _was_run(study: StudyResults, method: str, block: str) -> bool:

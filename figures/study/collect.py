@@ -3,7 +3,7 @@
 python figures/study/collect.py --study=runs/mnist
 
 That is all but its models, its pictures and its page: `figures/study/remake.py` makes the last
-two again. Of the commands in `study.json` it leaves out where data and results lay.
+two again. Of the commands in `study.json` it leaves out where data, parents and results lay.
 """
 
 import argparse
@@ -15,15 +15,19 @@ from deep_net_triage.records import files
 
 HERE = Path(__file__).resolve().parent
 KEPT = ("results.csv", "*/result.json", "*/epochs.jsonl", "*/correct.npy")
-_PLACES = re.compile(r" --(data_dir|output_dir)=\S+")
+_PLACES = re.compile(r" --(data_dir|output_dir|parent)=\S+")
 
 
 def main() -> None:
-    """Copies a study's files, in place of those that were kept before."""
+    """Keeps a study under its name."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--study", type=Path, required=True, help="<output_dir>/<dataset>")
     study = parser.parse_args().study
-    kept = HERE / study.resolve().name
+    print(keep(study, HERE / study.resolve().name))
+
+
+def keep(study: Path, kept: Path) -> Path:
+    """Copies a study's files to where they are kept, in place of those kept before."""
     shutil.rmtree(kept, ignore_errors=True)
     for pattern in (*KEPT, *(f"trials/{name}" for name in KEPT[1:])):
         for file in sorted(study.glob(pattern)):
@@ -34,7 +38,7 @@ def main() -> None:
     for run in described["commands"]:
         run["command"] = _PLACES.sub("", run["command"])
     files.write_json(kept / "study.json", described)
-    print(kept)
+    return kept
 
 
 if __name__ == "__main__":

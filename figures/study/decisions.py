@@ -3,20 +3,29 @@
 python figures/study/decisions.py --data_dir=... [--output=FOLDER]
 
 On 2,000 training and 2,000 test images of CIFAR-10, block 3 alone, three seeds: first as
-decided, then with one decision changed at a time, by the method that it bears on. What does not
-bear on the parent shares the first one. Prints the table of `docs/reproduction.md`.
+decided, then with one decision changed at a time, by a method that it bears on. What does not
+bear on the parent shares the first one. Runs that are finished are not run again; what is
+small of them is kept in `decisions/`, of which `remake.py` makes the table.
 """
 
 import argparse
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from deep_net_triage.findings import verdict
-from deep_net_triage.records import results
+import numpy as np
+from collect import keep
 
-RUN = Path(__file__).resolve().parent.parent.parent / "run_triage.py"
-BASE = (
+from deep_net_triage.findings import verdict
+from deep_net_triage.findings.statistics import Estimate, accuracy_difference
+from deep_net_triage.learning.methods import CONTROL, METHODS
+from deep_net_triage.records.results import StudyResults, mean, read_study
+
+HERE = Path(__file__).resolve().parent
+RUN = HERE.parent.parent / "run_triage.py"
+SETTINGS = (
     "--dataset=cifar10",
     "--image_size=32",
     "--width=0.25",
@@ -28,58 +37,109 @@ BASE = (
     "--block=3",
     "--seeds=0,1,2",
 )
-DECIDED = "as decided"
-# By what is changed: the method that shows it, whether the parent changes with it, the flags.
-DECISIONS = {
-    "mean over channels": ("cl_mw", False, ("--mean_over=channel",)),
-    "dropout 0.5": ("cm_rw", True, ("--dropout=0.5",)),
-    "batch-norm momentum 0.99": ("cl_rw", True, ("--batchnorm_momentum=0.99",)),
-    "SGD at 0.01": ("cm_rw", True, ("--optimizer=sgd", "--learning_rate=0.01")),
-    "flips and crops": ("cm_rw", True, ("--augment=flip_crop",)),
-    "1 epoch of distillation": ("stn", False, ("--distill_epochs=1",)),
-    "20 epochs of distillation": ("stn", False, ("--distill_epochs=20",)),
-}
+DECIDED = "as_decided"
+FAST, SLOW = "--learning_rate=0.01", "--learning_rate=0.0001"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A decision taken otherwise.
+
+    Attributes:
+        name: of the folder that holds its runs.
+        decided: what is the default, in words.
+        otherwise: what is tried instead.
+        method: by which it is tried.
+        flags: what is typed for it.
+        of_parent: whether the parent is trained otherwise as well.
+    """
+
+    name: str
+    decided: str
+    otherwise: str
+    method: str
+    flags: str
+    of_parent: bool = False
+
+
+CHANGES = (
+    Change("again", "the same", "run again", "cm_rw", "", True),
+    Change("channel", "mean over the block", "a channel", "cl_mw", "--mean_over=channel"),
+    Change("dropout", "no dropout", "0.5", "cm_rw", "--dropout=0.5", True),
+    Change("momentum", "momentum 0.9", "0.99", "cl_rw", "--batchnorm_momentum=0.99", True),
+    Change("sgd", "Adam, 0.001", "SGD, 0.01", "cm_rw", f"--optimizer=sgd {FAST}", True),
+    Change("flips", "no augmentation", "flips, crops", "cm_rw", "--augment=flip_crop", True),
+    Change("batches", "batches of 32", "of 128", "cm_rw", "--batch_size=128", True),
+    Change("distill_1", "5 epochs of distillation", "1", "stn", "--distill_epochs=1"),
+    Change("distill_20", "5 epochs of distillation", "20", "stn", "--distill_epochs=20"),
+    Change("epochs", "8 epochs of retraining", "24", "cm_rw", "--epochs=24"),
+    Change("slowly", "retrained at 0.001", "0.0001", "cm_rw", SLOW),
+    Change("slowly_layer", "retrained at 0.001", "0.0001", "cl_rw", SLOW),
+    Change("slowly_control", "retrained at 0.001", "0.0001", CONTROL, SLOW),
+)
 
 
 def main() -> None:
-    """Runs what has not been run yet, and prints what came out."""
+    """Runs what has not been run yet, and keeps what came out."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data_dir", type=Path)
     parser.add_argument("--output", type=Path, default=Path("runs/decisions"))
     asked = parser.parse_args()
     data = (f"--data_dir={asked.data_dir}",) if asked.data_dir else ()
-
-    def study(name: str, *flags: str) -> results.StudyResults:
-        folder = asked.output / name.replace(" ", "-")
-        command = [sys.executable, str(RUN), *BASE, *data, *flags, f"--output_dir={folder}"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        return results.read_study(folder / "cifar10")
-
-    methods = dict.fromkeys(method for method, _, _ in DECISIONS.values())
-    decided = study(DECIDED, f"--method={','.join(methods)}")
-    print("| decision | method | parent | as decided | changed | epochs to 99 % |")
-    print("|---|---|---|---|---|---|")
-    for name, (method, of_parent, flags) in DECISIONS.items():
-        if not of_parent:
-            flags = (*flags, f"--parent={decided.folder / 'parent' / 'model.keras'}")
-        changed = study(name, f"--method={method}", *flags)
-        print(line(name, method, decided, changed), flush=True)
+    methods = ",".join(dict.fromkeys(change.method for change in CHANGES))
+    runs = {DECIDED: (f"--method={methods}",)}
+    parent = f"--parent={asked.output / DECIDED / 'cifar10' / 'parent' / 'model.keras'}"
+    for change in CHANGES:
+        shared = () if change.of_parent else (parent,)
+        runs[change.name] = (f"--method={change.method}", *change.flags.split(), *shared)
+    for name, flags in runs.items():
+        folder = asked.output / name
+        command = [sys.executable, str(RUN), *SETTINGS, *data, *flags, f"--output_dir={folder}"]
+        subprocess.run(command, check=True)
+        keep(folder / "cifar10", HERE / "decisions" / name)
 
 
-def line(
-    name: str, method: str, decided: results.StudyResults, changed: results.StudyResults
-) -> str:
-    """Returns a row: parents, accuracies against them, and epochs, before and after."""
-    parents = [f"{100 * study.baseline_accuracy:.1f}" for study in (decided, changed)]
-    cells, epochs = [], []
+def table(kept: Path) -> Iterator[str]:
+    """Yields the lines of the table of what was kept; a change that was not run is left out."""
+    decided = read_study(kept / DECIDED)
+    columns = "decided | otherwise | by | parent | accuracy | difference | epochs to 99 %"
+    yield f"| {columns} |"
+    yield "|---|---|---|---|---|---|---|"
+    for change in CHANGES:
+        if (kept / change.name).is_dir():
+            yield line(change, decided, read_study(kept / change.name))
+
+
+def line(change: Change, decided: StudyResults, changed: StudyResults) -> str:
+    """Returns a row: as decided, then otherwise, and the difference with its interval."""
+    accuracies, epochs, correct = [], [], []
     for study in (decided, changed):
-        rows = [row for row in study.rows if row["method"] == method]
-        accuracy = 100 * results.mean(row["max_accuracy"] for row in rows)
-        difference = verdict.against_parent(study, method, "block3").text("", 100)
-        cells.append(f"{accuracy:.1f} ({' '.join(difference.split())})")
-        epochs.append(f"{results.mean(row['epochs_to_99'] for row in rows):.1f}")
-    columns = (name, method, ", ".join(parents), *cells, ", ".join(epochs))
+        rows = [row for row in (*study.rows, *study.controls) if row["method"] == change.method]
+        accuracies.append(f"{100 * mean(row['max_accuracy'] for row in rows):.1f}")
+        epochs.append(f"{mean(row['epochs_to_99'] for row in rows):.1f}")
+        correct.append(verdict.kept_correct(study, change.method, rows[0]["block"]))
+    parents = "the same"
+    if change.of_parent:
+        parents = points(
+            accuracy_difference(changed.parent_correct[np.newaxis], decided.parent_correct)
+        )
+    title = METHODS[change.method].title if change.method in METHODS else change.method
+    difference = points(verdict.between(correct[1], correct[0]))
+    columns = (
+        change.decided,
+        change.otherwise,
+        title,
+        parents,
+        " → ".join(accuracies),
+        difference,
+        " → ".join(epochs),
+    )
     return f"| {' | '.join(columns)} |"
+
+
+def points(estimate: Estimate) -> str:
+    """Returns a difference of accuracies in points with its interval."""
+    return estimate.text("", 100).replace("  ", " ")
 
 
 if __name__ == "__main__":

@@ -1,37 +1,72 @@
-"""Makes the committed studies' pictures and tables again from their files.
+"""Makes everything that is shown of the committed studies again from their files.
 
 python figures/study/remake.py [--output=FOLDER]
 
-Figure 2 and Figure 3 of all data sets, and `README.md` with a table for each and the
-paper's eight claims, judged by all of them together.
+Figure 2 and Figure 3 of all data sets, the page beside them with every number of the paper's
+eight claims, the tables in the project's `README.md`, and those of `docs/reproduction.md`.
 """
 
 import argparse
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import decisions
+
 from deep_net_triage.findings import claims, looks, plots, verdict
+from deep_net_triage.findings.judgements import Judgement
 from deep_net_triage.learning.methods import METHODS
 from deep_net_triage.records import files, results
 from deep_net_triage.records.results import StudyResults, block_order, mean
 
 HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent.parent
 ORDER = ("mnist", "cifar10", "cifar100", "stanford_dogs")
 
 
 def main() -> None:
-    """Writes everything that is made from the committed files."""
+    """Writes it into the repository, or into a folder as it would lie there."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=HERE)
+    parser.add_argument("--output", type=Path, default=REPOSITORY)
     output = parser.parse_args().output
     studies = [results.read_study(HERE / name) for name in ORDER if (HERE / name).is_dir()]
-    plots.accuracy(studies).savefig(output / "accuracy.png", dpi=looks.DPI)
-    plots.convergence(studies).savefig(output / "convergence.png", dpi=looks.DPI)
-    text = "\n".join(lines(studies))
-    (output / "README.md").write_text(f"{text}\n", encoding="utf-8")
+    classes = {study.dataset: described(study)["classes"] for study in studies}
+    judged = claims.judge(studies, classes)
+    beside = output / HERE.relative_to(REPOSITORY)
+    beside.mkdir(parents=True, exist_ok=True)
+    plots.accuracy(studies).savefig(beside / "accuracy.png", dpi=looks.DPI)
+    plots.convergence(studies).savefig(beside / "convergence.png", dpi=looks.DPI)
+    write(beside / "README.md", page(studies, judged))
+    for name, parts in {
+        "README.md": {"tables": tables(studies), "claims": verdicts(judged)},
+    }.items():
+        text = (REPOSITORY / name).read_text(encoding="utf-8")
+        for part, lines in parts.items():
+            text = replaced(text, part, lines)
+        write(output / name, [text.removesuffix("\n")])
 
 
-def lines(studies: list[StudyResults]) -> Iterator[str]:
+def replaced(text: str, part: str, lines: Iterable[str]) -> str:
+    """Returns a page with the lines between a part's two comments made anew.
+
+    Raises:
+        ValueError: if the page has not just one such part.
+    """
+    begin, end = f"<!-- {part}, by figures/study/remake.py -->\n", f"<!-- end of {part} -->\n"
+    between = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if len(between.findall(text)) != 1:
+        raise ValueError(f"the page must have {begin!r} and {end!r} once")
+    made = "\n".join([begin, *lines, "", end])
+    return between.sub(lambda _: made, text)
+
+
+def write(path: Path, lines: Iterable[str]) -> None:
+    """Writes lines as a text file, where need be in a new folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def page(studies: list[StudyResults], judged: list[Judgement]) -> Iterator[str]:
     """Yields the lines of the page that shows all studies."""
     yield "# The paper's experiment on subsets of its four data sets"
     yield ""
@@ -40,7 +75,13 @@ def lines(studies: list[StudyResults]) -> Iterator[str]:
     yield "percent, the mean over seeds, then its difference from the parent in points with the"
     yield "95 % interval, paired on the same test images, and epochs to 99 % of the maximum."
     for study in studies:
-        yield from table(study)
+        yield ""
+        yield f"## {study.dataset}"
+        yield ""
+        repeat = f"`python run_triage.py --flagfile=flags/study/{study.dataset}.flags`"
+        yield f"{caption(study)}; {repeat}"
+        yield ""
+        yield from table(study, with_epochs=True)
     yield from (
         "",
         "![Maximum test accuracy of each method at each compressed block](accuracy.png)",
@@ -52,8 +93,7 @@ def lines(studies: list[StudyResults]) -> Iterator[str]:
         "One rule for all, from 95 % paired intervals; a data set whose parent is below five "
         "times chance is left aside.",
     )
-    classes = {study.dataset: described(study)["classes"] for study in studies}
-    for judgement in claims.judge(studies, classes):
+    for judgement in judged:
         yield ""
         said = judgement.verdict.capitalize()
         yield f"**{judgement.number}. {judgement.sentence}** *{said}.*"
@@ -66,38 +106,59 @@ def lines(studies: list[StudyResults]) -> Iterator[str]:
         yield "</details>"
 
 
-def table(study: StudyResults) -> Iterator[str]:
-    """Yields a study's table: blocks by methods."""
+def tables(studies: list[StudyResults]) -> Iterator[str]:
+    """Yields a table a study, of accuracies alone."""
+    for place, study in enumerate(studies):
+        if place:
+            yield ""
+        yield f"**{study.dataset}.** {caption(study)}."
+        yield ""
+        yield from table(study, with_epochs=False)
+
+
+def verdicts(judged: list[Judgement]) -> Iterator[str]:
+    """Yields a table of the paper's claims."""
+    yield "| | claim | verdict | why |"
+    yield "|---|---|---|---|"
+    for judgement in judged:
+        columns = (judgement.number, judgement.sentence, judgement.verdict, judgement.why)
+        yield f"| {' | '.join(str(column) for column in columns)} |"
+
+
+def caption(study: StudyResults) -> str:
+    """Returns what a study was: its parent, its control, its images and seeds."""
     settings = described(study)["settings"]
     seeds = len({row["seed"] for row in study.rows})
-    methods = [name for name in METHODS if any(row["method"] == name for row in study.rows)]
-    blocks = sorted({row["block"] for row in study.rows}, key=block_order)
-    yield ""
-    yield f"## {study.dataset}"
-    yield ""
     control = mean(row["max_accuracy"] for row in study.controls)
-    yield (
+    return (
         f"Parent {100 * study.baseline_accuracy:.1f} %, trained on without compression "
         f"{100 * control:.1f} % (control); {settings['train_images']:,} / "
-        f"{settings['test_images']:,} images, {seeds} {'seed' if seeds == 1 else 'seeds'}; "
-        f"`python run_triage.py --flagfile=flags/study/{study.dataset}.flags`"
+        f"{settings['test_images']:,} images of {settings['image_size']} pixels, "
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
     )
-    yield ""
+
+
+def table(study: StudyResults, *, with_epochs: bool) -> Iterator[str]:
+    """Yields a study's table: blocks by methods."""
+    methods = [name for name in METHODS if any(row["method"] == name for row in study.rows)]
+    blocks = sorted({row["block"] for row in study.rows}, key=block_order)
     yield f"| | {' | '.join(METHODS[name].title for name in methods)} |"
     yield f"|---|{'---|' * len(methods)}"
     for block in blocks:
-        yield f"| {block} | {' | '.join(cell(study, name, block) for name in methods)} |"
+        cells = (cell(study, name, block, with_epochs=with_epochs) for name in methods)
+        yield f"| {block} | {' | '.join(cells)} |"
 
 
-def cell(study: StudyResults, method: str, block: str) -> str:
+def cell(study: StudyResults, method: str, block: str, *, with_epochs: bool) -> str:
     """Returns what one method makes of one block; a dash where nothing finished."""
     rows = [row for row in study.rows if (row["method"], row["block"]) == (method, block)]
     if not rows:
         return "–"
     accuracy = 100 * mean(row["max_accuracy"] for row in rows)
-    difference = verdict.against_parent(study, method, block).text("", 100).replace("  ", " ")
+    difference = decisions.points(verdict.against_parent(study, method, block))
     epochs = mean(row["epochs_to_99"] for row in rows)
-    return f"{accuracy:.1f}<br>{difference}<br>{round(epochs, 1):g} ep."
+    lines = [f"{accuracy:.1f}", difference, f"{round(epochs, 1):g} ep."]
+    return "<br>".join(lines if with_epochs else lines[:-1])
 
 
 def described(study: StudyResults) -> dict[str, object]:
