@@ -17,7 +17,7 @@ STUDIES = sorted(folder.parent for folder in HERE.glob("*/results.csv"))
 def test_pictures_and_tables_are_made_again_by_one_command(tmp_path):
     command = [sys.executable, str(HERE / "remake.py"), f"--output={tmp_path}"]
     subprocess.run(command, check=True, cwd=tmp_path)
-    for name in ("README.md", "figures/study/README.md"):
+    for name in ("README.md", "figures/study/README.md", "docs/reproduction.md"):
         assert (tmp_path / name).read_text() == (REPOSITORY / name).read_text(), name
     for name in ("accuracy.png", "convergence.png"):
         made = tmp_path / "figures" / "study" / name

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import decisions
+import reproduction
 
 from deep_net_triage.findings import claims, looks, plots, verdict
 from deep_net_triage.findings.judgements import Judgement
@@ -39,6 +39,10 @@ def main() -> None:
     write(beside / "README.md", page(studies, judged))
     for name, parts in {
         "README.md": {"tables": tables(studies), "claims": verdicts(judged)},
+        "docs/reproduction.md": {
+            "rates": reproduction.rates(HERE / "search_parent.json"),
+            "selection": reproduction.selection(studies),
+        },
     }.items():
         text = (REPOSITORY / name).read_text(encoding="utf-8")
         for part, lines in parts.items():
@@ -155,7 +159,7 @@ def cell(study: StudyResults, method: str, block: str, *, with_epochs: bool) -> 
     if not rows:
         return "–"
     accuracy = 100 * mean(row["max_accuracy"] for row in rows)
-    difference = decisions.points(verdict.against_parent(study, method, block))
+    difference = reproduction.points(verdict.against_parent(study, method, block))
     epochs = mean(row["epochs_to_99"] for row in rows)
     lines = [f"{accuracy:.1f}", difference, f"{round(epochs, 1):g} ep."]
     return "<br>".join(lines if with_epochs else lines[:-1])

@@ -1,6 +1,6 @@
 """Tries learning rates for the studies' parent on part of CIFAR-10's training images.
 
-python figures/study/search_parent.py --data_dir=... [--output=search_parent.json]
+python figures/study/search_parent.py --data_dir=... [--output=FILE]
 
 Of 5,000 training images 4,000 train and 1,000 judge; no test image is used. What is found
 serves all data sets, as the paper has one setting for all (footnote 2).
@@ -20,6 +20,7 @@ from deep_net_triage.images import datasets
 from deep_net_triage.records import results
 from deep_net_triage.records.journal import Journal
 
+HERE = Path(__file__).resolve().parent
 # By learning rate; the higher two were still rising after 30.
 EPOCHS = {1e-4: 30, 3e-4: 30, 1e-3: 60, 3e-3: 60}
 
@@ -28,7 +29,7 @@ def main() -> None:
     """Trains a parent by each rate and writes every epoch's accuracy on the judging images."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data_dir", type=Path)
-    parser.add_argument("--output", type=Path, default=Path("search_parent.json"))
+    parser.add_argument("--output", type=Path, default=HERE / "search_parent.json")
     asked = parser.parse_args()
     images = datasets.load(
         "cifar10",
