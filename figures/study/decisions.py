@@ -58,20 +58,20 @@ class Change:
 
 
 CHANGES = (
-    # Sums of two halves of a batch round otherwise: after 40 epochs it is another parent.
-    Change("rounded", "one device", "two replicas", "cm_rw", "--replicas=2", True),
     Change("channel", "mean over the block", "a channel", "cl_mw", "--mean_over=channel"),
-    Change("dropout", "no dropout", "0.5", "cm_rw", "--dropout=0.5", True),
-    Change("momentum", "momentum 0.9", "0.99", "cl_rw", "--batchnorm_momentum=0.99", True),
-    Change("sgd", "Adam, 0.001", "SGD, 0.01", "cm_rw", f"--optimizer=sgd {FAST}", True),
-    Change("flips", "no augmentation", "flips, crops", "cm_rw", "--augment=flip_crop", True),
-    Change("batches", "batches of 32", "of 128", "cm_rw", "--batch_size=128", True),
     Change("distill_1", "5 epochs of distillation", "1", "stn", "--distill_epochs=1"),
     Change("distill_20", "5 epochs of distillation", "20", "stn", "--distill_epochs=20"),
-    Change("epochs", "8 epochs of retraining", "24", "cm_rw", "--epochs=24"),
     Change("slowly", "retrained at 0.001", "0.0001", "cm_rw", SLOW),
     Change("slowly_layer", "retrained at 0.001", "0.0001", "cl_rw", SLOW),
     Change("slowly_control", "retrained at 0.001", "0.0001", CONTROL, SLOW),
+    Change("epochs", "8 epochs of retraining", "24", "cm_rw", "--epochs=24"),
+    Change("dropout", "no dropout", "0.5", "cm_rw", "--dropout=0.5", True),
+    Change("momentum", "momentum 0.9", "0.99", "cl_rw", "--batchnorm_momentum=0.99", True),
+    Change("sgd", "Adam, 0.001", "SGD, 0.01", "cm_rw", f"--optimizer=sgd {FAST}", True),
+    # Sums of two halves of a batch round otherwise: after 40 epochs it is another parent.
+    Change("rounded", "one device", "two replicas", "cm_rw", "--replicas=2", True),
+    Change("flips", "no augmentation", "flips, crops", "cm_rw", "--augment=flip_crop", True),
+    Change("batches", "batches of 32", "of 128", "cm_rw", "--batch_size=128", True),
 )
 
 
