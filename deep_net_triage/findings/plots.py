@@ -51,7 +51,7 @@ def accuracy(studies: Sequence[StudyResults]) -> Figure:
 def convergence(studies: Sequence[StudyResults]) -> Figure:
     """Returns Figure 3: epochs to 99 % of each run's own maximum, averaged over the blocks.
 
-    Each dot is one block's trial; hatched are the student-teacher epochs that came before.
+    Each dot is one trial; hatched are the student-teacher epochs that came before.
     """
     figure, panels, leftmost = _panels(studies, width=4.0, height=3.6)
     for panel, study in zip(panels, studies, strict=True):
@@ -59,7 +59,7 @@ def convergence(studies: Sequence[StudyResults]) -> Figure:
     for panel in leftmost:
         panel.set_ylabel("epochs to 99 % of the maximum")
     block = Line2D(
-        [], [], ls="", marker="o", ms=4, mfc="white", mec=looks.INK, label="one block"
+        [], [], ls="", marker="o", ms=4, mfc="white", mec=looks.INK, label="one trial"
     )
     average = Patch(fc="#BBBBBB", ec=looks.INK, label="mean over blocks")
     distilling = Patch(fc="white", ec=looks.INK, hatch="////", label="distilling before")

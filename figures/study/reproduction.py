@@ -3,6 +3,7 @@
 They show what changes where the paper is silent and a decision is taken otherwise.
 """
 
+import csv
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -60,6 +61,33 @@ def selection(studies: Sequence[StudyResults]) -> Iterator[str]:
         won = [100 * (row["max_accuracy"] - row["final_accuracy"]) for row in study.rows]
         parent = f"{100 * study.baseline_accuracy:.1f}, {100 * last:.1f}"
         yield f"| {study.dataset} | {parent} | {mean(won):.1f}, {max(won):.1f} |"
+
+
+def first_maps(kept: Path) -> Iterator[str]:
+    """Yields a table of layer-only trials of block 1: their accuracy and their feature maps.
+
+    Args:
+        kept: the folder that `block1.py` keeps them in.
+    """
+    longer = read_study(kept / "longer")
+    yield "| trial | similarity (CKA) | correlation map by map | accuracy | after 32 epochs |"
+    yield "|---|---|---|---|---|"
+    with (kept / "maps.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            again = [
+                trial["max_accuracy"]
+                for trial in longer.rows
+                if (trial["method"], str(trial["seed"])) == (row["method"], row["seed"])
+            ]
+            cells = (
+                f"{METHODS[row['method']].title}, seed {row['seed']}",
+                f"{float(row['similarity']):.2f}",
+                f"{float(row['correlation']):.2f}",
+                f"{100 * float(row['max_accuracy']):.1f}",
+                f"{100 * again[0]:.1f}" if again else "–",
+            )
+            yield f"| {' | '.join(cells)} |"
+    yield f"| parent | 1.00 | 1.00 | {100 * longer.baseline_accuracy:.1f} | |"
 
 
 def points(estimate: Estimate) -> str:
