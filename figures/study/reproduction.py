@@ -14,7 +14,13 @@ from decisions import CHANGES, DECIDED, Change
 from deep_net_triage.findings import verdict
 from deep_net_triage.findings.statistics import Estimate, accuracy_difference
 from deep_net_triage.learning.methods import METHODS
-from deep_net_triage.records.results import StudyResults, mean, read_result, read_study
+from deep_net_triage.records.results import (
+    StudyResults,
+    mean,
+    read_epochs,
+    read_result,
+    read_study,
+)
 
 
 def changes(kept: Path) -> Iterator[str]:
@@ -53,14 +59,23 @@ def rates(searched: Path) -> Iterator[str]:
 
 
 def selection(studies: Sequence[StudyResults]) -> Iterator[str]:
-    """Yields a table of what is won by reporting the best epoch in place of the last."""
-    yield "| data set | parent: best, last | students: best less last, mean and largest |"
-    yield "|---|---|---|"
+    """Yields a table of what is won by reporting the best epoch, by how many there were."""
+    yield "| data set | parent | of as few epochs | control | whole model | layer only |"
+    yield "|---|---|---|---|---|---|"
     for study in studies:
-        last = read_result(study.folder / "parent")["final_accuracy"]
-        won = [100 * (row["max_accuracy"] - row["final_accuracy"]) for row in study.rows]
-        parent = f"{100 * study.baseline_accuracy:.1f}, {100 * last:.1f}"
-        yield f"| {study.dataset} | {parent} | {mean(won):.1f}, {max(won):.1f} |"
+        found = read_result(study.folder / "parent")
+        accuracies = [record["val_accuracy"] for record in read_epochs(study.folder / "parent")]
+        few = read_result(next((study.folder / "trials").iterdir()))["settings"]["epochs"]
+        flat = accuracies[len(accuracies) // 2 :]
+        best = [max(flat[start : start + few]) for start in range(len(flat) - few + 1)]
+        rows = [row for row in study.rows if METHODS[row["method"]].updates == "model"]
+        others = [row for row in study.rows if METHODS[row["method"]].updates == "block"]
+        cells = (
+            _best_and_last(study.baseline_accuracy, found["final_accuracy"]),
+            f"{100 * mean(best):.1f}",
+            *(_mean_best_and_last(group) for group in (study.controls, rows, others)),
+        )
+        yield f"| {study.dataset} | {' | '.join(cells)} |"
 
 
 def first_maps(kept: Path) -> Iterator[str]:
@@ -117,3 +132,12 @@ def _line(change: Change, decided: StudyResults, changed: StudyResults) -> str:
         " → ".join(epochs),
     )
     return f"| {' | '.join(columns)} |"
+
+
+def _mean_best_and_last(rows: Sequence[dict[str, object]]) -> str:
+    last = mean(row["final_accuracy"] for row in rows)
+    return _best_and_last(mean(row["max_accuracy"] for row in rows), last)
+
+
+def _best_and_last(best: float, last: float) -> str:
+    return f"{100 * best:.1f}, {100 * last:.1f}"
