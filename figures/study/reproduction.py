@@ -82,12 +82,12 @@ def first_maps(kept: Path) -> Iterator[str]:
     """Yields a table of layer-only trials of block 1: their accuracy and their feature maps.
 
     Args:
-        kept: the folder that `block1.py` keeps them in.
+        kept: the folder that `odd.py` keeps them in.
     """
-    longer = read_study(kept / "longer")
+    longer = read_study(kept / "block1_longer")
     yield "| trial | similarity (CKA) | correlation map by map | accuracy | after 32 epochs |"
     yield "|---|---|---|---|---|"
-    with (kept / "maps.csv").open(encoding="utf-8", newline="") as file:
+    with (kept / "first_maps.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             again = [
                 trial["max_accuracy"]

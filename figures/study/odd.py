@@ -1,0 +1,86 @@
+"""Looks into what is odd in the studies: is it the method, or a fault?
+
+python figures/study/odd.py --studies=runs --data_dir=... [--output=FOLDER]
+
+On CIFAR-10 a first block that starts at random stays far behind. Frozen layers behind it expect
+the parent's feature maps, each in its place: so for each layer-only trial of block 1 it measures
+how alike each map is to the parent's of that number, and retrains those that started at random
+for four times as long. On CIFAR-100 a third block that is compressed seems to gain: so it adds
+two seeds. All is kept in `odd/`, of which `remake.py` makes tables.
+"""
+
+import argparse
+import csv
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+from collect import keep
+
+from deep_net_triage.images import datasets
+from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.records import results
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent.parent
+# By name: the study whose parent and settings it shares, and what differs.
+RUNS = {
+    "block1_longer": ("cifar10", ("--method=cl_rw", "--block=1", "--epochs=32")),
+    "block3_seeds": ("cifar100", ("--method=cm_rw,cm_mw,control", "--block=3", "--seeds=1,2")),
+}
+IMAGES = 500
+
+
+def main() -> None:
+    """Measures the maps, then trains."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--studies", type=Path, required=True, help="their --output_dir")
+    parser.add_argument("--data_dir", type=Path)
+    parser.add_argument("--output", type=Path, default=Path("runs/odd"))
+    asked = parser.parse_args()
+    kept = HERE / "odd"
+    kept.mkdir(exist_ok=True)
+    images = datasets.load("cifar10", image_size=32, data_dir=asked.data_dir).test.images
+    with (kept / "first_maps.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("method", "seed", "max_accuracy", "similarity", "correlation"))
+        table.writerows(first_blocks(asked.studies / "cifar10", images[:IMAGES]))
+    data = [f"--data_dir={asked.data_dir}"] if asked.data_dir else []
+    for name, (study, flags) in RUNS.items():
+        command = [sys.executable, str(REPOSITORY / "run_triage.py"), *data]
+        command += [f"--flagfile={REPOSITORY / 'flags' / 'study' / study}.flags", *flags]
+        command += [f"--parent={asked.studies / study / 'parent' / 'model.keras'}"]
+        subprocess.run([*command, f"--output_dir={asked.output / name}"], check=True)
+        keep(asked.output / name / study, kept / name)
+
+
+def first_blocks(study: Path, images: np.ndarray) -> Iterator[tuple[object, ...]]:
+    """Yields of each layer-only trial of block 1: method, seed, accuracy, and two likenesses."""
+    wanted = first_maps(study / "parent" / "model.keras", images)
+    for row in results.read_study(study).rows:
+        if row["block"] == "block1" and METHODS[row["method"]].updates == "block":
+            name = f"{row['method']}-block1-seed{row['seed']}"
+            found = first_maps(study / "trials" / name / "model.keras", images)
+            named = (row[key] for key in ("method", "seed", "max_accuracy", "similarity"))
+            yield (*named, round(correlation(found, wanted), 4))
+
+
+def first_maps(path: Path, images: np.ndarray) -> np.ndarray:
+    """Returns what a saved model's first block returns, pooled; (positions, maps)."""
+    model = keras.models.load_model(path)
+    pooled = keras.Model(model.input, model.get_layer("block1_pool").output)
+    returned = pooled.predict(images, verbose=0)
+    return returned.reshape(-1, returned.shape[-1])
+
+
+def correlation(maps: np.ndarray, wanted: np.ndarray) -> float:
+    """Returns Pearson's correlation of each map with the wanted one, averaged over maps."""
+    each = [np.corrcoef(a, b)[0, 1] for a, b in zip(maps.T, wanted.T, strict=True)]
+    return float(np.mean(each))
+
+
+if __name__ == "__main__":
+    main()
