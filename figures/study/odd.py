@@ -3,10 +3,10 @@
 python figures/study/odd.py --studies=runs --data_dir=... [--output=FOLDER]
 
 On CIFAR-10 a first block that starts at random stays far behind. Frozen layers behind it expect
-the parent's feature maps, each in its place: so for each layer-only trial of block 1 it measures
-how alike each map is to the parent's of that number, and retrains those that started at random
-for four times as long. On CIFAR-100 a third block that is compressed seems to gain: so it adds
-two seeds. All is kept in `odd/`, of which `remake.py` makes tables.
+the parent's feature maps, each in its place: so for each layer-only trial of block 1 it
+measures how alike each map is to the parent's of that number, and retrains those that started
+at random for four times as long. On CIFAR-100 a third block that is compressed seems to gain:
+so it adds two seeds. All is kept in `odd/`, of which `remake.py` makes tables.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def first_blocks(study: Path, images: np.ndarray) -> Iterator[tuple[object, ...]]:
-    """Yields of each layer-only trial of block 1: method, seed, accuracy, and two likenesses."""
+    """Yields of each layer-only trial of block 1: method, seed, accuracy, two likenesses."""
     wanted = first_maps(study / "parent" / "model.keras", images)
     for row in results.read_study(study).rows:
         if row["block"] == "block1" and METHODS[row["method"]].updates == "block":
