@@ -3,7 +3,7 @@
 python figures/study/collect.py --study=runs/mnist
 
 That is all but its models, its pictures and its page: `figures/study/remake.py` makes the last
-two again. Of the commands in `study.json` it leaves out where data, parents and results lay.
+two again. It leaves out where data, given parents and results lay.
 """
 
 import argparse
@@ -15,6 +15,8 @@ from deep_net_triage.records import files
 
 HERE = Path(__file__).resolve().parent
 KEPT = ("results.csv", "*/result.json", "*/epochs.jsonl", "*/correct.npy")
+# Of a given parent's path: folder, data set, `parent`, `model.keras`.
+_OF_STUDY = 4
 _PLACES = re.compile(r" --(data_dir|output_dir|parent)=\S+")
 
 
@@ -34,10 +36,14 @@ def keep(study: Path, kept: Path) -> Path:
             copy = kept / file.relative_to(study)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
-    described = files.read_json(study / "study.json")
-    for run in described["commands"]:
-        run["command"] = _PLACES.sub("", run["command"])
-    files.write_json(kept / "study.json", described)
+    for name in ("study.json", "parent/result.json"):
+        told = files.read_json(study / name)
+        if "parent" in told["settings"]:
+            parts = Path(told["settings"]["parent"]).parts
+            told["settings"]["parent"] = str(Path(*parts[-_OF_STUDY:]))
+        for run in told.get("commands", ()):
+            run["command"] = _PLACES.sub("", run["command"])
+        files.write_json(kept / name, told)
     return kept
 
 
