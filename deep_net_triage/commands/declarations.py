@@ -129,7 +129,7 @@ def _training(declared: _Declared) -> None:
     declared.count("distill_epochs", 10, "Epochs of a trial's student-teacher phase.")
     # Small enough for many updates on the smallest sets, large enough for batch statistics.
     declared.count("batch_size", 32, "Images a step, over all replicas.")
-    # Adam's own default rate; one optimiser has to serve five data sets untuned.
+    # Adam's own default; docs/reproduction.md has what else was tried.
     declared.positive("learning_rate", 1e-3, "Of the optimiser.")
     declared.choice("optimizer", "adam", OPTIMIZERS, "Of parent and classification phase.")
     declared.choice(

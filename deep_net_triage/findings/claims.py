@@ -108,7 +108,7 @@ def _layer_only_is_near(studies: Sequence[StudyResults]) -> Evidence:
 
 
 def _blocks_are_equal(studies: Sequence[StudyResults]) -> Evidence:
-    """Compares every two blocks by each method, and shows the two that differ most.
+    """Compares every two blocks by each method, and shows the two that differ most clearly.
 
     Noise alone does not show that blocks are equal: where it holds both no difference and one
     beyond `_EQUIVALENT`, the interval holds both answers.
@@ -125,15 +125,15 @@ def _blocks_are_equal(studies: Sequence[StudyResults]) -> Evidence:
         if None in pairs.values() or (blocks and not pairs):
             evidence.missing.append(f"{what}: no two blocks with a seed in common")
         elif pairs:
-            widest = max(pairs, key=lambda pair: abs(pairs[pair].mean))
+            clearest = min(pairs, key=lambda pair: pairs[pair].p_value(0))
             agrees = all(
                 pair.low >= -_EQUIVALENT and pair.high <= _EQUIVALENT for pair in pairs.values()
             )
-            chance = len(pairs) * min(pair.p_value(0) for pair in pairs.values())
-            text = f"{what}: {widest} = {pairs[widest].text('points', 100)}"
-            text += f", the most different of {len(pairs)} pairs"
+            chance = len(pairs) * pairs[clearest].p_value(0)
+            text = f"{what}: {clearest} = {pairs[clearest].text('points', 100)}"
+            text += f", the clearest difference of {len(pairs)} pairs"
             against = 1.0 if agrees else min(1.0, chance)
-            evidence.comparisons.append(Comparison(text, pairs[widest], agrees, against))
+            evidence.comparisons.append(Comparison(text, pairs[clearest], agrees, against))
     return evidence
 
 

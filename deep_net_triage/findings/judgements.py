@@ -128,15 +128,15 @@ def ruled(number: int, sentence: str, judged: str, evidence: Evidence) -> Judgem
 
 
 def _reach(comparisons: Sequence[Comparison]) -> list[str]:
-    """Returns from where to where the differences reach, in each unit that they have."""
-    sentences = []
+    """Returns a sentence on how far differences reach, in each unit that several have."""
+    ranges = []
     for unit in dict.fromkeys(comparison.unit for comparison in comparisons):
         of_unit = [c.estimate.mean for c in comparisons if c.unit == unit]
         # Adding zero turns a rounded -0.0 into 0.0.
         low, high = (round(SCALES[unit] * end(of_unit), 1) + 0.0 for end in (min, max))
         if len(of_unit) > 1:
-            sentences.append(f"They reach from {low:+.1f} to {high:+.1f} {unit}.")
-    return sentences
+            ranges.append(f"from {low:+.1f} to {high:+.1f} {unit}")
+    return [f"They reach {' and '.join(ranges)}."] if ranges else []
 
 
 def _was_run(study: StudyResults, method: str, block: str) -> bool:

@@ -2,22 +2,23 @@
 
 python figures/study/collect.py --study=runs/mnist
 
-That is all but its models, its pictures and its page: `figures/study/remake.py` makes the last
-two again. It leaves out where data, given parents and results lay.
+That is all but its models, its pictures and its page; `figures/study/remake.py` draws all
+studies together. It leaves out where data, given parents and results lay.
 """
 
 import argparse
-import re
+import shlex
 import shutil
 from pathlib import Path
 
+from deep_net_triage.errors import InputError
 from deep_net_triage.records import files
 
 HERE = Path(__file__).resolve().parent
 KEPT = ("results.csv", "*/result.json", "*/epochs.jsonl", "*/correct.npy")
+PLACES = ("--data_dir=", "--output_dir=", "--parent=")
 # Of a given parent's path: folder, data set, `parent`, `model.keras`.
-_OF_STUDY = 4
-_PLACES = re.compile(r" --(data_dir|output_dir|parent)=\S+")
+OF_STUDY = 4
 
 
 def main() -> None:
@@ -29,7 +30,13 @@ def main() -> None:
 
 
 def keep(study: Path, kept: Path) -> Path:
-    """Copies a study's files to where they are kept, in place of those kept before."""
+    """Copies a study's files to where they are kept, in place of those kept before.
+
+    Raises:
+        InputError: if there is no study, or it is the kept one itself.
+    """
+    if study.resolve() == kept.resolve() or not (study / "results.csv").is_file():
+        raise InputError(f"{study} is no study that a command left: it needs its results.csv")
     shutil.rmtree(kept, ignore_errors=True)
     for pattern in (*KEPT, *(f"trials/{name}" for name in KEPT[1:])):
         for file in sorted(study.glob(pattern)):
@@ -40,9 +47,10 @@ def keep(study: Path, kept: Path) -> Path:
         told = files.read_json(study / name)
         if "parent" in told["settings"]:
             parts = Path(told["settings"]["parent"]).parts
-            told["settings"]["parent"] = str(Path(*parts[-_OF_STUDY:]))
+            told["settings"]["parent"] = str(Path(*parts[-OF_STUDY:]))
         for run in told.get("commands", ()):
-            run["command"] = _PLACES.sub("", run["command"])
+            words = shlex.split(run["command"])
+            run["command"] = shlex.join(word for word in words if not word.startswith(PLACES))
         files.write_json(kept / name, told)
     return kept
 

@@ -13,7 +13,8 @@ from decisions import CHANGES, DECIDED, Change
 
 from deep_net_triage.findings import verdict
 from deep_net_triage.findings.statistics import Estimate, accuracy_difference
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.learning.methods import CONTROL, METHODS
+from deep_net_triage.records.files import read_json
 from deep_net_triage.records.results import (
     StudyResults,
     mean,
@@ -30,9 +31,9 @@ def changes(kept: Path) -> Iterator[str]:
         kept: the folder that `decisions.py` keeps them in.
     """
     decided = read_study(kept / DECIDED)
-    columns = "decided | otherwise | method | parent | accuracy | difference | epochs to 99 %"
+    columns = "decided | otherwise | method | parent | student | change | cost | epochs to 99 %"
     yield f"| {columns} |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|"
     for change in CHANGES:
         if (kept / change.name).is_dir():
             yield _line(change, decided, read_study(kept / change.name))
@@ -60,20 +61,28 @@ def rates(searched: Path) -> Iterator[str]:
 
 def selection(studies: Sequence[StudyResults]) -> Iterator[str]:
     """Yields a table of what is won by reporting the best epoch, by how many there were."""
-    yield "| data set | parent | of as few epochs | control | whole model | layer only |"
+    yield "| data set | parent | best of few in a row | control | whole model | layer only |"
     yield "|---|---|---|---|---|---|"
     for study in studies:
         found = read_result(study.folder / "parent")
         accuracies = [record["val_accuracy"] for record in read_epochs(study.folder / "parent")]
-        few = read_result(next((study.folder / "trials").iterdir()))["settings"]["epochs"]
+        few = read_json(study.folder / "study.json")["settings"]["epochs"]
         flat = accuracies[len(accuracies) // 2 :]
         best = [max(flat[start : start + few]) for start in range(len(flat) - few + 1)]
-        rows = [row for row in study.rows if METHODS[row["method"]].updates == "model"]
-        others = [row for row in study.rows if METHODS[row["method"]].updates == "block"]
+        groups = [study.controls]
+        for updates in ("model", "block"):
+            of_group = [row for row in study.rows if METHODS[row["method"]].updates == updates]
+            groups.append(of_group)
         cells = (
-            _best_and_last(study.baseline_accuracy, found["final_accuracy"]),
+            _best_and_last([study.baseline_accuracy], [found["final_accuracy"]]),
             f"{100 * mean(best):.1f}",
-            *(_mean_best_and_last(group) for group in (study.controls, rows, others)),
+            *(
+                _best_and_last(
+                    [row["max_accuracy"] for row in group],
+                    [row["final_accuracy"] for row in group],
+                )
+                for group in groups
+            ),
         )
         yield f"| {study.dataset} | {' | '.join(cells)} |"
 
@@ -85,24 +94,42 @@ def first_maps(kept: Path) -> Iterator[str]:
         kept: the folder that `odd.py` keeps them in.
     """
     longer = read_study(kept / "block1_longer")
-    yield "| trial | similarity (CKA) | correlation map by map | accuracy | after 32 epochs |"
+    after = {str(row["seed"]): row["max_accuracy"] for row in longer.rows}
+    yield "| trial | CKA | correlation map by map | best of 8 epochs | best of 32 |"
     yield "|---|---|---|---|---|"
     with (kept / "first_maps.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            again = [
-                trial["max_accuracy"]
-                for trial in longer.rows
-                if (trial["method"], str(trial["seed"])) == (row["method"], row["seed"])
-            ]
+            again = after.get(row["seed"]) if row["method"] == "cl_rw" else None
             cells = (
                 f"{METHODS[row['method']].title}, seed {row['seed']}",
                 f"{float(row['similarity']):.2f}",
                 f"{float(row['correlation']):.2f}",
                 f"{100 * float(row['max_accuracy']):.1f}",
-                f"{100 * again[0]:.1f}" if again else "–",
+                f"{100 * again:.1f}" if again else "–",
             )
             yield f"| {' | '.join(cells)} |"
     yield f"| parent | 1.00 | 1.00 | {100 * longer.baseline_accuracy:.1f} | |"
+
+
+def third_block(kept: Path, study: StudyResults) -> Iterator[str]:
+    """Yields a table of what more seeds say of a third block that seems to gain.
+
+    Args:
+        kept: the folder that `odd.py` keeps them in.
+        study: the one whose only seed showed it.
+    """
+    more = read_study(kept / "block3_seeds")
+    yield "| method | seed 0 against the parent | two more seeds | against the control |"
+    yield "|---|---|---|---|"
+    control = verdict.kept_correct(more, CONTROL, more.controls[0]["block"])
+    for method in dict.fromkeys(row["method"] for row in more.rows):
+        cells = (
+            METHODS[method].title,
+            points(verdict.against_parent(study, method, "block3")),
+            points(verdict.against_parent(more, method, "block3")),
+            points(verdict.between(verdict.kept_correct(more, method, "block3"), control)),
+        )
+        yield f"| {' | '.join(cells)} |"
 
 
 def points(estimate: Estimate) -> str:
@@ -111,12 +138,17 @@ def points(estimate: Estimate) -> str:
 
 
 def _line(change: Change, decided: StudyResults, changed: StudyResults) -> str:
-    accuracies, epochs, correct = [], [], []
+    accuracies, costs, epochs, correct = [], [], [], []
     for study in (decided, changed):
         rows = [row for row in (*study.rows, *study.controls) if row["method"] == change.method]
+        block = rows[0]["block"]
         accuracies.append(f"{100 * mean(row['max_accuracy'] for row in rows):.1f}")
+        cost = verdict.against_parent(study, change.method, block)
+        costs.append(f"{round(100 * cost.mean, 1) + 0.0:+.1f}")
         epochs.append(f"{mean(row['epochs_to_99'] for row in rows):.1f}")
-        correct.append(verdict.kept_correct(study, change.method, rows[0]["block"]))
+        correct.append(verdict.kept_correct(study, change.method, block))
+    if correct[0].keys() != correct[1].keys():
+        raise ValueError(f"{change.name}: not all seeds finished")
     parents = "the same"
     if change.of_parent:
         parents = points(
@@ -129,15 +161,11 @@ def _line(change: Change, decided: StudyResults, changed: StudyResults) -> str:
         parents,
         " → ".join(accuracies),
         points(verdict.between(correct[1], correct[0])),
+        " → ".join(costs),
         " → ".join(epochs),
     )
     return f"| {' | '.join(columns)} |"
 
 
-def _mean_best_and_last(rows: Sequence[dict[str, object]]) -> str:
-    last = mean(row["final_accuracy"] for row in rows)
-    return _best_and_last(mean(row["max_accuracy"] for row in rows), last)
-
-
-def _best_and_last(best: float, last: float) -> str:
-    return f"{100 * best:.1f}, {100 * last:.1f}"
+def _best_and_last(best: Sequence[float], last: Sequence[float]) -> str:
+    return f"{100 * mean(best):.1f}, {100 * mean(last):.1f}"
