@@ -1,3 +1,5 @@
+import math
+
 import matplotlib.image
 import numpy as np
 import pytest
@@ -50,6 +52,30 @@ def test_accuracy_shows_what_is_there_and_gaps(study):
     yellow = [line for line in panel.lines if line.get_color() == looks.BASELINE]
     assert [line.get_ydata()[0] for line in yellow] == pytest.approx([85])
     assert [label.get_text() for label in panel.get_xticklabels()] == ["block1", "block2"]
+
+
+def test_a_band_shows_what_is_too_near_the_parent_to_tell(study):
+    """The middle one of three intervals, by hand.
+
+    Of 98 images, and two that the interval adds, d = 1, 9 and 25 are one model's alone. With as
+    many on the other side the variance is (2 d + 2) / 99 / 100, times 1.9842 squared.
+    """
+    images = np.arange(98)
+    study = StudyResults("toy", 0.5, study.rows, parent_correct=images < 49)
+    for name, d in {
+        ("cl_rw", "block1"): 1,
+        ("cl_rw", "block2"): 9,
+        ("stn", "block2"): 25,
+    }.items():
+        study.correct[*name, 0] = (images < 49 - d) | (images >= 98 - d)
+    (panel,) = plots.accuracy([study]).axes
+    (band,) = panel.patches
+    half = 100 * 1.9842 * math.sqrt((2 * 9 + 2) / 99 / 100)
+    assert [band.get_y(), band.get_height()] == pytest.approx([50 - half, 2 * half], rel=1e-4)
+
+
+def test_without_intervals_there_is_no_band(study):
+    assert not plots.accuracy([study]).axes[0].patches
 
 
 def test_several_seeds_become_their_mean_and_span(study):

@@ -18,6 +18,7 @@ COLOURS = {
 }
 MARKERS = {"cl_rw": "o", "cm_rw": "s", "cl_mw": "^", "cm_mw": "D", "stn": "v", "stn_cm": "P"}
 BASELINE = "#F0E442"
+NOISE = {"facecolor": "#FBF8CC", "edgecolor": "none"}
 INK = "#333333"
 GRID = "#E5E5E5"
 DPI = 200
@@ -49,7 +50,7 @@ def outline() -> list[patheffects.AbstractPathEffect]:
 
 def legend(figure: Figure, handles: list) -> None:
     """Puts a legend below a figure's panels."""
-    columns = min(len(handles), 4 if figure.get_figwidth() < 7 else 7)  # what fits the width
+    columns = min(len(handles), 4 if figure.get_figwidth() < 7 else 8)  # what fits the width
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
     )

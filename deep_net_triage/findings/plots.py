@@ -1,6 +1,7 @@
 """Results become the paper's figures, as matplotlib figures that touch no global state."""
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch, Patch
 
 from deep_net_triage.findings import looks
+from deep_net_triage.findings.verdict import against_parent
 from deep_net_triage.learning.methods import METHODS
 from deep_net_triage.records.results import StudyResults, block_order, mean
 
@@ -34,7 +36,8 @@ def accuracy(studies: Sequence[StudyResults]) -> Figure:
     """Returns Figure 2: maximum test accuracy per compressed block and method.
 
     The parent's accuracy is a yellow line; a trial that is missing or failed is a gap. With
-    several seeds the marker is their mean and a line spans them.
+    several seeds the marker is their mean and a line spans them. A pale band about the parent
+    is as wide as the 95 % interval of a difference from it, the median of all markers.
     """
     figure, panels, leftmost = _panels(studies, width=4.6, height=3.6)
     for panel, study in zip(panels, studies, strict=True):
@@ -44,7 +47,10 @@ def accuracy(studies: Sequence[StudyResults]) -> Figure:
     baseline = Line2D(
         [], [], color=looks.BASELINE, lw=2.5, path_effects=looks.outline(), label="parent"
     )
-    looks.legend(figure, [baseline, *(looks.marker(name) for name in _methods(studies))])
+    handles = [baseline, *(looks.marker(name) for name in _methods(studies))]
+    if any(_noise(study) for study in studies):
+        handles.append(Patch(**looks.NOISE, label="noise (median 95 % interval)"))
+    looks.legend(figure, handles)
     return figure
 
 
@@ -152,6 +158,9 @@ def _accuracy_panel(panel: Axes, study: StudyResults) -> None:
         path_effects=looks.outline(),
         zorder=1,
     )
+    if noise := _noise(study):
+        parent = study.baseline_accuracy
+        panel.axhspan(100 * (parent - noise), 100 * (parent + noise), **looks.NOISE, zorder=0)
     for index, method in enumerate(methods):
         offset = 0.7 * ((index + 0.5) / len(methods) - 0.5)
         for position, block in enumerate(blocks):
@@ -167,6 +176,14 @@ def _accuracy_panel(panel: Axes, study: StudyResults) -> None:
     for edge in range(1, len(blocks)):
         panel.axvline(edge - 0.5, color=looks.GRID, lw=0.7, zorder=0)
     panel.set_xlabel("compressed block")
+
+
+def _noise(study: StudyResults) -> float | None:
+    """Returns half of what the 95 % intervals against the parent span, the median of all."""
+    compared = dict.fromkeys((row["method"], row["block"]) for row in study.rows)
+    estimates = [against_parent(study, *names) for names in compared]
+    halves = [(estimate.high - estimate.low) / 2 for estimate in estimates if estimate]
+    return statistics.median(halves) if halves else None
 
 
 def _convergence_panel(panel: Axes, study: StudyResults) -> None:
