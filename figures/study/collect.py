@@ -26,7 +26,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--study", type=Path, required=True, help="<output_dir>/<dataset>")
     study = parser.parse_args().study
-    print(keep(study, HERE / study.resolve().name))
+    try:
+        print(keep(study, HERE / study.resolve().name))
+    except InputError as error:
+        parser.error(str(error))
 
 
 def keep(study: Path, kept: Path) -> Path:
