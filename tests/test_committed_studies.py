@@ -1,9 +1,11 @@
 """What is shown of the committed studies is what their files say."""
 
+import csv
 import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from deep_net_triage.commands import settings
@@ -11,6 +13,7 @@ from deep_net_triage.records import files, results
 from tests.conftest import REPOSITORY
 
 HERE = REPOSITORY / "figures" / "study"
+DECIDED = HERE / "decisions" / "as_decided"
 STUDIES = sorted(folder.parent for folder in HERE.glob("*/results.csv"))
 
 
@@ -61,3 +64,70 @@ def test_the_table_is_that_of_the_results(folder):
             if (row[where["method"]], row[where["block"]]) == (method, "block3")
         ]
         assert value == round(sum(found) / len(found), 1)
+
+
+def settings_of(folder):
+    return files.read_json(folder / "study.json")["settings"]
+
+
+def test_one_decision_is_changed_at_a_time():
+    """What the runs were, by their own account; a given parent is the first one's."""
+    of_parent = ("width", "dropout", "parent_weights", "parent_epochs", "parent")
+    decided = settings_of(DECIDED)
+    for folder in sorted(set(DECIDED.parent.iterdir()) - {DECIDED}):
+        changed = settings_of(folder)
+        given = "parent" in changed
+        if given:
+            parents = [
+                files.read_json(one / "parent" / "result.json") for one in (DECIDED, folder)
+            ]
+            assert parents[0]["weights_sha256"] == parents[1]["weights_sha256"]
+        different = {
+            name
+            for name in decided.keys() | changed.keys()
+            if decided.get(name) != changed.get(name) and not (given and name in of_parent)
+        }
+        # SGD can't learn at Adam's rate; replicas are no setting, they only round otherwise.
+        expected = {"sgd": {"optimizer", "learning_rate"}, "rounded": set()}.get(folder.name)
+        assert different == expected if expected is not None else len(different) == 1, folder
+        for kept in [folder / "parent", *(folder / "trials").iterdir()]:
+            results.check_files(kept, results.read_result(kept))
+
+
+def test_a_row_of_the_decisions_is_that_of_their_results():
+    """Student-teacher training with 1 epoch of distillation, by hand from results.csv."""
+    text = (REPOSITORY / "docs" / "reproduction.md").read_text()
+    (row,) = re.findall(
+        r"^\| 5 epochs of distillation \| 1 \| STN \| the same \| (.*) \|$", text, re.M
+    )
+    accuracies, change, _, epochs = row.split(" | ")
+    found = []
+    for folder in (DECIDED, DECIDED.parent / "distill_1"):
+        with (folder / "results.csv").open() as file:
+            rows = [line for line in csv.DictReader(file) if line["method"] == "stn"]
+        assert [line["seed"] for line in rows] == ["0", "1", "2"]
+        found.append(
+            [
+                np.mean([float(line[name]) for line in rows])
+                for name in ("max_accuracy", "epochs_to_99")
+            ]
+        )
+    (before, slow), (after, fast) = found
+    assert accuracies == f"{100 * before:.1f} → {100 * after:.1f}"
+    assert float(change.split(" [")[0]) == pytest.approx(100 * (after - before), abs=0.051)
+    assert epochs == f"{slow:.1f} → {fast:.1f}"
+
+
+def test_what_is_kept_is_not_given_up_for_a_study_that_is_not_there(tmp_path):
+    before = sorted(HERE.rglob("*.json*"))
+    for study in (tmp_path / "mnist", HERE / "mnist"):
+        command = [sys.executable, str(HERE / "collect.py"), f"--study={study}"]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ended.returncode == 2
+        assert f"{study} is no study that a command left" in ended.stderr
+    assert sorted(HERE.rglob("*.json*")) == before
+
+
+def test_nothing_that_is_kept_names_a_place_on_a_machine():
+    for file in [*HERE.rglob("*.json"), *HERE.rglob("*.jsonl")]:
+        assert not re.search(r'"/|=/', file.read_text()), file

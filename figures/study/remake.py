@@ -40,6 +40,7 @@ def main() -> None:
     for name, parts in {
         "README.md": {"tables": tables(studies), "claims": verdicts(judged)},
         "docs/reproduction.md": {
+            "changes": reproduction.changes(HERE / "decisions"),
             "rates": reproduction.rates(HERE / "search_parent.json"),
             "selection": reproduction.selection(studies),
         },

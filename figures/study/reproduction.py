@@ -31,7 +31,7 @@ def changes(kept: Path) -> Iterator[str]:
         kept: the folder that `decisions.py` keeps them in.
     """
     decided = read_study(kept / DECIDED)
-    columns = "decided | otherwise | method | parent | student | change | cost | epochs to 99 %"
+    columns = "decided | otherwise | method | parent | student | change | gain | epochs to 99 %"
     yield f"| {columns} |"
     yield "|---|---|---|---|---|---|---|---|"
     for change in CHANGES:
@@ -138,13 +138,13 @@ def points(estimate: Estimate) -> str:
 
 
 def _line(change: Change, decided: StudyResults, changed: StudyResults) -> str:
-    accuracies, costs, epochs, correct = [], [], [], []
+    accuracies, gains, epochs, correct = [], [], [], []
     for study in (decided, changed):
         rows = [row for row in (*study.rows, *study.controls) if row["method"] == change.method]
         block = rows[0]["block"]
         accuracies.append(f"{100 * mean(row['max_accuracy'] for row in rows):.1f}")
-        cost = verdict.against_parent(study, change.method, block)
-        costs.append(f"{round(100 * cost.mean, 1) + 0.0:+.1f}")
+        gain = verdict.against_parent(study, change.method, block)
+        gains.append(f"{round(100 * gain.mean, 1) + 0.0:+.1f}")
         epochs.append(f"{mean(row['epochs_to_99'] for row in rows):.1f}")
         correct.append(verdict.kept_correct(study, change.method, block))
     if correct[0].keys() != correct[1].keys():
@@ -161,7 +161,7 @@ def _line(change: Change, decided: StudyResults, changed: StudyResults) -> str:
         parents,
         " → ".join(accuracies),
         points(verdict.between(correct[1], correct[0])),
-        " → ".join(costs),
+        " → ".join(gains),
         " → ".join(epochs),
     )
     return f"| {' | '.join(columns)} |"
