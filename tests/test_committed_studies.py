@@ -118,6 +118,15 @@ def test_a_row_of_the_decisions_is_that_of_their_results():
     assert epochs == f"{slow:.1f} → {fast:.1f}"
 
 
+def test_odd_results_were_looked_into_on_the_studies_own_parents():
+    for name, study in (("block1_longer", "cifar10"), ("block3_seeds", "cifar100")):
+        folders = [HERE / "odd" / name, HERE / study]
+        parents = [files.read_json(one / "parent" / "result.json") for one in folders]
+        assert parents[0]["weights_sha256"] == parents[1]["weights_sha256"]
+        for kept in (folders[0] / "trials").iterdir():
+            results.check_files(kept, results.read_result(kept))
+
+
 def test_what_is_kept_is_not_given_up_for_a_study_that_is_not_there(tmp_path):
     before = sorted(HERE.rglob("*.json*"))
     for study in (tmp_path / "mnist", HERE / "mnist"):

@@ -43,6 +43,10 @@ def main() -> None:
             "changes": reproduction.changes(HERE / "decisions"),
             "rates": reproduction.rates(HERE / "search_parent.json"),
             "selection": reproduction.selection(studies),
+            "first_maps": reproduction.first_maps(HERE / "odd"),
+            "third_block": reproduction.third_block(
+                HERE / "odd", results.read_study(HERE / "cifar100")
+            ),
         },
     }.items():
         text = (REPOSITORY / name).read_text(encoding="utf-8")
