@@ -70,8 +70,6 @@ CHANGES = (
     Change("sgd", "Adam, 0.001", "SGD, 0.01", "cm_rw", f"--optimizer=sgd {FAST}", True),
     # Sums of two halves of a batch round otherwise: after 40 epochs it is another parent.
     Change("rounded", "one device", "two replicas", "cm_rw", "--replicas=2", True),
-    Change("flips", "no augmentation", "flips, crops", "cm_rw", "--augment=flip_crop", True),
-    Change("batches", "batches of 32", "of 128", "cm_rw", "--batch_size=128", True),
 )
 
 
