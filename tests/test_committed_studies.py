@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.commands import settings
+from deep_net_triage.findings import looks
 from deep_net_triage.records import files, results
 from tests.conftest import REPOSITORY
 
@@ -52,7 +53,7 @@ def test_a_study_is_whole_and_what_its_flags_say(folder):
 def test_the_table_is_that_of_the_results(folder):
     """An accuracy of the text, found by hand in results.csv."""
     text = (HERE / "README.md").read_text()
-    section = text.split(f"## {folder.name}\n")[1].split("\n## ")[0]
+    section = text.split(f"## {looks.title(folder.name)}\n")[1].split("\n## ")[0]
     (line,) = re.findall(r"^\| block3 \| (.*) \|$", section, re.MULTILINE)
     shown = [float(cell.split("<br>")[0]) for cell in line.split(" | ")]
     lines = [row.split(",") for row in (folder / "results.csv").read_text().splitlines()]

@@ -98,10 +98,10 @@ def test_convergence_averages_over_blocks_and_stacks_distillation(study):
 
 
 def test_one_panel_a_dataset(study):
-    other = StudyResults("other", 0.5, [row("cm_rw", 1, 0.6)])
+    other = StudyResults("cifar10", 0.5, [row("cm_rw", 1, 0.6)])
     for draw in (plots.accuracy, plots.convergence):
         panels = draw([study, other]).axes
-        assert [panel.get_title() for panel in panels] == ["toy", "other"]
+        assert [panel.get_title() for panel in panels] == ["toy", "CIFAR-10"]
 
 
 def test_structure_is_drawn_from_the_models_layers(parent):

@@ -1,4 +1,4 @@
-"""How methods look in every figure: one colour and one marker each."""
+"""How every figure looks: a colour and a marker for each method, and what sets are called."""
 
 from matplotlib import patheffects
 from matplotlib.axes import Axes
@@ -17,11 +17,23 @@ COLOURS = {
     "stn_cm": "#CC79A7",
 }
 MARKERS = {"cl_rw": "o", "cm_rw": "s", "cl_mw": "^", "cm_mw": "D", "stn": "v", "stn_cm": "P"}
+# The paper's data sets as the field writes them.
+TITLES = {
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "stanford_dogs": "Stanford Dogs",
+}
 BASELINE = "#F0E442"
 NOISE = {"facecolor": "#FBF8CC", "edgecolor": "none"}
 INK = "#333333"
 GRID = "#E5E5E5"
 DPI = 200
+
+
+def title(dataset: str) -> str:
+    """Returns what a data set is called in a figure; none but the paper's has a title."""
+    return TITLES.get(dataset, dataset)
 
 
 def marker_style(method: str) -> dict[str, object]:

@@ -143,7 +143,7 @@ def _panels(studies: Sequence[StudyResults], width: float, height: float) -> tup
     for unused in panels.flat[len(studies) :]:
         unused.remove()
     for panel, study in zip(panels.flat, studies, strict=False):
-        panel.set_title(study.dataset, color=looks.INK, parse_math=False)
+        panel.set_title(looks.title(study.dataset), color=looks.INK, parse_math=False)
         looks.prepare(panel)
     return figure, list(panels.flat[: len(studies)]), [row[0] for row in panels]
 

@@ -85,7 +85,7 @@ def page(studies: list[StudyResults], judged: list[Judgement]) -> Iterator[str]:
     yield "95 % interval, paired on the same test images, and epochs to 99 % of the maximum."
     for study in studies:
         yield ""
-        yield f"## {study.dataset}"
+        yield f"## {looks.title(study.dataset)}"
         yield ""
         repeat = f"`python run_triage.py --flagfile=flags/study/{study.dataset}.flags`"
         yield f"{caption(study)}; {repeat}"
@@ -120,7 +120,7 @@ def tables(studies: list[StudyResults]) -> Iterator[str]:
     for place, study in enumerate(studies):
         if place:
             yield ""
-        yield f"**{study.dataset}.** {caption(study)}."
+        yield f"**{looks.title(study.dataset)}.** {caption(study)}."
         yield ""
         yield from table(study, with_epochs=False)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from decisions import CHANGES, DECIDED, Change
 
-from deep_net_triage.findings import verdict
+from deep_net_triage.findings import looks, verdict
 from deep_net_triage.findings.statistics import Estimate, accuracy_difference
 from deep_net_triage.learning.methods import CONTROL, METHODS
 from deep_net_triage.records.files import read_json
@@ -48,15 +48,12 @@ def rates(searched: Path) -> Iterator[str]:
     yield "| learning rate | best of 30 epochs | of 60 | mean of epochs 26 to 30 | 56 to 60 |"
     yield "|---|---|---|---|---|"
     for rate, accuracies in json.loads(searched.read_text(encoding="utf-8")).items():
-        cells = [
-            f"{100 * max(accuracies[:30]):.1f}",
-            "–",
-            f"{100 * mean(accuracies[25:30]):.1f}",
-        ]
-        cells.append("–")
-        if len(accuracies) == 60:
-            cells[1::2] = f"{100 * max(accuracies):.1f}", f"{100 * mean(accuracies[55:]):.1f}"
-        yield f"| {' | '.join([rate, *cells])} |"
+        best, late = [], []
+        for epochs in (30, 60):
+            ran = accuracies[:epochs] if len(accuracies) >= epochs else None
+            best.append(f"{100 * max(ran):.1f}" if ran else "–")
+            late.append(f"{100 * mean(ran[-5:]):.1f}" if ran else "–")
+        yield f"| {' | '.join([rate, *best, *late])} |"
 
 
 def selection(studies: Sequence[StudyResults]) -> Iterator[str]:
@@ -84,7 +81,7 @@ def selection(studies: Sequence[StudyResults]) -> Iterator[str]:
                 for group in groups
             ),
         )
-        yield f"| {study.dataset} | {' | '.join(cells)} |"
+        yield f"| {looks.title(study.dataset)} | {' | '.join(cells)} |"
 
 
 def first_maps(kept: Path) -> Iterator[str]:
