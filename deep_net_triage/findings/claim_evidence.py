@@ -1,0 +1,253 @@
+"""What studies show for and against each claim of the paper (section 4).
+
+A function a claim, in their order; each takes the studies of several data sets and returns
+every comparison that bears on the claim.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from deep_net_triage.findings.judgements import Comparison, Evidence
+from deep_net_triage.findings.statistics import Estimate, number_difference
+from deep_net_triage.findings.verdict import against_parent, between, kept_correct
+from deep_net_triage.learning.methods import CONTROL, GROUPS, METHODS
+from deep_net_triage.records.results import StudyResults, block_order, mean
+
+_ABOVE, _BELOW = (0.0, math.inf), (-math.inf, 0.0)
+_NEAR = (-0.05, math.inf)
+_EQUIVALENT = 0.02
+
+
+def best_updates_the_model(studies: Sequence[StudyResults]) -> Evidence:
+    """Compares the best method that updates the whole model with the best other, by block."""
+    evidence = Evidence()
+    for study, block in _blocks(studies):
+        whole, only = _methods(study, block, "model"), _methods(study, block, "block")
+        if evidence.has(study, block, [*whole, *only]):
+            best = _best(study, block, whole)
+            _add_best(evidence, study, block, best, only, "best layer-only")
+    return evidence
+
+
+def only_the_model_exceeds_the_parent(studies: Sequence[StudyResults]) -> Evidence:
+    """Compares each method with the parent, and whole-model ones with the control as well."""
+    evidence = Evidence()
+    _add_against_parent(evidence, studies, "model", _ABOVE)
+    _add_against_parent(evidence, studies, "block", _BELOW)
+    for study in studies:
+        trials = [
+            (name[2], right) for name, right in study.correct.items() if name[0] == CONTROL
+        ]
+        if not trials:
+            evidence.remarks.append(
+                f"The control was not run on {study.dataset} (--method=all,control): training "
+                "the parent on for as long may gain as much."
+            )
+        for _, block in _blocks([study] if trials else []):
+            for method in _methods(study, block, "model"):
+                if kept := kept_correct(study, method, block):
+                    what = f"{study.dataset} {block}: {METHODS[method].title} - control"
+                    evidence.add(what, between(kept, dict(trials)), _ABOVE)
+    return evidence
+
+
+def layer_only_is_near(studies: Sequence[StudyResults]) -> Evidence:
+    """Compares each layer-only method with the parent less five points."""
+    evidence = Evidence()
+    _add_against_parent(evidence, studies, "block", _NEAR)
+    return evidence
+
+
+def blocks_are_equal(studies: Sequence[StudyResults]) -> Evidence:
+    """Compares every two blocks by each method, and shows the two that differ most clearly.
+
+    Noise alone does not show that blocks are equal: where it holds both no difference and one
+    beyond `_EQUIVALENT`, the interval holds both answers.
+    """
+    evidence = Evidence()
+    for study, method in itertools.product(studies, METHODS):
+        blocks = [block for _, block in _blocks([study]) if method in _methods(study, block)]
+        kept = [block for block in blocks if evidence.has(study, block, [method])]
+        pairs = {
+            f"{first} - {second}": _between(study, (method, first), (method, second))
+            for first, second in itertools.combinations(kept, 2)
+        }
+        what = f"{study.dataset} {METHODS[method].title}"
+        if None in pairs.values() or (blocks and not pairs):
+            evidence.missing.append(f"{what}: no two blocks with a seed in common")
+        elif pairs:
+            clearest = min(pairs, key=lambda pair: pairs[pair].p_value(0))
+            agrees = all(
+                pair.low >= -_EQUIVALENT and pair.high <= _EQUIVALENT for pair in pairs.values()
+            )
+            chance = len(pairs) * pairs[clearest].p_value(0)
+            text = f"{what}: {clearest} = {pairs[clearest].text('points', 100)}"
+            text += f", the clearest difference of {len(pairs)} pairs"
+            against = 1.0 if agrees else min(1.0, chance)
+            evidence.comparisons.append(Comparison(text, pairs[clearest], agrees, against))
+    return evidence
+
+
+def mean_is_faster(studies: Sequence[StudyResults]) -> Evidence:
+    """Compares the epochs of methods that start at the mean with those that start at random."""
+    return _faster(studies, initializer="glorot_uniform")
+
+
+def distilling_is_faster(studies: Sequence[StudyResults]) -> Evidence:
+    """Compares the epochs of methods that distil with those that do not."""
+    return _faster(studies, distil=False)
+
+
+def _faster(studies: Sequence[StudyResults], **instead: object) -> Evidence:
+    """Compares the paper's methods with those that differ from them in one property only."""
+    evidence = Evidence()
+    plain = {dataclasses.replace(METHODS[name], title=""): name for name in GROUPS["paper"]}
+    for study, (method, name) in itertools.product(studies, plain.items()):
+        rival = plain.get(dataclasses.replace(method, **instead), name)
+        estimate = _epochs_between(evidence, study, name, rival) if rival != name else None
+        if estimate:
+            what = f"{study.dataset}: {_with_epochs(study, name)} - {METHODS[rival].title}"
+            evidence.add(what, estimate, _BELOW, "epochs")
+    return evidence
+
+
+def harder_is_slower(studies: Sequence[StudyResults]) -> Evidence:
+    """Compares each data set with the next easier one, by their parents' accuracies."""
+    evidence = Evidence()
+    if len(studies) < 2:
+        evidence.missing.append("a second data set to compare with")
+    ordered = sorted(studies, key=lambda study: -study.baseline_accuracy)
+    for easy, hard in itertools.pairwise(ordered):
+        what = f"{hard.dataset} - {easy.dataset}"
+        slower: dict[str, list[float]] = {}
+        for (_, block), name in itertools.product(_blocks([hard]), GROUPS["paper"]):
+            epochs = [mean(_epochs(study, name, block).values()) for study in (hard, easy)]
+            if None in epochs:
+                evidence.missing.append(f"{what}, {block}: {METHODS[name].title} on both")
+            else:
+                slower.setdefault(block, []).append(epochs[0] - epochs[1])
+        if easy.baseline_accuracy == hard.baseline_accuracy:
+            evidence.missing.append(f"{what}: one that is harder")
+        elif slower:
+            differences = [mean(of_methods) for of_methods in slower.values()]
+            evidence.add(what, number_difference(differences, step=1), _ABOVE, "epochs")
+    return evidence
+
+
+def both_together_are_best(studies: Sequence[StudyResults]) -> Evidence:
+    """Compares distilling, then updating the whole model, with the best and fastest others."""
+    evidence = Evidence()
+    both = next(name for name, m in METHODS.items() if m.distil and m.updates == "model")
+    for study, block in _blocks(studies):
+        rivals = [name for name in _methods(study, block) if name != both]
+        if evidence.has(study, block, [both, *rivals]):
+            _add_best(evidence, study, block, both, rivals, "best other")
+    for study in studies:
+        found = {name: _epochs_between(evidence, study, both, name) for name in GROUPS["paper"]}
+        if all(found.values()):
+            fastest = max(found, key=lambda name: found[name].mean)
+            what = f"{study.dataset}: {_with_epochs(study, both)} - fastest other, "
+            what += _with_epochs(study, fastest)
+            evidence.add(what, found[fastest], _BELOW, "epochs", choices=len(found))
+    return evidence
+
+
+def _add_against_parent(
+    evidence: Evidence,
+    studies: Sequence[StudyResults],
+    updates: str,
+    allowed: tuple[float, float],
+) -> None:
+    for study, block in _blocks(studies):
+        for name in _methods(study, block, updates):
+            what = f"{study.dataset} {block}: {METHODS[name].title} - parent"
+            if study.parent_correct is None:
+                evidence.missing.append(f"{what}: no interval kept")
+            elif evidence.has(study, block, [name]):
+                evidence.add(what, against_parent(study, name, block), allowed)
+
+
+def _add_best(
+    evidence: Evidence,
+    study: StudyResults,
+    block: str,
+    method: str,
+    rivals: list[str],
+    rivals_are: str,
+) -> None:
+    rival = _best(study, block, rivals)
+    what = f"{study.dataset} {block}: {METHODS[method].title} - {rivals_are}, "
+    what += METHODS[rival].title
+    difference = _between(study, (method, block), (rival, block))
+    evidence.add(what, difference, _ABOVE, choices=len(rivals))
+
+
+def _blocks(studies: Sequence[StudyResults]) -> Iterator[tuple[StudyResults, str]]:
+    """Yields every block of every study, also those that were not run."""
+    for study in studies:
+        ran = {row["block"] for row in study.rows if row["method"] in METHODS}
+        named = [block["name"] for block in study.blocks]
+        yield from ((study, block) for block in named or sorted(ran, key=block_order))
+
+
+def _methods(study: StudyResults, block: str, updates: str | None = None) -> list[str]:
+    """Returns the paper's methods and any other that was run on a block."""
+    return [
+        name
+        for name, method in METHODS.items()
+        if updates in (None, method.updates)
+        and (name in GROUPS["paper"] or _rows(study, name, block))
+    ]
+
+
+def _rows(study: StudyResults, method: str, block: str) -> list[dict[str, object]]:
+    return [row for row in study.rows if (row["method"], row["block"]) == (method, block)]
+
+
+def _best(study: StudyResults, block: str, methods: list[str]) -> str:
+    def accuracy(name: str) -> float:
+        return float(np.mean(list(kept_correct(study, name, block).values())))
+
+    return max(methods, key=accuracy)
+
+
+def _between(
+    study: StudyResults, first: tuple[str, str], second: tuple[str, str]
+) -> Estimate | None:
+    return between(kept_correct(study, *first), kept_correct(study, *second))
+
+
+def _epochs(study: StudyResults, method: str, block: str) -> dict[int, int]:
+    return {
+        row["seed"]: row["epochs_to_99"]
+        for row in _rows(study, method, block)
+        if row["epochs_to_99"] is not None
+    }
+
+
+def _epochs_between(
+    evidence: Evidence, study: StudyResults, method: str, rival: str
+) -> Estimate | None:
+    """Returns by how many epochs a method takes longer, paired by block."""
+    differences = []
+    for _, block in _blocks([study]):
+        first, second = _epochs(study, method, block), _epochs(study, rival, block)
+        seeds = first.keys() & second.keys()
+        if seeds:
+            differences.append(mean(first[seed] - second[seed] for seed in seeds))
+        else:
+            titles = f"{METHODS[method].title} and {METHODS[rival].title}"
+            evidence.missing.append(f"{study.dataset} {block}: {titles} by one seed")
+    return number_difference(differences, step=1) if differences else None
+
+
+def _with_epochs(study: StudyResults, method: str) -> str:
+    """Returns a method's title, with the epochs of distillation beside it (Figure 3)."""
+    spent = mean(row["distill_epochs"] for row in study.rows if row["method"] == method)
+    return METHODS[method].title + (
+        f" (after {spent:g} epochs of distillation)" if spent else ""
+    )
