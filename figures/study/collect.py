@@ -1,6 +1,6 @@
 """Keeps of a finished study what is small and telling, beside this script.
 
-python figures/study/collect.py --study=runs/mnist
+python figures/study/collect.py --study=runs/mnist [--repeated]
 
 That is all but its models, its pictures and its page; `figures/study/remake.py` draws all
 studies together. It leaves out where data, given parents and results lay.
@@ -25,9 +25,11 @@ def main() -> None:
     """Keeps a study under its name."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--study", type=Path, required=True, help="<output_dir>/<dataset>")
-    study = parser.parse_args().study
+    parser.add_argument("--repeated", action="store_true", help="beside the committed one")
+    asked = parser.parse_args()
+    kept = HERE / "repeated" if asked.repeated else HERE
     try:
-        print(keep(study, HERE / study.resolve().name))
+        print(keep(asked.study, kept / asked.study.resolve().name))
     except InputError as error:
         parser.error(str(error))
 

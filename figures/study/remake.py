@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import other_parents
 import reproduction
 
 from deep_net_triage.findings import claims, looks, plots, verdict
@@ -29,9 +30,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=REPOSITORY)
     output = parser.parse_args().output
-    studies = [results.read_study(HERE / name) for name in ORDER if (HERE / name).is_dir()]
+    committed = {name: results.read_study(HERE / name) for name in ORDER}
+    repeated = {
+        name: results.read_study(HERE / "repeated" / name)
+        for name in ORDER
+        if (HERE / "repeated" / name).is_dir()
+    }
+    studies = list(committed.values())
     classes = {study.dataset: described(study)["classes"] for study in studies}
     judged = claims.judge(studies, classes)
+    judged_again = claims.judge(list({**committed, **repeated}.values()), classes)
     beside = output / HERE.relative_to(REPOSITORY)
     beside.mkdir(parents=True, exist_ok=True)
     plots.accuracy(studies).savefig(beside / "accuracy.png", dpi=looks.DPI)
@@ -43,10 +51,14 @@ def main() -> None:
             "changes": reproduction.changes(HERE / "decisions"),
             "rates": reproduction.rates(HERE / "search_parent.json"),
             "selection": reproduction.selection(studies),
+            "steps": reproduction.steps(studies),
             "first_maps": reproduction.first_maps(HERE / "odd"),
-            "third_block": reproduction.third_block(
-                HERE / "odd", results.read_study(HERE / "cifar100")
-            ),
+            "third_block": reproduction.third_block(HERE / "odd", committed["cifar100"]),
+            "slowly": reproduction.slowly(HERE / "odd", committed["cifar10"]),
+            "repeated": other_parents.summary(committed, repeated),
+            "other_parents": other_parents.tables(committed, repeated),
+            "verdicts": other_parents.verdicts(judged, judged_again),
+            "readings": other_parents.readings(committed, repeated),
         },
     }.items():
         text = (REPOSITORY / name).read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ They show what changes where the paper is silent and a decision is taken otherwi
 """
 
 import csv
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from deep_net_triage.records.results import (
     read_epochs,
     read_result,
     read_study,
+    trial_folder,
 )
 
 
@@ -62,7 +64,7 @@ def selection(studies: Sequence[StudyResults]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for study in studies:
         found = read_result(study.folder / "parent")
-        accuracies = [record["val_accuracy"] for record in read_epochs(study.folder / "parent")]
+        accuracies = _curve(study.folder / "parent")
         few = read_json(study.folder / "study.json")["settings"]["epochs"]
         flat = accuracies[len(accuracies) // 2 :]
         best = [max(flat[start : start + few]) for start in range(len(flat) - few + 1)]
@@ -82,6 +84,26 @@ def selection(studies: Sequence[StudyResults]) -> Iterator[str]:
             ),
         )
         yield f"| {looks.title(study.dataset)} | {' | '.join(cells)} |"
+
+
+def steps(studies: Sequence[StudyResults]) -> Iterator[str]:
+    """Yields a table of how far accuracy moves an epoch, late in training, in points."""
+    yield "| data set | 1 % of the maximum | layer only | whole model | parent |"
+    yield "|---|---|---|---|---|"
+    for study in studies:
+        moved = {"block": [], "model": []}
+        for row in study.rows:
+            trial = (row["method"], row["block"], row["seed"])
+            curve = _curve(trial_folder(study.folder, *trial))
+            moved[METHODS[row["method"]].updates].append(_step(curve))
+        cells = (
+            mean(row["max_accuracy"] for row in study.rows) / 100,
+            mean(moved["block"]),
+            mean(moved["model"]),
+            _step(_curve(study.folder / "parent")),
+        )
+        numbers = " | ".join(f"{100 * cell:.1f}" for cell in cells)
+        yield f"| {looks.title(study.dataset)} | {numbers} |"
 
 
 def first_maps(kept: Path) -> Iterator[str]:
@@ -129,9 +151,45 @@ def third_block(kept: Path, study: StudyResults) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
+def slowly(kept: Path, study: StudyResults) -> Iterator[str]:
+    """Yields a table of what is left of gains over the parent when it is trained on as well.
+
+    Args:
+        kept: the folder that `odd.py` keeps them in.
+        study: the one whose methods were retrained at a tenth of the rate.
+    """
+    slow = read_study(kept / "slowly")
+    tried = dict.fromkeys((row["method"], row["block"]) for row in (*slow.controls, *slow.rows))
+    yield "| | 0.001: to the parent | to the control | 0.0001: to the parent | to the control |"
+    yield "|---|---|---|---|---|"
+    for method, block in tried:
+        name = CONTROL if method == CONTROL else f"{METHODS[method].title} at {block}"
+        cells = [name]
+        for one in (study, slow):
+            correct = verdict.kept_correct(one, method, block)
+            control = verdict.kept_correct(one, CONTROL, one.controls[0]["block"])
+            cells.append(points(verdict.against_parent(one, method, block)))
+            cells.append(
+                "–" if method == CONTROL else points(verdict.between(correct, control))
+            )
+        yield f"| {' | '.join(cells)} |"
+
+
 def points(estimate: Estimate) -> str:
     """Returns a difference of accuracies in points with its interval."""
     return estimate.text("", 100).replace("  ", " ")
+
+
+def _curve(folder: Path) -> list[float]:
+    """Returns the test accuracy after each epoch of classification."""
+    records = read_epochs(folder)
+    return [record["val_accuracy"] for record in records if record["phase"] == "train"]
+
+
+def _step(curve: list[float]) -> float:
+    """Returns how far accuracy moves an epoch, on average over the second half of a curve."""
+    late = curve[len(curve) // 2 :]
+    return mean(abs(after - before) for before, after in itertools.pairwise(late))
 
 
 def _line(change: Change, decided: StudyResults, changed: StudyResults) -> str:
