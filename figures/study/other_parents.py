@@ -36,7 +36,7 @@ class Reading:
     worse: tuple[str, str] | None = None
 
     def of(self, study: StudyResults) -> Estimate:
-        """Returns how much more accurate it is in a study, 0..1."""
+        """Returns by how much it is more accurate in a study, 0..1."""
         if self.worse is None:
             return verdict.against_parent(study, *self.better)
         first, second = (verdict.kept_correct(study, *way) for way in (self.better, self.worse))
@@ -60,9 +60,11 @@ READINGS = (
     Reading("cifar10", ("stn", "block5")),
     Reading("cifar10", ("stn", "block5"), ("cm_mw", "block5")),
     Reading("cifar10", ("stn_cm", "block1"), ("stn", "block1")),
+    Reading("cifar100", ("cm_mw", "block1"), ("cl_mw", "block1")),
     *(Reading("cifar10", ("stn", f"block{n}"), ("cl_mw", f"block{n}")) for n in (1, 2, 3)),
     *(Reading("cifar10", ("stn", f"block{n}"), ("cl_rw", f"block{n}")) for n in (1, 2, 3)),
     Reading("cifar10", ("cl_mw", "block1"), ("cl_rw", "block1")),
+    *(Reading("cifar100", (name, "block3")) for name in ("cm_mw", "cm_rw", "stn_cm")),
 )
 
 
@@ -88,11 +90,12 @@ def summary(committed: Studies, repeated: Studies) -> Iterator[str]:
 
 def tables(committed: Studies, repeated: Studies) -> Iterator[str]:
     """Yields a table for each study of another parent, of differences from the parents."""
-    for name, study in repeated.items():
-        if same_parent(committed[name], study):
-            continue
-        found = repeat.cells(committed[name], study)
+    others = [name for name in repeated if not same_parent(committed[name], repeated[name])]
+    for place, name in enumerate(others):
+        found = repeat.cells(committed[name], repeated[name])
         methods = dict.fromkeys(cell.method for cell in found)
+        if place:
+            yield ""
         yield f"**{looks.title(name)}.**"
         yield ""
         yield f"| | {' | '.join(METHODS[method].title for method in methods)} |"
@@ -100,7 +103,6 @@ def tables(committed: Studies, repeated: Studies) -> Iterator[str]:
         for block in dict.fromkeys(cell.block for cell in found):
             of_block = (_twice(cell) for cell in found if cell.block == block)
             yield f"| {block} | {' | '.join(of_block)} |"
-        yield ""
 
 
 def verdicts(judged: Sequence[Judgement], again: Sequence[Judgement]) -> Iterator[str]:
