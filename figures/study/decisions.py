@@ -68,6 +68,8 @@ CHANGES = (
     Change("dropout", "no dropout", "0.5", "cm_rw", "--dropout=0.5", True),
     Change("momentum", "momentum 0.9", "0.99", "cl_rw", "--batchnorm_momentum=0.99", True),
     Change("sgd", "Adam, 0.001", "SGD, 0.01", "cm_rw", f"--optimizer=sgd {FAST}", True),
+    Change("batches", "batches of 32", "128", "cm_rw", "--batch_size=128", True),
+    Change("flips", "images as they are", "flips, crops", "cm_rw", "--augment=flip_crop", True),
     # Sums of two halves of a batch round otherwise: after 40 epochs it is another parent.
     Change("rounded", "one device", "two replicas", "cm_rw", "--replicas=2", True),
 )
