@@ -74,6 +74,34 @@ def test_a_band_shows_what_is_too_near_the_parent_to_tell(study):
     assert [band.get_y(), band.get_height()] == pytest.approx([50 - half, 2 * half], rel=1e-4)
 
 
+def test_a_marker_far_below_all_others_stands_at_the_edge_with_its_number(study):
+    """Lost are 0, 1 and 2 points, the median 1: more than ten is far, ten is not."""
+    near = [row("cl_rw", 1, 0.84), row("cl_rw", 2, 0.85), row("stn", 1, 0.83)]
+    for accuracy, far in ((0.76, False), (0.74, True)):
+        study = StudyResults("toy", 0.85, [*near, row("stn", 2, accuracy), row("stn", 3, 0.84)])
+        (panel,) = plots.accuracy([study]).axes
+        numbers = [text.get_text() for text in panel.texts]
+        assert numbers == (["↓ 74.0"] if far else [])
+        bottom, _ = panel.get_ylim()
+        assert (bottom > 80) == far
+        lowest = min(y for _, y in markers(panel)[looks.MARKERS["stn"]])
+        assert lowest == pytest.approx(bottom if far else 76)
+
+
+@pytest.mark.parametrize("panels", [1, 2, 3, 4])
+def test_the_legend_fits_the_figure(panels):
+    images = np.arange(360)
+    rows = [row(method, 1, 0.8) for method in METHODS]
+    correct = {(method, "block1", 0): images < 170 for method in METHODS}
+    study = StudyResults("toy", 0.5, rows, correct, parent_correct=images < 180)
+    figure = plots.accuracy([study] * panels)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert figure.bbox.x0 <= box.x0
+    assert box.x1 <= figure.bbox.x1
+
+
 def test_without_intervals_there_is_no_band(study):
     assert not plots.accuracy([study]).axes[0].patches
 

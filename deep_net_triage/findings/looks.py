@@ -62,7 +62,7 @@ def outline() -> list[patheffects.AbstractPathEffect]:
 
 def legend(figure: Figure, handles: list) -> None:
     """Puts a legend below a figure's panels."""
-    columns = min(len(handles), 4 if figure.get_figwidth() < 7 else 8)  # what fits the width
+    columns = min(len(handles), 3 if figure.get_figwidth() < 7 else 8)  # what fits the width
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
     )

@@ -30,6 +30,9 @@ _KINDS = {
 }
 _MOST_BOXES = 14
 _MOST_PANELS = 3
+# Times as far below the parent as the median marker: drawn to scale it would press all others
+# into one line.
+_FAR = 10
 
 
 def accuracy(studies: Sequence[StudyResults]) -> Figure:
@@ -37,7 +40,8 @@ def accuracy(studies: Sequence[StudyResults]) -> Figure:
 
     The parent's accuracy is a yellow line; a trial that is missing or failed is a gap. With
     several seeds the marker is their mean and a line spans them. A pale band about the parent
-    is as wide as the 95 % interval of a difference from it, the median of all markers.
+    is as wide as the 95 % interval of a difference from it, the median of all markers. A marker
+    far below all others stands at the lower edge with its number.
     """
     figure, panels, leftmost = _panels(studies, width=4.6, height=3.6)
     for panel, study in zip(panels, studies, strict=True):
@@ -161,21 +165,40 @@ def _accuracy_panel(panel: Axes, study: StudyResults) -> None:
     if noise := _noise(study):
         parent = study.baseline_accuracy
         panel.axhspan(100 * (parent - noise), 100 * (parent + noise), **looks.NOISE, zorder=0)
+    far = _far_below(study)
+    at_the_edge = []
     for index, method in enumerate(methods):
         offset = 0.7 * ((index + 0.5) / len(methods) - 0.5)
         for position, block in enumerate(blocks):
             reached = [100 * row["max_accuracy"] for row in _rows(study, method, block)]
-            if reached:
-                x = position + offset
-                panel.plot(
-                    [x, x], [min(reached), max(reached)], color=looks.COLOURS[method], lw=1.5
-                )
+            x = position + offset
+            if (method, block) in far:
+                at_the_edge.append((x, mean(reached), method))
+            elif reached:
+                span = [min(reached), max(reached)]
+                panel.plot([x, x], span, color=looks.COLOURS[method], lw=1.5)
                 panel.plot([x], [mean(reached)], **looks.marker_style(method))
+    bottom, _ = panel.set_ylim(panel.get_ylim())
+    for x, accuracy, method in at_the_edge:
+        panel.plot([x], [bottom], clip_on=False, **looks.marker_style(method))
+        beside = {"xytext": (6, 4), "textcoords": "offset points", "fontsize": 8}
+        panel.annotate(f"↓ {accuracy:.1f}", (x, bottom), color=looks.INK, **beside)
     panel.set_xticks(range(len(blocks)), blocks, parse_math=False)
     panel.set_xlim(-0.5, len(blocks) - 0.5)
     for edge in range(1, len(blocks)):
         panel.axvline(edge - 0.5, color=looks.GRID, lw=0.7, zorder=0)
     panel.set_xlabel("compressed block")
+
+
+def _far_below(study: StudyResults) -> set[tuple[str, str]]:
+    """Returns the methods and blocks that would press all others into one line."""
+    lost: dict[tuple[str, str], list[float]] = {}
+    for row in study.rows:
+        below = study.baseline_accuracy - row["max_accuracy"]
+        lost.setdefault((row["method"], row["block"]), []).append(below)
+    means = {way: mean(of_seeds) for way, of_seeds in lost.items()}
+    usual = statistics.median(abs(below) for below in means.values()) if means else 0.0
+    return {way for way, below in means.items() if usual and below > _FAR * usual}
 
 
 def _noise(study: StudyResults) -> float | None:
