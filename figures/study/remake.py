@@ -23,6 +23,7 @@ from deep_net_triage.records.results import StudyResults, block_order, mean
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 ORDER = ("mnist", "cifar10", "cifar100", "stanford_dogs")
+REPEATED = ("mnist", "cifar10", "cifar100")
 
 
 def main() -> None:
@@ -31,11 +32,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=REPOSITORY)
     output = parser.parse_args().output
     committed = {name: results.read_study(HERE / name) for name in ORDER}
-    repeated = {
-        name: results.read_study(HERE / "repeated" / name)
-        for name in ORDER
-        if (HERE / "repeated" / name).is_dir()
-    }
+    repeated = {name: results.read_study(HERE / "repeated" / name) for name in REPEATED}
     studies = list(committed.values())
     classes = {study.dataset: described(study)["classes"] for study in studies}
     judged = claims.judge(studies, classes)

@@ -2,8 +2,8 @@
 
 python figures/study/repeat.py --study=runs/mnist
 
-On the same kind of machine a study gives the same numbers again. Another processor rounds
-otherwise, and after 40 epochs its parent is another network.
+On the same machine a study gives the same numbers again. Another processor rounds otherwise,
+and after 40 epochs its parent is another network.
 """
 
 import argparse
@@ -112,14 +112,14 @@ def parent_change(committed: StudyResults, repeated: StudyResults) -> Estimate:
 
 
 def equal_trials(committed: StudyResults, repeated: StudyResults) -> int:
-    """Returns how many trials have the same accuracy in every epoch, on the same images."""
+    """Returns how many trials have the same losses and accuracies, on the same images."""
     equal = 0
     for trial in _shared(committed, repeated):
         first, second = (
             results.read_epochs(results.trial_folder(study.folder, *trial))
             for study in (committed, repeated)
         )
-        same_curve = [_judged(epoch) for epoch in first] == [_judged(epoch) for epoch in second]
+        same_curve = [*map(_timeless, first)] == [*map(_timeless, second)]
         same_images = np.array_equal(committed.correct[trial], repeated.correct[trial])
         equal += same_curve and same_images
     return equal
@@ -146,8 +146,8 @@ def _shared(committed: StudyResults, repeated: StudyResults) -> set[tuple[str, s
     return committed.correct.keys() & repeated.correct.keys()
 
 
-def _judged(epoch: dict[str, object]) -> tuple[object, ...]:
-    return epoch["phase"], epoch["epoch"], epoch.get("val_accuracy")
+def _timeless(epoch: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in epoch.items() if name != "seconds"}
 
 
 if __name__ == "__main__":
