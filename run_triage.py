@@ -6,8 +6,8 @@ from pathlib import Path
 
 from deep_net_triage import devices
 from deep_net_triage.commands import endings, settings
-from deep_net_triage.commands.progress import Progress
 from deep_net_triage.launchers import ray_cluster, workers
+from deep_net_triage.progress import Progress
 
 FLAGS_DIR = Path(__file__).resolve().parent / "flags"
 
@@ -44,7 +44,7 @@ def _run(arguments: list[str]) -> int:
     if not asked.list_blocks and asked.parallel_trials > 1:
         return workers.run(asked, typed, progress)
     devices.import_tensorflow(asked.replicas)
-    from deep_net_triage import command
+    from deep_net_triage.study import command
 
     if asked.list_blocks:
         command.list_blocks(asked, progress)

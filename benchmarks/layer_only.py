@@ -52,8 +52,8 @@ def ours(size: int, batch: int, number: int) -> Callable[[], float]:
     import deep_net_triage  # noqa: F401
 
     # isort: split
-    from deep_net_triage.images import batches
-    from deep_net_triage.learning import activations
+    from deep_net_triage.learning import batches
+    from deep_net_triage.learning import walk as activations
     from deep_net_triage.learning.retraining import Retraining
     from deep_net_triage.learning.rows import Room
     from deep_net_triage.network import blocks

@@ -8,7 +8,7 @@ do the same work.
 import keras
 import tensorflow as tf
 
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 from deep_net_triage.network import blocks, surgery
 
 

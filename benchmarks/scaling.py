@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import keras
 
 from deep_net_triage.commands import settings
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 from deep_net_triage.network import blocks, costs, surgery, vgg16
 
 # Section 3: classes, training and test images.

@@ -50,8 +50,7 @@ def ours(size: int, batch: int) -> Callable[[], float]:
     import deep_net_triage  # noqa: F401
 
     # isort: split
-    from deep_net_triage.images import batches
-    from deep_net_triage.learning import training
+    from deep_net_triage.learning import batches, training
     from deep_net_triage.network import convolutions
 
     model = networks.parent(size)

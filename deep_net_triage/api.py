@@ -6,16 +6,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from deep_net_triage import command, parents
 from deep_net_triage.commands import settings
-from deep_net_triage.commands.progress import Progress
 from deep_net_triage.errors import InputError
 from deep_net_triage.images import oddities
 from deep_net_triage.images.datasets import Dataset, Split
 from deep_net_triage.network import blocks, graphs, surgery
 from deep_net_triage.network.blocks import Block
+from deep_net_triage.progress import Progress
 from deep_net_triage.records import results
 from deep_net_triage.records.results import StudyResults
+from deep_net_triage.study import command, parents
 
 # Images and their labels: two arrays, or a tf.data data set of pairs, batched or not.
 Examples = tuple[np.ndarray, np.ndarray] | tf.data.Dataset

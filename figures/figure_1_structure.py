@@ -13,8 +13,8 @@ from deep_net_triage.findings import plots
 def draw(studies: list[Path]) -> Figure:
     """Returns the figure, from the layers of the first study's saved parent."""
     devices.import_tensorflow()
-    from deep_net_triage import parents
     from deep_net_triage.network import blocks, surgery
+    from deep_net_triage.study import parents
 
     parent = parents.load(studies[0] / "parent" / "model.keras")
     block = blocks.largest(blocks.find_blocks(parent))

@@ -16,11 +16,12 @@ import keras
 import numpy as np
 
 from deep_net_triage.commands import settings
-from deep_net_triage.learning import activations, training
-from deep_net_triage.learning.activations import Walk
+from deep_net_triage.learning import training
+from deep_net_triage.learning import walk as activations
 from deep_net_triage.learning.control import Control
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.rows import Room
+from deep_net_triage.learning.walk import Walk
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
 from deep_net_triage.records.journal import Journal

@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from deep_net_triage.commands.settings import GIB
 from deep_net_triage.images import datasets
-from deep_net_triage.learning import activations
-from deep_net_triage.learning.activations import Route, Walk
+from deep_net_triage.learning import walk as activations
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.rows import Room
+from deep_net_triage.learning.walk import Route, Walk
 from deep_net_triage.network import blocks, vgg16
 from deep_net_triage.network.blocks import find_blocks
 from tests.conftest import new_journal

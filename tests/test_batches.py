@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deep_net_triage.images import batches, datasets
+from deep_net_triage.images import datasets
+from deep_net_triage.learning import batches
 
 
 def numbered(count):

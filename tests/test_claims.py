@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.findings import claims
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records.results import COLUMNS, StudyResults
 
 BLOCKS = ("block1", "block2", "block3")

@@ -1,7 +1,7 @@
 import pytest
 
-from deep_net_triage import compression, parents
 from deep_net_triage.records import results
+from deep_net_triage.study import compression, parents
 from tests.studies import read, run, snapshot
 
 

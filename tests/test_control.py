@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from deep_net_triage.images import batches
+from deep_net_triage.learning import batches
 from deep_net_triage.learning.control import Control
 from deep_net_triage.records import results
 from tests.conftest import new_journal

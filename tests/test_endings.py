@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 
 import run_triage
-from deep_net_triage import command
 from deep_net_triage.commands import endings
 from deep_net_triage.errors import InputError, LockLost, Terminated, TrainingFailed
-from deep_net_triage.study import Study
+from deep_net_triage.study import command
+from deep_net_triage.study.study import Study
 from tests.studies import TINY, newcomer, run
 
 KEPT = "everything finished is kept, and the same command goes on from there"

@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from deep_net_triage.learning import activations, evidence
+from deep_net_triage.learning import evidence
+from deep_net_triage.learning import walk as activations
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
 

@@ -7,9 +7,9 @@ from tensorflow.python.framework.func_graph import FuncGraph
 
 from deep_net_triage.commands.settings import GIB
 from deep_net_triage.learning import memory
-from deep_net_triage.learning.activations import Walk
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.rows import Room
+from deep_net_triage.learning.walk import Walk
 from deep_net_triage.network.blocks import find_blocks
 from tests.conftest import new_journal
 from tests.toys import toy_parent

@@ -2,9 +2,9 @@ import io
 
 import pytest
 
-from deep_net_triage.commands.progress import Progress
 from deep_net_triage.errors import WorkerEnded
 from deep_net_triage.launchers.messages import Board, Messenger
+from deep_net_triage.progress import Progress
 
 
 def test_what_processes_tell_is_shown_in_one_place():

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import run_triage
-from deep_net_triage import parents
 from deep_net_triage.network import blocks, graphs, surgery
 from deep_net_triage.records import results
+from deep_net_triage.study import parents
 from tests.studies import read, snapshot
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.findings import looks, plots
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
 from deep_net_triage.records.results import StudyResults

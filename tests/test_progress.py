@@ -2,8 +2,8 @@ import io
 
 import pytest
 
-from deep_net_triage.commands import progress as progress_module
-from deep_net_triage.commands.progress import Progress, duration
+from deep_net_triage import progress as progress_module
+from deep_net_triage.progress import Progress, duration
 
 
 class Terminal(io.StringIO):

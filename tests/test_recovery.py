@@ -10,10 +10,10 @@ import threading
 import pytest
 
 import run_triage
-from deep_net_triage import kept
 from deep_net_triage.records import processes, results
 from deep_net_triage.records.journal import Journal
-from deep_net_triage.study import Study
+from deep_net_triage.study import ledger as kept
+from deep_net_triage.study.study import Study
 from tests.studies import TINY, read, run, snapshot
 
 

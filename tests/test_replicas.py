@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from deep_net_triage.learning.learner import agreed
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 from tests.conftest import REPOSITORY
 from tests.studies import newcomer
 

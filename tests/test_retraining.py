@@ -5,13 +5,14 @@ import tensorflow as tf
 
 from deep_net_triage.commands.settings import GIB
 from deep_net_triage.errors import TrainingFailed
-from deep_net_triage.learning import activations, training
-from deep_net_triage.learning.activations import Walk
+from deep_net_triage.learning import training
+from deep_net_triage.learning import walk as activations
 from deep_net_triage.learning.classifier import Classifier
-from deep_net_triage.learning.methods import METHODS
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.rows import Room
 from deep_net_triage.learning.student_teacher import StudentTeacher
+from deep_net_triage.learning.walk import Walk
+from deep_net_triage.methods import METHODS
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
 from tests.conftest import new_journal

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deep_net_triage import methods
 from deep_net_triage.commands import declarations, endings, settings
 from deep_net_triage.errors import InputError
-from deep_net_triage.learning import methods
 
 
 def parse(arguments, flags_dir):

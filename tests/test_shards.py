@@ -1,10 +1,10 @@
 import pytest
 
-from deep_net_triage import trials
 from deep_net_triage.commands import shards
 from deep_net_triage.errors import InputError
-from deep_net_triage.learning.methods import METHODS
-from deep_net_triage.trials import Trial
+from deep_net_triage.methods import METHODS
+from deep_net_triage.study import trials
+from deep_net_triage.study.trials import Trial
 
 SLURM = {
     "SLURM_ARRAY_TASK_ID": "7",

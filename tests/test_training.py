@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.errors import TrainingFailed
-from deep_net_triage.images import batches
-from deep_net_triage.learning import training
+from deep_net_triage.learning import batches, training
 from tests.conftest import new_journal
 from tests.toys import toy_parent
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from absl import flags
 
-from deep_net_triage.learning import methods
+from deep_net_triage import methods
 
 OPTIMIZERS = ("adam", "sgd")
 AUGMENTATIONS = ("none", "flip_crop")

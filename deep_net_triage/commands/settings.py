@@ -8,9 +8,9 @@ from pathlib import Path
 
 from absl import flags
 
+from deep_net_triage import methods
 from deep_net_triage.commands import declarations, flagfiles, shards
 from deep_net_triage.errors import InputError
-from deep_net_triage.learning import methods
 
 _LONGEST_NAME = 100
 

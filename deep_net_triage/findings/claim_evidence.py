@@ -14,7 +14,7 @@ import numpy as np
 from deep_net_triage.findings.judgements import Comparison, Evidence
 from deep_net_triage.findings.statistics import Estimate, number_difference
 from deep_net_triage.findings.verdict import against_parent, between, kept_correct
-from deep_net_triage.learning.methods import CONTROL, GROUPS, METHODS
+from deep_net_triage.methods import CONTROL, GROUPS, METHODS
 from deep_net_triage.records.results import StudyResults, block_order, mean
 
 _ABOVE, _BELOW = (0.0, math.inf), (-math.inf, 0.0)

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from deep_net_triage.findings import looks
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records import files, results
 
 # Accuracy after each classification epoch, by (block, method), the mean over seeds.
@@ -126,5 +126,5 @@ def _draw(panel: Axes, block: str, curves: Mapping[str, Sequence[float]], base: 
 
 
 def _style(method: str) -> dict[str, object]:
-    line = {"color": looks.COLOURS[method], "ls": "-", "lw": 1.2}
+    line = {"color": METHODS[method].colour, "ls": "-", "lw": 1.2}
     return looks.marker_style(method) | line | {"ms": 3.5, "mew": 1}

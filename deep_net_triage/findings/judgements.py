@@ -8,7 +8,7 @@ from scipy import stats
 
 from deep_net_triage.findings.statistics import CONFIDENCE, Estimate
 from deep_net_triage.findings.verdict import kept_correct
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records.results import StudyResults
 
 # What a difference is multiplied by to be in its unit: accuracies are 0..1.

@@ -5,18 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 
-# Okabe and Ito's colours, told apart by colour-blind readers; the markers serve in grey.
-COLOURS = {
-    "cl_rw": "#56B4E9",
-    "cm_rw": "#0072B2",
-    "cl_mw": "#E69F00",
-    "cm_mw": "#D55E00",
-    "stn": "#009E73",
-    "stn_cm": "#CC79A7",
-}
-MARKERS = {"cl_rw": "o", "cm_rw": "s", "cl_mw": "^", "cm_mw": "D", "stn": "v", "stn_cm": "P"}
 # The paper's data sets as the field writes them.
 TITLES = {
     "mnist": "MNIST",
@@ -38,10 +28,11 @@ def title(dataset: str) -> str:
 
 def marker_style(method: str) -> dict[str, object]:
     """Returns a method's marker, filled where the whole model is retrained, else hollow."""
-    colour = COLOURS[method]
-    filled = METHODS[method].updates == "model"
+    row = METHODS[method]
+    colour = row.colour
+    filled = row.updates == "model"
     return {
-        "marker": MARKERS[method],
+        "marker": row.marker,
         "ls": "",
         "ms": 6.5,
         "mec": colour,

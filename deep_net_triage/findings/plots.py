@@ -12,7 +12,7 @@ from matplotlib.patches import FancyBboxPatch, Patch
 
 from deep_net_triage.findings import looks
 from deep_net_triage.findings.verdict import against_parent
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records.results import StudyResults, block_order, mean
 
 if TYPE_CHECKING:  # most figures are drawn without TensorFlow, in a second instead of ten
@@ -176,7 +176,7 @@ def _accuracy_panel(panel: Axes, study: StudyResults) -> None:
                 at_the_edge.append((x, mean(reached), method))
             elif reached:
                 span = [min(reached), max(reached)]
-                panel.plot([x, x], span, color=looks.COLOURS[method], lw=1.5)
+                panel.plot([x, x], span, color=METHODS[method].colour, lw=1.5)
                 panel.plot([x], [mean(reached)], **looks.marker_style(method))
     bottom, _ = panel.set_ylim(panel.get_ylim())
     for x, accuracy, method in at_the_edge:
@@ -213,7 +213,7 @@ def _convergence_panel(panel: Axes, study: StudyResults) -> None:
     methods = _methods([study])
     for position, method in enumerate(methods):
         rows = _rows(study, method)
-        colour = looks.COLOURS[method]
+        colour = METHODS[method].colour
         average = mean(row["epochs_to_99"] for row in rows)
         distilling = mean(row["distill_epochs"] for row in rows)
         panel.bar(position, average, 0.7, color=colour, edgecolor=looks.INK, lw=0.6)

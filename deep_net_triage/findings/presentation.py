@@ -5,11 +5,11 @@ from pathlib import Path
 import keras
 from matplotlib.figure import Figure
 
-from deep_net_triage.commands.progress import Progress
 from deep_net_triage.findings import claims, plots, report, savings, tables, verdict
 from deep_net_triage.findings.looks import DPI
 from deep_net_triage.network import blocks, surgery
 from deep_net_triage.network.blocks import Block
+from deep_net_triage.progress import Progress
 from deep_net_triage.records import files, results
 
 

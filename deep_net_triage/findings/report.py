@@ -29,7 +29,7 @@ from deep_net_triage.findings.verdict import (
     Recommendation,
     Verdict,
 )
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records import files, results
 from deep_net_triage.records.results import StudyResults
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from deep_net_triage.findings import looks
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records.results import StudyResults, mean
 
 _COLUMNS = 2  # more are not to be read on a phone

@@ -1,6 +1,6 @@
 """A study's results as a table for the terminal: blocks by methods."""
 
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records.results import StudyResults, block_order, mean
 
 

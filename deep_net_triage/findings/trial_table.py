@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deep_net_triage.findings.page import Cell, Header, element, number, table, word, wrap
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records import results
 
 

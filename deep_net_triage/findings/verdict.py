@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deep_net_triage.findings.statistics import Estimate, accuracy_difference
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records.results import StudyResults, mean
 
 

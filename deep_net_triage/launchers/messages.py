@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from deep_net_triage.commands.progress import Progress
 from deep_net_triage.errors import WorkerEnded
+from deep_net_triage.progress import Progress
 
 # What a process sends: what it is, and what goes with it.
 Message = tuple[str, tuple]

@@ -13,10 +13,10 @@ from types import ModuleType
 
 from deep_net_triage import devices
 from deep_net_triage.commands import endings
-from deep_net_triage.commands.progress import Progress
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import InputError, WorkerEnded
 from deep_net_triage.launchers.messages import Board, Message, Messenger
+from deep_net_triage.progress import Progress
 from deep_net_triage.records import files
 
 _GLANCE = 0.5  # seconds between two looks at what processes tell
@@ -161,7 +161,7 @@ def _work(folder: str, mailbox: object, part: str, arguments: tuple) -> tuple[st
     messenger = Messenger(mailbox.put.remote)
     try:
         devices.import_tensorflow(arguments[0].replicas)
-        from deep_net_triage import command
+        from deep_net_triage.study import command
 
         return "returned", getattr(command, part)(*arguments, messenger)
     except Exception as error:

@@ -17,10 +17,10 @@ from multiprocessing.connection import Connection, wait
 
 from deep_net_triage import devices
 from deep_net_triage.commands import endings
-from deep_net_triage.commands.progress import Progress
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.devices import Share
 from deep_net_triage.launchers.messages import Board, Messenger
+from deep_net_triage.progress import Progress
 from deep_net_triage.records import files
 
 # Never forked: what TensorFlow holds does not survive that.
@@ -103,7 +103,7 @@ def _work(connection: Connection, share: Share, part: str, arguments: tuple) -> 
         with endings.terminable():
             devices.take(share, settings.deterministic)
             devices.import_tensorflow(settings.replicas, share)
-            from deep_net_triage import command
+            from deep_net_triage.study import command
 
             returned = getattr(command, part)(*arguments, messenger)
             connection.send(("returned", returned))

@@ -11,7 +11,8 @@ import keras
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.datasets import Dataset
-from deep_net_triage.learning import activations, phases, training
+from deep_net_triage.learning import phases, training
+from deep_net_triage.learning import walk as activations
 from deep_net_triage.learning.phases import Phase
 from deep_net_triage.learning.retraining import Trained
 from deep_net_triage.network import convolutions, surgery

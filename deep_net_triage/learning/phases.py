@@ -5,8 +5,8 @@ import keras
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning import training
-from deep_net_triage.learning.activations import Source
 from deep_net_triage.learning.learner import Learner
+from deep_net_triage.learning.walk import Source
 from deep_net_triage.records.journal import Journal
 
 

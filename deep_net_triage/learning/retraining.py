@@ -13,12 +13,13 @@ import numpy as np
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import DISTILL_LEARNING_RATE, Settings
 from deep_net_triage.images.datasets import Dataset
-from deep_net_triage.learning import activations, evidence, guards, phases, training
-from deep_net_triage.learning.activations import Source
+from deep_net_triage.learning import evidence, guards, phases, training
+from deep_net_triage.learning import walk as activations
 from deep_net_triage.learning.adam import Adam
-from deep_net_triage.learning.methods import METHODS, Method
 from deep_net_triage.learning.phases import Phase
 from deep_net_triage.learning.student_teacher import StudentTeacher
+from deep_net_triage.learning.walk import Source
+from deep_net_triage.methods import METHODS, Method
 from deep_net_triage.network import convolutions, latency, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.records.journal import Journal

@@ -12,8 +12,8 @@ import tensorflow as tf
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import TrainingFailed
-from deep_net_triage.images import batches
 from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.learning import batches
 from deep_net_triage.learning.adam import Adam
 from deep_net_triage.learning.classifier import Classifier
 from deep_net_triage.learning.learner import Learner

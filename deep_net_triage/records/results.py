@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from deep_net_triage.errors import DamagedFile, InputError
-from deep_net_triage.learning.methods import CONTROL
+from deep_net_triage.methods import CONTROL
 from deep_net_triage.records import files
 
 COLUMNS = (

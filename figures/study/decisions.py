@@ -16,7 +16,7 @@ from pathlib import Path
 
 from collect import keep
 
-from deep_net_triage.learning.methods import CONTROL
+from deep_net_triage.methods import CONTROL
 
 HERE = Path(__file__).resolve().parent
 RUN = HERE.parent.parent / "run_triage.py"

@@ -23,7 +23,7 @@ import numpy as np
 from collect import keep
 
 from deep_net_triage.images import datasets
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records import results
 
 HERE = Path(__file__).resolve().parent

@@ -15,7 +15,7 @@ from reproduction import points
 from deep_net_triage.findings import looks, verdict
 from deep_net_triage.findings.judgements import Judgement
 from deep_net_triage.findings.statistics import Estimate
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records.results import StudyResults, mean, read_result
 
 Studies = Mapping[str, StudyResults]

@@ -16,7 +16,7 @@ import reproduction
 
 from deep_net_triage.findings import claims, looks, plots, verdict
 from deep_net_triage.findings.judgements import Judgement
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records import files, results
 from deep_net_triage.records.results import StudyResults, block_order, mean
 

@@ -16,7 +16,7 @@ import numpy as np
 from deep_net_triage.errors import InputError
 from deep_net_triage.findings import verdict
 from deep_net_triage.findings.statistics import CONFIDENCE, Estimate, accuracy_difference
-from deep_net_triage.learning.methods import METHODS
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records import files, results
 from deep_net_triage.records.results import StudyResults, block_order
 

@@ -14,7 +14,7 @@ from decisions import CHANGES, DECIDED, Change
 
 from deep_net_triage.findings import looks, verdict
 from deep_net_triage.findings.statistics import Estimate, accuracy_difference
-from deep_net_triage.learning.methods import CONTROL, METHODS
+from deep_net_triage.methods import CONTROL, METHODS
 from deep_net_triage.records.files import read_json
 from deep_net_triage.records.results import (
     StudyResults,

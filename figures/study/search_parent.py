@@ -14,11 +14,11 @@ from pathlib import Path
 
 import keras
 
-from deep_net_triage import parents
 from deep_net_triage.commands import settings
 from deep_net_triage.images import datasets
 from deep_net_triage.records import results
 from deep_net_triage.records.journal import Journal
+from deep_net_triage.study import parents
 
 HERE = Path(__file__).resolve().parent
 # By learning rate; the higher two were still rising after 30.

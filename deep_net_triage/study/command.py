@@ -8,16 +8,17 @@ from pathlib import Path
 
 import keras
 
-from deep_net_triage import compression, devices, parents
-from deep_net_triage.commands.progress import Progress
+from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.findings import verdict
 from deep_net_triage.images import datasets, fitting, image_folders, oddities
 from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning import tensorboard
 from deep_net_triage.network import blocks, exports, inventory
+from deep_net_triage.progress import Progress
 from deep_net_triage.records import results
-from deep_net_triage.study import Study
+from deep_net_triage.study import compression, parents
+from deep_net_triage.study.study import Study
 
 
 def run(

@@ -8,18 +8,18 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from deep_net_triage import parents
-from deep_net_triage.commands.progress import Progress, duration
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.learning import guards, predictions, tensorboard
 from deep_net_triage.learning.control import Control
-from deep_net_triage.learning.methods import CONTROL, METHODS
 from deep_net_triage.learning.retraining import Retraining, Trained
+from deep_net_triage.methods import CONTROL, METHODS
 from deep_net_triage.network import costs
 from deep_net_triage.network.blocks import Block
+from deep_net_triage.progress import Progress, duration
 from deep_net_triage.records import results
 from deep_net_triage.records.journal import Journal, Record
+from deep_net_triage.study import parents
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import tensorflow as tf
 
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.datasets import Dataset
-from deep_net_triage.learning.methods import METHODS
 from deep_net_triage.learning.rows import Room, Rows
 from deep_net_triage.learning.shared_rows import SharedRoom
+from deep_net_triage.methods import METHODS
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import Block
 

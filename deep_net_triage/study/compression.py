@@ -11,17 +11,18 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from deep_net_triage import parents, trials
 from deep_net_triage.errors import DamagedFile
 from deep_net_triage.findings import verdict
 from deep_net_triage.findings.verdict import BlockSummary
-from deep_net_triage.learning import activations, guards, memory
+from deep_net_triage.learning import guards, memory
+from deep_net_triage.learning import walk as activations
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.network import costs
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.records import files, locks, results
-from deep_net_triage.study import Study
-from deep_net_triage.trials import Trial
+from deep_net_triage.study import parents, trials
+from deep_net_triage.study.study import Study
+from deep_net_triage.study.trials import Trial
 
 FOLDER = "compressed"
 

@@ -18,9 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deep_net_triage.errors import DamagedFile, InputError
-from deep_net_triage.identity import Identity
 from deep_net_triage.records import checkpoints, files, locks, results
 from deep_net_triage.records.locks import Lock
+from deep_net_triage.study.plan import Identity
 
 
 class Kept:

@@ -11,25 +11,27 @@ from pathlib import Path
 
 import keras
 
-from deep_net_triage import kept, parents, trials
-from deep_net_triage.commands.progress import Progress
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import DamagedFile, InputError
 from deep_net_triage.findings import presentation
-from deep_net_triage.identity import Identity
 from deep_net_triage.images.datasets import Dataset
-from deep_net_triage.kept import Kept
-from deep_net_triage.learning import activations, guards, memory
-from deep_net_triage.learning.activations import Route
+from deep_net_triage.learning import guards, memory
+from deep_net_triage.learning import walk as activations
 from deep_net_triage.learning.control import Control
-from deep_net_triage.learning.methods import METHODS
 from deep_net_triage.learning.retraining import Retraining
+from deep_net_triage.learning.walk import Route
+from deep_net_triage.methods import METHODS
 from deep_net_triage.network import blocks, imagenet, initializers, inventory
 from deep_net_triage.network.blocks import Block
+from deep_net_triage.progress import Progress
 from deep_net_triage.records import locks, provenance, results
 from deep_net_triage.records.journal import Journal, Record
 from deep_net_triage.records.locks import Lock
-from deep_net_triage.trials import Trial
+from deep_net_triage.study import ledger as kept
+from deep_net_triage.study import parents, trials
+from deep_net_triage.study.ledger import Kept
+from deep_net_triage.study.plan import Identity
+from deep_net_triage.study.trials import Trial
 
 
 class Study:
