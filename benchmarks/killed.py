@@ -231,7 +231,8 @@ def import_everything() -> None:
     from deep_net_triage import devices
 
     with devices.native_messages_silenced():
-        for name in ("sklearn.datasets", "sklearn.model_selection", "deep_net_triage.study.command"):
+        heavy = ("sklearn.datasets", "sklearn.model_selection")
+        for name in (*heavy, "deep_net_triage.study.command"):
             importlib.import_module(name)
 
 

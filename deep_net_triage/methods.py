@@ -8,54 +8,65 @@ from deep_net_triage.errors import InputError
 
 @dataclass(frozen=True)
 class Method:
-    """How a compressed block starts and what is trained.
+    """How a compressed block is initialized, what is trained, and how figures show it.
 
     Attributes:
-        initializer: what the compressed block starts as: `glorot_uniform`, or the `mean` of
-            the parent's block.
+        initializer: of the compressed block: `glorot_uniform`, or the `mean` of the parent's
+            block; None where no block is compressed.
         distil: whether a student-teacher phase comes first (2.3.5, Eq. 3).
-        updates: what the classification phase updates: the compressed `block` only, or the
+        updates: what the classification phase trains: the compressed `block` only, or the
             whole `model`.
-        title: the name in the paper's figures.
+        title: its name in the paper's figures.
+        colour: in every figure; Okabe and Ito's colours can be told apart by colour-blind
+            readers.
+        marker: matplotlib's name for it; it tells methods apart in print without colour.
     """
 
-    initializer: Literal["glorot_uniform", "mean"]
+    initializer: Literal["glorot_uniform", "mean"] | None
     distil: bool
     updates: Literal["block", "model"]
     title: str
+    colour: str = "#333333"
+    marker: str = "x"
+
+    @property
+    def compresses(self) -> bool:
+        """Whether a block is replaced at all."""
+        return self.initializer is not None
 
 
 METHODS = {
-    "cl_rw": Method("glorot_uniform", distil=False, updates="block", title="CL-RW"),
-    "cm_rw": Method("glorot_uniform", distil=False, updates="model", title="CM-RW"),
-    "cl_mw": Method("mean", distil=False, updates="block", title="CL-MW"),
-    "cm_mw": Method("mean", distil=False, updates="model", title="CM-MW"),
-    "stn": Method("glorot_uniform", distil=True, updates="block", title="STN"),
+    "cl_rw": Method("glorot_uniform", False, "block", "CL-RW", "#56B4E9", "o"),
+    "cm_rw": Method("glorot_uniform", False, "model", "CM-RW", "#0072B2", "s"),
+    "cl_mw": Method("mean", False, "block", "CL-MW", "#E69F00", "^"),
+    "cm_mw": Method("mean", False, "model", "CM-MW", "#D55E00", "D"),
+    "stn": Method("glorot_uniform", True, "block", "STN", "#009E73", "v"),
     # The paper's untested hypothesis (end of section 4).
-    "stn_cm": Method("glorot_uniform", distil=True, updates="model", title="STN-CM"),
+    "stn_cm": Method("glorot_uniform", True, "model", "STN-CM", "#CC79A7", "P"),
 }
 
-GROUPS = {"paper": tuple(METHODS)[:5], "all": tuple(METHODS)}
-
-# No method but what methods are judged against: the parent trained on, no block compressed, for
-# as many epochs as a method that updates the whole model.
+# What the methods are compared with in claim 2 (section 4): a copy of the parent, trained for as
+# many epochs as a method that updates the whole model.
 CONTROL = "control"
+TABLE = {**METHODS, CONTROL: Method(None, False, "model", "control")}
+
+GROUPS = {"paper": tuple(METHODS)[:5], "all": tuple(METHODS)}
 
 
 def select(names: str) -> tuple[str, ...]:
     """Returns the methods that a comma-separated list names, in the table's order.
 
     Args:
-        names: names from `METHODS` and `GROUPS`, and `CONTROL`, which comes last.
+        names: names from `TABLE` and `GROUPS`.
 
     Raises:
-        InputError: if a name is neither.
+        InputError: if a name is in neither.
     """
     chosen: set[str] = set()
     for name in names.split(","):
         name = name.strip()
-        if name not in METHODS and name not in GROUPS and name != CONTROL:
+        if name not in TABLE and name not in GROUPS:
             allowed = ", ".join([*METHODS, *GROUPS, CONTROL])
             raise InputError(f"'{name}' is no method; allowed: {allowed}")
         chosen.update(GROUPS.get(name, (name,)))
-    return tuple(name for name in (*METHODS, CONTROL) if name in chosen)
+    return tuple(name for name in TABLE if name in chosen)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.findings import curves, looks
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records import files, results
 
 
@@ -55,7 +56,7 @@ def test_a_panel_a_block_a_line_a_method_and_the_parent_dashed():
         for panel in panels
     ]
     parent = {looks.INK: [95, 95]}
-    stn, cl_rw = looks.COLOURS["stn"], looks.COLOURS["cl_rw"]
+    stn, cl_rw = METHODS["stn"].colour, METHODS["cl_rw"].colour
     assert drawn[0] == parent | {stn: [50, 90]}
     assert drawn[1] == parent | {stn: [80, 100], cl_rw: [10, 20]}
     assert drawn[2] == parent

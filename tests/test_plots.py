@@ -42,7 +42,7 @@ def markers(panel):
 def test_accuracy_shows_what_is_there_and_gaps(study):
     (panel,) = plots.accuracy([study]).axes
     found = markers(panel)
-    shapes = {name: looks.MARKERS[name] for name in ("cl_rw", "stn")}
+    shapes = {name: METHODS[name].marker for name in ("cl_rw", "stn")}
     assert set(found) == set(shapes.values())
     assert [y for _, y in found[shapes["cl_rw"]]] == pytest.approx([80, 70])
     # STN has no trial at block 1: one marker, over the second block.
@@ -84,7 +84,7 @@ def test_a_marker_far_below_all_others_stands_at_the_edge_with_its_number(study)
         assert numbers == (["↓ 74.0"] if far else [])
         bottom, _ = panel.get_ylim()
         assert (bottom > 80) == far
-        lowest = min(y for _, y in markers(panel)[looks.MARKERS["stn"]])
+        lowest = min(y for _, y in markers(panel)[METHODS["stn"].marker])
         assert lowest == pytest.approx(bottom if far else 76)
 
 
@@ -109,7 +109,7 @@ def test_without_intervals_there_is_no_band(study):
 def test_several_seeds_become_their_mean_and_span(study):
     study.rows.append(row("stn", 2, 0.8, seed=1))
     (panel,) = plots.accuracy([study]).axes
-    ((_, y),) = markers(panel)[looks.MARKERS["stn"]]
+    ((_, y),) = markers(panel)[METHODS["stn"].marker]
     assert y == pytest.approx(85)
     spans = [line for line in panel.lines if list(line.get_ydata()) == pytest.approx([80, 90])]
     assert len(spans) == 1
@@ -150,5 +150,5 @@ def test_pictures_are_made_without_a_screen(study, tmp_path):
 
 
 def test_every_method_has_a_colour_and_a_marker_of_its_own():
-    assert set(looks.COLOURS) == set(looks.MARKERS) == set(METHODS)
-    assert len(set(looks.COLOURS.values())) == len(set(looks.MARKERS.values())) == len(METHODS)
+    rows = METHODS.values()
+    assert len({row.colour for row in rows}) == len({row.marker for row in rows}) == len(rows)
