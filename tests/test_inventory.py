@@ -1,34 +1,24 @@
 from deep_net_triage.network import costs, inventory, surgery
-from deep_net_triage.network.blocks import Refused, find_blocks
+from deep_net_triage.network.blocks import find_blocks
 
 
-def test_what_is_found_is_described(parent):
+def test_a_block_is_described_by_its_size_and_cost(parent):
     first, second = inventory.of_blocks(parent, find_blocks(parent))
-    assert (second["name"], second["first"], second["last"]) == (
+    assert (second.name, second.first, second.last) == (
         "block2",
         "b2_conv1",
         "b2_relu3",
     )
-    assert (second["convolutions"], second["layers"], second["pool"]) == (3, 9, "b2_pool")
-    assert (second["received"], second["returned"]) == ([4, 4, 3], [4, 4, 4])
+    assert (second.convolutions, second.layers, second.pool) == (3, 9, "b2_pool")
+    assert (second.received, second.returned) == ((4, 4, 3), (4, 4, 4))
     # Kernels and biases of 3 to 4 and twice 4 to 4 channels; four numbers a batch norm channel.
-    assert second["parameters"] == (9 * 3 * 4 + 4) + 2 * (9 * 4 * 4 + 4) + 3 * 16
-    assert second["macs"] == 16 * 9 * (12 + 16 + 16)
-    assert second["compressed_parameters"] == 9 * 3 * 4 + 4 + 16
-    assert second["compressed_macs"] == 16 * 9 * 12
+    assert second.parameters == (9 * 3 * 4 + 4) + 2 * (9 * 4 * 4 + 4) + 3 * 16
+    assert second.macs == 16 * 9 * (12 + 16 + 16)
+    assert second.compressed_parameters == 9 * 3 * 4 + 4 + 16
+    assert second.compressed_macs == 16 * 9 * 12
     block = find_blocks(parent)[1]
     student = surgery.compress(parent, block, initializer="mean", seed=0)
     for name, count in (("parameters", costs.parameters), ("macs", costs.macs)):
-        saved = second[name] - second[f"compressed_{name}"]
+        saved = getattr(second, name) - getattr(second, f"compressed_{name}")
         assert count(parent) - count(student) == saved
-    assert first["received"] == [8, 8, 2]
-
-
-def test_text_names_every_block_and_every_refusal(parent):
-    listed = inventory.of_blocks(parent, find_blocks(parent))
-    refused = inventory.of_refused([Refused("stem", "head", "it is odd")])
-    lines = inventory.text("toy", listed, refused).splitlines()
-    assert lines[0] == "toy: 2 blocks"
-    assert "b1_conv1 to b1_relu2" in lines[2]
-    assert "8x8x2" in lines[2]
-    assert lines[-1] == "not a block: stem to head: it is odd"
+    assert first.received == (8, 8, 2)

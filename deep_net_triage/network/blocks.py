@@ -14,6 +14,7 @@ import keras
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.network import segments
+from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.network.graphs import Graph, by_name
 from deep_net_triage.network.segments import Shape
 
@@ -62,21 +63,6 @@ class Block:
         operations = by_name(model)
         ends = (self.pool, self.compressed_layers[-1], self.layers[-1])
         return next(operations[name].output for name in ends if name in operations)
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A segment with convolutions that can't be triaged.
-
-    Attributes:
-        first: its first layer.
-        last: its last layer.
-        reason: why not.
-    """
-
-    first: str
-    last: str
-    reason: str
 
 
 @dataclass(frozen=True)

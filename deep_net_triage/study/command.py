@@ -14,7 +14,7 @@ from deep_net_triage.findings import verdict
 from deep_net_triage.images import datasets, fitting, image_folders, oddities
 from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning import tensorboard
-from deep_net_triage.network import blocks, exports, inventory
+from deep_net_triage.network import blocks, descriptions, exports, inventory
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import results
 from deep_net_triage.study import compression, parents
@@ -103,8 +103,7 @@ def list_blocks(settings: Settings, progress: Progress) -> None:
         found = blocks.survey(parent)
         chosen = blocks.select(parent, found.blocks, settings.blocks)
         listed = inventory.of_blocks(parent, chosen)
-        refused = inventory.of_refused(found.refused)
-        progress.say(inventory.text(parent.name, listed, refused))
+        progress.say(descriptions.text(parent.name, listed, found.refused))
 
 
 @contextlib.contextmanager

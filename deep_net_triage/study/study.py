@@ -5,6 +5,7 @@ The first makes the parent while the others wait; then each takes trials that no
 taken. What of the folder's content counts is decided in `kept.py`.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -97,8 +98,11 @@ class Study:
             "dataset": self.dataset.name,
             "settings": self.identity.of_study(),
             "classes": len(self.dataset.class_names),
-            "blocks": inventory.of_blocks(self.parent, self._known_blocks()),
-            "refused": inventory.of_refused(self.found.refused),
+            "blocks": [
+                dataclasses.asdict(block)
+                for block in inventory.of_blocks(self.parent, self._known_blocks())
+            ],
+            "refused": [dataclasses.asdict(segment) for segment in self.found.refused],
         }
         run = {"command": command, "started": started, "seconds": seconds}
         file = self.folder / "study.json"
