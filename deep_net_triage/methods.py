@@ -45,9 +45,10 @@ METHODS = {
     "stn_cm": Method("glorot_uniform", True, "model", "STN-CM", "#CC79A7", "P"),
 }
 
-# What the methods are compared with in claim 2 (section 4): a copy of the parent, trained for as
-# many epochs as a method that updates the whole model.
+# What the methods are compared with in claim 2 (section 4): a copy of the parent, trained for
+# as many epochs as a method that updates the whole model.
 CONTROL = "control"
+NO_BLOCK = "no-block"  # in the place of a block's name
 TABLE = {**METHODS, CONTROL: Method(None, False, "model", "control")}
 
 GROUPS = {"paper": tuple(METHODS)[:5], "all": tuple(METHODS)}

@@ -22,9 +22,7 @@ import numpy as np
 from deep_net_triage.errors import InputError
 from deep_net_triage.records import checkpoints, files, results
 from deep_net_triage.records.checkpoints import Checkpoint
-
-# A record of `epochs.jsonl`.
-Record = dict[str, object]
+from deep_net_triage.records.results import Epoch, Failure, ParentResult, TrialResult
 
 
 class Journal:
@@ -33,9 +31,9 @@ class Journal:
     Args:
         folder: the training's; the folder around it has to exist.
         settings: everything that determines the training.
-        watch: is called with the record of each epoch that ends.
+        watch: is called with each epoch that ends.
         say: is told what was damaged, and where the training goes on.
-        still_ours: raises where another process works on it by now.
+        still_ours: raises if another process has taken the training over.
         overwrite: whether a training with other settings may be replaced.
 
     Raises:
@@ -46,7 +44,7 @@ class Journal:
         self,
         folder: Path,
         settings: dict[str, object],
-        watch: Callable[[Record], None],
+        watch: Callable[[Epoch], None],
         say: Callable[[str], None],
         still_ours: Callable[[], None] = lambda: None,
         overwrite: bool = False,
@@ -55,11 +53,11 @@ class Journal:
         self.settings = settings
         self._watch = watch
         self.still_ours = still_ours
-        self.records: list[Record] = []
+        self.epochs: list[Epoch] = []
         self.facts: dict[str, object] = {}
         self._checkpoint = self._newest(overwrite, say)
         if self._checkpoint:
-            self.records = list(self._checkpoint.records)
+            self.epochs = [Epoch(**record) for record in self._checkpoint.records]
             self.facts = dict(self._checkpoint.facts)
             self._restore_lines(say)
         else:
@@ -73,29 +71,32 @@ class Journal:
         """How long the training has taken, without what was lost."""
         return self._seconds_before + time.perf_counter() - self._opened
 
-    def epochs_done(self, phase: str) -> int:
-        """Returns how many epochs of a phase have ended."""
-        return sum(record["phase"] == phase for record in self.records)
+    def of_phase(self, phase: str) -> list[Epoch]:
+        """Returns the epochs of a phase that have ended."""
+        return [epoch for epoch in self.epochs if epoch.phase == phase]
 
     def resumed(self, phase: str) -> dict[str, np.ndarray] | None:
-        """Returns the arrays that a phase goes on from; None where it begins."""
-        made_in = self._checkpoint and self._checkpoint.records[-1]["phase"]
+        """Returns the arrays that a phase continues from; None at its beginning."""
+        made_in = self._checkpoint and self.epochs[-1].phase
         return self._checkpoint.arrays if made_in == phase else None
 
-    def end_epoch(self, record: Record, arrays: dict[str, np.ndarray]) -> None:
-        """Keeps an epoch's record, and what the next one begins from."""
+    def end_epoch(self, epoch: Epoch, arrays: dict[str, np.ndarray]) -> None:
+        """Writes an epoch's line, and a checkpoint from which the next epoch can begin."""
         self.still_ours()
         self._checkpoint = None
-        self.records.append(record)
-        files.append_line(self.folder / "epochs.jsonl", json.dumps(record, allow_nan=False))
+        self.epochs.append(epoch)
+        records = [ended.as_json() for ended in self.epochs]
+        files.append_line(
+            self.folder / "epochs.jsonl", json.dumps(records[-1], allow_nan=False)
+        )
         facts = {**self.facts, "seconds": self.seconds}
-        checkpoints.write(self.folder, Checkpoint(self.settings, self.records, facts, arrays))
-        self._watch(record)
+        checkpoints.write(self.folder, Checkpoint(self.settings, records, facts, arrays))
+        self._watch(epoch)
 
-    def finish(self, result: dict[str, object]) -> None:
-        """Writes the training's result, after which there is nothing to go on with."""
+    def finish(self, result: ParentResult | TrialResult | Failure) -> None:
+        """Writes the training's result, and removes its checkpoints."""
         self.still_ours()
-        files.write_json(self.folder / "result.json", result)
+        results.write_result(self.folder, result)
         checkpoints.remove(self.folder)
 
     def _newest(self, overwrite: bool, say: Callable[[str], None]) -> Checkpoint | None:
@@ -114,7 +115,7 @@ class Journal:
         for half in self.folder.glob("unfinished-*"):
             half.unlink()
         file = self.folder / "epochs.jsonl"
-        wanted = "".join(f"{json.dumps(record)}\n" for record in self.records)
+        wanted = "".join(f"{json.dumps(epoch.as_json())}\n" for epoch in self.epochs)
         found = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
         if found == wanted:
             return

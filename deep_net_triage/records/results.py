@@ -1,140 +1,243 @@
-"""What a study leaves on disk, and how it is read back."""
+"""What a training leaves in its folder, as typed values, and how it is written and read.
 
-import contextlib
+A trial's folder and the parent's hold `epochs.jsonl`, `result.json`, `correct.npy` and, where
+models are saved, `model.keras`.
+"""
+
 import csv
+import dataclasses
 import json
-import math
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from deep_net_triage.errors import DamagedFile, InputError
-from deep_net_triage.methods import CONTROL
+from deep_net_triage.errors import DamagedFile
 from deep_net_triage.records import files
 
-COLUMNS = (
-    "dataset",
-    "method",
-    "block",
-    "seed",
-    "baseline_accuracy",
-    "initial_accuracy",
-    "distilled_accuracy",
-    "max_accuracy",
-    "max_epoch",
-    "epochs_to_99",
-    "distill_epochs",
-    "final_accuracy",
-    "accuracy_drop",
-    "parent_parameters",
-    "parameters",
-    "parent_macs",
-    "macs",
-    "seconds",
-    "chosen_epoch",
-    "chosen_accuracy",
-    "reinitialized_accuracy",
-    "bypassed_accuracy",
-    "similarity",
-    "parent_bytes",
-    "bytes",
-    "parent_latency",
-    "parent_latency_spread",
-    "latency",
-    "latency_spread",
-    "parent_batch_latency",
-    "parent_batch_latency_spread",
-    "batch_latency",
-    "batch_latency_spread",
-)
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """A line of `epochs.jsonl`.
+
+    Attributes:
+        phase: `distill` or `train`.
+        epoch: its number within the phase, from 1.
+        loss: the mean over the training images.
+        accuracy: on the training images, 0..1; None while distilling, like the next two.
+        val_loss: on the test images.
+        val_accuracy: on the test images.
+        relative_error: squared distance from the parent's output over that output's squared
+            norm; None while training on labels.
+        held_out_accuracy: on the held-out training images; None where none are held out.
+        seconds: that the epoch took.
+    """
+
+    phase: Literal["distill", "train"]
+    epoch: int
+    loss: float
+    accuracy: float | None = None
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    relative_error: float | None = None
+    held_out_accuracy: float | None = None
+    seconds: float
+
+    @property
+    def judged_by(self) -> float | None:
+        """The accuracy that epochs are chosen by: on held-out images, else on test images."""
+        return self.val_accuracy if self.held_out_accuracy is None else self.held_out_accuracy
+
+    def as_json(self) -> dict[str, object]:
+        """Returns the line's object; what a phase never measures is left out."""
+        line = dataclasses.asdict(self)
+        for name in ("relative_error", "held_out_accuracy"):
+            if line[name] is None:
+                del line[name]
+        return line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of `results.csv`: one finished trial. Accuracies are shares, 0..1.
+
+    Attributes:
+        dataset, method, block, seed: which trial; `no-block` for the control.
+        baseline_accuracy: the parent's chosen accuracy.
+        initial_accuracy: right after surgery, before any training.
+        distilled_accuracy: after the student-teacher phase; None without one.
+        max_accuracy: of the best classification epoch on the test images.
+        max_epoch: the first epoch that reaches it.
+        epochs_to_99: the first epoch that reaches 99 % of it (Figure 3).
+        distill_epochs: epochs of the student-teacher phase.
+        final_accuracy: of the last classification epoch.
+        accuracy_drop: `baseline_accuracy - chosen_accuracy`; negative for a gain.
+        parent_parameters, parameters: numbers that parent and student store.
+        parent_macs, macs: multiply-accumulates of convolutions and dense layers for one image.
+        seconds: that the trial took.
+        chosen_epoch: the best epoch on the held-out images; without them, `max_epoch`.
+        chosen_accuracy: on the test images at that epoch.
+        reinitialized_accuracy: the parent's, with the block's kernels drawn anew; None for the
+            control.
+        bypassed_accuracy: the parent's, without the block; None where shapes forbid it.
+        similarity: linear CKA of the outputs of the block and its replacement.
+        parent_bytes, bytes: of the saved weights; None where models are not saved.
+        parent_latency ... batch_latency_spread: seconds for one image and for a large batch,
+            medians and spreads between quartiles; None where they were not measured.
+    """
+
+    dataset: str
+    method: str
+    block: str
+    seed: int
+    baseline_accuracy: float
+    initial_accuracy: float
+    distilled_accuracy: float | None
+    max_accuracy: float
+    max_epoch: int
+    epochs_to_99: int
+    distill_epochs: int
+    final_accuracy: float
+    accuracy_drop: float
+    parent_parameters: int
+    parameters: int
+    parent_macs: int
+    macs: int
+    seconds: float
+    chosen_epoch: int
+    chosen_accuracy: float
+    reinitialized_accuracy: float | None = None
+    bypassed_accuracy: float | None = None
+    similarity: float | None = None
+    parent_bytes: int | None = None
+    bytes: int | None = None
+    parent_latency: float | None = None
+    parent_latency_spread: float | None = None
+    latency: float | None = None
+    latency_spread: float | None = None
+    parent_batch_latency: float | None = None
+    parent_batch_latency_spread: float | None = None
+    batch_latency: float | None = None
+    batch_latency_spread: float | None = None
+
+    @property
+    def trial(self) -> tuple[str, str, int]:
+        """Method, block and seed."""
+        return self.method, self.block, self.seed
+
+
+COLUMNS = tuple(column.name for column in dataclasses.fields(Row))
 _TEXT_COLUMNS = ("dataset", "method", "block")
 
 
 @dataclass(frozen=True)
-class StudyResults:
-    """What the figures and tables of one data set are made from.
+class Failure:
+    """The `result.json` of a parent or a trial that failed.
 
     Attributes:
-        dataset: its name.
-        baseline_accuracy: the parent's, on the test split.
-        rows: one dictionary per finished trial, keyed by `COLUMNS`; None for an empty cell.
-        correct: by (method, block, seed), which test images the trial's model gets right, in
-            the data set's order; bool, (images,).
-        parent_correct: the same for the parent; None where it was not kept.
-        blocks: the network's blocks in its order, as `study.json` has them.
-        refused: segments that can't be triaged, likewise, each with its `reason`.
-        folder: where it was read from.
-        controls: a row per finished trial of the parent trained on, no block compressed.
+        settings: everything that determines the training.
+        reason: why its numbers can't be trusted.
     """
 
-    dataset: str
+    settings: dict[str, object]
+    reason: str
+
+    def as_json(self) -> dict[str, object]:
+        """Returns the file's object."""
+        return {"status": "failed", "reason": self.reason, "settings": self.settings}
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """The `result.json` of a finished trial.
+
+    Attributes:
+        settings: everything that determines the trial.
+        row: its numbers.
+        files: SHA-256 by the name of each file beside it.
+    """
+
+    settings: dict[str, object]
+    row: Row
+    files: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, object]:
+        """Returns the file's object."""
+        values = {"settings": self.settings, "row": dataclasses.asdict(self.row)}
+        return {"status": "finished", "reason": None, **values, "files": self.files}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParentResult:
+    """The `result.json` of a parent.
+
+    Attributes:
+        settings: everything that determines the parent.
+        baseline_accuracy: on the test images at its chosen epoch, 0..1.
+        max_epoch: its chosen epoch; None for a given parent, like the next.
+        final_accuracy: of its last epoch.
+        weights_sha256: digest of its weights, by which it is known.
+        parameters: numbers that it stores.
+        macs: multiply-accumulates of one image.
+        seconds: that training, or evaluating a given parent, took.
+        files: SHA-256 by the name of each file beside it.
+    """
+
+    settings: dict[str, object]
     baseline_accuracy: float
-    rows: list[dict[str, object]]
-    correct: dict[tuple[str, str, int], np.ndarray] = field(default_factory=dict)
-    parent_correct: np.ndarray | None = None
-    blocks: tuple[dict[str, object], ...] = ()
-    refused: tuple[dict[str, object], ...] = ()
-    folder: Path | None = None
-    controls: list[dict[str, object]] = field(default_factory=list)
+    max_epoch: int | None
+    final_accuracy: float | None
+    weights_sha256: str
+    parameters: int
+    macs: int
+    seconds: float
+    files: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, object]:
+        """Returns the file's object."""
+        return {"status": "finished", "reason": None, **dataclasses.asdict(self)}
 
 
-def check_writable(folder: Path) -> None:
-    """Makes sure that an output folder can be made and written to, without making it.
+@dataclass(frozen=True)
+class Curve:
+    """The numbers of a learning curve; a row's attributes of the same names explain them."""
 
-    Raises:
-        InputError: if it can't.
-    """
-    existing = folder.absolute()
-    try:
-        while not existing.exists() and existing != existing.parent:
-            existing = existing.parent
-    except OSError as error:
-        raise InputError(f"--output_dir={folder} can't be written: {error.strerror}") from error
-    if not existing.is_dir():
-        raise InputError(f"--output_dir={folder} can't be written: {existing} is a file")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(f"--output_dir={folder} can't be written: no permission in {existing}")
+    max_accuracy: float
+    max_epoch: int
+    epochs_to_99: int
+    final_accuracy: float
+    chosen_epoch: int
+    chosen_accuracy: float
 
 
-def summarize(epochs: list[dict[str, object]]) -> dict[str, float | int]:
-    """Returns the numbers of a learning curve: its maximum, and how soon it came near.
-
-    Args:
-        epochs: the records of `epochs.jsonl`; only those of the phase `train` count.
-
-    Returns:
-        `max_accuracy`; `max_epoch`, the first that reaches it; `epochs_to_99`, the first
-        whose accuracy is at least 0.99 of it (Figure 3); `final_accuracy`; `chosen_epoch`, the
-        first that is best on the images held out, and `chosen_accuracy`, on the test images at
-        that epoch: without images held out, those of the maximum, which is optimistic.
-    """
-    judged = [record for record in epochs if record["phase"] == "train"]
-    accuracies = [record["val_accuracy"] for record in judged]
+def summarize(epochs: Sequence[Epoch]) -> Curve:
+    """Returns the numbers of a learning curve; only epochs of the phase `train` count."""
+    trained = [epoch for epoch in epochs if epoch.phase == "train"]
+    accuracies = [epoch.val_accuracy for epoch in trained]
     best = max(accuracies)
-    choosing = [record.get("held_out_accuracy", record["val_accuracy"]) for record in judged]
+    choosing = [epoch.judged_by for epoch in trained]
     chosen = choosing.index(max(choosing))
     # An exact 99 % must count as one, whatever the last bit of the product.
     near = 0.99 * best - 1e-12
-    return {
-        "max_accuracy": best,
-        "max_epoch": accuracies.index(best) + 1,
-        "epochs_to_99": next(n for n, a in enumerate(accuracies, 1) if a >= near),
-        "final_accuracy": accuracies[-1],
-        "chosen_epoch": chosen + 1,
-        "chosen_accuracy": accuracies[chosen],
-    }
+    return Curve(
+        max_accuracy=best,
+        max_epoch=accuracies.index(best) + 1,
+        epochs_to_99=next(n for n, a in enumerate(accuracies, 1) if a >= near),
+        final_accuracy=accuracies[-1],
+        chosen_epoch=chosen + 1,
+        chosen_accuracy=accuracies[chosen],
+    )
 
 
-def differences(recorded: dict[str, object], asked: dict[str, object]) -> list[str]:
-    """Names every setting that differs, as `name: recorded, now asked`."""
-    names = [*recorded, *(name for name in asked if name not in recorded)]
+def differences(recorded: dict[str, object], wanted: dict[str, object]) -> list[str]:
+    """Returns a text for each setting that differs: `epochs: 2, now 3`."""
+    names = [*recorded, *(name for name in wanted if name not in recorded)]
     return [
-        f"{name}: {recorded.get(name, 'not set')}, now {asked.get(name, 'not set')}"
+        f"{name}: {recorded.get(name, 'not set')}, now {wanted.get(name, 'not set')}"
         for name in names
-        if recorded.get(name) != asked.get(name)
+        if recorded.get(name) != wanted.get(name)
     ]
 
 
@@ -143,63 +246,72 @@ def trial_folder(study: Path, method: str, block: str, seed: int) -> Path:
     return study / "trials" / f"{method}-{block}-seed{seed}"
 
 
-def parent_folder(trial: Path) -> Path:
-    """Returns the folder of the parent of a trial, by the trial's."""
-    return trial.parent.parent / "parent"
-
-
-def read_result(folder: Path) -> dict[str, object] | None:
-    """Returns a trial's or parent's `result.json`, or None if there is none yet.
-
-    Raises:
-        DamagedFile: if it does not hold what was written.
-    """
-    return files.read_json(folder / "result.json")
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """Returns the digests of the files of a trial or a parent, for its result."""
-    kept = [folder / name for name in ("epochs.jsonl", "model.keras", "correct.npy")]
-    return {file.name: files.digest(file) for file in kept if file.is_file()}
-
-
-def check_files(folder: Path, result: dict[str, object]) -> None:
-    """Makes sure that the files of a finished trial or parent are those its result tells of.
-
-    A file that was removed is no longer there to mislead anyone.
-
-    Raises:
-        DamagedFile: if one holds something else.
-    """
-    for name, found in digests(folder).items():
-        if found != result["files"].get(name):
-            raise DamagedFile(f"{folder / name} is damaged: it does not hold what was written")
-
-
 def lock_file(folder: Path) -> Path:
     """Returns where the lock of a trial or a parent is: beside its folder."""
     return folder.with_name(f"{folder.name}.lock")
 
 
-def read_trials(study: Path) -> dict[Path, dict[str, object]]:
-    """Returns every finished or failed trial's result by its folder; damaged ones are none."""
-    found = {}
-    for folder in sorted((study / "trials").glob("*/")):
-        with contextlib.suppress(DamagedFile):
-            result = read_result(folder)
-            if result is not None:
-                found[folder] = result
-    return found
+def read_trial(folder: Path) -> TrialResult | Failure | None:
+    """Returns a trial's result; None if there is none yet.
+
+    Raises:
+        DamagedFile: if `result.json` is not as it was written.
+    """
+    told = _read(folder)
+    if told and told.pop("status") == "finished":
+        return TrialResult(told["settings"], Row(**told["row"]), told["files"])
+    return told and Failure(told["settings"], told["reason"])
 
 
-def read_epochs(folder: Path) -> list[dict[str, object]]:
-    """Returns the records of a trial's or parent's `epochs.jsonl`, in order."""
+def read_parent(folder: Path) -> ParentResult | None:
+    """Returns a finished parent's result; None if there is none.
+
+    Raises:
+        DamagedFile: if `result.json` is not as it was written.
+    """
+    told = _read(folder)
+    if not told or told.pop("status") != "finished":
+        return None
+    del told["reason"]
+    return ParentResult(**told)
+
+
+def write_result(folder: Path, result: ParentResult | TrialResult | Failure) -> None:
+    """Writes `result.json`."""
+    files.write_json(folder / "result.json", result.as_json())
+
+
+def _read(folder: Path) -> dict[str, object] | None:
+    return files.read_json(folder / "result.json")
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of each file of a trial or a parent, for its result."""
+    beside = [folder / name for name in ("epochs.jsonl", "model.keras", "correct.npy")]
+    return {file.name: files.digest(file) for file in beside if file.is_file()}
+
+
+def check_files(folder: Path, recorded: dict[str, str]) -> None:
+    """Makes sure that the files of a trial or a parent are as its result says.
+
+    A file that was removed misleads nobody, and is not missed.
+
+    Raises:
+        DamagedFile: if one has changed.
+    """
+    for name, digest in digests(folder).items():
+        if digest != recorded.get(name):
+            raise DamagedFile(f"{folder / name} is damaged: it is not as it was written")
+
+
+def read_epochs(folder: Path) -> list[Epoch]:
+    """Returns the lines of a trial's or a parent's `epochs.jsonl`, in order."""
     with (folder / "epochs.jsonl").open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+        return [Epoch(**json.loads(line)) for line in lines]
 
 
 def write_correct(folder: Path, correct: np.ndarray) -> None:
-    """Keeps which test images a model gets right, eight in a byte.
+    """Writes which test images a model classifies correctly, eight in a byte.
 
     Args:
         folder: of the trial or the parent.
@@ -210,10 +322,10 @@ def write_correct(folder: Path, correct: np.ndarray) -> None:
 
 
 def read_correct(folder: Path, images: int) -> np.ndarray | None:
-    """Returns which of the test images a model gets right, bool, (images,), or None.
+    """Returns which test images a model classifies correctly, bool, (images,), or None.
 
     Raises:
-        DamagedFile: if there is something else.
+        DamagedFile: if `correct.npy` is not as it was written.
     """
     file = folder / "correct.npy"
     if not file.is_file():
@@ -222,85 +334,27 @@ def read_correct(folder: Path, images: int) -> np.ndarray | None:
         packed = np.load(file, allow_pickle=False)
         return np.unpackbits(packed, count=images).astype(bool)
     except (ValueError, TypeError, EOFError) as error:
-        raise DamagedFile(f"{file} is damaged: it does not hold what was written") from error
+        raise DamagedFile(f"{file} is damaged: it is not as it was written") from error
 
 
-def write_table(study: Path) -> None:
-    """Makes `results.csv` anew from every finished trial's `result.json`."""
-    rows = [r["row"] for r in read_trials(study).values() if r["status"] == "finished"]
+def write_table(study: Path, rows: Iterable[Row]) -> None:
+    """Writes `results.csv`, a line a row, in the order given."""
     with (
         files.replacing(study / "results.csv") as unfinished,
         unfinished.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        writer.writerows(sorted(rows, key=_in_order))
+        writer.writerows(map(dataclasses.asdict, rows))
 
 
-def read_study(study: Path) -> StudyResults:
-    """Reads one data set's results.
-
-    Raises:
-        InputError: if the folder holds no finished parent or no table.
-    """
-    parent = read_result(study / "parent")
-    table = study / "results.csv"
-    if parent is None or parent["status"] != "finished" or not table.is_file():
-        raise InputError(f"{study} holds no finished parent, or no results.csv")
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = [
-            {name: _cell(name, text) for name, text in row.items()}
-            for row in csv.DictReader(file)
+def read_table(study: Path) -> list[Row]:
+    """Returns the rows of `results.csv`."""
+    with (study / "results.csv").open(newline="", encoding="utf-8") as file:
+        return [
+            Row(**{name: _cell(name, text) for name, text in line.items()})
+            for line in csv.DictReader(file)
         ]
-    images = parent["settings"].get("test_images", 0)
-    correct = {}
-    for row in rows:
-        trial = row["method"], row["block"], row["seed"]
-        right = read_correct(trial_folder(study, *trial), images)
-        if right is not None:
-            correct[trial] = right
-    described = files.read_json(study / "study.json") or {}
-    return StudyResults(
-        dataset=parent["settings"]["dataset"],
-        baseline_accuracy=parent["baseline_accuracy"],
-        rows=[row for row in rows if row["method"] != CONTROL],
-        controls=[row for row in rows if row["method"] == CONTROL],
-        correct=correct,
-        parent_correct=read_correct(study / "parent", images),
-        blocks=tuple(described.get("blocks", ())),
-        refused=tuple(described.get("refused", ())),
-        folder=study,
-    )
-
-
-def studies_in(results: Path) -> list[Path]:
-    """Returns the folders of all studies under an output folder, or the folder if it is one.
-
-    Raises:
-        InputError: if there is none.
-    """
-    found = [results, *sorted(results.glob("*/"))]
-    found = [folder for folder in found if (folder / "results.csv").is_file()]
-    if not found:
-        raise InputError(
-            f"no results in {results}; run run_triage.py first, or name its folder"
-        )
-    return found
-
-
-def mean(values: Iterable[object]) -> float | None:
-    """Returns the mean of the numbers there are; None if there are none."""
-    numbers = [value for value in values if value is not None]
-    return math.fsum(numbers) / len(numbers) if numbers else None
-
-
-def block_order(name: str) -> tuple[int, str]:
-    """Sorts names of blocks: block2 before block10."""
-    return len(name), name
-
-
-def _in_order(row: dict[str, object]) -> tuple:
-    return *block_order(row["block"]), row["method"], row["seed"]
 
 
 def _cell(name: str, text: str) -> object:

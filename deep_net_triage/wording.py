@@ -1,0 +1,44 @@
+"""How numbers are written for people, the same in the terminal, on the page and in figures."""
+
+from collections.abc import Iterable, Sequence
+
+
+def signed(number: float, places: int = 1) -> str:
+    """Returns a number with its sign and so many decimals: `+1.2`, `-0.3`, `+0.0`."""
+    # Adding zero turns a rounded -0.0 into 0.0.
+    return f"{round(number, places) + 0.0:+.{places}f}"
+
+
+def points(difference: float) -> str:
+    """Returns a difference of two accuracies (0..1) in percentage points: `-1.5 points`."""
+    return f"{signed(100 * difference)} points"
+
+
+def percent(share: float) -> str:
+    """Returns a share (0..1) in percent with one decimal: `98.1 %`."""
+    return f"{round(100 * share, 1) + 0.0:.1f} %"
+
+
+def sides(shape: Iterable[int | None]) -> str:
+    """Returns a shape as `32 x 32 x 3`; `any` stands for a side that is not fixed."""
+    return " x ".join("any" if side is None else str(side) for side in shape)
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns `1 trial`, or `3 trials`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def alternatives(names: Sequence[str]) -> str:
+    """Returns `block1, block2 or block3`."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def duration(seconds: float) -> str:
+    """Returns a duration rounded to what matters: `45 s`, `12 min`, `3.5 h`."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if seconds < 99.5 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
