@@ -1,0 +1,147 @@
+"""Whether a network returns logits or probabilities, decided by its graph.
+
+The cross-entropy differs between the two, and the last layer alone does not tell: a
+convolution with a softmax may be followed by Flatten, and a softmax may be a layer of its own.
+"""
+
+import math
+
+import keras
+
+from deep_net_triage.errors import InputError
+from deep_net_triage.network.graphs import Graph
+
+# Functions of one class alone, whose values are neither logits nor probabilities that sum to 1.
+_PER_CLASS = {
+    "exp",
+    "exponential",
+    "hardsigmoid",
+    "hardtanh",
+    "logsigmoid",
+    "sigmoid",
+    "softsign",
+    "sparsemax",
+    "sparsesigmoid",
+    "tanh",
+}
+# The logarithm of probabilities serves as logits: their softmax is the probabilities again.
+_LOGARITHMS = {"log", "logsoftmax"}
+# Operations that pass on the same numbers; the mean of several probabilities is one as well.
+_SAME_NUMBERS = {
+    "activityregularization",
+    "alphadropout",
+    "average",
+    "averagepooling2d",
+    "cast",
+    "dropout",
+    "expanddims",
+    "flatten",
+    "globalaveragepooling2d",
+    "identity",
+    "linear",
+    "mean",
+    "permute",
+    "reshape",
+    "spatialdropout2d",
+    "squeeze",
+    "transpose",
+}
+# These pass on the same numbers where they pass on all of them, as on a map of one pixel.
+_SAME_IF_ALL = {"getitem", "globalmaxpooling2d", "maxpooling2d"}
+_ALLOWED = "allowed: logits, or one softmax over all classes"
+
+
+def returns_logits(model: keras.Model) -> bool:
+    """Returns True if a model returns logits, and False if it returns probabilities.
+
+    Operations that keep values, such as Flatten, Dropout and a cast, are looked through.
+
+    Args:
+        model: a classifier that returns one number per class, (batch, classes), Sequential or
+            functional, without models in it.
+
+    Raises:
+        InputError: if it returns neither, because it ends in a sigmoid or in another function
+            of each class alone, in a softmax over an axis other than the classes, or because
+            an operation changes the probabilities. The message names the layer.
+    """
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs, model.outputs)
+    graph = Graph(model)
+    (last,) = [
+        name
+        for name, operation in graph.operations.items()
+        if any(tensor is model.outputs[0] for tensor in keras.tree.flatten(operation.output))
+    ]
+    return _returns_logits(graph, last, model.outputs[0].shape[-1], None)
+
+
+def _returns_logits(graph: Graph, name: str, classes: int, changed_by: str | None) -> bool:
+    """Returns the answer for what an operation returns.
+
+    Args:
+        graph: of the model.
+        name: the operation's name.
+        classes: the number of classes.
+        changed_by: an operation between this one and the model's output that changes values;
+            None without one.
+    """
+    operation, sources = graph.operations[name], graph.received[name]
+    function = _function(operation)
+    if function == "softmax":
+        _check_softmax(operation, classes, changed_by)
+        return False
+    if function in _PER_CLASS and changed_by is None:
+        raise InputError(f"{name} applies {function} to each class alone; {_ALLOWED}")
+    ends = function in _LOGARITHMS | _PER_CLASS or getattr(operation, "weights", None)
+    if ends or not sources:
+        return True
+    if not _keeps_values(operation, function):
+        changed_by = changed_by or name
+    answers = {_returns_logits(graph, source, classes, changed_by) for source in set(sources)}
+    if len(answers) > 1:
+        raise InputError(f"{name} mixes logits with probabilities; {_ALLOWED}")
+    return answers.pop()
+
+
+def _function(operation: keras.Operation) -> str:
+    """Returns the name of the function that an operation ends with, such as `softmax`.
+
+    It is the layer's activation, or else the operation's own class. The classes behind
+    `keras.ops` are not in Keras 3.15's public API, so they are told by their names.
+    """
+    activation = getattr(operation, "activation", None)
+    if activation is None or activation is keras.activations.linear:
+        name = type(operation).__name__
+        if isinstance(operation, keras.layers.Activation):
+            name = "linear"
+    else:
+        name = getattr(activation, "__name__", type(activation).__name__)
+    return name.replace("_", "").lower()
+
+
+def _keeps_values(operation: keras.Operation, function: str) -> bool:
+    if function in _SAME_NUMBERS:
+        return True
+    sizes = [
+        None if None in tensor.shape[1:] else math.prod(tensor.shape[1:])
+        for tensor in (*keras.tree.flatten(operation.input), operation.output)
+    ]
+    return function in _SAME_IF_ALL and None not in sizes and len(set(sizes)) == 1
+
+
+def _check_softmax(operation: keras.Operation, classes: int, changed_by: str | None) -> None:
+    """Raises an InputError unless a softmax gives the probabilities that the model returns."""
+    name = operation.name
+    if changed_by:
+        raise InputError(
+            f"{changed_by} changes the probabilities that {name} returns; {_ALLOWED}"
+        )
+    softmax = getattr(operation, "activation", operation)
+    axes = getattr(softmax, "axis", -1)
+    axes = axes if isinstance(axes, tuple | list) else (axes,)
+    values = math.prod(operation.output.shape[axis] or 0 for axis in axes)
+    if values != classes:
+        raise InputError(
+            f"{name} takes the softmax of {values} values for {classes} classes; {_ALLOWED}"
+        )
