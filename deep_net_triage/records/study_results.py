@@ -152,9 +152,10 @@ def _curves(trials: Mapping[Path, TrialResult | Failure]) -> dict[Name, tuple[Ep
     curves = {}
     for folder, result in trials.items():
         file = folder / "epochs.jsonl"
-        if isinstance(result, TrialResult) and file.is_file():
-            if files.digest(file) == result.files.get(file.name):
-                curves[result.row.trial] = tuple(results.read_epochs(folder))
+        if isinstance(result, Failure) or not file.is_file():
+            continue
+        if files.digest(file) == result.files.get(file.name):
+            curves[result.row.trial] = tuple(results.read_epochs(folder))
     return curves
 
 
