@@ -4,7 +4,6 @@ import pytest
 from keras.applications.vgg16 import preprocess_input
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.images import datasets
 from deep_net_triage.network import imagenet, vgg16
 
 
@@ -43,7 +42,7 @@ def activations(model, layer, images):
 
 def test_interior_equals_keras_vgg16_behind_its_own_preprocessing(source, images):
     parent = parent_for(mean=[100.0, 110.0, 130.0], deviation=[50.0, 60.0, 70.0])
-    imagenet.transplant(source, parent, datasets.Split(images, range(6)))
+    imagenet.transplant(source, parent, images)
     preprocessed = preprocess_input(images.astype("float32"))
     # How far the border, where zero stands for another colour, has come at each layer.
     for layer, border in (("block1_conv1", 1), ("block1_conv2", 2), ("block2_conv2", 3),
@@ -60,7 +59,7 @@ def test_interior_equals_keras_vgg16_behind_its_own_preprocessing(source, images
 
 def test_with_keras_own_means_everything_is_equal(source, images):
     parent = parent_for(mean=[123.68, 116.779, 103.939], deviation=[50.0, 60.0, 70.0])
-    imagenet.transplant(source, parent, datasets.Split(images, range(6)))
+    imagenet.transplant(source, parent, images)
     expected = activations(source, "block5_pool", preprocess_input(images.astype("float32")))
     found = activations(parent, "block5_pool", images)
     np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
@@ -68,7 +67,7 @@ def test_with_keras_own_means_everything_is_equal(source, images):
 
 def test_batchnorm_holds_the_statistics_of_what_it_receives(source, images):
     parent = parent_for(mean=[100.0, 110.0, 130.0], deviation=[50.0, 60.0, 70.0])
-    imagenet.transplant(source, parent, datasets.Split(images, range(6)))
+    imagenet.transplant(source, parent, images)
     for b, n in ((1, 1), (3, 2), (5, 3)):
         received = activations(parent, f"block{b}_conv{n}", images).astype(float)
         gamma, beta, mean, variance = parent.get_layer(f"block{b}_bn{n}").get_weights()
@@ -100,7 +99,7 @@ def test_dense_layers_are_copied_where_both_fit(with_dense):
     before = parent.get_layer("fc2").get_weights()[0]
     predictions = parent.get_layer("predictions").get_weights()[0]
     origin = narrow_source(with_dense)
-    imagenet.transplant(origin, parent, datasets.Split(small, range(4)))
+    imagenet.transplant(origin, parent, small)
     for name in ("fc1", "fc2") if with_dense else ():
         expected = origin.get_layer(name).get_weights()[0]
         np.testing.assert_array_equal(parent.get_layer(name).get_weights()[0], expected)
@@ -140,7 +139,7 @@ def test_at_full_size_the_dense_layers_come_along(tmp_path):
     loaded = imagenet.load_source(str(tmp_path / "vgg16.weights.h5"), image_size=224)
     parent = parent_for([123.68, 116.779, 103.939], [60.0] * 3, image_size=224)
     large = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
-    imagenet.transplant(loaded, parent, datasets.Split(large, range(2)))
+    imagenet.transplant(loaded, parent, large)
     expected = activations(whole, "fc2", preprocess_input(large.astype("float32")))
     found = activations(parent, "fc2", large)
     np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())

@@ -7,6 +7,11 @@ from deep_net_triage.network import initializers
 from deep_net_triage.network.blocks import find_blocks
 
 
+def mean_of(model, block, kernel_shape, over):
+    layers = block.convolutions_in(model), block.batchnorms_in(model)
+    return initializers.mean(*layers, kernel_shape, over)
+
+
 @pytest.fixture
 def by_hand():
     """Two convolutions, 1 -> 2 -> 2 channels, whose slices are multiples of one filter."""
@@ -30,7 +35,7 @@ def by_hand():
 def test_mean_over_block_by_hand(by_hand):
     model, filter_ = by_hand
     (block,) = find_blocks(model)
-    found = initializers.mean(model, block, (3, 3, 1, 2), "block")
+    found = mean_of(model, block, (3, 3, 1, 2), "block")
     # (1 + 2 + 3 + 4 + 5 + 12) / 6 slices = 4.5, not the mean of the layers' means 1.5 and 6.
     np.testing.assert_allclose(found.kernel, filter_ * [[4.5, 4.5]])
     np.testing.assert_allclose(found.bias, [30, 30])
@@ -43,7 +48,7 @@ def test_mean_over_block_by_hand(by_hand):
 def test_mean_over_channel_by_hand(by_hand):
     model, filter_ = by_hand
     (block,) = find_blocks(model)
-    found = initializers.mean(model, block, (3, 3, 1, 2), "channel")
+    found = mean_of(model, block, (3, 3, 1, 2), "channel")
     # Channel 1: mean of 1 and (3 + 5) / 2; channel 2: mean of 2 and (4 + 12) / 2.
     np.testing.assert_allclose(found.kernel, filter_ * [[2.5, 5.0]])
     np.testing.assert_allclose(found.bias, [20, 40])
@@ -85,7 +90,7 @@ def test_what_layers_do_not_have_counts_as_untrained(over):
     model.get_layer("bn1").gamma.assign([3.0, 3.0])
     model.get_layer("bn2").beta.assign([6.0, 6.0])
     (block,) = find_blocks(model)
-    found = initializers.mean(model, block, (3, 3, 1, 2), over)
+    found = mean_of(model, block, (3, 3, 1, 2), over)
     # Biases 0 and 4, gammas 3 and 1, betas 0 and 6.
     for vector, value in (("bias", 2), ("gamma", 2), ("beta", 3)):
         np.testing.assert_allclose(getattr(found, vector), [value, value])
@@ -98,7 +103,7 @@ def test_without_batchnorm_the_new_one_starts_untrained(over):
         x = keras.layers.Conv2D(2, 3, padding="same")(x)
     model = keras.Model(inputs, keras.layers.MaxPooling2D()(x))
     (block,) = find_blocks(model)
-    found = initializers.mean(model, block, (3, 3, 1, 2), over)
+    found = mean_of(model, block, (3, 3, 1, 2), over)
     vectors = (found.gamma, found.beta, found.moving_mean, found.moving_variance)
     assert [vector.tolist() for vector in vectors] == [[1, 1], [0, 0], [0, 0], [1, 1]]
 
@@ -110,9 +115,9 @@ def test_channels_of_layers_of_different_width_can_not_be_averaged():
     model = keras.Model(inputs, keras.layers.MaxPooling2D()(x))
     (block,) = find_blocks(model)
     with pytest.raises(
-        InputError, match="all layers of block1, which have 2, 3; use --mean_over"
+        InputError, match="in all layers of a block; conv2d.* to conv2d.* have 2, 3; use --mean"
     ):
-        initializers.mean(model, block, (3, 3, 1, 3), "channel")
+        mean_of(model, block, (3, 3, 1, 3), "channel")
 
 
 def test_kernels_of_other_sizes_and_depthwise_ones():
@@ -129,7 +134,7 @@ def test_kernels_of_other_sizes_and_depthwise_ones():
     model.get_layer("depthwise").set_weights([wide])
     model.get_layer("pointwise").set_weights([point, np.array([1.0, 2.0, 3.0])])
     model.get_layer("separable").set_weights([tall, mixing, np.array([4.0, 5.0, 6.0])])
-    found = initializers.mean(model, block, (3, 3, 2, 3), "block")
+    found = mean_of(model, block, (3, 3, 2, 3), "block")
     # Two slices of 5x5 cropped, six and nine of 1x1 at the centre, three of 3x1 in the middle.
     expected = wide[1:4, 1:4, :, 0].sum(axis=-1)
     expected[1, 1] += point.sum() + mixing.sum()
@@ -138,5 +143,5 @@ def test_kernels_of_other_sizes_and_depthwise_ones():
     assert np.ptp(found.kernel, axis=(2, 3)).max() == 0
     # The depthwise layer has none, which counts as two zeros.
     np.testing.assert_allclose(found.bias, (0 + 0 + 6 + 15) / 8)
-    with pytest.raises(InputError, match="which have 2, 3; use"):
-        initializers.mean(model, block, (3, 3, 2, 3), "channel")
+    with pytest.raises(InputError, match="depthwise to separable have 2, 3; use"):
+        mean_of(model, block, (3, 3, 2, 3), "channel")

@@ -54,6 +54,14 @@ class Block:
         )
         return conv, bn, activation
 
+    def convolutions_in(self, parent: keras.Model) -> list[keras.layers.Layer]:
+        """Returns the block's convolutions in a model that holds it uncompressed."""
+        return [parent.get_layer(name) for name in self.convolutions]
+
+    def batchnorms_in(self, parent: keras.Model) -> list[keras.layers.BatchNormalization]:
+        """Returns the block's batch norms in a model that holds it uncompressed."""
+        return [parent.get_layer(name) for name in self.batchnorms]
+
     def received_by(self, model: keras.Model) -> keras.KerasTensor:
         """Returns the tensor that enters the block in a model, compressed or not."""
         return by_name(model)[self.after].output if self.after else model.inputs[0]

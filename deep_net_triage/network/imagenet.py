@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.images.datasets import Split
 from deep_net_triage.network.blocks import find_blocks
 
 # Keras's VGG16 takes blue, green, red less these means, undivided; here in our order, RGB.
@@ -53,7 +52,7 @@ def load_source(weights: str, image_size: int) -> keras.Model:
     )
 
 
-def transplant(source: keras.Model, parent: keras.Model, train: Split) -> None:
+def transplant(source: keras.Model, parent: keras.Model, images: tf.Tensor) -> None:
     """Sets a parent's weights so that it computes what a VGG16 without batch norm does.
 
     Convolutions, and `fc1` and `fc2` where the source has both in the same shapes, are copied
@@ -64,7 +63,8 @@ def transplant(source: keras.Model, parent: keras.Model, train: Split) -> None:
         source: Keras's VGG16, or a narrower one with its layer names, which takes
             `keras.applications.vgg16.preprocess_input`.
         parent: as `vgg16.build` makes it, of the same width.
-        train: images from whose activations the batch norms' statistics are taken.
+        images: training images, (examples, height, width, channels), some of which give the
+            batch norms their statistics.
     """
     convolutions = [name for block in find_blocks(parent) for name in block.convolutions]
     shapes = [
@@ -79,7 +79,7 @@ def transplant(source: keras.Model, parent: keras.Model, train: Split) -> None:
     _absorb_preprocessing(
         parent.get_layer(convolutions[0]), np.ravel(normalize.mean), deviation
     )
-    _set_batchnorms_to_identity(parent, train)
+    _set_batchnorms_to_identity(parent, images)
 
 
 def _absorb_preprocessing(
@@ -93,7 +93,7 @@ def _absorb_preprocessing(
     convolution.set_weights([kernel, bias + shift])
 
 
-def _set_batchnorms_to_identity(parent: keras.Model, train: Split) -> None:
+def _set_batchnorms_to_identity(parent: keras.Model, images: tf.Tensor) -> None:
     """Gives each batch norm its input's own statistics, and the gamma and beta that undo them.
 
     In inference it then changes nothing, and in training little.
@@ -108,13 +108,13 @@ def _set_batchnorms_to_identity(parent: keras.Model, train: Split) -> None:
         zeros = np.zeros(channels)
         batchnorm.set_weights([np.ones(channels), zeros, zeros, unit])
     inputs = keras.Model(parent.input, [parent.get_layer(name).output for name in convolutions])
-    statistics = _moments(inputs, train)
+    statistics = _moments(inputs, images)
     for batchnorm, (mean, variance) in zip(batchnorms, statistics, strict=True):
         gamma = np.sqrt(variance + batchnorm.epsilon)
         batchnorm.set_weights([gamma, mean, mean, variance])
 
 
-def _moments(model: keras.Model, train: Split) -> list[tuple[np.ndarray, np.ndarray]]:
+def _moments(model: keras.Model, images: tf.Tensor) -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns mean and variance of each channel of each output, over some training images."""
 
     @tf.function(reduce_retracing=True)
@@ -123,8 +123,8 @@ def _moments(model: keras.Model, train: Split) -> list[tuple[np.ndarray, np.ndar
         moments = [tf.nn.moments(output, axes=(0, 1, 2)) for output in outputs]
         return [tf.stack([mean, variance + mean**2]) for mean, variance in moments]
 
-    step = max(1, len(train) // STATISTICS_IMAGES)
-    images = train.images[::step][:STATISTICS_IMAGES]
+    step = max(1, len(images) // STATISTICS_IMAGES)
+    images = images[::step][:STATISTICS_IMAGES]
     sums: list[np.ndarray] | None = None
     for start in range(0, len(images), 8):  # small: all activations of a batch live at once
         batch = images[start : start + 8]

@@ -1,18 +1,19 @@
-"""What a compressed block starts as: Glorot uniform, or the mean of the parent's block."""
+"""Initial weights of a compressed block: Glorot uniform, or the mean of the parent's block."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.network.blocks import Block
-from deep_net_triage.network.segments import KERNEL_SIZE
+
+KERNEL_SIZE = 3  # rows and columns of the one convolution that replaces a block
 
 
 @dataclass(frozen=True)
 class CompressedWeights:
-    """Starting values of a compressed block.
+    """Initial weights of the convolution and the batch norm of a compressed block.
 
     Attributes:
         kernel: (3, 3, input channels, filters).
@@ -29,7 +30,7 @@ class CompressedWeights:
     def assign_to(
         self, convolution: keras.layers.Conv2D, batchnorm: keras.layers.BatchNormalization
     ) -> None:
-        """Sets the weights of two built layers."""
+        """Sets the weights of a built convolution and a built batch norm."""
         convolution.set_weights([self.kernel, self.bias])
         batchnorm.set_weights([self.gamma, self.beta, self.moving_mean, self.moving_variance])
 
@@ -49,26 +50,30 @@ def glorot_uniform(kernel_shape: tuple[int, int, int, int], seed: int) -> Compre
 
 
 def mean(
-    parent: keras.Model, block: Block, kernel_shape: tuple[int, int, int, int], over: str
+    convolutions: Sequence[keras.layers.Layer],
+    batchnorms: Sequence[keras.layers.BatchNormalization],
+    kernel_shape: tuple[int, int, int, int],
+    over: str,
 ) -> CompressedWeights:
-    """Returns the averages over the parent's block (2.3.3, Eq. 2).
+    """Returns the averages of a block's weights (2.3.3, Eq. 2).
+
+    A layer without bias, gamma or beta counts as one with 0, 1 or 0. Without any batch norm
+    the new one starts untrained. Kernels smaller than 3x3 are padded with zeros about their
+    centre, larger ones are cropped to it; a depthwise kernel has one slice per channel.
 
     Args:
-        parent: the model that holds the block uncompressed.
-        block: where its layers have no bias, gamma or beta, those count as 0, 1 and 0; without
-            any batch norm the new one starts untrained. Kernels smaller than 3x3 are padded
-            with zeros about their centre, larger ones are cropped to it; a depthwise kernel is
-            a slice a channel.
+        convolutions: the block's convolutions in order.
+        batchnorms: its batch norms in order.
         kernel_shape: (3, 3, input channels, filters) of the compressed convolution.
-        over: `block`, the literal reading: one 3x3 filter, the mean of every 3x3 slice of the
-            block, stands in every slice, and every vector is one scalar, the block's mean; or
-            `channel`: each output channel averages what the block's layers have for it.
+        over: `block` for the literal reading of Eq. 2: the mean of all 3x3 slices of the block
+            fills every slice of the kernel, and the mean of all biases, gammas and so on fills
+            every vector. `channel` averages over the layers for each output channel.
 
     Raises:
-        InputError: for `channel`, if the block's layers differ in their number of filters.
+        InputError: if `over` is `channel` and the layers have different numbers of filters.
     """
-    kernels, biases = _convolution_weights(parent, block)
-    gammas, betas, means, variances = _batchnorm_weights(parent, block)
+    kernels, biases = _convolution_weights(convolutions)
+    gammas, betas, means, variances = _batchnorm_weights(batchnorms)
     filters = kernel_shape[-1]
     if over == "block":
         slices = [kernel.reshape(*kernel.shape[:2], -1) for kernel in kernels]
@@ -78,7 +83,7 @@ def mean(
             return np.full(filters, np.concatenate(vectors).mean())
 
     else:
-        check_channels(parent, block)
+        check_channels(convolutions, filters)
         kernel = np.mean([kernel.mean(axis=2, keepdims=True) for kernel in kernels], axis=0)
 
         def average(vectors: list[np.ndarray]) -> np.ndarray:
@@ -94,29 +99,33 @@ def mean(
     )
 
 
-def check_channels(parent: keras.Model, block: Block) -> None:
-    """Makes sure that a block's layers can be averaged channel by channel.
+def check_channels(convolutions: Sequence[keras.layers.Layer], filters: int) -> None:
+    """Checks that a block's convolutions can be averaged channel by channel.
+
+    Args:
+        convolutions: the block's convolutions in order.
+        filters: the number of channels that the block returns.
 
     Raises:
-        InputError: if they differ in their number of filters.
+        InputError: if one of them has another number of filters.
     """
-    kernels, _ = _convolution_weights(parent, block)
-    filters = [kernel.shape[-1] for kernel in kernels]
-    if set(filters) != {block.shape.filters}:
-        shown = ", ".join(map(str, dict.fromkeys(filters)))
+    kernels, _ = _convolution_weights(convolutions)
+    found = [kernel.shape[-1] for kernel in kernels]
+    if set(found) != {filters}:
+        shown = ", ".join(map(str, dict.fromkeys(found)))
         raise InputError(
-            f"--mean_over=channel needs equally many filters in all layers of {block.name}, "
-            f"which have {shown}; use --mean_over=block"
+            "--mean_over=channel needs the same number of filters in all layers of a block; "
+            f"{convolutions[0].name} to {convolutions[-1].name} have {shown}; "
+            "use --mean_over=block"
         )
 
 
 def _convolution_weights(
-    parent: keras.Model, block: Block
+    convolutions: Sequence[keras.layers.Layer],
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Returns the kernels, (3, 3, inputs, filters), and the biases of a block's layers."""
+    """Returns the kernels, each (3, 3, inputs, filters), and the biases."""
     kernels, biases = [], []
-    for name in block.convolutions:
-        layer = parent.get_layer(name)
+    for layer in convolutions:
         of_layer = [_three_by_three(kernel) for kernel in _kernels(layer)]
         kernels += of_layer
         filters = of_layer[-1].shape[-1]
@@ -148,12 +157,12 @@ def _three_by_three(kernel: np.ndarray) -> np.ndarray:
     return kernel
 
 
-def _batchnorm_weights(parent: keras.Model, block: Block) -> tuple[list[np.ndarray], ...]:
-    """Returns gammas, betas, moving means and moving variances of a block's layers."""
-    untrained = [[np.array([value])] for value in (1.0, 0.0, 0.0, 1.0)]
-    layers = [parent.get_layer(name) for name in block.batchnorms]
+def _batchnorm_weights(
+    layers: Sequence[keras.layers.BatchNormalization],
+) -> tuple[list[np.ndarray], ...]:
+    """Returns the gammas, betas, moving means and moving variances of batch norms."""
     if not layers:
-        return tuple(untrained)
+        return tuple([np.array([value])] for value in (1.0, 0.0, 0.0, 1.0))
     ones = [np.ones(layer.moving_mean.shape) for layer in layers]
     gammas = [
         bn.gamma.numpy() if bn.scale else one for bn, one in zip(layers, ones, strict=True)

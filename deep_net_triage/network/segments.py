@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import keras
 
 from deep_net_triage.network.graphs import Graph
-
-KERNEL_SIZE = 3
+from deep_net_triage.network.initializers import KERNEL_SIZE
 
 _layers = keras.layers
 _CONVOLUTIONS = (_layers.Conv2D, _layers.DepthwiseConv2D, _layers.SeparableConv2D)

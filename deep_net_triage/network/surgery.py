@@ -6,7 +6,7 @@ import keras
 
 from deep_net_triage.network import graphs, initializers
 from deep_net_triage.network.blocks import Block
-from deep_net_triage.network.segments import KERNEL_SIZE
+from deep_net_triage.network.initializers import KERNEL_SIZE
 
 
 def compress(
@@ -126,7 +126,8 @@ def start(
         graphs.copy_weights(parent.get_layer(block.activation), activation)
     shape = tuple(convolution.kernel.shape)
     if initializer == "mean":
-        weights = initializers.mean(parent, block, shape, mean_over)
+        layers = block.convolutions_in(parent), block.batchnorms_in(parent)
+        weights = initializers.mean(*layers, shape, mean_over)
     else:
         weights = initializers.glorot_uniform(shape, seed)
     weights.assign_to(convolution, batchnorm)

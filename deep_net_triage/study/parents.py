@@ -132,7 +132,7 @@ def train(
     """
     folder = journal.folder
     if source:
-        imagenet.transplant(source, parent, dataset.train)
+        imagenet.transplant(source, parent, dataset.train.images)
     try:
         training.train_parent(parent, dataset, settings, journal)
         summary = results.summarize(results.read_epochs(folder))

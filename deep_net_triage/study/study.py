@@ -78,7 +78,9 @@ class Study:
         self.blocks = blocks.select(self.parent, self.found.blocks, settings.blocks)
         averaged = any(METHODS[name].initializer == "mean" for name in settings.methods)
         for block in self.blocks if averaged and settings.mean_over == "channel" else ():
-            initializers.check_channels(self.parent, block)
+            initializers.check_channels(
+                block.convolutions_in(self.parent), block.shape.filters
+            )
         self.pretrained = None
         if settings.parent_weights != "none" and not self.parent_result:
             self.pretrained = imagenet.load_source(settings.parent_weights, settings.image_size)
