@@ -1,16 +1,18 @@
-"""How sure a difference between two models is, from the same images or the same trials.
+"""95 % intervals: of an accuracy, and of the difference between two models.
 
-The parent of a study is one fixed model; what varies is a student's seed, and which images
-happen to be in the test set. Every interval here is paired: what is hard for both models
-cancels.
+The parent of a study is one fixed model. What varies is a student's seed, and which images
+happen to be in the test set. Differences are paired by image, so that an image that is hard for
+both models cancels.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+
+from deep_net_triage.wording import signed
 
 CONFIDENCE = 0.95
 
@@ -22,9 +24,9 @@ class Estimate:
     Attributes:
         mean: of the differences, in their own unit (accuracies: 0..1).
         deviation: their standard deviation over seeds or pairs; None where there is only one.
-        low: lower end of the interval, -inf where one number allows none.
+        low: the lower end of the interval; -inf where there is only one number.
         high: its upper end.
-        count: how many seeds or pairs there are.
+        count: the number of seeds or pairs.
         freedom: degrees of freedom of Student's t behind the interval; 0 where it is infinite.
     """
 
@@ -36,9 +38,9 @@ class Estimate:
     freedom: float
 
     def p_value(self, value: float) -> float:
-        """Returns how likely so large a distance from `value` is if that is the truth.
+        """Returns the two-sided p value of the hypothesis that the true difference is `value`.
 
-        Two-sided, so that it is below 0.05 exactly where the interval leaves `value` out.
+        It is below 0.05 exactly where the interval does not hold `value`.
         """
         if math.isinf(self.low):
             return 1.0
@@ -50,18 +52,27 @@ class Estimate:
         """Returns `+1.2 points [+0.3, +2.1]`.
 
         Args:
-            unit: what it is counted in.
-            scale: what every number is multiplied by: 100 from accuracies to points.
+            unit: the unit of the numbers, once scaled.
+            scale: the factor of all three numbers: 100 turns accuracies into points.
         """
-        # Adding zero turns a rounded -0.0 into 0.0.
-        mean, low, high = (
-            round(scale * number, 1) + 0.0 for number in (self.mean, self.low, self.high)
-        )
-        return f"{mean:+.1f} {unit} [{low:+.1f}, {high:+.1f}]"
+        mean, low, high = (signed(scale * n) for n in (self.mean, self.low, self.high))
+        return f"{mean} {unit} [{low}, {high}]"
+
+
+def accuracy_interval(accuracy: float, images: int) -> tuple[float, float]:
+    """Returns the 95 % interval of a single model's accuracy, by Wilson's score.
+
+    Args:
+        accuracy: the share of the images that the model classifies correctly, 0..1.
+        images: the number of images.
+    """
+    test = stats.binomtest(round(accuracy * images), images)
+    interval = test.proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def accuracy_difference(correct: np.ndarray, reference: np.ndarray) -> Estimate:
-    """Returns the accuracy of a method minus that of the parent or of another method.
+    """Returns the accuracy of a method minus the accuracy of the parent or another method.
 
     Seeds s and images i are two crossed random samples: a difference d_si is a mean plus an
     effect of the seed, one of the image, and a rest. The mean of all has the variance
@@ -70,15 +81,15 @@ def accuracy_difference(correct: np.ndarray, reference: np.ndarray) -> Estimate:
 
     from the mean squares A of seeds, B of images and E of the rest (A - E no less than zero),
     with degrees of freedom by Welch and Satterthwaite, (A + B - E)^2 over the sum of each mean
-    square's square by its own degrees. It needs no normal distribution of the d_si. One seed
-    leaves B / N, the sampling of images: the interval is then that model's, and says nothing
-    of other seeds. In simulations 93 to 98 % of the intervals hold the truth; with two
-    seeds that differ much it may be 89 %.
+    square's square by its own degrees. The d_si need no normal distribution. With one seed the
+    variance is B / N, from the sampling of images alone: the interval then holds for that one
+    model, not for other seeds. In simulations 93 to 98 % of the intervals hold the truth; with
+    two seeds that differ much, 89 %.
 
     Models that agree on every image of a small test set need not be equal. As Bonett and Price
     (2012) do for paired proportions, two images are added for the interval, not for the mean:
-    one that only the first gets right, and one that only the second does. It keeps the interval
-    about 2.8 / N to either side of zero where no image tells the models apart.
+    one that only the first gets right, and one that only the second does. Where the models
+    agree on every image, the interval then reaches about 2.8 / N to either side of zero.
 
     Args:
         correct: which images the method's models get right; (seeds, images).
@@ -108,16 +119,53 @@ def accuracy_difference(correct: np.ndarray, reference: np.ndarray) -> Estimate:
     )
 
 
+def against_parent(
+    students: Mapping[int, np.ndarray], parent: np.ndarray | None
+) -> Estimate | None:
+    """Returns the accuracy of a method's students minus their parent's.
+
+    Args:
+        students: by seed, which test images a student gets right, bool, (images,).
+        parent: the same for the parent.
+
+    Returns:
+        None where `correct.npy` is missing for the parent or for all students.
+    """
+    if not students or parent is None:
+        return None
+    return accuracy_difference(np.stack(list(students.values())), parent)
+
+
+def between(
+    first: Mapping[int, np.ndarray], second: Mapping[int, np.ndarray]
+) -> Estimate | None:
+    """Returns the accuracy of some students minus that of others, over the seeds of both.
+
+    Args:
+        first: by seed, which test images a student gets right, bool, (images,).
+        second: the same for the others.
+
+    Returns:
+        None where they share no seed.
+    """
+    seeds = [seed for seed in first if seed in second]
+    if not seeds:
+        return None
+    return accuracy_difference(
+        np.stack([first[seed] for seed in seeds]), np.stack([second[seed] for seed in seeds])
+    )
+
+
 def number_difference(differences: Sequence[float], step: float) -> Estimate:
     """Returns the mean of paired differences with Student's interval.
 
-    Numbers that are counted in steps, such as epochs, may be equal by their rounding. Each
-    difference of two varies by step^2 / 6 through rounding alone, and the variance is never
-    taken to be less.
+    Numbers that are counted in steps, such as epochs, may be equal through rounding. Rounding
+    alone gives the difference of two of them a variance of step^2 / 6, so the variance is taken
+    to be at least that.
 
     Args:
-        differences: one a pair: a seed, or a block.
-        step: the smallest difference that two of the numbers can show; 1 for epochs.
+        differences: one for each pair: a seed, or a block.
+        step: the step that the numbers are counted in; 1 for epochs.
 
     Raises:
         ValueError: if there is no difference.
@@ -132,20 +180,6 @@ def number_difference(differences: Sequence[float], step: float) -> Estimate:
     error = math.sqrt(max(deviation**2, step**2 / 6) / count)
     half = _quantile(count - 1) * error
     return Estimate(mean, deviation, mean - half, mean + half, count, count - 1)
-
-
-def mcnemar(correct: np.ndarray, reference: np.ndarray) -> float:
-    """Returns McNemar's exact p value that two models are equally often right.
-
-    Args:
-        correct: which images one model gets right; (images,).
-        reference: the same for the other model.
-    """
-    correct, reference = np.asarray(correct, bool), np.asarray(reference, bool)
-    wins = int(np.sum(correct & ~reference))
-    losses = int(np.sum(~correct & reference))
-    # Without an image that tells them apart SciPy has nothing to test.
-    return float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
 def _variance_components(differences: np.ndarray) -> tuple[float, float]:

@@ -1,12 +1,21 @@
 """What a study comes to: which blocks can be compressed, at what cost, and what to take."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from deep_net_triage.findings.statistics import Estimate, accuracy_difference
+from deep_net_triage.findings import parent_doubts, recommendation
+from deep_net_triage.findings.recommendation import (
+    Recommendation,
+    difference_text,
+    savings_text,
+    uncounted_text,
+)
+from deep_net_triage.findings.statistics import Estimate, against_parent, between
 from deep_net_triage.methods import METHODS
-from deep_net_triage.records.results import StudyResults, mean
+from deep_net_triage.network.descriptions import Refused
+from deep_net_triage.records.results import Row
+from deep_net_triage.records.study_results import StudyResults, mean
+from deep_net_triage.wording import counted
 
 
 @dataclass(frozen=True)
@@ -16,8 +25,8 @@ class MethodSummary:
     Attributes:
         method: its name in `METHODS`.
         difference: accuracy of the student minus the parent's, 0..1, the mean over seeds.
-        estimate: the same with its interval; None where no interval was kept.
-        seeds: how many trials finished.
+        estimate: the same with its interval; None where there is no interval.
+        seeds: the number of finished trials.
     """
 
     method: str
@@ -34,9 +43,9 @@ class BlockSummary:
         block: its name.
         best: the method that loses least.
         others: the other methods, those that lose less first.
-        parameters_saved: as a fraction of the parent's.
+        parameters_saved: as a fraction of the parent's; negative where the student needs more.
         macs_saved: likewise, of the multiply-accumulates.
-        tied_with: blocks whose best method no interval tells apart from this one's.
+        tied_with: the blocks whose best method no interval tells apart from this one's.
     """
 
     block: str
@@ -48,188 +57,148 @@ class BlockSummary:
 
 
 @dataclass(frozen=True)
-class NotCompressible:
-    """A segment of the network, from its first to its last layer, that can't be triaged."""
-
-    first: str
-    last: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """The trained student to take in the parent's place.
-
-    Attributes:
-        block: which block is compressed.
-        method: by which method it was retrained.
-        seed: of the trial.
-        difference: accuracy of this student minus the parent's, 0..1.
-        estimate: the same with this one model's interval; None where no interval was kept.
-        parameters_saved: as a fraction of the parent's.
-        macs_saved: likewise.
-        sure: whether the whole interval is within what may be lost, not only the difference.
-    """
-
-    block: str
-    method: str
-    seed: int
-    difference: float
-    estimate: Estimate | None
-    parameters_saved: float
-    macs_saved: float
-    sure: bool
-
-
-@dataclass(frozen=True)
 class Verdict:
     """What a study comes to.
 
     Attributes:
         dataset: its name.
         max_drop: the accuracy that may be lost, 0..1.
-        ranking: blocks with finished trials, the most compressible first.
-        not_compressible: what can't be triaged; never ranked.
-        not_run: blocks without a finished trial; never ranked.
-        recommendation: the student to take; None where none is within `max_drop`.
+        ranking: the blocks with finished trials, the most compressible first.
+        not_compressible: the segments that one convolution can't replace; never ranked.
+        not_run: the blocks without a finished trial; never ranked.
+        recommendation: the student to take; None where nothing is recommended.
+        no_recommendation: why nothing is recommended, as one sentence; None where something is.
+        uncounted: the layers whose multiply-accumulates are not counted.
     """
 
     dataset: str
     max_drop: float
     ranking: tuple[BlockSummary, ...]
-    not_compressible: tuple[NotCompressible, ...]
+    not_compressible: tuple[Refused, ...]
     not_run: tuple[str, ...]
     recommendation: Recommendation | None
+    no_recommendation: str | None
+    uncounted: tuple[str, ...]
 
 
 def reach(study: StudyResults, max_drop: float) -> Verdict:
     """Ranks a study's blocks by what compressing them costs, and recommends one student.
 
-    A block's cost is that of its best method (criticality, section 4). Each interval holds 95 %
-    by itself: not corrected for are the choice of the best method and of the student by the
-    same numbers, and how many pairs of blocks are looked at for ties.
+    A block's cost is that of its best method (criticality, section 4). Each interval alone has
+    95 % confidence: it is not corrected for the choice of the best method and of the student by
+    the same numbers, nor for the number of pairs of blocks that are compared for ties.
 
     Args:
         study: its results.
         max_drop: the accuracy that may be lost, 0..1.
     """
-    methods = _methods(study)
-    blocks = [_summarize(study, block, methods) for block in methods]
+    tried = {block: _methods(study, block) for block in study.blocks_run()}
+    blocks = [_summarize(study, block, tried) for block in tried]
+    no_recommendation, student = doubt(study), None
+    if no_recommendation is None:
+        student = recommendation.choose(
+            (_student(study, row, max_drop) for row in study.rows), max_drop
+        )
+        if student is None:
+            no_recommendation = (
+                f"No student that was trained saves multiply-accumulates and stays within "
+                f"{100 * max_drop:.1f} points of the parent."
+            )
     return Verdict(
         dataset=study.dataset,
         max_drop=max_drop,
         ranking=tuple(sorted(blocks, key=lambda block: -block.best.difference)),
-        not_compressible=tuple(
-            NotCompressible(segment["first"], segment["last"], segment["reason"])
-            for segment in study.refused
-        ),
-        not_run=tuple(b["name"] for b in study.blocks if b["name"] not in methods),
-        recommendation=_recommend(study, max_drop),
+        not_compressible=study.refused,
+        not_run=tuple(name for name in study.all_blocks() if name not in tried),
+        recommendation=student,
+        no_recommendation=no_recommendation,
+        uncounted=study.uncounted,
     )
+
+
+def doubt(study: StudyResults) -> str | None:
+    """Returns why drops from a study's parent say nothing, as one sentence; None if they do.
+
+    Either the parent has not learned, or its students show that it was not trained to its end.
+    """
+    accuracy, test_images = study.baseline_accuracy, study.test_images
+    gains = {
+        f"{METHODS[method].title} at {block}": against_parent(
+            study.correct_by_seed(method, block), study.parent_correct
+        )
+        for block in study.blocks_run()
+        for method in study.methods()
+    }
+    return parent_doubts.not_learned(
+        accuracy, study.classes, test_images
+    ) or parent_doubts.surpassed(accuracy, test_images, gains)
+
+
+def sentences(verdict: Verdict) -> list[str]:
+    """Returns what to do, as sentences for the terminal and the page, the answer first."""
+    student = verdict.recommendation
+    if student is None:
+        advice = ["Nothing is recommended.", verdict.no_recommendation]
+    else:
+        advice = recommendation.sentences(student, verdict.max_drop)
+    if verdict.uncounted:
+        missing = uncounted_text(verdict.uncounted)
+        advice.append(f"The multiply-accumulates are not complete; {missing}.")
+    return advice
 
 
 def describe(verdict: Verdict) -> str:
     """Returns the verdict as lines for the terminal: accuracy in points against the parent."""
     lines = [f"{verdict.dataset}: blocks from the most compressible to the most critical"]
     for place, block in enumerate(verdict.ranking, start=1):
-        lines.append(f"  {place}. {block.block}: {_cost(block.best)}; {_savings(block)}")
+        saved = savings_text(block.macs_saved, block.parameters_saved)
+        lines.append(f"  {place}. {block.block}: {_cost(block.best)}; {saved}")
         if block.tied_with and block.best.estimate:
             lines.append(f"     no interval tells it apart from {', '.join(block.tied_with)}")
     for segment in verdict.not_compressible:
         lines.append(f"  not compressible: {segment.first} to {segment.last}: {segment.reason}")
     if verdict.not_run:
         lines.append(f"  not run: {', '.join(verdict.not_run)}")
-    return "\n".join([*lines, *_advice(verdict)])
+    return "\n".join([*lines, *sentences(verdict)])
 
 
-def kept_correct(study: StudyResults, method: str, block: str) -> dict[int, np.ndarray]:
-    """Returns by seed which images the trials of a method and block get right, where kept."""
-    return {
-        seed: correct
-        for (its_method, its_block, seed), correct in sorted(study.correct.items())
-        if (its_method, its_block) == (method, block)
-    }
+def _methods(study: StudyResults, block: str) -> list[MethodSummary]:
+    """Returns the methods tried on a block, the one that loses least first."""
+    tried = []
+    for method in study.methods():
+        if rows := study.trials(method, block):
+            correct = study.correct_by_seed(method, block)
+            estimate = against_parent(correct, study.parent_correct)
+            difference = _difference(study, rows, estimate)
+            tried.append(MethodSummary(method, difference, estimate, len(rows)))
+    return sorted(tried, key=lambda summary: -summary.difference)
 
 
-def against_parent(study: StudyResults, method: str, block: str) -> Estimate | None:
-    """Returns the accuracy of students minus the parent's; None where no interval was kept."""
-    correct = kept_correct(study, method, block)
-    if not correct or study.parent_correct is None:
-        return None
-    return accuracy_difference(np.stack(list(correct.values())), study.parent_correct)
+def _difference(study: StudyResults, rows: Sequence[Row], estimate: Estimate | None) -> float:
+    """Returns the mean accuracy of trials minus the parent's, the estimate's where it has one.
 
-
-def between(first: dict[int, np.ndarray], second: dict[int, np.ndarray]) -> Estimate | None:
-    """Returns the accuracy of some students minus that of others, over the seeds of both.
-
-    Args:
-        first: by seed, which images a student gets right, as `kept_correct` returns it.
-        second: the same for the others.
-
-    Returns:
-        None where they share no seed.
+    Both agree unless `correct.npy` is missing for some of the trials.
     """
-    seeds = [seed for seed in first if seed in second]
-    if not seeds:
-        return None
-    return accuracy_difference(
-        np.stack([first[seed] for seed in seeds]), np.stack([second[seed] for seed in seeds])
-    )
-
-
-def _rows(study: StudyResults) -> list[dict[str, object]]:
-    # A control is no way to compress a block.
-    return [row for row in study.rows if row["method"] in METHODS]
-
-
-def _methods(study: StudyResults) -> dict[str, list[MethodSummary]]:
-    """Summarises by block the methods tried on it, the one that loses least first."""
-    trials: dict[tuple[str, str], list[dict[str, object]]] = {}
-    for row in _rows(study):
-        trials.setdefault((row["block"], row["method"]), []).append(row)
-    summaries: dict[str, list[MethodSummary]] = {}
-    for (block, method), rows in trials.items():
-        estimate = against_parent(study, method, block)
-        difference = _difference(study, rows, estimate)
-        summary = MethodSummary(method, difference, estimate, len(rows))
-        summaries.setdefault(block, []).append(summary)
-    return {
-        block: sorted(tried, key=lambda summary: -summary.difference)
-        for block, tried in summaries.items()
-    }
-
-
-def _difference(
-    study: StudyResults, rows: list[dict[str, object]], estimate: Estimate | None
-) -> float:
-    """Returns the accuracy of a method's trials minus the parent's, as its interval has it."""
     if estimate is not None:
         return estimate.mean
-    chosen = [row.get("chosen_accuracy") for row in rows]
-    # Older files hold the maximum only.
-    accuracies = [
-        row["max_accuracy"] if accuracy is None else accuracy
-        for row, accuracy in zip(rows, chosen, strict=True)
-    ]
-    return mean(accuracies) - study.baseline_accuracy
+    return mean(row.chosen_accuracy for row in rows) - study.baseline_accuracy
 
 
 def _summarize(
-    study: StudyResults, block: str, methods: dict[str, list[MethodSummary]]
+    study: StudyResults, block: str, tried: dict[str, list[MethodSummary]]
 ) -> BlockSummary:
-    correct = {name: kept_correct(study, methods[name][0].method, name) for name in methods}
-    parameters_saved, macs_saved = _saved(
-        next(row for row in _rows(study) if row["block"] == block)
-    )
+    correct = {name: study.correct_by_seed(tried[name][0].method, name) for name in tried}
+    first, *others = tried[block]
+    row = study.trials(first.method, block)[0]
     return BlockSummary(
         block=block,
-        best=methods[block][0],
-        others=tuple(methods[block][1:]),
-        parameters_saved=parameters_saved,
-        macs_saved=macs_saved,
+        best=first,
+        others=tuple(others),
+        parameters_saved=1 - row.parameters / row.parent_parameters,
+        macs_saved=1 - row.macs / row.parent_macs,
         tied_with=tuple(
             other
-            for other in methods
+            for other in tried
             if other != block and not _told_apart(between(correct[block], correct[other]))
         ),
     )
@@ -239,82 +208,23 @@ def _told_apart(estimate: Estimate | None) -> bool:
     return estimate is not None and not estimate.low <= 0 <= estimate.high
 
 
-def _saved(row: dict[str, object]) -> tuple[float, float]:
-    """Returns the parameters and the multiply-accumulates saved, as fractions."""
-    return (
-        1 - row["parameters"] / row["parent_parameters"],
-        1 - row["macs"] / row["parent_macs"],
-    )
-
-
-def _recommend(study: StudyResults, max_drop: float) -> Recommendation | None:
-    """Prefers who is surely within `max_drop`, then who saves most, then who loses least."""
-    candidates = [_candidate(study, row, max_drop) for row in _rows(study)]
-    within = [
-        candidate
-        for candidate in candidates
-        # A drop of just as much as allowed must count, whatever the last bit of the difference;
-        # what saves nothing is no compression, however little it loses.
-        if candidate.difference >= -max_drop - 1e-12
-        and (candidate.macs_saved, candidate.parameters_saved) > (0, 0)
-    ]
-    return max(
-        within,
-        key=lambda c: (c.sure, c.macs_saved, c.parameters_saved, c.difference),
-        default=None,
-    )
-
-
-def _candidate(study: StudyResults, row: dict[str, object], max_drop: float) -> Recommendation:
-    name = row["method"], row["block"], row["seed"]
-    estimate = None
-    if name in study.correct and study.parent_correct is not None:
-        estimate = accuracy_difference(study.correct[name][np.newaxis], study.parent_correct)
-    parameters_saved, macs_saved = _saved(row)
+def _student(study: StudyResults, row: Row, max_drop: float) -> Recommendation:
+    """Returns a trial's student as it would be recommended."""
+    own = {row.seed: study.correct[row.trial]} if row.trial in study.correct else {}
+    estimate = against_parent(own, study.parent_correct)
     return Recommendation(
-        block=row["block"],
-        method=row["method"],
-        seed=row["seed"],
+        block=row.block,
+        method=row.method,
+        seed=row.seed,
         difference=_difference(study, [row], estimate),
         estimate=estimate,
-        parameters_saved=parameters_saved,
-        macs_saved=macs_saved,
+        parameters_saved=1 - row.parameters / row.parent_parameters,
+        macs_saved=1 - row.macs / row.parent_macs,
         sure=estimate is not None and estimate.low >= -max_drop,
     )
 
 
-def _advice(verdict: Verdict) -> list[str]:
-    advised = verdict.recommendation
-    allowed = f"{100 * verdict.max_drop:.1f} points"
-    if advised is None:
-        return [f"No compression that was run stays within {allowed} of the parent."]
-    title = f"{advised.block} by {METHODS[advised.method].title}, seed {advised.seed}"
-    numbers = f"  {_points(advised.difference, advised.estimate)}; {_savings(advised)}"
-    if advised.sure:
-        return [f"Recommended, within {allowed} of the parent: {title}", numbers]
-    why = "no interval was kept" if advised.estimate is None else "its interval reaches below"
-    return [
-        f"Not sure, but on average within {allowed} of the parent: {title}",
-        numbers,
-        f"  not sure, because {why}",
-    ]
-
-
 def _cost(summary: MethodSummary) -> str:
-    seeds = "1 seed" if summary.seeds == 1 else f"{summary.seeds} seeds"
-    points = _points(summary.difference, summary.estimate)
-    return f"{METHODS[summary.method].title} {points}, {seeds}"
-
-
-def _points(difference: float, estimate: Estimate | None) -> str:
-    if estimate is None:
-        # Adding zero turns a rounded -0.0 into 0.0.
-        return f"{round(100 * difference, 1) + 0.0:+.1f} points (no interval kept)"
-    return estimate.text("points", 100)
-
-
-def _savings(saving: BlockSummary | Recommendation) -> str:
-    return (
-        f"saves {100 * saving.macs_saved:.1f} % of the multiply-accumulates, "
-        f"{100 * saving.parameters_saved:.1f} % of the parameters"
-    )
+    difference = difference_text(summary.difference, summary.estimate)
+    seeds = counted(summary.seeds, "seed")
+    return f"{METHODS[summary.method].title} {difference}, {seeds}"

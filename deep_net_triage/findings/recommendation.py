@@ -1,0 +1,112 @@
+"""The student to take in the parent's place: how it is chosen, and how that is said."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from deep_net_triage.findings.statistics import Estimate
+from deep_net_triage.methods import METHODS
+from deep_net_triage.wording import percent, points
+
+_MOST_LAYERS = 5
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A trained student that may be taken in the parent's place.
+
+    Attributes:
+        block: the block that is compressed.
+        method: its name in `METHODS`.
+        seed: of the trial.
+        difference: accuracy of this student minus the parent's, 0..1.
+        estimate: the same with this one model's interval; None where there is no interval.
+        parameters_saved: as a fraction of the parent's.
+        macs_saved: likewise, of the multiply-accumulates.
+        sure: whether the whole interval is within what may be lost, not only the difference.
+    """
+
+    block: str
+    method: str
+    seed: int
+    difference: float
+    estimate: Estimate | None
+    parameters_saved: float
+    macs_saved: float
+    sure: bool
+
+
+def may_replace(difference: float, macs_saved: float, max_drop: float) -> bool:
+    """Returns whether a student saves multiply-accumulates and keeps enough accuracy.
+
+    Args:
+        difference: its accuracy minus the parent's, 0..1.
+        macs_saved: as a fraction of the parent's; what needs more is no compression.
+        max_drop: the accuracy that may be lost, 0..1.
+    """
+    # The last bit of a difference must not decide where it is exactly what may be lost.
+    return macs_saved > 0 and difference >= -max_drop - 1e-12
+
+
+def choose(students: Iterable[Recommendation], max_drop: float) -> Recommendation | None:
+    """Returns the student to take; None if none may replace the parent.
+
+    It prefers students that are surely within `max_drop`, then those that save most, then those
+    that lose least.
+
+    Args:
+        students: all that were trained.
+        max_drop: the accuracy that may be lost, 0..1.
+    """
+    return max(
+        (s for s in students if may_replace(s.difference, s.macs_saved, max_drop)),
+        key=lambda s: (s.sure, s.macs_saved, s.parameters_saved, s.difference),
+        default=None,
+    )
+
+
+def sentences(student: Recommendation, max_drop: float) -> list[str]:
+    """Returns which student is recommended, what it costs and saves, and how sure that is."""
+    title = f"{student.block} by {METHODS[student.method].title}, seed {student.seed}"
+    allowed = f"the {100 * max_drop:.1f} points that may be lost"
+    if student.sure:
+        certainty = f"Its whole interval is within {allowed}."
+    elif student.estimate:
+        certainty = f"It is within {allowed}, but its interval reaches below."
+    else:
+        certainty = f"It is within {allowed}; without correct.npy it has no interval."
+    return [
+        f"Recommended: {title}." if student.sure else f"Recommended, but not sure: {title}.",
+        f"It {savings_text(student.macs_saved, student.parameters_saved)}; its accuracy is "
+        f"{difference_text(student.difference, student.estimate)} against the parent.",
+        certainty,
+    ]
+
+
+def difference_text(difference: float, estimate: Estimate | None) -> str:
+    """Returns a difference of accuracies (0..1) as `+1.2 points [+0.3, +2.1]`."""
+    if estimate is None:
+        return f"{points(difference)} (no interval)"
+    return estimate.text("points", 100)
+
+
+def savings_text(macs_saved: float, parameters_saved: float) -> str:
+    """Returns a sentence's end: `saves 12.0 % of the multiply-accumulates and 3.0 % of ...`.
+
+    Args:
+        macs_saved: as a fraction of the parent's; negative where the student needs more.
+        parameters_saved: likewise.
+    """
+    shares = {"multiply-accumulates": macs_saved, "parameters": parameters_saved}
+    saved = [f"{percent(share)} of the {name}" for name, share in shares.items() if share >= 0]
+    more = [f"{percent(-share)} more {name}" for name, share in shares.items() if share < 0]
+    parts = [f"saves {' and '.join(saved)}"] if saved else []
+    parts += [f"needs {' and '.join(more)}"] if more else []
+    return " and ".join(parts)
+
+
+def uncounted_text(layers: Sequence[str]) -> str:
+    """Returns `not counted: layer a, layer b`, of many layers the first few."""
+    named = [f"layer {layer}" for layer in layers[:_MOST_LAYERS]]
+    if len(layers) > _MOST_LAYERS:
+        named.append(f"{len(layers) - _MOST_LAYERS} more")
+    return f"not counted: {', '.join(named)}"
