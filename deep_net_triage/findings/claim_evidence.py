@@ -1,21 +1,24 @@
-"""What studies show for and against each claim of the paper (section 4).
+"""The evidence that studies give for and against each claim of the paper (section 4).
 
-A function a claim, in their order; each takes the studies of several data sets and returns
-every comparison that bears on the claim.
+There is one function for each claim, in the paper's order. It takes the studies of several data
+sets and returns every comparison that bears on the claim.
 """
 
-import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from deep_net_triage.findings.judgements import Comparison, Evidence
-from deep_net_triage.findings.statistics import Estimate, number_difference
-from deep_net_triage.findings.verdict import against_parent, between, kept_correct
-from deep_net_triage.methods import CONTROL, GROUPS, METHODS
-from deep_net_triage.records.results import StudyResults, block_order, mean
+from deep_net_triage.findings.statistics import (
+    Estimate,
+    against_parent,
+    between,
+    number_difference,
+)
+from deep_net_triage.methods import CONTROL, GROUPS, METHODS, NO_BLOCK, Method
+from deep_net_triage.records.study_results import StudyResults, mean
 
 _ABOVE, _BELOW = (0.0, math.inf), (-math.inf, 0.0)
 _NEAR = (-0.05, math.inf)
@@ -27,7 +30,7 @@ def best_updates_the_model(studies: Sequence[StudyResults]) -> Evidence:
     evidence = Evidence()
     for study, block in _blocks(studies):
         whole, only = _methods(study, block, "model"), _methods(study, block, "block")
-        if evidence.has(study, block, [*whole, *only]):
+        if _complete(evidence, study, block, [*whole, *only]):
             best = _best(study, block, whole)
             _add_best(evidence, study, block, best, only, "best layer-only")
     return evidence
@@ -39,19 +42,17 @@ def only_the_model_exceeds_the_parent(studies: Sequence[StudyResults]) -> Eviden
     _add_against_parent(evidence, studies, "model", _ABOVE)
     _add_against_parent(evidence, studies, "block", _BELOW)
     for study in studies:
-        trials = [
-            (name[2], right) for name, right in study.correct.items() if name[0] == CONTROL
-        ]
-        if not trials:
+        controls = study.correct_by_seed(CONTROL, NO_BLOCK)
+        if not controls:
             evidence.remarks.append(
                 f"The control was not run on {study.dataset} (--method=all,control): training "
                 "the parent on for as long may gain as much."
             )
-        for _, block in _blocks([study] if trials else []):
+        for _, block in _blocks([study] if controls else []):
             for method in _methods(study, block, "model"):
-                if kept := kept_correct(study, method, block):
+                if correct := study.correct_by_seed(method, block):
                     what = f"{study.dataset} {block}: {METHODS[method].title} - control"
-                    evidence.add(what, between(kept, dict(trials)), _ABOVE)
+                    evidence.add(what, between(correct, controls), _ABOVE)
     return evidence
 
 
@@ -65,16 +66,16 @@ def layer_only_is_near(studies: Sequence[StudyResults]) -> Evidence:
 def blocks_are_equal(studies: Sequence[StudyResults]) -> Evidence:
     """Compares every two blocks by each method, and shows the two that differ most clearly.
 
-    Noise alone does not show that blocks are equal: where it holds both no difference and one
-    beyond `_EQUIVALENT`, the interval holds both answers.
+    Noise alone does not show that blocks are equal: an interval that holds both no difference
+    and one beyond `_EQUIVALENT` holds both answers.
     """
     evidence = Evidence()
     for study, method in itertools.product(studies, METHODS):
         blocks = [block for _, block in _blocks([study]) if method in _methods(study, block)]
-        kept = [block for block in blocks if evidence.has(study, block, [method])]
+        complete = [block for block in blocks if _complete(evidence, study, block, [method])]
         pairs = {
             f"{first} - {second}": _between(study, (method, first), (method, second))
-            for first, second in itertools.combinations(kept, 2)
+            for first, second in itertools.combinations(complete, 2)
         }
         what = f"{study.dataset} {METHODS[method].title}"
         if None in pairs.values() or (blocks and not pairs):
@@ -94,22 +95,38 @@ def blocks_are_equal(studies: Sequence[StudyResults]) -> Evidence:
 
 def mean_is_faster(studies: Sequence[StudyResults]) -> Evidence:
     """Compares the epochs of methods that start at the mean with those that start at random."""
-    return _faster(studies, initializer="glorot_uniform")
+    return _faster(
+        studies,
+        lambda one, other: (
+            (one.initializer, other.initializer) == ("mean", "glorot_uniform")
+            and (one.distil, one.updates) == (other.distil, other.updates)
+        ),
+    )
 
 
 def distilling_is_faster(studies: Sequence[StudyResults]) -> Evidence:
     """Compares the epochs of methods that distil with those that do not."""
-    return _faster(studies, distil=False)
+    return _faster(
+        studies,
+        lambda one, other: (
+            (one.distil, other.distil) == (True, False)
+            and (one.initializer, one.updates) == (other.initializer, other.updates)
+        ),
+    )
 
 
-def _faster(studies: Sequence[StudyResults], **instead: object) -> Evidence:
-    """Compares the paper's methods with those that differ from them in one property only."""
+def _faster(
+    studies: Sequence[StudyResults], comparable: Callable[[Method, Method], bool]
+) -> Evidence:
+    """Compares the epochs of the paper's methods, those two at a time that are comparable."""
     evidence = Evidence()
-    plain = {dataclasses.replace(METHODS[name], title=""): name for name in GROUPS["paper"]}
-    for study, (method, name) in itertools.product(studies, plain.items()):
-        rival = plain.get(dataclasses.replace(method, **instead), name)
-        estimate = _epochs_between(evidence, study, name, rival) if rival != name else None
-        if estimate:
+    pairs = [
+        (name, rival)
+        for name, rival in itertools.permutations(GROUPS["paper"], 2)
+        if comparable(METHODS[name], METHODS[rival])
+    ]
+    for study, (name, rival) in itertools.product(studies, pairs):
+        if estimate := _epochs_between(evidence, study, name, rival):
             what = f"{study.dataset}: {_with_epochs(study, name)} - {METHODS[rival].title}"
             evidence.add(what, estimate, _BELOW, "epochs")
     return evidence
@@ -144,15 +161,17 @@ def both_together_are_best(studies: Sequence[StudyResults]) -> Evidence:
     both = next(name for name, m in METHODS.items() if m.distil and m.updates == "model")
     for study, block in _blocks(studies):
         rivals = [name for name in _methods(study, block) if name != both]
-        if evidence.has(study, block, [both, *rivals]):
+        if _complete(evidence, study, block, [both, *rivals]):
             _add_best(evidence, study, block, both, rivals, "best other")
     for study in studies:
-        found = {name: _epochs_between(evidence, study, both, name) for name in GROUPS["paper"]}
-        if all(found.values()):
-            fastest = max(found, key=lambda name: found[name].mean)
+        rivals = {
+            name: _epochs_between(evidence, study, both, name) for name in GROUPS["paper"]
+        }
+        if all(rivals.values()):
+            fastest = max(rivals, key=lambda name: rivals[name].mean)
             what = f"{study.dataset}: {_with_epochs(study, both)} - fastest other, "
             what += _with_epochs(study, fastest)
-            evidence.add(what, found[fastest], _BELOW, "epochs", choices=len(found))
+            evidence.add(what, rivals[fastest], _BELOW, "epochs", choices=len(rivals))
     return evidence
 
 
@@ -166,9 +185,10 @@ def _add_against_parent(
         for name in _methods(study, block, updates):
             what = f"{study.dataset} {block}: {METHODS[name].title} - parent"
             if study.parent_correct is None:
-                evidence.missing.append(f"{what}: no interval kept")
-            elif evidence.has(study, block, [name]):
-                evidence.add(what, against_parent(study, name, block), allowed)
+                evidence.missing.append(f"{what}: no interval")
+            elif _complete(evidence, study, block, [name]):
+                correct = study.correct_by_seed(name, block)
+                evidence.add(what, against_parent(correct, study.parent_correct), allowed)
 
 
 def _add_best(
@@ -186,31 +206,36 @@ def _add_best(
     evidence.add(what, difference, _ABOVE, choices=len(rivals))
 
 
+def _complete(
+    evidence: Evidence, study: StudyResults, block: str, methods: Sequence[str]
+) -> bool:
+    """Returns whether all methods have an interval at a block; the others are missing."""
+    without = [name for name in methods if not study.correct_by_seed(name, block)]
+    for name in without:
+        why = "no interval" if study.trials(name, block) else "not run"
+        evidence.missing.append(f"{study.dataset} {block}: {METHODS[name].title} {why}")
+    return not without
+
+
 def _blocks(studies: Sequence[StudyResults]) -> Iterator[tuple[StudyResults, str]]:
-    """Yields every block of every study, also those that were not run."""
+    """Yields every block of every study, those without a finished trial included."""
     for study in studies:
-        ran = {row["block"] for row in study.rows if row["method"] in METHODS}
-        named = [block["name"] for block in study.blocks]
-        yield from ((study, block) for block in named or sorted(ran, key=block_order))
+        yield from ((study, block) for block in study.all_blocks())
 
 
 def _methods(study: StudyResults, block: str, updates: str | None = None) -> list[str]:
-    """Returns the paper's methods and any other that was run on a block."""
+    """Returns the paper's methods, and others that have a finished trial at a block."""
     return [
         name
         for name, method in METHODS.items()
         if updates in (None, method.updates)
-        and (name in GROUPS["paper"] or _rows(study, name, block))
+        and (name in GROUPS["paper"] or study.trials(name, block))
     ]
-
-
-def _rows(study: StudyResults, method: str, block: str) -> list[dict[str, object]]:
-    return [row for row in study.rows if (row["method"], row["block"]) == (method, block)]
 
 
 def _best(study: StudyResults, block: str, methods: list[str]) -> str:
     def accuracy(name: str) -> float:
-        return float(np.mean(list(kept_correct(study, name, block).values())))
+        return float(np.mean(list(study.correct_by_seed(name, block).values())))
 
     return max(methods, key=accuracy)
 
@@ -218,15 +243,11 @@ def _best(study: StudyResults, block: str, methods: list[str]) -> str:
 def _between(
     study: StudyResults, first: tuple[str, str], second: tuple[str, str]
 ) -> Estimate | None:
-    return between(kept_correct(study, *first), kept_correct(study, *second))
+    return between(study.correct_by_seed(*first), study.correct_by_seed(*second))
 
 
 def _epochs(study: StudyResults, method: str, block: str) -> dict[int, int]:
-    return {
-        row["seed"]: row["epochs_to_99"]
-        for row in _rows(study, method, block)
-        if row["epochs_to_99"] is not None
-    }
+    return {row.seed: row.epochs_to_99 for row in study.trials(method, block)}
 
 
 def _epochs_between(
@@ -247,7 +268,7 @@ def _epochs_between(
 
 def _with_epochs(study: StudyResults, method: str) -> str:
     """Returns a method's title, with the epochs of distillation beside it (Figure 3)."""
-    spent = mean(row["distill_epochs"] for row in study.rows if row["method"] == method)
+    spent = mean(row.distill_epochs for row in study.trials(method))
     return METHODS[method].title + (
         f" (after {spent:g} epochs of distillation)" if spent else ""
     )

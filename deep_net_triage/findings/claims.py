@@ -1,18 +1,23 @@
-"""What the paper claims (section 4), and what anybody's studies say of it."""
+"""The paper's claims (section 4), and how studies judge them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from deep_net_triage.findings import claim_evidence
+from deep_net_triage.findings import claim_evidence, parent_doubts
 from deep_net_triage.findings.judgements import Evidence, Judgement, ruled
-from deep_net_triage.records.results import StudyResults
-
-_TIMES_CHANCE = 5  # a parent below it has learned too little for its blocks to matter
+from deep_net_triage.records.study_results import StudyResults
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper: its number, and how it is judged, in words and done."""
+    """A claim of the paper.
+
+    Attributes:
+        number: from 1.
+        sentence: the claim itself.
+        judged: the rule for this claim, in words.
+        evidence: collects the comparisons that the rule needs.
+    """
 
     number: int
     sentence: str
@@ -20,44 +25,38 @@ class Claim:
     evidence: Callable[[Sequence[StudyResults]], Evidence]
 
 
-def judge(studies: Sequence[StudyResults], classes: Mapping[str, int]) -> list[Judgement]:
-    """Judges the paper's claims by 95 % paired intervals, all claims by one rule (section 4).
+def judge(studies: Sequence[StudyResults]) -> list[Judgement]:
+    """Judges the paper's claims by 95 % paired intervals, all by one rule (section 4).
 
-    A claim holds if every comparison's whole interval is as it says and none is missing. It
-    does not hold if comparisons are against it beyond what chance does among so many. Else it
-    can't be told. A set whose parent is below five times chance is left aside.
+    A claim holds if the whole interval of every comparison is as it says and no comparison is
+    missing. It does not hold if comparisons contradict it more than chance does among so many.
+    Else it can't be told. A data set whose parent has not learned is left aside
+    (`parent_doubts.not_learned`).
 
-    Of several comparisons: that all must agree needs no correction. Those against a claim are
-    corrected for their number within the claim, over all data sets (Benjamini and Hochberg;
-    valid for comparisons that err together, as those with one parent do), and for the choice
-    where one was chosen as the least favourable of several. Not corrected are the choice of the
-    best method updating the whole model in claim 1, and that eight claims are judged. Epochs
-    are paired by block, as if the blocks were drawn independently.
+    A claim that needs all comparisons to agree needs no correction for their number. Those that
+    contradict it are corrected for their number within the claim, over all data sets (Benjamini
+    and Hochberg, which is valid for comparisons whose errors go together, as with a common
+    parent), and for being chosen as the least favourable of several. Not corrected are the
+    choice of the best whole-model method in claim 1, and the number of claims. Epochs are
+    paired by block, as if the blocks were drawn independently.
 
     Args:
-        studies: one a data set.
-        classes: how many each data set has, by its name.
-
-    Raises:
-        KeyError: if a data set is not in `classes`.
+        studies: one for each data set.
     """
     judged, aside = [], []
     for study in studies:
-        threshold = _TIMES_CHANCE / classes[study.dataset]
-        if study.baseline_accuracy < threshold:
-            aside.append(
-                f"{study.dataset} is left aside: its parent reaches "
-                f"{100 * study.baseline_accuracy:.1f} %, five times chance is "
-                f"{100 * threshold:.1f} %."
-            )
+        accuracy, test_images = study.baseline_accuracy, study.test_images
+        reason = parent_doubts.not_learned(accuracy, study.classes, test_images)
+        if reason:
+            aside.append(f"{study.dataset} is left aside. {reason}")
         else:
             judged.append(study)
-    found = []
+    judgements = []
     for claim in CLAIMS:
         evidence = claim.evidence(judged)
         evidence.remarks += aside
-        found.append(ruled(claim.number, claim.sentence, claim.judged, evidence))
-    return found
+        judgements.append(ruled(claim.number, claim.sentence, claim.judged, evidence))
+    return judgements
 
 
 CLAIMS = (

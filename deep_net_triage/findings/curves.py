@@ -1,8 +1,7 @@
-"""Learning curves of a study: a panel a block, a line a method, beside the parent."""
+"""The figure of learning curves: a panel for each block, a line for each method."""
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,41 +10,32 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from deep_net_triage.findings import looks
-from deep_net_triage.methods import METHODS
-from deep_net_triage.records import files, results
+from deep_net_triage.methods import CONTROL, METHODS
+from deep_net_triage.records.study_results import StudyResults, mean
 
 # Accuracy after each classification epoch, by (block, method), the mean over seeds.
 Curves = Mapping[tuple[str, str], Sequence[float]]
 
 _COLUMNS = 2  # as wide as the other figures, so that a phone shows all in letters of one size
-_TICKS = (100, 99, 98, 95, 90, 80, *range(70, -1, -10))  # of percent, the first that have room
-_MARKED = 12  # epochs, up to which each has its marker
+_TICKS = (100, 99, 98, 95, 90, 80, *range(70, -1, -10))  # in percent, by precedence
+_MARKED = 12  # the largest number of markers on a line
 
 
-def read(study: Path) -> Curves:
-    """Returns the test accuracy after each epoch that trained on labels, 0 to 1.
+def means(study: StudyResults) -> Curves:
+    """Returns the test accuracy after each epoch that trained on labels, 0..1.
 
-    Distillation is left out, because no accuracy is measured then. Seeds that ran for
-    different numbers of epochs are averaged as far as all of them go. A trial that failed, or
-    whose `epochs.jsonl` was removed or damaged, is a gap.
-
-    Args:
-        study: the study's folder.
+    Epochs of distillation are left out, because no accuracy is measured in them. Seeds that ran
+    for different numbers of epochs are averaged as far as all of them go. The control, which
+    compresses no block, is left out.
     """
     seeds: dict[tuple[str, str], list[list[float]]] = {}
-    for folder, result in results.read_trials(study).items():
-        row = result.get("row", {})
-        # A control compresses no block.
-        if row.get("method") in METHODS and _is_whole(folder, result):
-            reached = [
-                record["val_accuracy"]
-                for record in results.read_epochs(folder)
-                if record["phase"] == "train"
-            ]
-            seeds.setdefault((row["block"], row["method"]), []).append(reached)
+    for (method, block, _), epochs in study.epochs.items():
+        if method != CONTROL:
+            reached = [epoch.val_accuracy for epoch in epochs if epoch.phase == "train"]
+            seeds.setdefault((block, method), []).append(reached)
     return {
-        trial: [results.mean(accuracies) for accuracies in zip(*curves, strict=False)]
-        for trial, curves in seeds.items()
+        trial: [mean(accuracies) for accuracies in zip(*of_seeds, strict=False)]
+        for trial, of_seeds in seeds.items()
     }
 
 
@@ -53,9 +43,9 @@ def learning(curves: Curves, baseline_accuracy: float, blocks: Sequence[str]) ->
     """Returns the learning curves as small multiples on one scale, which widens near 100 %.
 
     Args:
-        curves: as `read` returns them.
-        baseline_accuracy: the parent's, 0 to 1, a dashed line in each panel.
-        blocks: names of the blocks, a panel each, in this order.
+        curves: as `means` returns them.
+        baseline_accuracy: the parent's, 0..1; a dashed line in each panel.
+        blocks: the names of the blocks, one for each panel, in the order of the panels.
     """
     rows = max(1, -(-len(blocks) // _COLUMNS))
     figure = Figure(figsize=(5.2, 1.9 * rows + 0.8), layout="constrained")
@@ -79,13 +69,8 @@ def learning(curves: Curves, baseline_accuracy: float, blocks: Sequence[str]) ->
     return figure
 
 
-def _is_whole(folder: Path, result: dict[str, object]) -> bool:
-    file = folder / "epochs.jsonl"
-    return file.is_file() and files.digest(file) == result["files"].get(file.name)
-
-
 def _scale(panel: Axes, accuracies: Sequence[float]) -> None:
-    """Gives the shared axis a scale on which a failure leaves room to see the best apart."""
+    """Scales the shared axis so that the best curves stay apart where one method fails."""
     low, high = _widened(100 * min(accuracies)), _widened(100 * max(accuracies))
     span = max(high - low, 0.05)
     low, high = low - 0.05 * span, high + 0.05 * span
@@ -102,7 +87,7 @@ def _scale(panel: Axes, accuracies: Sequence[float]) -> None:
 
 
 def _widened(percent: float | np.ndarray) -> float | np.ndarray:
-    """Logarithm of the error in points; one point more, because an error may be none."""
+    """Returns the negative logarithm of the error in points, plus one: errors may be zero."""
     return -np.log10(101 - np.minimum(percent, 100.99))
 
 

@@ -1,4 +1,4 @@
-"""One rule by which a claim holds, does not hold, or can't be told (95 % paired intervals)."""
+"""The rule by which a claim holds, does not hold, or can't be told: 95 % paired intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,11 +7,9 @@ from typing import Literal
 from scipy import stats
 
 from deep_net_triage.findings.statistics import CONFIDENCE, Estimate
-from deep_net_triage.findings.verdict import kept_correct
-from deep_net_triage.methods import METHODS
-from deep_net_triage.records.results import StudyResults
+from deep_net_triage.wording import signed
 
-# What a difference is multiplied by to be in its unit: accuracies are 0..1.
+# The factor that turns a difference into its unit: accuracies are 0..1.
 SCALES = {"points": 100.0, "epochs": 1.0}
 
 
@@ -20,11 +18,11 @@ class Judgement:
     """What studies say of one claim.
 
     Attributes:
-        number: the claim's.
-        sentence: the claim.
-        judged: by which rule.
-        verdict: what is said of it.
-        numbers: the paired differences that it rests on, each with its 95 % interval.
+        number: of the claim, from 1.
+        sentence: the claim itself.
+        judged: the rule for this claim, in words.
+        verdict: whether the claim holds.
+        numbers: the paired differences behind the verdict, each with its 95 % interval.
         why: how they lead to the verdict, and what is missing.
     """
 
@@ -38,10 +36,16 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A paired difference that a claim says something of.
+    """A paired difference that a claim makes a statement about.
 
-    `against` is how likely it is where the claim is true, 1 where it is nothing against it:
-    below 0.05 exactly where the whole interval is against the claim, unless it was chosen.
+    Attributes:
+        text: the difference with its interval, in words.
+        estimate: the difference.
+        agrees: whether the whole interval is as the claim says.
+        against: the p value of the claim, 1 where the difference is as it says. It is below
+            0.05 exactly where the whole interval contradicts the claim, unless the comparison
+            was chosen among several and its p value corrected for that.
+        unit: of the difference, in `SCALES`.
     """
 
     text: str
@@ -53,7 +57,7 @@ class Comparison:
 
 @dataclass
 class Evidence:
-    """What a claim rests on: what was measured, what was not, and what to know besides."""
+    """All that bears on a claim: measured differences, missing ones, and remarks."""
 
     comparisons: list[Comparison] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -67,7 +71,16 @@ class Evidence:
         unit: str = "points",
         choices: int = 1,
     ) -> None:
-        """Adds a difference that was chosen among `choices` as the least in favour."""
+        """Adds a measured difference, or records that it is missing.
+
+        Args:
+            what: what is compared, in words.
+            estimate: the difference; None where the two have no seed in common.
+            allowed: the lowest and the highest difference that the claim allows.
+            unit: of the difference, in `SCALES`.
+            choices: the number of differences among which this one was chosen as the least
+                favourable to the claim.
+        """
         if estimate is None:
             self.missing.append(f"{what}: no seed in common")
             return
@@ -78,22 +91,14 @@ class Evidence:
         text = f"{what} = {estimate.text(unit, SCALES[unit])}"
         self.comparisons.append(Comparison(text, estimate, agrees, against, unit))
 
-    def has(self, study: StudyResults, block: str, methods: Sequence[str]) -> bool:
-        """Says whether images are kept for all the methods; those that are not, are missing."""
-        lacking = [name for name in methods if not kept_correct(study, name, block)]
-        for name in lacking:
-            why = "no interval kept" if _was_run(study, name, block) else "not run"
-            self.missing.append(f"{study.dataset} {block}: {METHODS[name].title} {why}")
-        return not lacking
-
 
 def ruled(number: int, sentence: str, judged: str, evidence: Evidence) -> Judgement:
-    """Returns what the evidence says of a claim.
+    """Returns the judgement of a claim.
 
     Args:
-        number: the claim's.
-        sentence: the claim.
-        judged: how, in words.
+        number: of the claim, from 1.
+        sentence: the claim itself.
+        judged: the rule for this claim, in words.
         evidence: all that bears on it.
     """
     comparisons = evidence.comparisons
@@ -128,16 +133,11 @@ def ruled(number: int, sentence: str, judged: str, evidence: Evidence) -> Judgem
 
 
 def _reach(comparisons: Sequence[Comparison]) -> list[str]:
-    """Returns a sentence on how far differences reach, in each unit that several have."""
+    """Returns a sentence with the lowest and the highest difference in each unit."""
     ranges = []
     for unit in dict.fromkeys(comparison.unit for comparison in comparisons):
         of_unit = [c.estimate.mean for c in comparisons if c.unit == unit]
-        # Adding zero turns a rounded -0.0 into 0.0.
-        low, high = (round(SCALES[unit] * end(of_unit), 1) + 0.0 for end in (min, max))
+        low, high = (signed(SCALES[unit] * end(of_unit)) for end in (min, max))
         if len(of_unit) > 1:
-            ranges.append(f"from {low:+.1f} to {high:+.1f} {unit}")
+            ranges.append(f"from {low} to {high} {unit}")
     return [f"They reach {' and '.join(ranges)}."] if ranges else []
-
-
-def _was_run(study: StudyResults, method: str, block: str) -> bool:
-    return any((row["method"], row["block"]) == (method, block) for row in study.rows)

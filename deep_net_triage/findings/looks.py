@@ -1,4 +1,6 @@
-"""How every figure looks: a colour and a marker for each method, and what sets are called."""
+"""What all figures share: colours, markers, legends and names."""
+
+from collections.abc import Sequence
 
 from matplotlib import patheffects
 from matplotlib.axes import Axes
@@ -6,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from deep_net_triage.methods import METHODS
+from deep_net_triage.records.study_results import StudyResults
 
-# The paper's data sets as the field writes them.
+# The paper's data sets as the literature writes them.
 TITLES = {
     "mnist": "MNIST",
     "cifar10": "CIFAR-10",
@@ -22,12 +25,22 @@ DPI = 200
 
 
 def title(dataset: str) -> str:
-    """Returns what a data set is called in a figure; none but the paper's has a title."""
+    """Returns a data set's name for figures; those of the paper have a title of their own."""
     return TITLES.get(dataset, dataset)
 
 
+def accuracy_name(studies: Sequence[StudyResults]) -> str:
+    """Returns which test accuracy of a student is shown, by how the studies chose epochs.
+
+    It is always `chosen_accuracy`; without held-out images that is the maximum.
+    """
+    if any(study.holds_out for study in studies):
+        return "test accuracy at the chosen epoch"
+    return "maximum test accuracy"
+
+
 def marker_style(method: str) -> dict[str, object]:
-    """Returns a method's marker, filled where the whole model is retrained, else hollow."""
+    """Returns a method's marker, filled if it retrains the whole model, else hollow."""
     row = METHODS[method]
     colour = row.colour
     filled = row.updates == "model"
@@ -42,17 +55,17 @@ def marker_style(method: str) -> dict[str, object]:
 
 
 def marker(method: str) -> Line2D:
-    """Returns what stands for a method in a legend."""
+    """Returns a method's entry for a legend."""
     return Line2D([], [], label=METHODS[method].title, **marker_style(method))
 
 
 def outline() -> list[patheffects.AbstractPathEffect]:
-    """A thin dark edge, without which yellow is lost on white paper."""
+    """Returns a thin dark edge; yellow alone is hard to see on white paper."""
     return [patheffects.Stroke(linewidth=4, foreground=INK), patheffects.Normal()]
 
 
 def legend(figure: Figure, handles: list) -> None:
-    """Puts a legend below a figure's panels."""
+    """Adds a legend below a figure's panels."""
     columns = min(len(handles), 3 if figure.get_figwidth() < 7 else 8)  # what fits the width
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
@@ -60,7 +73,7 @@ def legend(figure: Figure, handles: list) -> None:
 
 
 def prepare(panel: Axes) -> None:
-    """Gives a panel the quiet frame and grid that all have."""
+    """Gives a panel the frame and the grid of all figures."""
     panel.spines[["top", "right"]].set_visible(False)
     panel.grid(axis="y", color=GRID, lw=0.7)
     panel.set_axisbelow(True)

@@ -68,7 +68,7 @@ def surpassed(
         return None
     name = max(large, key=lambda each: large[each].mean)
     return (
-        f"Students outdo the parent: {name} by {large[name].text('points', 100)}, more than the "
-        f"{100 * noise:.1f} points by which its own accuracy is uncertain on these test images; "
-        "train the parent for longer first."
+        f"Students outdo the parent: {name} by {large[name].text('points', 100)}, more than "
+        f"the {100 * noise:.1f} points by which its own accuracy is uncertain on these test "
+        "images; train the parent for longer first."
     )

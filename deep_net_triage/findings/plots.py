@@ -1,4 +1,4 @@
-"""Results become the paper's figures, as matplotlib figures that touch no global state."""
+"""The paper's three figures, as matplotlib figures that change no global state."""
 
 import math
 import statistics
@@ -11,9 +11,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch, Patch
 
 from deep_net_triage.findings import looks
-from deep_net_triage.findings.verdict import against_parent
+from deep_net_triage.findings.statistics import against_parent
 from deep_net_triage.methods import METHODS
-from deep_net_triage.records.results import StudyResults, block_order, mean
+from deep_net_triage.records.study_results import StudyResults, mean
+from deep_net_triage.wording import sides
 
 if TYPE_CHECKING:  # most figures are drawn without TensorFlow, in a second instead of ten
     import keras
@@ -30,28 +31,29 @@ _KINDS = {
 }
 _MOST_BOXES = 14
 _MOST_PANELS = 3
-# Times as far below the parent as the median marker: drawn to scale it would press all others
+# A marker so many times as far below the parent as the median marker would press all others
 # into one line.
 _FAR = 10
 
 
 def accuracy(studies: Sequence[StudyResults]) -> Figure:
-    """Returns Figure 2: maximum test accuracy per compressed block and method.
+    """Returns Figure 2: test accuracy by compressed block and method, a panel for each study.
 
     The parent's accuracy is a yellow line; a trial that is missing or failed is a gap. With
-    several seeds the marker is their mean and a line spans them. A pale band about the parent
-    is as wide as the 95 % interval of a difference from it, the median of all markers. A marker
-    far below all others stands at the lower edge with its number.
+    several seeds the marker is their mean and a line spans them. A pale band around the parent
+    has the median width of the markers' 95 % intervals. A marker far below all others stands at
+    the lower edge with its number.
     """
     figure, panels, leftmost = _panels(studies, width=4.6, height=3.6)
     for panel, study in zip(panels, studies, strict=True):
         _accuracy_panel(panel, study)
     for panel in leftmost:
-        panel.set_ylabel("maximum test accuracy (%)")
+        panel.set_ylabel(f"{looks.accuracy_name(studies)} (%)")
     baseline = Line2D(
         [], [], color=looks.BASELINE, lw=2.5, path_effects=looks.outline(), label="parent"
     )
-    handles = [baseline, *(looks.marker(name) for name in _methods(studies))]
+    ran = {name for study in studies for name in study.methods()}
+    handles = [baseline, *(looks.marker(name) for name in METHODS if name in ran)]
     if any(_noise(study) for study in studies):
         handles.append(Patch(**looks.NOISE, label="noise (median 95 % interval)"))
     looks.legend(figure, handles)
@@ -59,21 +61,19 @@ def accuracy(studies: Sequence[StudyResults]) -> Figure:
 
 
 def convergence(studies: Sequence[StudyResults]) -> Figure:
-    """Returns Figure 3: epochs to 99 % of each run's own maximum, averaged over the blocks.
+    """Returns Figure 3: epochs to 99 % of each trial's own maximum, averaged over blocks.
 
-    Each dot is one trial; hatched are the student-teacher epochs that came before.
+    Each dot is one trial. Hatched bars are the epochs of distillation that came before.
     """
     figure, panels, leftmost = _panels(studies, width=4.0, height=3.6)
     for panel, study in zip(panels, studies, strict=True):
         _convergence_panel(panel, study)
     for panel in leftmost:
         panel.set_ylabel("epochs to 99 % of the maximum")
-    block = Line2D(
-        [], [], ls="", marker="o", ms=4, mfc="white", mec=looks.INK, label="one trial"
-    )
+    one = Line2D([], [], ls="", marker="o", ms=4, mfc="white", mec=looks.INK, label="one trial")
     average = Patch(fc="#BBBBBB", ec=looks.INK, label="mean over blocks")
     distilling = Patch(fc="white", ec=looks.INK, hatch="////", label="distilling before")
-    looks.legend(figure, [average, block, distilling])
+    looks.legend(figure, [average, one, distilling])
     return figure
 
 
@@ -81,16 +81,16 @@ def structure(parent: "keras.Model", student: "keras.Model", block: "Block") -> 
     """Returns Figure 1: a block of the parent beside the single layer in its place.
 
     Args:
-        parent: holds the block.
-        student: holds it compressed.
-        block: which block to draw.
+        parent: the model with the block.
+        student: the model with the block compressed.
+        block: the block to draw.
     """
     pool = (block.pool,) if block.pool else ()
     before = _boxes(parent, (*block.layers, *pool))
     after = _boxes(student, (*block.compressed_layers, *pool))
     rows = max(len(before), len(after) + 2)
-    # Both columns begin and end level, for what enters and what leaves has the same shape; the
-    # compressed layers stand together half way down, and a pooling beside the parent's.
+    # Both columns begin and end at the same height, because inputs and outputs have the same
+    # shapes. The compressed layers stand half way down, the pooling beside the parent's.
     first = (rows - len(after)) // 2
     places = list(range(first, first + len(after)))
     if pool:
@@ -115,13 +115,13 @@ def structure(parent: "keras.Model", student: "keras.Model", block: "Block") -> 
 
 
 def _branches(model: "keras.Model", block: "Block") -> bool:
-    """Says whether paths part and meet again in a block."""
+    """Returns whether paths part and meet again in a block."""
     own = (operation for operation in model.operations if operation.name in block.layers)
     return any(isinstance(operation.input, list) for operation in own)
 
 
 def _boxes(model: "keras.Model", names: Sequence[str]) -> list[tuple[str, str]]:
-    """Returns text and colour of each layer, those in the middle of many as one."""
+    """Returns text and colour of a box for each layer; one box for the middle of many."""
     operations = {operation.name: operation for operation in model.operations}
     boxes = []
     for name in names:
@@ -138,7 +138,7 @@ def _boxes(model: "keras.Model", names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _panels(studies: Sequence[StudyResults], width: float, height: float) -> tuple:
-    """Returns a figure with a panel a study, at most three beside each other."""
+    """Returns a figure, its panels, one for each study, and the leftmost panel of each row."""
     columns = len(studies) if len(studies) <= _MOST_PANELS else math.ceil(len(studies) / 2)
     rows = math.ceil(len(studies) / columns)
     size = (width * columns + 0.6, height * rows)
@@ -153,8 +153,7 @@ def _panels(studies: Sequence[StudyResults], width: float, height: float) -> tup
 
 
 def _accuracy_panel(panel: Axes, study: StudyResults) -> None:
-    methods = _methods([study])
-    blocks = sorted({row["block"] for row in study.rows}, key=block_order)
+    methods, blocks = study.methods(), study.blocks_run()
     panel.axhline(
         100 * study.baseline_accuracy,
         color=looks.BASELINE,
@@ -170,7 +169,7 @@ def _accuracy_panel(panel: Axes, study: StudyResults) -> None:
     for index, method in enumerate(methods):
         offset = 0.7 * ((index + 0.5) / len(methods) - 0.5)
         for position, block in enumerate(blocks):
-            reached = [100 * row["max_accuracy"] for row in _rows(study, method, block)]
+            reached = [100 * row.chosen_accuracy for row in study.trials(method, block)]
             x = position + offset
             if (method, block) in far:
                 at_the_edge.append((x, mean(reached), method))
@@ -192,58 +191,47 @@ def _accuracy_panel(panel: Axes, study: StudyResults) -> None:
 
 def _far_below(study: StudyResults) -> set[tuple[str, str]]:
     """Returns the methods and blocks that would press all others into one line."""
-    lost: dict[tuple[str, str], list[float]] = {}
+    drops: dict[tuple[str, str], list[float]] = {}
     for row in study.rows:
-        below = study.baseline_accuracy - row["max_accuracy"]
-        lost.setdefault((row["method"], row["block"]), []).append(below)
-    means = {way: mean(of_seeds) for way, of_seeds in lost.items()}
-    usual = statistics.median(abs(below) for below in means.values()) if means else 0.0
-    return {way for way, below in means.items() if usual and below > _FAR * usual}
+        drop = study.baseline_accuracy - row.chosen_accuracy
+        drops.setdefault((row.method, row.block), []).append(drop)
+    means = {marker: mean(of_seeds) for marker, of_seeds in drops.items()}
+    usual = statistics.median(map(abs, means.values())) if means else 0.0
+    return {marker for marker, drop in means.items() if usual and drop > _FAR * usual}
 
 
 def _noise(study: StudyResults) -> float | None:
-    """Returns half of what the 95 % intervals against the parent span, the median of all."""
-    compared = dict.fromkeys((row["method"], row["block"]) for row in study.rows)
-    estimates = [against_parent(study, *names) for names in compared]
+    """Returns half the width of the 95 % intervals against the parent, the median of all."""
+    compared = dict.fromkeys((row.method, row.block) for row in study.rows)
+    estimates = [
+        against_parent(study.correct_by_seed(*names), study.parent_correct)
+        for names in compared
+    ]
     halves = [(estimate.high - estimate.low) / 2 for estimate in estimates if estimate]
     return statistics.median(halves) if halves else None
 
 
 def _convergence_panel(panel: Axes, study: StudyResults) -> None:
-    methods = _methods([study])
+    methods = study.methods()
     for position, method in enumerate(methods):
-        rows = _rows(study, method)
+        rows = study.trials(method)
         colour = METHODS[method].colour
-        average = mean(row["epochs_to_99"] for row in rows)
-        distilling = mean(row["distill_epochs"] for row in rows)
+        average = mean(row.epochs_to_99 for row in rows)
+        distilling = mean(row.distill_epochs for row in rows)
         panel.bar(position, average, 0.7, color=colour, edgecolor=looks.INK, lw=0.6)
         if distilling:
             hatched = {"color": "white", "edgecolor": colour, "hatch": "////", "lw": 0.6}
             panel.bar(position, distilling, 0.7, bottom=average, **hatched)
         for index, row in enumerate(rows):
             x = position + 0.5 * ((index + 0.5) / len(rows) - 0.5)
-            panel.plot(
-                [x], [row["epochs_to_99"]], "o", ms=4, mfc="white", mec=looks.INK, mew=0.8
-            )
+            panel.plot([x], [row.epochs_to_99], "o", ms=4, mfc="white", mec=looks.INK, mew=0.8)
     panel.set_xticks(range(len(methods)), [METHODS[name].title for name in methods], fontsize=8)
     panel.set_ylim(bottom=0)
     panel.yaxis.get_major_locator().set_params(integer=True)
 
 
-def _rows(
-    study: StudyResults, method: str, block: str | None = None
-) -> list[dict[str, object]]:
-    rows = [row for row in study.rows if row["method"] == method]
-    return [row for row in rows if block is None or row["block"] == block]
-
-
-def _methods(studies: Sequence[StudyResults]) -> list[str]:
-    found = {row["method"] for study in studies for row in study.rows}
-    return [name for name in METHODS if name in found]
-
-
 def _draw_tensor(axes: Axes, x: float, y: float, shape: tuple[int | None, ...]) -> None:
-    text = " × ".join("any" if side is None else str(side) for side in shape[1:])
+    text = sides(shape[1:]).replace("x", "×")
     axes.text(x, y, text, ha="center", va="center", fontsize=9, style="italic", color=looks.INK)
 
 

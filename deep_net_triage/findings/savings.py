@@ -1,6 +1,7 @@
-"""Accuracy lost against what is saved: a picture of every trial, the best trades marked."""
+"""The figure of accuracy lost against what is saved, with its Pareto front."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -8,12 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from deep_net_triage.findings import looks
-from deep_net_triage.methods import METHODS
-from deep_net_triage.records.results import StudyResults, mean
+from deep_net_triage.findings.recommendation import uncounted_text
+from deep_net_triage.records.study_results import StudyResults, mean
 
-_COLUMNS = 2  # more are not to be read on a phone
+_COLUMNS = 2  # more can't be read on a phone
+_LETTERS = 40  # that fit below a panel in one line
 
-# Columns of `results.csv` that a saving is made of; each has one of the parent's.
+# Costs in `results.csv`; `parent_` before a name makes the parent's.
 _SAVINGS = {
     "macs": "multiply-accumulates saved (%)",
     "parameters": "parameters saved (%)",
@@ -24,10 +26,10 @@ _SAVINGS = {
 
 
 def draw(study: StudyResults) -> Figure:
-    """Returns a panel for each saving that was measured: what each trial saves and loses.
+    """Returns a figure with a panel for each saving that was measured.
 
-    A point is a block and method, the mean over seeds. A line joins those that no other beats
-    in both: the Pareto front.
+    A point is a block and method, the mean over seeds. A line joins the Pareto front: the
+    points that no other beats in both numbers.
     """
     measured = [name for name in _SAVINGS if _points(study, name)]
     rows = math.ceil(len(measured) / _COLUMNS)
@@ -35,15 +37,14 @@ def draw(study: StudyResults) -> Figure:
     figure = Figure(figsize=(3.6 * columns + 0.6, 3 * rows + 0.8), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for panel, name in zip(panels, measured, strict=False):
-        panel.set_xlabel(_SAVINGS[name])
+        panel.set_xlabel(_label(study, name), parse_math=False)
         looks.prepare(panel)
         _draw(panel, _points(study, name))
     for panel in panels[len(measured) :]:
         panel.remove()
     figure.supylabel("accuracy against the parent (points)", fontsize="medium")
-    methods = [name for name in METHODS if any(row["method"] == name for row in study.rows)]
     front = Line2D([], [], color=looks.INK, lw=1, ls="--", label="Pareto front")
-    looks.legend(figure, [front, *(looks.marker(name) for name in methods)])
+    looks.legend(figure, [front, *(looks.marker(name) for name in study.methods())])
     return figure
 
 
@@ -51,10 +52,10 @@ def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Returns the points that no other beats in one number without being worse in the other.
 
     Args:
-        points: pairs of numbers of which more is better.
+        points: pairs of numbers, both better if larger.
 
     Returns:
-        Ascending in the first number.
+        The points in ascending order of the first number.
     """
     best: list[tuple[float, float]] = []
     for point in sorted(set(points), reverse=True):
@@ -65,14 +66,21 @@ def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _points(study: StudyResults, name: str) -> dict[tuple[str, str], tuple[float, float]]:
     """Returns by (method, block) the percent saved, and the points of accuracy gained."""
-    found = {}
-    for key in {(row["method"], row["block"]) for row in study.rows}:
-        rows = [row for row in study.rows if (row["method"], row["block"]) == key]
-        own, parents = (mean(row.get(n) for row in rows) for n in (name, f"parent_{name}"))
+    points = {}
+    for method, block in dict.fromkeys((row.method, row.block) for row in study.rows):
+        rows = study.trials(method, block)
+        own, parents = (mean(getattr(row, n) for row in rows) for n in (name, f"parent_{name}"))
         if own is not None and parents:
-            gained = -100 * mean(row["accuracy_drop"] for row in rows)
-            found[key] = 100 * (1 - own / parents), gained
-    return found
+            gained = -100 * mean(row.accuracy_drop for row in rows)
+            points[method, block] = 100 * (1 - own / parents), gained
+    return points
+
+
+def _label(study: StudyResults, name: str) -> str:
+    if name == "macs" and study.uncounted:
+        note = textwrap.fill(uncounted_text(study.uncounted), _LETTERS)
+        return f"{_SAVINGS[name]}\n{note}"
+    return _SAVINGS[name]
 
 
 def _draw(panel: Axes, points: dict[tuple[str, str], tuple[float, float]]) -> None:
