@@ -1,21 +1,27 @@
 import dataclasses
-import json
 import re
-import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
 
+import jinja2
 import pytest
 
+from deep_net_triage.findings import page as pages
 from deep_net_triage.findings import plots, report, trial_table, verdict
 from deep_net_triage.findings.judgements import Judgement
 from deep_net_triage.findings.page import GAP
-from deep_net_triage.records import files, results
+from deep_net_triage.network.descriptions import BlockDescription, Refused
+from deep_net_triage.records import results
+from deep_net_triage.records.provenance import Command
+from deep_net_triage.records.results import Epoch, Row
+from deep_net_triage.records.study_results import StudyResults
 
-HOSTILE = "x\"'><script>alert(1)</script><img src=//evil.example onerror=alert(2)>&amp;$\\frac{"
+HOSTILE = (
+    "x\"'><script>alert(1)</script>\n<img src=//evil.example onerror=alert(2)>&amp;$\\frac{"
+)
 MINUS = "\u2212"
 
 
@@ -65,91 +71,119 @@ def text(element):
     return "".join(element.itertext()).replace("\u00a0", " ")
 
 
-def write_trial(study, method, block, accuracy, seed=0, reason=None):
-    folder = results.trial_folder(study, method, block.replace("/", "_"), seed)
-    folder.mkdir(parents=True)
-    records = [
-        {"phase": "train", "epoch": n, "val_accuracy": accuracy - 0.1 + 0.05 * n}
+def row(method, block, accuracy, seed=0):
+    """A trial that costs a quarter of the parent's multiply-accumulates."""
+    distilled = method.startswith("stn")
+    return Row(
+        dataset="toy",
+        method=method,
+        block=block,
+        seed=seed,
+        baseline_accuracy=0.9,
+        initial_accuracy=0.1,
+        distilled_accuracy=0.25 if distilled else None,
+        max_accuracy=accuracy,
+        max_epoch=2,
+        epochs_to_99=2,
+        distill_epochs=4 if distilled else 0,
+        final_accuracy=accuracy,
+        accuracy_drop=0.9 - accuracy,
+        parent_parameters=1_234_567,
+        parameters=1_200_000,
+        parent_macs=20_000_000,
+        macs=15_000_000,
+        seconds=61.5,
+        chosen_epoch=2,
+        chosen_accuracy=accuracy,
+        parent_bytes=5_000_000,
+        bytes=4_800_000,
+    )
+
+
+def curve(accuracy):
+    return tuple(
+        Epoch(
+            phase="train", epoch=n, loss=1.0, val_accuracy=accuracy - 0.1 + 0.05 * n, seconds=1
+        )
         for n in (1, 2)
-    ]
-    (folder / "epochs.jsonl").write_text("".join(f"{json.dumps(r)}\n" for r in records))
-    result = {
-        "status": "failed" if reason else "finished",
-        "reason": reason,
-        "settings": {"method": method, "block": block, "seed": seed},
-        "files": results.digests(folder),
-    }
-    if not reason:
-        result["row"] = dict.fromkeys(results.COLUMNS) | {
+    )
+
+
+def described(name):
+    return BlockDescription(name, "a", "b", None, 2, 2, (8, 8, 3), (8, 8, 4), 9, 9, 3, 3)
+
+
+def make_study(folder, block="block1", reason="loss is no longer finite", command="-x"):
+    """A study of four trials that finished and one that failed.
+
+    Args:
+        block: the name of one block, and whatever else a network's author names.
+        reason: why a trial failed.
+        command: what was typed after the script's name.
+    """
+    rows = (
+        row("cm_rw", block, 0.92),
+        row("stn", "block2", 0.95),
+        row("stn", "block2", 0.85, seed=1),
+        row("cl_rw", "block10", 0.7),
+    )
+    run = Command(
+        command=f"run_triage.py {command}",
+        started=1_700_000_000.5,
+        seconds=300.0,
+        versions={"keras": "3.15.1"},
+        hardware={"cpus": 2, "gpus": []},
+    )
+    library = dataclasses.replace(run, seconds=None, command="deep_net_triage.triage(model)")
+    return StudyResults(
+        dataset="toy",
+        baseline_accuracy=0.9,
+        rows=rows,
+        epochs={each.trial: curve(each.max_accuracy) for each in rows},
+        failures={"cm_mw-block3-seed0": reason},
+        blocks=tuple(map(described, (block, "block2", "block4", "block10"))),
+        refused=(Refused("a", "b", block),),
+        settings={
             "dataset": "toy",
-            "method": method,
-            "block": block,
-            "seed": seed,
-            "baseline_accuracy": 0.9,
-            "initial_accuracy": 0.1,
-            "max_accuracy": accuracy,
-            "max_epoch": 2,
-            "epochs_to_99": 2,
-            "distill_epochs": 4 if method.startswith("stn") else 0,
-            "distilled_accuracy": 0.25 if method.startswith("stn") else None,
-            "accuracy_drop": 0.9 - accuracy,
-            "parent_parameters": 1_234_567,
-            "parameters": 1_200_000,
-            "parent_macs": 20_000_000,
-            "macs": 15_000_000,
-            "parent_bytes": 5_000_000,
-            "bytes": 4_800_000,
-            "seconds": 61.5,
-        }
-    files.write_json(folder / "result.json", result)
+            "test_images": 100,
+            "augment": None,
+            "deterministic": False,
+        },
+        classes=10,
+        commands=(run, library),
+        folder=folder,
+    )
 
 
-def write_study(
-    folder, block="block1", reason="loss is no longer finite", command="run_triage.py -x"
-):
-    folder.mkdir(parents=True)
-    settings = {"dataset": "toy", "test_images": 100, "augment": None, "deterministic": False}
-    parent = {"status": "finished", "settings": settings, "baseline_accuracy": 0.9}
-    (folder / "parent").mkdir()
-    files.write_json(folder / "parent" / "result.json", parent)
-    write_trial(folder, "stn", "block2", 0.95)
-    write_trial(folder, "stn", "block2", 0.85, seed=1)
-    write_trial(folder, "cl_rw", "block10", 0.7)
-    write_trial(folder, "cm_rw", block, 0.92)
-    write_trial(folder, "cm_mw", "block3", 0.5, reason=reason)
-    results.write_table(folder)
-    run = {
-        "command": command,
-        "started": 1_700_000_000.5,
-        "seconds": 300.0,
-        "versions": {"keras": "3.15.1"},
-        "hardware": {"cpus": 2, "gpus": []},
-    }
-    unfinished = {**run, "seconds": None, "command": "deep_net_triage.triage(model)"}
-    described = {"settings": settings, "classes": 10, "commands": [run, unfinished]}
-    described["refused"] = [{"first": "a", "last": "b", "reason": block}]
-    described["blocks"] = [{"name": name} for name in ("block1", "block2", "block4")]
-    files.write_json(folder / "study.json", described)
-    return folder
+def hostile_study(folder):
+    """A study in which everything that somebody else names is hostile."""
+    study = make_study(folder, HOSTILE, HOSTILE, HOSTILE)
+    return dataclasses.replace(
+        study,
+        dataset=HOSTILE,
+        failures={HOSTILE: HOSTILE},
+        uncounted=(HOSTILE,),
+        settings={**study.settings, "image_dir": HOSTILE, "class_names": [HOSTILE], HOSTILE: 1},
+    )
 
 
-def write_report(folder, judgements=JUDGEMENTS, title="Accuracy"):
-    study = results.read_study(folder)
-    reached = verdict.reach(study, 0.03)
+def write_report(study, judgements=JUDGEMENTS, title="Accuracy"):
     picture = plots.accuracy([dataclasses.replace(study, rows=study.rows[:2])])
-    return report.write(folder, judgements, reached, [(title, picture)])
+    return report.write(study, judgements, verdict.reach(study, 0.03), [(title, picture)])
+
+
+def read(file):
+    return Tree(file.read_text(encoding="utf-8")).root
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = write_study(tmp_path_factory.mktemp("runs") / "toy")
-    write_report(folder)
-    return folder
+def study(tmp_path_factory):
+    return make_study(tmp_path_factory.mktemp("toy"))
 
 
 @pytest.fixture(scope="module")
-def page(folder):
-    return Tree((folder / "report.html").read_text(encoding="utf-8")).root
+def page(study):
+    return read(write_report(study))
 
 
 def section(page, name):
@@ -197,7 +231,7 @@ def test_gaps_are_dashes_and_no_numbers(page):
         assert "nan" not in text(cell).lower()
         assert "None" not in text(cell)
     assert "similarity" not in header
-    assert "Not measured in any trial: chosen; last;" in text(section(page, "trials"))
+    assert "Not measured in any trial: reset, %; bypassed, %;" in text(section(page, "trials"))
 
 
 def test_failed_trials_stand_beside_the_table_with_their_reason(page):
@@ -206,43 +240,60 @@ def test_failed_trials_stand_beside_the_table_with_their_reason(page):
     assert "block3" not in "".join(text(table) for table in failed.iter("table"))
 
 
-def test_verdict_is_sentences_a_ranking_and_two_lists(page):
-    found = section(page, "verdict")
-    sentences = [text(p) for p in found.iter("p")]
-    assert sentences[0].startswith("block2 can perhaps go: it saves 25.0 % of the multiply-acc")
-    assert "accuracy changes by +5.0 points (no interval)." in sentences[0]
-    assert sentences[1].startswith("Take the student of STN, seed 0,")
-    ranking = rows(next(found.iter("table")))
-    assert [row[:3] for row in ranking[1:]] == [
-        ["1", "block1", "CM-RW"],
-        ["2", "block2", "STN"],
-        ["3", "block10", "CL-RW"],
+def test_verdict_is_sentences_a_ranking_and_two_lists(page, study):
+    shown = section(page, "verdict")
+    sentences = [text(p) for p in shown.iter("p")]
+    expected = verdict.sentences(verdict.reach(study, 0.03))
+    assert len(expected) >= 2
+    assert [s.replace(MINUS, "-") for s in sentences[: len(expected)]] == expected
+    assert shown.find("p").get("class") == "first-sentence"
+    assert "block1 loses least, but no interval tells it apart from block2 or" in text(shown)
+    ranking = rows(next(shown.iter("table")))
+    assert [row[:4] for row in ranking[1:]] == [
+        ["1", "block1", "CM-RW", "+2.0 points (no interval)"],
+        ["2", "block2", "STN", "+0.0 points (no interval)"],
+        ["3", "block10", "CL-RW", f"{MINUS}20.0 points (no interval)"],
     ]
-    headings = [text(h) for h in found.iter("h3")]
+    headings = [text(h) for h in shown.iter("h3")]
     assert headings == ["Not compressible", "Not run"]
-    assert [text(item) for item in found.iter("li")] == ["a to b: block1", "block4"]
+    assert [text(item) for item in shown.iter("li")] == ["a to b: block1", "block4"]
 
 
-@pytest.mark.parametrize(
-    ("sure", "low", "says"),
-    [
-        (True, -0.01, "block2 can go: "),
-        (False, -0.2, "its interval is not."),
-    ],
-)
-def test_verdict_says_how_sure_it_is(folder, tmp_path, sure, low, says):
-    estimate = verdict.Estimate(0.02, None, low, 0.05, 1, 99)
-    advised = verdict.Recommendation("block2", "stn", 0, 0.02, estimate, 0.1, 0.2, sure)
-    reached = verdict.Verdict("toy", 0.03, (), (), (), advised)
-    shutil.copytree(folder, tmp_path / "toy")
-    for given in (reached, dataclasses.replace(reached, recommendation=None)):
-        file = report.write(tmp_path / "toy", (), given)
-        said = text(section(Tree(file.read_text()).root, "verdict"))
-        if given.recommendation:
-            assert says in said
-            assert f"+2.0 points [{MINUS}{-100 * low:.1f}, +5.0]" in said
-        else:
-            assert "No block can go: nothing that was run stays within 3.0 points" in said
+def test_the_verdict_says_why_nothing_is_recommended(study, tmp_path):
+    reached = verdict.reach(study, 0.03)
+    why = "The parent has not learned: it is at -1 < 2."
+    reached = dataclasses.replace(reached, recommendation=None, no_recommendation=why)
+    file = report.write(dataclasses.replace(study, folder=tmp_path), (), reached)
+    assert why.replace("-1", f"{MINUS}1") in text(section(read(file), "verdict"))
+
+
+def test_uncounted_layers_are_named_beside_the_numbers_they_are_missing_in(tmp_path):
+    study = dataclasses.replace(make_study(tmp_path), uncounted=("Attention", "conv3d"))
+    page = read(write_report(study))
+    (under,) = (p for p in section(page, "verdict").iter("p") if "MACs saved are" in text(p))
+    shown = list(section(page, "verdict").iter())
+    assert shown.index(under) > shown.index(section(page, "verdict").find(".//table"))
+    (macs,) = (
+        div
+        for div in section(page, "columns").iter("div")
+        if text(div.find(".//code")) == "macs"
+    )
+    for place in (under, macs):
+        assert "layer Attention, layer conv3d" in text(place)
+    complete = read(write_report(make_study(tmp_path)))
+    assert "not counted" not in text(complete)
+
+
+def test_the_parent_stands_beside_the_accuracy_that_was_chosen_like_its_own(study, tmp_path):
+    """With held-out images the parent's accuracy is not the best on the test images."""
+    held_out = dataclasses.replace(
+        study, settings={**study.settings, "validation_fraction": 0.1}, folder=tmp_path
+    )
+    for each, best in ((study, "90.0"), (held_out, "")):
+        (table,) = section(read(write_report(each)), "trials").iter("table")
+        _, header, parent, *_ = rows(table)
+        shown = dict(zip(header, parent, strict=True))
+        assert (shown["best"], shown["chosen"]) == (best, "90.0")
 
 
 def test_claims_show_verdict_numbers_and_why(page):
@@ -267,17 +318,18 @@ def test_settings_versions_and_commands(page):
     (commands,) = origin.iter("pre")
     assert text(commands) == "python run_triage.py -x\ndeep_net_triage.triage(model)"
     runs = rows(next(origin.iter("table")))[1:]
-    assert runs[0] == ["1", "2023-11-14 22:13", "5.0 min", "cpus 2, gpus none", "keras 3.15.1"]
+    assert runs[0] == ["1", "2023-11-14 22:13", "5 min", "cpus 2, gpus none", "keras 3.15.1"]
     assert runs[1][2] == GAP
 
 
 def test_every_column_is_explained():
-    shown = set(trial_table.COLUMNS) | {c.parent for c in trial_table.COLUMNS.values()}
-    assert shown - {""} == set(results.COLUMNS) - {"dataset"}
+    shown = set(trial_table.MEASURES)
+    shown |= {trial_table.parent_measure(name, holds_out=False) for name in shown}
+    assert shown - {None} == set(results.COLUMNS) - {"dataset"}
 
 
-def test_page_loads_nothing_and_refers_only_to_itself(folder, page):
-    source = (folder / "report.html").read_text(encoding="utf-8")
+def test_page_loads_nothing_and_refers_only_to_itself(study, page):
+    source = (study.folder / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"https?:|@import|//[a-z]+\.|url\((?!#)", source)
     names = [element.get("id") for element in page.iter() if element.get("id")]
     assert len(names) == len(set(names))
@@ -308,33 +360,54 @@ def test_it_can_be_read_by_ear_and_in_the_dark(page):
         assert not re.search(r"#000000|#333333|#ffffff|#e5e5e5", drawn)
 
 
-def test_what_comes_from_data_is_text(tmp_path):
-    folder = write_study(tmp_path / "toy", HOSTILE, HOSTILE, HOSTILE)
+def hostile_page(folder):
     judgement = Judgement(1, HOSTILE, HOSTILE, HOSTILE, [HOSTILE], HOSTILE)
-    page = Tree(write_report(folder, [judgement], HOSTILE).read_text(encoding="utf-8")).root
+    return write_report(hostile_study(folder), [judgement], HOSTILE)
+
+
+def test_what_comes_from_data_is_text(tmp_path):
+    page = read(hostile_page(tmp_path))
     assert len(list(page.iter("script"))) == len(list(page.iter("style"))) == 1
     assert list(page.iter("img")) == []
     assert not any(key.startswith("on") for e in page.iter() for key in e.attrib)
-    for name in ("verdict", "trials", "figures", "claims", "origin"):
+    for name in ("verdict", "trials", "columns", "figures", "claims", "settings", "origin"):
         assert HOSTILE in text(section(page, name)), name
+    for place in (page.find(".//title"), page.find(".//h1"), page.find(".//pre")):
+        assert HOSTILE in text(place)
 
 
-def test_it_is_the_same_bytes_when_made_again(folder):
-    first = (folder / "report.html").read_bytes()
-    (folder / "report.html").unlink()
-    code = "import pathlib, sys; from tests import test_report"
-    code += "; test_report.write_report(pathlib.Path(sys.argv[1]))"
-    again = [sys.executable, "-c", code, str(folder)]  # in which sets have another order
+def test_bytes_that_are_no_text_are_shown_by_their_number(tmp_path):
+    page = read(write_report(make_study(tmp_path, command="--image_dir=\udcff")))
+    assert "--image_dir=\\udcff" in text(section(page, "origin"))
+
+
+def test_numbers_get_minus_signs_and_stay_on_one_line_and_names_stay_as_they_are():
+    said = "conv-1 by STN-CM: -0.3 points [-0.9, +1.5], 5 % of res-2 - add"
+    shown = pages.typeset(said)
+    assert shown.replace("\u00a0", "~") == (
+        f"conv-1 by STN-CM: {MINUS}0.3~points~[{MINUS}0.9,~+1.5], 5~% of res-2 - add"
+    )
+
+
+def test_a_value_that_python_forgets_is_an_error_not_a_blank():
+    with pytest.raises(jinja2.UndefinedError):
+        pages.render(dataset="toy")
+
+
+def test_it_is_the_same_bytes_when_made_again(study, page):
+    first = (study.folder / "report.html").read_bytes()
+    (study.folder / "report.html").unlink()
+    code = "import pathlib, sys; from tests import test_report as t"
+    code += "; t.write_report(t.make_study(pathlib.Path(sys.argv[1])))"
+    again = [sys.executable, "-c", code, str(study.folder)]  # sets have another order there
     subprocess.run(again, check=True, cwd=Path(__file__).parent.parent)
-    assert (folder / "report.html").read_bytes() == first
+    assert (study.folder / "report.html").read_bytes() == first
 
 
-def test_a_study_of_which_little_is_left_has_a_page(tmp_path):
-    folder = write_study(tmp_path / "toy")
-    shutil.rmtree(folder / "trials")
-    (folder / "study.json").unlink()
-    results.write_table(folder)
-    reached = verdict.reach(results.read_study(folder), 0.03)
-    page = Tree(report.write(folder, (), reached).read_text()).root
-    assert "No block can go" in text(section(page, "verdict"))
+def test_a_study_without_trials_has_a_page(tmp_path):
+    study = StudyResults("toy", 0.9, folder=tmp_path)
+    page = read(report.write(study, (), verdict.reach(study, 0.03)))
+    assert "Nothing is recommended." in text(section(page, "verdict"))
     assert [s.get("id") for s in page.iter("section")] == ["verdict", "columns", "settings"]
+    links = [a.get("href") for a in page.find(".//nav").iter("a")]
+    assert links == ["#verdict", "#columns", "#settings"]

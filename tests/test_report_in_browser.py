@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.test_report import write_report, write_study
+from tests.test_report import HOSTILE, hostile_page, make_study, write_report
 
 pytestmark = pytest.mark.slow
 
@@ -28,31 +28,32 @@ def browser():
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    folder = write_study(tmp_path_factory.mktemp("runs") / "toy")
-    return write_report(folder).as_uri()
+    return write_report(make_study(tmp_path_factory.mktemp("toy"))).as_uri()
 
 
 @pytest.fixture
 def opened(browser, address):
-    """Opens the page; at the end it must have loaded nothing else and complained of nothing."""
-    contexts, complaints, requests = [], [], []
+    """Opens a page; at the end it must have loaded nothing else and complained of nothing."""
+    contexts, complaints, requests, addresses = [], [], [], []
 
-    def open_page(width=1280, height=800, **options):
+    def open_page(width=1280, height=800, url=address, **options):
+        addresses.append(url)
         contexts.append(
             browser.new_context(viewport={"width": width, "height": height}, **options)
         )
         page = contexts[-1].new_page()
         page.on("console", lambda message: complaints.append(message.text))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
-        page.goto(address)
+        page.goto(url)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
     assert complaints == []
-    assert [url for url in requests if not url.startswith("data:")] == [address] * len(contexts)
+    assert [url for url in requests if not url.startswith("data:")] == addresses
 
 
 def first_cells(page):
@@ -115,3 +116,12 @@ def test_it_is_a_plain_table_without_scripts(opened):
     page = opened(java_script_enabled=False)
     assert first_cells(page) == ["block1", "block2", "block2", "block10"]
     assert page.locator("button").count() == 0
+
+
+def test_names_from_a_study_are_shown_and_run_nothing(opened, tmp_path):
+    page = opened(url=hostile_page(tmp_path).as_uri())
+    for name in ("verdict", "trials", "columns", "figures", "claims", "settings", "origin"):
+        assert HOSTILE in page.locator(f"#{name}").text_content(), name
+    assert HOSTILE in page.title() or " ".join(HOSTILE.split()) in page.title()
+    assert page.locator("img").count() == 0
+    assert page.locator("script").count() == 1

@@ -1,65 +1,64 @@
-"""What a study ends in: figures, a page and lines for the terminal, made from its files."""
-
-from pathlib import Path
+"""The end of a command: figures, a page, and the table and verdict on the terminal."""
 
 import keras
 from matplotlib.figure import Figure
 
 from deep_net_triage.findings import claims, plots, report, savings, tables, verdict
 from deep_net_triage.findings.looks import DPI
-from deep_net_triage.network import blocks, surgery
+from deep_net_triage.network import blocks as network_blocks
+from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.progress import Progress
-from deep_net_triage.records import files, results
+from deep_net_triage.records import files
+from deep_net_triage.records.study_results import StudyResults
+
+# In the page's order.
+_CAPTIONS = {
+    "accuracy": "Test accuracy of each method at each compressed block",
+    "savings": "Accuracy lost against what is saved",
+    "convergence": "Epochs to 99 % of each run's own maximum",
+    "structure": "A block and the single layer in its place",
+}
 
 
 def present(
-    folder: Path,
+    study: StudyResults,
     parent: keras.Model,
-    chosen: tuple[Block, ...],
+    blocks: tuple[Block, ...],
     max_drop: float,
     progress: Progress,
 ) -> None:
-    """Makes a study's figures and its page, and prints its table and its verdict.
+    """Writes a study's figures and its page, and prints its table and its verdict.
 
     Args:
-        folder: the study's.
-        parent: as it was triaged.
-        chosen: its blocks that were asked for.
+        study: its results; the files go to its folder.
+        parent: the model that was triaged.
+        blocks: its blocks that the command triages.
         max_drop: the accuracy that may be lost, 0..1.
-        progress: where a person watches.
+        progress: prints.
     """
-    study = results.read_study(folder)
-    largest = blocks.largest(chosen)
-    student = surgery.compress(parent, largest, initializer="glorot_uniform", seed=0)
-    figures = {"structure": plots.structure(parent, student, largest)}
-    if study.rows:
-        figures |= {
-            "accuracy": plots.accuracy([study]),
-            "convergence": plots.convergence([study]),
-            "savings": savings.draw(study),
-        }
+    figures = _figures(study, parent, blocks)
     for name, figure in figures.items():
-        _save(figure, folder / "figures" / f"{name}.png")
+        with files.replacing(study.folder / "figures" / f"{name}.png") as unfinished:
+            figure.savefig(unfinished, dpi=DPI)
     reached = verdict.reach(study, max_drop)
-    classes = files.read_json(folder / "study.json")["classes"]
-    judgements = claims.judge([study], {study.dataset: classes}) if study.rows else []
-    page = report.write(folder, judgements, reached, _captioned(figures))
+    judgements = claims.judge([study]) if study.rows else []
+    shown = [name for name in _CAPTIONS if name in figures]
+    captioned = [(_CAPTIONS[name], figures[name]) for name in shown]
+    page = report.write(study, judgements, reached, captioned)
     progress.say(f"\n{tables.table(study)}\n\n{verdict.describe(reached)}\n")
-    progress.say(f"results.csv, figures, models and learning curves: {folder}")
+    progress.say(f"results.csv, figures, models and learning curves: {study.folder}")
     progress.say(f"everything on one page: {page}")
 
 
-def _captioned(figures: dict[str, Figure]) -> list[tuple[str, Figure]]:
-    captions = {
-        "accuracy": "Test accuracy of each method at each compressed block",
-        "savings": "Accuracy lost against what is saved",
-        "convergence": "Epochs to 99 % of each run's own maximum",
-        "structure": "A block and the single layer in its place",
-    }
-    return [(captions[name], figures[name]) for name in captions if name in figures]
-
-
-def _save(figure: Figure, file: Path) -> None:
-    with files.replacing(file) as unfinished:
-        figure.savefig(unfinished, dpi=DPI)
+def _figures(
+    study: StudyResults, parent: keras.Model, blocks: tuple[Block, ...]
+) -> dict[str, Figure]:
+    largest = network_blocks.largest(blocks)
+    student = surgery.compress(parent, largest, initializer="glorot_uniform", seed=0)
+    figures = {"structure": plots.structure(parent, student, largest)}
+    if study.rows:
+        figures["accuracy"] = plots.accuracy([study])
+        figures["convergence"] = plots.convergence([study])
+        figures["savings"] = savings.draw(study)
+    return figures

@@ -1,35 +1,34 @@
-"""The table of a study's trials in its page, and what its columns mean."""
+"""The page's table of trials: which columns of `results.csv` it shows, and how."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from deep_net_triage.findings.page import Cell, Header, element, number, table, word, wrap
-from deep_net_triage.methods import METHODS
-from deep_net_triage.records import results
+from deep_net_triage.findings import page
+from deep_net_triage.methods import TABLE
+from deep_net_triage.records.results import COLUMNS, Row
+from deep_net_triage.records.study_results import StudyResults, mean
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column of `results.csv`, as a table for people has it.
+class Measure:
+    """A column of `results.csv` as readers see it.
 
     Attributes:
         group: the title above it and its neighbours.
-        title: its head, with the unit.
+        title: its header, with the unit.
         meaning: one line.
         kind: `word`; `count`, an integer; `accuracy`, a share of the test images, shown in
-            percent; `measure`, shown to three figures.
-        scale: what a recorded measure is multiplied by to be in the title's unit.
-        parent: the column that holds the parent's number beside it.
+            percent; `measure`, shown with three digits.
+        scale: the factor from the recorded unit to the title's.
     """
 
     group: str
     title: str
     meaning: str
     kind: Literal["word", "count", "accuracy", "measure"] = "measure"
-    scale: float = 1.0
-    parent: str = ""
+    scale: float = 1
 
 
 _TRIAL = "trial"
@@ -39,191 +38,153 @@ _ROLE = "what the block does"
 _SIZE = "size"
 _SPEED = "speed"
 
-# In the order of the table; a trial's own columns, each beside its parent's.
-COLUMNS = {
-    "block": Column(_TRIAL, "block", "the block that one layer replaces", "word"),
-    "method": Column(_TRIAL, "method", "how that layer starts and what is trained", "word"),
-    "seed": Column(_TRIAL, "seed", "of all that is drawn at random in the trial", "count"),
-    "initial_accuracy": Column(
-        _ACCURACY, "at first", "right after compression, nothing trained", "accuracy"
+# In the table's order, by their names in `results.csv`.
+MEASURES = {
+    "block": Measure(_TRIAL, "block", "the block that one layer replaces", "word"),
+    "method": Measure(
+        _TRIAL, "method", "how that layer is initialized and what is trained", "word"
     ),
-    "distilled_accuracy": Column(
+    "seed": Measure(_TRIAL, "seed", "the seed of everything random in the trial", "count"),
+    "initial_accuracy": Measure(
+        _ACCURACY, "at first", "right after compression, before any training", "accuracy"
+    ),
+    "distilled_accuracy": Measure(
         _ACCURACY, "distilled", "after the student-teacher phase, before labels", "accuracy"
     ),
-    "max_accuracy": Column(
-        _ACCURACY,
-        "best",
-        "after the best epoch on labels",
-        "accuracy",
-        parent="baseline_accuracy",
-    ),
-    "chosen_accuracy": Column(
+    "max_accuracy": Measure(_ACCURACY, "best", "after the best epoch on labels", "accuracy"),
+    "chosen_accuracy": Measure(
         _ACCURACY,
         "chosen",
-        "after the epoch that held-out training images choose; without them, the best",
+        "after the epoch that is best on held-out training images; without these, the best",
         "accuracy",
-        parent="baseline_accuracy",
     ),
-    "accuracy_drop": Column(
-        _ACCURACY, "lost", "the parent's less the chosen, negative for a gain", "accuracy"
+    "accuracy_drop": Measure(
+        _ACCURACY, "lost", "the parent's minus the chosen; negative for a gain", "accuracy"
     ),
-    "final_accuracy": Column(_ACCURACY, "last", "after the last epoch on labels", "accuracy"),
-    "max_epoch": Column(_EPOCHS, "to best", "the first epoch with the best accuracy", "count"),
-    "epochs_to_99": Column(
-        _EPOCHS,
-        "to 99 %",
-        "the first epoch with 99 % of the trial's own best accuracy",
-        "count",
+    "final_accuracy": Measure(_ACCURACY, "last", "after the last epoch on labels", "accuracy"),
+    "max_epoch": Measure(_EPOCHS, "to best", "the first epoch with the best accuracy", "count"),
+    "epochs_to_99": Measure(
+        _EPOCHS, "to 99 %", "the first epoch with 99 % of the trial's best accuracy", "count"
     ),
-    "chosen_epoch": Column(_EPOCHS, "to chosen", "the epoch of the chosen accuracy", "count"),
-    "distill_epochs": Column(
-        _EPOCHS, "distilling", "of the student-teacher phase, before those on labels", "count"
+    "chosen_epoch": Measure(_EPOCHS, "to chosen", "the epoch of the chosen accuracy", "count"),
+    "distill_epochs": Measure(
+        _EPOCHS, "distilling", "epochs of the student-teacher phase, before labels", "count"
     ),
-    "reinitialized_accuracy": Column(
+    "reinitialized_accuracy": Measure(
         _ROLE,
         "reset, %",
-        "the parent's test accuracy with the block's kernels drawn anew, nothing trained",
+        "the parent's test accuracy with new random kernels in the block, without training",
         "accuracy",
     ),
-    "bypassed_accuracy": Column(
+    "bypassed_accuracy": Measure(
         _ROLE,
         "bypassed, %",
-        "the parent's test accuracy with the block left out, nothing trained",
+        "the parent's test accuracy with the block left out, without training",
         "accuracy",
     ),
-    "similarity": Column(
+    "similarity": Measure(
         _ROLE,
         "similarity",
-        "linear CKA of what the block and its replacement return: 1 alike, 0 unrelated",
+        "linear CKA between the outputs of the block and its replacement: 1 alike, 0 unrelated",
     ),
-    "parameters": Column(
+    "parameters": Measure(
         _SIZE,
         "parameters",
-        "numbers that the model stores, statistics of batch norms included",
+        "numbers that the model stores, batch normalization's statistics included",
         "count",
-        parent="parent_parameters",
     ),
-    "bytes": Column(
-        _SIZE,
-        "MB",
-        "of the saved model, 1 MB = 1,000,000 bytes",
-        "measure",
-        1e-6,
-        "parent_bytes",
+    "bytes": Measure(
+        _SIZE, "MB", "size of the saved model, 1 MB = 1,000,000 bytes", scale=1e-6
     ),
-    "macs": Column(
+    "macs": Measure(
         _SPEED,
         "MACs, M",
         "million multiply-accumulates of convolutions and dense layers for one image",
-        "measure",
-        1e-6,
-        "parent_macs",
+        scale=1e-6,
     ),
-    "latency": Column(
-        _SPEED,
-        "one, ms",
-        "milliseconds for one image, the median of several runs",
-        "measure",
-        1e3,
-        "parent_latency",
+    "latency": Measure(
+        _SPEED, "one, ms", "milliseconds for one image, the median of several runs", scale=1e3
     ),
-    "latency_spread": Column(
-        _SPEED,
-        "spread, ms",
-        "of these runs, from the first to the third quartile",
-        "measure",
-        1e3,
-        "parent_latency_spread",
+    "latency_spread": Measure(
+        _SPEED, "spread, ms", "from the first to the third quartile of these runs", scale=1e3
     ),
-    "batch_latency": Column(
-        _SPEED,
-        "64, ms",
-        "milliseconds for 64 images, the median of several runs",
-        "measure",
-        1e3,
-        "parent_batch_latency",
+    "batch_latency": Measure(
+        _SPEED, "64, ms", "milliseconds for 64 images, the median of several runs", scale=1e3
     ),
-    "batch_latency_spread": Column(
+    "batch_latency_spread": Measure(
         _SPEED,
         "spread of 64, ms",
-        "of these runs, from the first to the third quartile",
-        "measure",
-        1e3,
-        "parent_batch_latency_spread",
+        "from the first to the third quartile of these runs",
+        scale=1e3,
     ),
-    "seconds": Column(_SPEED, "trained, s", "seconds that the trial took"),
+    "seconds": Measure(_SPEED, "trained, s", "seconds that the trial took"),
 }
 
 
-def trials(rows: Sequence[dict[str, object]], test_images: int | None) -> str:
-    """Returns the table of finished trials, sortable, with the parent above them.
-
-    Args:
-        rows: as `read_study` returns them.
-        test_images: what an accuracy is a share of; None where that is not known.
-    """
-    shown = {
-        name: column
-        for name, column in COLUMNS.items()
-        if any(row.get(name) is not None for row in rows)
-    }
-    headers = [
-        Header(c.title, "word" if c.kind == "word" else "number", c.group)
-        for c in shown.values()
-    ]
-    drawn = [_column(rows, name, column, test_images) for name, column in shown.items()]
-    parent, *others = zip(*drawn, strict=True)
-    caption = "Every finished trial, below the parent. A dash: not measured."
-    parts = [table("trials", caption, headers, others, first=parent, sortable=True)]
-    missing = [column.title for name, column in COLUMNS.items() if name not in shown]
-    if missing:
-        parts.append(element("p", f"Not measured in any trial: {'; '.join(missing)}."))
-    return "\n".join(parts)
-
-
-def meanings() -> str:
-    """Returns a line for each column of the table."""
-    items = []
-    for name, column in COLUMNS.items():
-        term = wrap(
-            "dt", wrap("b", element("span", column.title)) + " " + element("code", name)
-        )
-        items.append(wrap("div", term + element("dd", column.meaning)))
-    note = (
-        "Beside each title stands the name that results.csv has for the column. There, "
-        "accuracies are shares from 0 to 1, and the parent's numbers have columns of their own."
+def table(study: StudyResults) -> page.Table:
+    """Returns the finished trials with everything measured in any of them; the parent first."""
+    rows = [*study.rows, *study.controls]
+    absent = unmeasured(study)
+    return page.Table(
+        [
+            page.Column(
+                measure.title,
+                _words(rows, name) if measure.kind == "word" else _numbers(study, rows, name),
+                "word" if measure.kind == "word" else "number",
+                heads=name == "block",
+                group=measure.group,
+            )
+            for name, measure in MEASURES.items()
+            if measure.title not in absent
+        ]
     )
-    return element("p", note) + "\n" + wrap("dl", "\n".join(items), class_="meanings")
 
 
-def _column(
-    rows: Sequence[dict[str, object]], name: str, column: Column, test_images: int | None
-) -> list[Cell]:
-    """A column's cells, the parent's first."""
-    if column.kind == "word":
-        heads = name == "block"
-        words = [
-            METHODS[row[name]].title if row[name] in METHODS else row[name] for row in rows
-        ]
-        return [
-            word("parent" if heads else "", heads),
-            *(word(value, heads) for value in words),
-        ]
-    scale = 100 if column.kind == "accuracy" else column.scale
-    parents = [row.get(column.parent) for row in rows]
-    recorded = [results.mean(parents), *(row.get(name) for row in rows)]
+def unmeasured(study: StudyResults) -> list[str]:
+    """Returns the titles of the columns that are empty in every finished trial."""
+    rows = [*study.rows, *study.controls]
+    return [
+        measure.title
+        for name, measure in MEASURES.items()
+        if all(getattr(row, name) is None for row in rows)
+    ]
+
+
+def parent_measure(name: str, holds_out: bool) -> str | None:
+    """Returns the column with the parent's number beside a trial's; None if there is none.
+
+    Where held-out images choose the epoch, the parent's accuracy is the chosen one. It is then
+    not comparable with the best of a trial on the test images.
+    """
+    if name == "chosen_accuracy" or (name == "max_accuracy" and not holds_out):
+        return "baseline_accuracy"
+    return f"parent_{name}" if f"parent_{name}" in COLUMNS else None
+
+
+def _words(rows: Sequence[Row], name: str) -> list[page.Cell]:
+    if name == "method":
+        return page.words(["", *(TABLE[row.method].title for row in rows)])
+    return page.words(["parent", *(row.block for row in rows)])
+
+
+def _numbers(study: StudyResults, rows: Sequence[Row], name: str) -> list[page.Cell]:
+    measure = MEASURES[name]
+    scale = 100 if measure.kind == "accuracy" else measure.scale
+    of_parent = parent_measure(name, study.holds_out)
+    parent = mean(getattr(row, of_parent) for row in rows) if of_parent else None
+    recorded = [parent, *(getattr(row, name) for row in rows)]
     values = [None if value is None else value * scale for value in recorded]
-    places = _decimals(column, [v for v in values if v is not None], test_images)
-    cells = [number(value, places) for value in values]
-    # What a parent can't have is no gap.
-    return cells if column.parent else [Cell(""), *cells[1:]]
+    places = _decimals(measure, [v for v in values if v is not None], study.test_images)
+    cells = page.numbers(values, places)
+    # A dash would say that it could have been measured.
+    return cells if of_parent else [page.Cell(""), *cells[1:]]
 
 
-def _decimals(column: Column, values: Sequence[float], test_images: int | None) -> int:
-    """Returns how many decimals a column's numbers, in its unit, are all shown with."""
-    if column.kind == "count":
+def _decimals(measure: Measure, values: Sequence[float], test_images: int | None) -> int:
+    """Returns the number of decimals of all numbers in a column, which are in its unit."""
+    if measure.kind == "count":
         return 0
-    if column.kind == "accuracy":  # an image more or less is seen, and no finer difference
+    if measure.kind == "accuracy":  # enough to show a single image, and no more
         return 1 if test_images and test_images < 1000 else 2
     largest = max((abs(value) for value in values), default=0)
     return max(0, 2 - math.floor(math.log10(largest))) if largest else 0
