@@ -1,4 +1,4 @@
-"""What the figure scripts share: which results to read, and where the picture goes."""
+"""The command line of the figure scripts: which results to read, where to put the picture."""
 
 import argparse
 import sys
@@ -9,16 +9,16 @@ from matplotlib.figure import Figure
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.findings import looks
-from deep_net_triage.records import results
+from deep_net_triage.records import study_results
 
 
 def main(script: str, meaning: str, draw: Callable[[list[Path]], Figure]) -> int:
     """Draws a figure from results on disk and returns the process's exit code.
 
     Args:
-        script: the script's path, after which the picture is named.
-        meaning: what it draws, for `--help`.
-        draw: takes the folders of the chosen studies.
+        script: the script's path; the picture gets its name.
+        meaning: what the script draws, for `--help`.
+        draw: returns the figure of the studies in the given folders.
     """
     name = Path(script).stem
     parser = argparse.ArgumentParser(description=meaning)
@@ -27,10 +27,11 @@ def main(script: str, meaning: str, draw: Callable[[list[Path]], Figure]) -> int
     )
     parser.add_argument("--dataset", help="comma-separated; by default every one in --results")
     parser.add_argument("--output", type=Path, help=f"by default {name}.png in --results")
-    asked = parser.parse_args()
-    output = asked.output or asked.results / f"{name}.png"
+    arguments = parser.parse_args()
+    output = arguments.output or arguments.results / f"{name}.png"
     try:
-        figure = draw(_choose(results.studies_in(asked.results), asked.dataset))
+        folders = study_results.studies_in(arguments.results)
+        figure = draw(_choose(folders, arguments.dataset))
         _save(figure, output)
     except InputError as error:
         print(f"{name}.py: {error}", file=sys.stderr)
@@ -39,11 +40,11 @@ def main(script: str, meaning: str, draw: Callable[[list[Path]], Figure]) -> int
     return 0
 
 
-def _choose(found: list[Path], datasets: str | None) -> list[Path]:
+def _choose(folders: list[Path], datasets: str | None) -> list[Path]:
     """Returns the studies of the named data sets, in the order named."""
     if datasets is None:
-        return found
-    by_name = {folder.resolve().name: folder for folder in found}
+        return folders
+    by_name = {folder.resolve().name: folder for folder in folders}
     for name in datasets.split(","):
         if name not in by_name:
             raise InputError(f"--dataset={name} has no results; there are {', '.join(by_name)}")

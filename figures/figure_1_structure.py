@@ -14,9 +14,9 @@ def draw(studies: list[Path]) -> Figure:
     """Returns the figure, from the layers of the first study's saved parent."""
     devices.import_tensorflow()
     from deep_net_triage.network import blocks, surgery
-    from deep_net_triage.study import parents
+    from deep_net_triage.records import models
 
-    parent = parents.load(studies[0] / "parent" / "model.keras")
+    parent = models.load(studies[0] / "parent" / "model.keras")
     block = blocks.largest(blocks.find_blocks(parent))
     student = surgery.compress(parent, block, initializer="glorot_uniform", seed=0)
     return plots.structure(parent, student, block)

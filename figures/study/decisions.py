@@ -1,11 +1,11 @@
-"""Measures what changes where the paper is silent and a decision is taken otherwise.
+"""Measures how the results change if a decision that the paper leaves open is made differently.
 
 python figures/study/decisions.py --data_dir=... [--output=FOLDER]
 
-On 2,000 training and 2,000 test images of CIFAR-10, block 3 alone, three seeds: first as
-decided, then with one decision changed at a time, by a method that it bears on. What does not
-bear on the parent shares the first one. Runs that are finished are not run again; what is
-small of them is kept in `decisions/`, of which `remake.py` makes a table.
+It runs block 3 on 2,000 training and 2,000 test images of CIFAR-10 with three seeds: first as
+decided, then with one decision changed at a time, by a method that the decision affects. Where
+the decision does not affect the parent, the first run's parent is used. Finished runs are not
+repeated. Their small files are copied to `decisions/`, from which `remake.py` makes a table.
 """
 
 import argparse
@@ -38,15 +38,15 @@ FAST, SLOW = "--learning_rate=0.01", "--learning_rate=0.0001"
 
 @dataclass(frozen=True)
 class Change:
-    """A decision taken otherwise.
+    """A decision made differently.
 
     Attributes:
-        name: of the folder that holds its runs.
-        decided: what is the default, in words.
-        otherwise: what is tried instead.
-        method: by which it is tried.
-        flags: what is typed for it.
-        of_parent: whether the parent is trained otherwise as well.
+        name: the name of its run's folder.
+        decided: the default, in words.
+        otherwise: what is tried instead, in words.
+        method: the method that tries it.
+        flags: its flags on the command line, separated by spaces.
+        of_parent: whether the parent is trained differently as well.
     """
 
     name: str
@@ -70,26 +70,26 @@ CHANGES = (
     Change("sgd", "Adam, 0.001", "SGD, 0.01", "cm_rw", f"--optimizer=sgd {FAST}", True),
     Change("batches", "batches of 32", "128", "cm_rw", "--batch_size=128", True),
     Change("flips", "images as they are", "flips, crops", "cm_rw", "--augment=flip_crop", True),
-    # Sums of two halves of a batch round otherwise: after 40 epochs it is another parent.
+    # Sums of two half batches round differently: after 40 epochs it is another parent.
     Change("rounded", "one device", "two replicas", "cm_rw", "--replicas=2", True),
 )
 
 
 def main() -> None:
-    """Runs what has not been run yet, and keeps what came out."""
+    """Runs what has not been run yet, and copies the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data_dir", type=Path)
     parser.add_argument("--output", type=Path, default=Path("runs/decisions"))
-    asked = parser.parse_args()
-    data = (f"--data_dir={asked.data_dir}",) if asked.data_dir else ()
+    arguments = parser.parse_args()
+    data = (f"--data_dir={arguments.data_dir}",) if arguments.data_dir else ()
     methods = ",".join(dict.fromkeys(change.method for change in CHANGES))
     runs = {DECIDED: (f"--method={methods}",)}
-    parent = f"--parent={asked.output / DECIDED / 'cifar10' / 'parent' / 'model.keras'}"
+    parent = f"--parent={arguments.output / DECIDED / 'cifar10' / 'parent' / 'model.keras'}"
     for change in CHANGES:
         shared = () if change.of_parent else (parent,)
         runs[change.name] = (f"--method={change.method}", *change.flags.split(), *shared)
     for name, flags in runs.items():
-        folder = asked.output / name
+        folder = arguments.output / name
         command = [sys.executable, str(RUN), *SETTINGS, *data, *flags, f"--output_dir={folder}"]
         subprocess.run(command, check=True)
         keep(folder / "cifar10", HERE / "decisions" / name)

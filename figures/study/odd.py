@@ -1,14 +1,14 @@
-"""Looks into what is odd in the studies: is it the method, or a fault?
+"""Examines the odd results of the studies: is the method the cause, or a fault?
 
 python figures/study/odd.py --studies=runs --data_dir=... [--output=FOLDER]
 
-On CIFAR-10 a first block that starts at random can stay far behind. Frozen layers behind it
-expect the parent's feature maps, each in its place: so for each layer-only trial of block 1
-it measures how alike each map is to the parent's of that number, and retrains those that
-started at random for four times as long. On CIFAR-100 a compressed third block seems to gain:
-so it adds two seeds. On CIFAR-10 a compressed last block seems to gain: so it retrains at a
-tenth of the rate, at which the parent trained on gains as well. All is kept in `odd/`, of
-which `remake.py` makes tables.
+On CIFAR-10 a first block that starts at random can stay far behind. The frozen layers behind it
+expect the parent's feature maps, each in its place. So the script measures how similar each map
+of each layer-only trial of block 1 is to the parent's map of that number, and retrains the
+trials that started at random for four times as long. On CIFAR-100 a compressed third block
+seems to gain: the script adds two seeds. On CIFAR-10 a compressed last block seems to gain: the
+script retrains it at a tenth of the rate, and the parent as well. The results are copied to
+`odd/`, from which `remake.py` makes tables.
 """
 
 import argparse
@@ -24,11 +24,12 @@ from collect import keep
 
 from deep_net_triage.images import datasets
 from deep_net_triage.methods import METHODS
-from deep_net_triage.records import results
+from deep_net_triage.records.results import trial_folder
+from deep_net_triage.records.study_results import read_study
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
-# By name: the study whose parent and settings it shares, and what differs.
+# By name: the study whose parent and settings a run shares, and the flags that differ.
 RUNS = {
     "block1_longer": ("cifar10", ("--method=cl_rw", "--block=1", "--epochs=32")),
     "slowly": (
@@ -37,64 +38,63 @@ RUNS = {
     ),
     "block3_seeds": ("cifar100", ("--method=cm_rw,cm_mw,control", "--block=3", "--seeds=1,2")),
 }
-# As many as the similarity of `results.csv` is measured on.
+# The number on which the similarity in `results.csv` is measured.
 IMAGES = 512
 
 
 def main() -> None:
-    """Measures the maps, then trains."""
+    """Measures the maps, then runs what `RUNS` lists."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=Path, required=True, help="their --output_dir")
     parser.add_argument("--data_dir", type=Path)
     parser.add_argument("--output", type=Path, default=Path("runs/odd"))
-    asked = parser.parse_args()
-    kept = HERE / "odd"
-    kept.mkdir(exist_ok=True)
+    arguments = parser.parse_args()
+    copies = HERE / "odd"
+    copies.mkdir(exist_ok=True)
     images = datasets.load(
-        "cifar10", image_size=32, data_dir=asked.data_dir, test_examples=2000
+        "cifar10", image_size=32, data_dir=arguments.data_dir, test_examples=2000
     ).test.images
-    measured = list(first_blocks(asked.studies / "cifar10", images[:IMAGES]))
-    with (kept / "first_maps.csv").open("w", newline="", encoding="utf-8") as file:
+    measured = list(first_blocks(arguments.studies / "cifar10", images[:IMAGES]))
+    with (copies / "first_maps.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(("method", "seed", "max_accuracy", "similarity", "correlation", "dead"))
         table.writerows(measured)
-    data = [f"--data_dir={asked.data_dir.resolve()}"] if asked.data_dir else []
+    data = [f"--data_dir={arguments.data_dir.resolve()}"] if arguments.data_dir else []
     for name, (study, flags) in RUNS.items():
-        folder = (asked.output / name).resolve()
-        parent = (asked.studies / study / "parent" / "model.keras").resolve()
+        folder = (arguments.output / name).resolve()
+        parent = (arguments.studies / study / "parent" / "model.keras").resolve()
         command = [sys.executable, "run_triage.py", f"--flagfile=flags/study/{study}.flags"]
         command += [*flags, *data, f"--parent={parent}", f"--output_dir={folder}"]
         subprocess.run(command, check=True, cwd=REPOSITORY)
-        keep(folder / study, kept / name)
+        keep(folder / study, copies / name)
 
 
 def first_blocks(study: Path, images: np.ndarray) -> Iterator[tuple[object, ...]]:
-    """Yields a row a layer-only trial of block 1, in the order of the file's columns.
+    """Yields a row of the file for each layer-only trial of block 1.
 
-    `correlation` leaves out maps that are the same everywhere; `dead` is how many they are.
+    `correlation` leaves out constant maps; `dead` is the number of them.
     """
-    wanted = first_maps(study / "parent" / "model.keras", images)
-    for row in results.read_study(study).rows:
-        if row["block"] == "block1" and METHODS[row["method"]].updates == "block":
-            name = f"{row['method']}-block1-seed{row['seed']}"
-            found = first_maps(study / "trials" / name / "model.keras", images)
-            named = (row[key] for key in ("method", "seed", "max_accuracy", "similarity"))
-            alive = found.std(axis=0) > 0
-            likeness = correlation(found[:, alive], wanted[:, alive])
-            yield (*named, round(likeness, 4), int((~alive).sum()))
+    parents = first_maps(study / "parent" / "model.keras", images)
+    for row in read_study(study).rows:
+        if row.block == "block1" and METHODS[row.method].updates == "block":
+            maps = first_maps(trial_folder(study, *row.trial) / "model.keras", images)
+            alive = maps.std(axis=0) > 0
+            likeness = round(correlation(maps[:, alive], parents[:, alive]), 4)
+            dead = int((~alive).sum())
+            yield row.method, row.seed, row.max_accuracy, row.similarity, likeness, dead
 
 
 def first_maps(path: Path, images: np.ndarray) -> np.ndarray:
-    """Returns what a saved model's first block returns, pooled; (positions, maps)."""
+    """Returns the pooled output of a saved model's first block; (positions, maps)."""
     model = keras.models.load_model(path)
     pooled = keras.Model(model.input, model.get_layer("block1_pool").output)
     returned = pooled.predict(images, verbose=0)
     return returned.reshape(-1, returned.shape[-1])
 
 
-def correlation(maps: np.ndarray, wanted: np.ndarray) -> float:
-    """Returns Pearson's correlation of each map with the wanted one, averaged over maps."""
-    each = [np.corrcoef(a, b)[0, 1] for a, b in zip(maps.T, wanted.T, strict=True)]
+def correlation(maps: np.ndarray, parents: np.ndarray) -> float:
+    """Returns Pearson's correlation of each map with the parent's, averaged over maps."""
+    each = [np.corrcoef(a, b)[0, 1] for a, b in zip(maps.T, parents.T, strict=True)]
     return float(np.mean(each))
 
 

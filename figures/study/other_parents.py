@@ -1,34 +1,36 @@
 """The tables of `docs/reproduction.md` on studies that were repeated.
 
-They show what another parent, which differs from the committed one by rounding alone, makes of
-the cells, of the claims, and of what the project's `README.md` reads in the studies. That was
-read in the committed studies, so that their intervals flatter it; the repeated ones, kept in
-`repeated/`, were run afterwards.
+They show how another parent, which differs from the committed one by rounding alone, changes
+the cells, the claims, and what the project's `README.md` reads in the studies. The readings
+were chosen by the committed studies, so that the committed intervals favour them. The repeated
+studies, in `repeated/`, were run afterwards.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import repeat
-from reproduction import points
+from reproduction import gain, points
 
-from deep_net_triage.findings import looks, verdict
+from deep_net_triage.findings import looks
 from deep_net_triage.findings.judgements import Judgement
-from deep_net_triage.findings.statistics import Estimate
+from deep_net_triage.findings.statistics import Estimate, between
 from deep_net_triage.methods import METHODS
-from deep_net_triage.records.results import StudyResults, mean, read_result
+from deep_net_triage.records.results import read_parent
+from deep_net_triage.records.study_results import StudyResults, mean
+from deep_net_triage.wording import signed
 
 Studies = Mapping[str, StudyResults]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """That one way to compress is more accurate than another, or than the parent.
+    """The statement that some students are more accurate than others, or than the parent.
 
     Attributes:
-        dataset: in whose study.
-        better: by which method and at which block.
-        worse: likewise; None for the parent.
+        dataset: the study's data set.
+        better: the more accurate students, by method and block.
+        worse: the less accurate ones, likewise; None for the parent.
     """
 
     dataset: str
@@ -36,23 +38,20 @@ class Reading:
     worse: tuple[str, str] | None = None
 
     def of(self, study: StudyResults) -> Estimate:
-        """Returns by how much it is more accurate in a study, 0..1."""
+        """Returns the difference of their accuracies in a study, 0..1."""
         if self.worse is None:
-            return verdict.against_parent(study, *self.better)
-        first, second = (verdict.kept_correct(study, *way) for way in (self.better, self.worse))
-        return verdict.between(first, second)
+            return gain(study, *self.better)
+        first, second = (study.correct_by_seed(*way) for way in (self.better, self.worse))
+        return between(first, second)
 
     def at_last(self, study: StudyResults) -> float:
-        """Returns the same of the students' last epochs, 0..1; a parent stays what it is."""
-        better, worse = (
-            mean(
-                row["final_accuracy"]
-                for row in study.rows
-                if (row["method"], row["block"]) == way
-            )
-            for way in (self.better, self.worse)
-        )
-        return better - (study.baseline_accuracy if worse is None else worse)
+        """Returns the same difference with the students as of their last epochs, 0..1."""
+
+        def last(way: tuple[str, str]) -> float:
+            return mean(row.final_accuracy for row in study.trials(*way))
+
+        worse = study.baseline_accuracy if self.worse is None else last(self.worse)
+        return last(self.better) - worse
 
 
 READINGS = (
@@ -73,7 +72,7 @@ def summary(committed: Studies, repeated: Studies) -> Iterator[str]:
     yield "| data set | parent | moved | in the committed interval | changed | equal trials |"
     yield "|---|---|---|---|---|---|"
     for name, study in repeated.items():
-        found = repeat.cells(committed[name], study)
+        cells = repeat.cells(committed[name], study)
         accuracies = (committed[name].baseline_accuracy, study.baseline_accuracy)
         columns = (
             looks.title(name),
@@ -81,32 +80,32 @@ def summary(committed: Studies, repeated: Studies) -> Iterator[str]:
             "the same"
             if same_parent(committed[name], study)
             else points(repeat.parent_change(committed[name], study)),
-            f"{sum(cell.within for cell in found)} of {len(found)}",
-            f"{sum(cell.changed for cell in found)} of {len(found)}",
+            f"{sum(cell.within for cell in cells)} of {len(cells)}",
+            f"{sum(cell.changed for cell in cells)} of {len(cells)}",
             f"{repeat.equal_trials(committed[name], study)} of {len(study.correct)}",
         )
         yield f"| {' | '.join(columns)} |"
 
 
 def tables(committed: Studies, repeated: Studies) -> Iterator[str]:
-    """Yields a table for each study of another parent, of differences from the parents."""
+    """Yields a table of differences from the parents for each study with another parent."""
     others = [name for name in repeated if not same_parent(committed[name], repeated[name])]
     for place, name in enumerate(others):
-        found = repeat.cells(committed[name], repeated[name])
-        methods = dict.fromkeys(cell.method for cell in found)
+        cells = repeat.cells(committed[name], repeated[name])
+        methods = dict.fromkeys(cell.method for cell in cells)
         if place:
             yield ""
         yield f"**{looks.title(name)}.**"
         yield ""
         yield f"| | {' | '.join(METHODS[method].title for method in methods)} |"
         yield f"|---|{'---|' * len(methods)}"
-        for block in dict.fromkeys(cell.block for cell in found):
-            of_block = (_twice(cell) for cell in found if cell.block == block)
+        for block in dict.fromkeys(cell.block for cell in cells):
+            of_block = (_twice(cell) for cell in cells if cell.block == block)
             yield f"| {block} | {' | '.join(of_block)} |"
 
 
 def verdicts(judged: Sequence[Judgement], again: Sequence[Judgement]) -> Iterator[str]:
-    """Yields a table of the claims' verdicts, by the committed and by the other parents."""
+    """Yields a table of the claims' verdicts, with the committed and with other parents."""
     yield "| claim | committed | other parents |"
     yield "|---|---|---|"
     for first, second in zip(judged, again, strict=True):
@@ -125,17 +124,14 @@ def readings(committed: Studies, repeated: Studies) -> Iterator[str]:
         )
         for studies in (committed, repeated):
             study = studies[reading.dataset]
-            last = round(100 * reading.at_last(study), 1) + 0.0
-            columns += (points(reading.of(study)), f"{last:+.1f}")
+            columns += (points(reading.of(study)), signed(100 * reading.at_last(study)))
         yield f"| {' | '.join(columns)} |"
 
 
 def same_parent(first: StudyResults, second: StudyResults) -> bool:
-    """Returns whether two studies' parents are one network, to the last digit."""
-    weights = [
-        read_result(study.folder / "parent")["weights_sha256"] for study in (first, second)
-    ]
-    return weights[0] == weights[1]
+    """Returns whether the parents of two studies have exactly the same weights."""
+    one, other = (read_parent(study.folder / "parent") for study in (first, second))
+    return one.weights_sha256 == other.weights_sha256
 
 
 def _twice(cell: repeat.Cell) -> str:

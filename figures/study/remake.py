@@ -1,9 +1,10 @@
-"""Makes everything that is shown of the committed studies again from their files.
+"""Writes every figure, table and page of the committed studies again from their files.
 
 python figures/study/remake.py [--output=FOLDER]
 
-Figure 2 and Figure 3 of all data sets, the page beside them with every number of the paper's
-eight claims, the tables in the project's `README.md`, and those of `docs/reproduction.md`.
+These are Figure 2 and Figure 3 of all data sets, the page beside them with every number of the
+paper's eight claims, the tables in the project's `README.md`, and those in
+`docs/reproduction.md`.
 """
 
 import argparse
@@ -14,11 +15,11 @@ from pathlib import Path
 import other_parents
 import reproduction
 
-from deep_net_triage.findings import claims, looks, plots, verdict
+from deep_net_triage.findings import claims, looks, plots
 from deep_net_triage.findings.judgements import Judgement
 from deep_net_triage.methods import METHODS
-from deep_net_triage.records import files, results
-from deep_net_triage.records.results import StudyResults, block_order, mean
+from deep_net_triage.records.study_results import StudyResults, mean, read_study
+from deep_net_triage.wording import counted
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -27,16 +28,15 @@ REPEATED = ("mnist", "cifar10", "cifar100")
 
 
 def main() -> None:
-    """Writes it into the repository, or into a folder as it would lie there."""
+    """Writes them into the repository, or into another folder with the same paths."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=REPOSITORY)
     output = parser.parse_args().output
-    committed = {name: results.read_study(HERE / name) for name in ORDER}
-    repeated = {name: results.read_study(HERE / "repeated" / name) for name in REPEATED}
+    committed = {name: read_study(HERE / name) for name in ORDER}
+    repeated = {name: read_study(HERE / "repeated" / name) for name in REPEATED}
     studies = list(committed.values())
-    classes = {study.dataset: described(study)["classes"] for study in studies}
-    judged = claims.judge(studies, classes)
-    judged_again = claims.judge(list({**committed, **repeated}.values()), classes)
+    judged = claims.judge(studies)
+    judged_again = claims.judge(list({**committed, **repeated}.values()))
     beside = output / HERE.relative_to(REPOSITORY)
     beside.mkdir(parents=True, exist_ok=True)
     plots.accuracy(studies).savefig(beside / "accuracy.png", dpi=looks.DPI)
@@ -65,10 +65,10 @@ def main() -> None:
 
 
 def replaced(text: str, part: str, lines: Iterable[str]) -> str:
-    """Returns a page with the lines between a part's two comments made anew.
+    """Returns a page with new lines between a part's two comments.
 
     Raises:
-        ValueError: if the page has not just one such part.
+        ValueError: if the page does not have exactly one such part.
     """
     begin, end = f"<!-- {part}, by figures/study/remake.py -->\n", f"<!-- end of {part} -->\n"
     between = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
@@ -79,17 +79,18 @@ def replaced(text: str, part: str, lines: Iterable[str]) -> str:
 
 
 def write(path: Path, lines: Iterable[str]) -> None:
-    """Writes lines as a text file, where need be in a new folder."""
+    """Writes lines as a text file, and creates its folder if there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 def page(studies: list[StudyResults], judged: list[Judgement]) -> Iterator[str]:
     """Yields the lines of the page that shows all studies."""
+    accuracy = looks.accuracy_name(studies)
     yield "# The paper's experiment on subsets of its four data sets"
     yield ""
     yield "Made by `python figures/study/remake.py` from the files beside it; the command that"
-    yield "repeats a study is in its table's caption. Each cell is the maximum test accuracy in"
+    yield f"repeats a study is in its table's caption. Each cell is the {accuracy} in"
     yield "percent, the mean over seeds, then its difference from the parent in points with the"
     yield "95 % interval, paired on the same test images, and epochs to 99 % of the maximum."
     for study in studies:
@@ -108,8 +109,9 @@ def page(studies: list[StudyResults], judged: list[Judgement]) -> Iterator[str]:
         "",
         "## The paper's claims",
         "",
-        "One rule for all, from 95 % paired intervals; a data set whose parent is below five "
-        "times chance is left aside.",
+        "One rule for all, from 95 % paired intervals. A data set whose parent has not learned "
+        "is left aside: the whole 95 % interval of its accuracy must be above chance, and it "
+        "must reach five times chance or half way from chance to 100 %, whichever is lower.",
     )
     for judgement in judged:
         yield ""
@@ -125,7 +127,7 @@ def page(studies: list[StudyResults], judged: list[Judgement]) -> Iterator[str]:
 
 
 def tables(studies: list[StudyResults]) -> Iterator[str]:
-    """Yields a table a study, of accuracies alone."""
+    """Yields a table of accuracies for each study."""
     for place, study in enumerate(studies):
         if place:
             yield ""
@@ -144,44 +146,38 @@ def verdicts(judged: list[Judgement]) -> Iterator[str]:
 
 
 def caption(study: StudyResults) -> str:
-    """Returns what a study was: its parent, its control, its images and seeds."""
-    settings = described(study)["settings"]
-    seeds = len({row["seed"] for row in study.rows})
-    control = mean(row["max_accuracy"] for row in study.controls)
+    """Returns a study's parent, control, images and seeds as one line."""
+    settings = study.settings
+    seeds = len({row.seed for row in study.rows})
+    control = mean(row.chosen_accuracy for row in study.controls)
     return (
         f"Parent {100 * study.baseline_accuracy:.1f} %, trained on without compression "
         f"{100 * control:.1f} % (control); {settings['train_images']:,} / "
         f"{settings['test_images']:,} images of {settings['image_size']} pixels, "
-        f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
+        f"{counted(seeds, 'seed')}"
     )
 
 
 def table(study: StudyResults, *, with_epochs: bool) -> Iterator[str]:
     """Yields a study's table: blocks by methods."""
-    methods = [name for name in METHODS if any(row["method"] == name for row in study.rows)]
-    blocks = sorted({row["block"] for row in study.rows}, key=block_order)
+    methods = study.methods()
     yield f"| | {' | '.join(METHODS[name].title for name in methods)} |"
     yield f"|---|{'---|' * len(methods)}"
-    for block in blocks:
+    for block in study.blocks_run():
         cells = (cell(study, name, block, with_epochs=with_epochs) for name in methods)
         yield f"| {block} | {' | '.join(cells)} |"
 
 
 def cell(study: StudyResults, method: str, block: str, *, with_epochs: bool) -> str:
-    """Returns what one method makes of one block; a dash where nothing finished."""
-    rows = [row for row in study.rows if (row["method"], row["block"]) == (method, block)]
+    """Returns the numbers of a method at a block; a dash where no trial has finished."""
+    rows = study.trials(method, block)
     if not rows:
         return "–"
-    accuracy = 100 * mean(row["max_accuracy"] for row in rows)
-    difference = reproduction.points(verdict.against_parent(study, method, block))
-    epochs = mean(row["epochs_to_99"] for row in rows)
+    accuracy = 100 * mean(row.chosen_accuracy for row in rows)
+    difference = reproduction.points(reproduction.gain(study, method, block))
+    epochs = mean(row.epochs_to_99 for row in rows)
     lines = [f"{accuracy:.1f}", difference, f"{round(epochs, 1):g} ep."]
     return "<br>".join(lines if with_epochs else lines[:-1])
-
-
-def described(study: StudyResults) -> dict[str, object]:
-    """Returns what `study.json` says of a study."""
-    return files.read_json(study.folder / "study.json")
 
 
 if __name__ == "__main__":

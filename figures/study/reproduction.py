@@ -1,6 +1,6 @@
-"""The tables of `docs/reproduction.md`, from the files that were kept.
+"""The tables of `docs/reproduction.md` on single studies, from their files.
 
-They show what changes where the paper is silent and a decision is taken otherwise.
+They show how the results change if a decision that the paper leaves open is made differently.
 """
 
 import csv
@@ -12,40 +12,39 @@ from pathlib import Path
 import numpy as np
 from decisions import CHANGES, DECIDED, Change
 
-from deep_net_triage.findings import looks, verdict
-from deep_net_triage.findings.statistics import Estimate, accuracy_difference
-from deep_net_triage.methods import CONTROL, METHODS
-from deep_net_triage.records.files import read_json
-from deep_net_triage.records.results import (
-    StudyResults,
-    mean,
-    read_epochs,
-    read_result,
-    read_study,
-    trial_folder,
+from deep_net_triage.findings import looks
+from deep_net_triage.findings.statistics import (
+    Estimate,
+    accuracy_difference,
+    against_parent,
+    between,
 )
+from deep_net_triage.methods import CONTROL, NO_BLOCK, TABLE
+from deep_net_triage.records.results import Epoch, Row, read_epochs, read_parent
+from deep_net_triage.records.study_results import StudyResults, mean, read_study
+from deep_net_triage.wording import signed
 
 
-def changes(kept: Path) -> Iterator[str]:
-    """Yields a table of decisions taken otherwise; what was not run is left out.
+def changes(runs: Path) -> Iterator[str]:
+    """Yields a table of decisions made differently; what was not run is left out.
 
     Args:
-        kept: the folder that `decisions.py` keeps them in.
+        runs: the folder to which `decisions.py` copies its runs.
     """
-    decided = read_study(kept / DECIDED)
+    decided = read_study(runs / DECIDED)
     columns = "decided | otherwise | method | parent | student | change | gain | epochs to 99 %"
     yield f"| {columns} |"
     yield "|---|---|---|---|---|---|---|---|"
     for change in CHANGES:
-        if (kept / change.name).is_dir():
-            yield _line(change, decided, read_study(kept / change.name))
+        if (runs / change.name).is_dir():
+            yield _line(change, decided, read_study(runs / change.name))
 
 
 def rates(searched: Path) -> Iterator[str]:
     """Yields a table of the learning rates that were tried for the parent.
 
     Args:
-        searched: the file that `search_parent.py` writes.
+        searched: the file of `search_parent.py`.
     """
     yield "| learning rate | best of 30 epochs | of 60 | mean of epochs 26 to 30 | 56 to 60 |"
     yield "|---|---|---|---|---|"
@@ -59,26 +58,24 @@ def rates(searched: Path) -> Iterator[str]:
 
 
 def selection(studies: Sequence[StudyResults]) -> Iterator[str]:
-    """Yields a table of what is won by reporting the best epoch, by how many there were."""
+    """Yields a table of what reporting the best epoch gains, by the number of epochs."""
     yield "| data set | parent | best of few in a row | control | whole model | layer only |"
     yield "|---|---|---|---|---|---|"
     for study in studies:
-        found = read_result(study.folder / "parent")
-        accuracies = _curve(study.folder / "parent")
-        few = read_json(study.folder / "study.json")["settings"]["epochs"]
+        parent = read_parent(study.folder / "parent")
+        accuracies = _curve(read_epochs(study.folder / "parent"))
+        few = study.settings["epochs"]
         flat = accuracies[len(accuracies) // 2 :]
         best = [max(flat[start : start + few]) for start in range(len(flat) - few + 1)]
         groups = [study.controls]
         for updates in ("model", "block"):
-            of_group = [row for row in study.rows if METHODS[row["method"]].updates == updates]
-            groups.append(of_group)
+            groups.append([row for row in study.rows if TABLE[row.method].updates == updates])
         cells = (
-            _best_and_last([study.baseline_accuracy], [found["final_accuracy"]]),
+            _best_and_last([study.baseline_accuracy], [parent.final_accuracy]),
             f"{100 * mean(best):.1f}",
             *(
                 _best_and_last(
-                    [row["max_accuracy"] for row in group],
-                    [row["final_accuracy"] for row in group],
+                    [row.max_accuracy for row in group], [row.final_accuracy for row in group]
                 )
                 for group in groups
             ),
@@ -87,40 +84,39 @@ def selection(studies: Sequence[StudyResults]) -> Iterator[str]:
 
 
 def steps(studies: Sequence[StudyResults]) -> Iterator[str]:
-    """Yields a table of how far accuracy moves an epoch, late in training, in points."""
+    """Yields a table of how far accuracy moves from epoch to epoch, late in training."""
     yield "| data set | 1 % of the maximum | layer only | whole model | parent |"
     yield "|---|---|---|---|---|"
     for study in studies:
         moved = {"block": [], "model": []}
         for row in study.rows:
-            trial = (row["method"], row["block"], row["seed"])
-            curve = _curve(trial_folder(study.folder, *trial))
-            moved[METHODS[row["method"]].updates].append(_step(curve))
+            curve = _curve(study.epochs[row.trial])
+            moved[TABLE[row.method].updates].append(_step(curve))
         cells = (
-            mean(row["max_accuracy"] for row in study.rows) / 100,
+            mean(row.max_accuracy for row in study.rows) / 100,
             mean(moved["block"]),
             mean(moved["model"]),
-            _step(_curve(study.folder / "parent")),
+            _step(_curve(read_epochs(study.folder / "parent"))),
         )
         numbers = " | ".join(f"{100 * cell:.1f}" for cell in cells)
         yield f"| {looks.title(study.dataset)} | {numbers} |"
 
 
-def first_maps(kept: Path) -> Iterator[str]:
+def first_maps(runs: Path) -> Iterator[str]:
     """Yields a table of layer-only trials of block 1: their accuracy and their feature maps.
 
     Args:
-        kept: the folder that `odd.py` keeps them in.
+        runs: the folder to which `odd.py` copies its runs.
     """
-    longer = read_study(kept / "block1_longer")
-    after = {str(row["seed"]): row["max_accuracy"] for row in longer.rows}
+    longer = read_study(runs / "block1_longer")
+    after = {str(row.seed): row.max_accuracy for row in longer.rows}
     yield "| trial | CKA | correlation map by map | best of 8 epochs | best of 32 |"
     yield "|---|---|---|---|---|"
-    with (kept / "first_maps.csv").open(encoding="utf-8", newline="") as file:
+    with (runs / "first_maps.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             again = after.get(row["seed"]) if row["method"] == "cl_rw" else None
             cells = (
-                f"{METHODS[row['method']].title}, seed {row['seed']}",
+                f"{TABLE[row['method']].title}, seed {row['seed']}",
                 f"{float(row['similarity']):.2f}",
                 f"{float(row['correlation']):.2f}",
                 f"{100 * float(row['max_accuracy']):.1f}",
@@ -130,49 +126,52 @@ def first_maps(kept: Path) -> Iterator[str]:
     yield f"| parent | 1.00 | 1.00 | {100 * longer.baseline_accuracy:.1f} | |"
 
 
-def third_block(kept: Path, study: StudyResults) -> Iterator[str]:
-    """Yields a table of what more seeds say of a third block that seems to gain.
+def third_block(runs: Path, study: StudyResults) -> Iterator[str]:
+    """Yields a table of two more seeds of a third block that seems to gain.
 
     Args:
-        kept: the folder that `odd.py` keeps them in.
-        study: the one whose only seed showed it.
+        runs: the folder to which `odd.py` copies its runs.
+        study: the study with one seed, which shows the gain.
     """
-    more = read_study(kept / "block3_seeds")
+    more = read_study(runs / "block3_seeds")
     yield "| method | seed 0 against the parent | two more seeds | against the control |"
     yield "|---|---|---|---|"
-    control = verdict.kept_correct(more, CONTROL, more.controls[0]["block"])
-    for method in dict.fromkeys(row["method"] for row in more.rows):
+    control = more.correct_by_seed(CONTROL, NO_BLOCK)
+    for method in dict.fromkeys(row.method for row in more.rows):
         cells = (
-            METHODS[method].title,
-            points(verdict.against_parent(study, method, "block3")),
-            points(verdict.against_parent(more, method, "block3")),
-            points(verdict.between(verdict.kept_correct(more, method, "block3"), control)),
+            TABLE[method].title,
+            points(gain(study, method, "block3")),
+            points(gain(more, method, "block3")),
+            points(between(more.correct_by_seed(method, "block3"), control)),
         )
         yield f"| {' | '.join(cells)} |"
 
 
-def slowly(kept: Path, study: StudyResults) -> Iterator[str]:
-    """Yields a table of what is left of gains over the parent when it is trained on as well.
+def slowly(runs: Path, study: StudyResults) -> Iterator[str]:
+    """Yields a table of how much of a gain is left if the parent is trained on as well.
 
     Args:
-        kept: the folder that `odd.py` keeps them in.
-        study: the one whose methods were retrained at a tenth of the rate.
+        runs: the folder to which `odd.py` copies its runs.
+        study: the study whose trials were run again at a tenth of the rate.
     """
-    slow = read_study(kept / "slowly")
-    tried = dict.fromkeys((row["method"], row["block"]) for row in (*slow.controls, *slow.rows))
+    slow = read_study(runs / "slowly")
+    tried = dict.fromkeys((row.method, row.block) for row in (*slow.controls, *slow.rows))
     yield "| | 0.001: to the parent | to the control | 0.0001: to the parent | to the control |"
     yield "|---|---|---|---|---|"
     for method, block in tried:
-        name = CONTROL if method == CONTROL else f"{METHODS[method].title} at {block}"
-        cells = [name]
+        title = TABLE[method].title
+        cells = [title if method == CONTROL else f"{title} at {block}"]
         for one in (study, slow):
-            correct = verdict.kept_correct(one, method, block)
-            control = verdict.kept_correct(one, CONTROL, one.controls[0]["block"])
-            cells.append(points(verdict.against_parent(one, method, block)))
-            cells.append(
-                "–" if method == CONTROL else points(verdict.between(correct, control))
-            )
+            correct = one.correct_by_seed(method, block)
+            control = one.correct_by_seed(CONTROL, NO_BLOCK)
+            cells.append(points(gain(one, method, block)))
+            cells.append("–" if method == CONTROL else points(between(correct, control)))
         yield f"| {' | '.join(cells)} |"
+
+
+def gain(study: StudyResults, method: str, block: str) -> Estimate | None:
+    """Returns the accuracy of a method's students at a block minus the parent's, 0..1."""
+    return against_parent(study.correct_by_seed(method, block), study.parent_correct)
 
 
 def points(estimate: Estimate) -> str:
@@ -180,14 +179,13 @@ def points(estimate: Estimate) -> str:
     return estimate.text("", 100).replace("  ", " ")
 
 
-def _curve(folder: Path) -> list[float]:
+def _curve(epochs: Sequence[Epoch]) -> list[float]:
     """Returns the test accuracy after each epoch of classification."""
-    records = read_epochs(folder)
-    return [record["val_accuracy"] for record in records if record["phase"] == "train"]
+    return [epoch.val_accuracy for epoch in epochs if epoch.phase == "train"]
 
 
 def _step(curve: list[float]) -> float:
-    """Returns how far accuracy moves an epoch, on average over the second half of a curve."""
+    """Returns how far accuracy moves from epoch to epoch in the second half of a curve."""
     late = curve[len(curve) // 2 :]
     return mean(abs(after - before) for before, after in itertools.pairwise(late))
 
@@ -195,13 +193,12 @@ def _step(curve: list[float]) -> float:
 def _line(change: Change, decided: StudyResults, changed: StudyResults) -> str:
     accuracies, gains, epochs, correct = [], [], [], []
     for study in (decided, changed):
-        rows = [row for row in (*study.rows, *study.controls) if row["method"] == change.method]
-        block = rows[0]["block"]
-        accuracies.append(f"{100 * mean(row['max_accuracy'] for row in rows):.1f}")
-        gain = verdict.against_parent(study, change.method, block)
-        gains.append(f"{round(100 * gain.mean, 1) + 0.0:+.1f}")
-        epochs.append(f"{mean(row['epochs_to_99'] for row in rows):.1f}")
-        correct.append(verdict.kept_correct(study, change.method, block))
+        rows = _rows(study, change.method)
+        block = rows[0].block
+        accuracies.append(f"{100 * mean(row.chosen_accuracy for row in rows):.1f}")
+        gains.append(signed(100 * gain(study, change.method, block).mean))
+        epochs.append(f"{mean(row.epochs_to_99 for row in rows):.1f}")
+        correct.append(study.correct_by_seed(change.method, block))
     if correct[0].keys() != correct[1].keys():
         raise ValueError(f"{change.name}: not all seeds finished")
     parents = "the same"
@@ -212,14 +209,18 @@ def _line(change: Change, decided: StudyResults, changed: StudyResults) -> str:
     columns = (
         change.decided,
         change.otherwise,
-        METHODS[change.method].title if change.method in METHODS else change.method,
+        TABLE[change.method].title,
         parents,
         " → ".join(accuracies),
-        points(verdict.between(correct[1], correct[0])),
+        points(between(correct[1], correct[0])),
         " → ".join(gains),
         " → ".join(epochs),
     )
     return f"| {' | '.join(columns)} |"
+
+
+def _rows(study: StudyResults, method: str) -> Sequence[Row]:
+    return study.controls if method == CONTROL else study.trials(method)
 
 
 def _best_and_last(best: Sequence[float], last: Sequence[float]) -> str:
