@@ -113,8 +113,10 @@ def described(name):
     return BlockDescription(name, "a", "b", None, 2, 2, (8, 8, 3), (8, 8, 4), 9, 9, 3, 3)
 
 
-def make_study(folder, block="block1", reason="loss is no longer finite", command="-x"):
-    """A study of four trials that finished and one that failed.
+def make_study(
+    folder, block="block1", reason="loss is no longer finite", command="-x", trials=4
+):
+    """A study of four trials that finished, or fewer, and one that failed.
 
     Args:
         block: the name of one block, and whatever else a network's author names.
@@ -126,7 +128,7 @@ def make_study(folder, block="block1", reason="loss is no longer finite", comman
         row("stn", "block2", 0.95),
         row("stn", "block2", 0.85, seed=1),
         row("cl_rw", "block10", 0.7),
-    )
+    )[:trials]
     run = Command(
         command=f"run_triage.py {command}",
         started=1_700_000_000.5,

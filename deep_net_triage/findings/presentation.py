@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from deep_net_triage.findings import claims, plots, report, savings, tables, verdict
 from deep_net_triage.findings.looks import DPI
+from deep_net_triage.findings.verdict import Verdict
 from deep_net_triage.network import blocks as network_blocks
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import Block
@@ -27,8 +28,8 @@ def present(
     blocks: tuple[Block, ...],
     max_drop: float,
     progress: Progress,
-) -> None:
-    """Writes a study's figures and its page, and prints its table and its verdict.
+) -> Verdict:
+    """Writes a study's figures and its page, prints its table and its verdict, and returns it.
 
     Args:
         study: its results; the files go to its folder.
@@ -36,6 +37,9 @@ def present(
         blocks: its blocks that the command triages.
         max_drop: the accuracy that may be lost, 0..1.
         progress: prints.
+
+    Returns:
+        the verdict.
     """
     figures = _figures(study, parent, blocks)
     for name, figure in figures.items():
@@ -49,6 +53,7 @@ def present(
     progress.say(f"\n{tables.table(study)}\n\n{verdict.describe(reached)}\n")
     progress.say(f"results.csv, figures, models and learning curves: {study.folder}")
     progress.say(f"everything on one page: {page}")
+    return reached
 
 
 def _figures(

@@ -1,6 +1,6 @@
 "use strict";
-// A click, or Enter or Space, on a header sorts its table; again, the other way round. Gaps stay
-// last. Without this script the table is one in the order of the network's blocks.
+// A click on a header sorts its table; another click reverses the order. Gaps stay last. Without
+// this script the table keeps the order of the network's blocks.
 const words = new Intl.Collator("en", { numeric: true });
 
 function order(a, b) {

@@ -1,0 +1,53 @@
+import io
+
+import pytest
+
+from deep_net_triage.findings import presentation, tables, verdict
+from deep_net_triage.network import blocks
+from deep_net_triage.progress import Progress
+from deep_net_triage.records import files, provenance, results
+from tests.test_report import make_study, read
+from tests.toys import toy_parent
+
+
+def present(study):
+    printed, parent = io.StringIO(), toy_parent()
+    reached = presentation.present(
+        study, parent, blocks.find_blocks(parent), 0.03, Progress(printed)
+    )
+    return reached, printed.getvalue()
+
+
+def test_a_study_that_was_read_is_not_read_again(tmp_path, monkeypatch):
+    def read_again(*_):
+        raise AssertionError("a file of the study is read again")
+
+    for module, name in (
+        (files, "read_json"),
+        (provenance, "read"),
+        (results, "read_trial"),
+        (results, "read_table"),
+        (results, "read_epochs"),
+    ):
+        monkeypatch.setattr(module, name, read_again)
+    present(make_study(tmp_path))
+    assert (tmp_path / "report.html").is_file()
+
+
+@pytest.mark.parametrize("trials", [4, 0])
+def test_figures_page_table_and_verdict(tmp_path, trials):
+    study = make_study(tmp_path, trials=trials)
+    reached, printed = present(study)
+    drawn = {file.stem for file in (tmp_path / "figures").glob("*.png")}
+    shown = [svg[0].text for svg in read(tmp_path / "report.html").iter("svg")]
+    of_trials = {"accuracy", "savings", "convergence"}
+    assert drawn == {"structure"} | (of_trials if trials else set())
+    assert len(shown) == (5 if trials else 1)
+    assert reached == verdict.reach(study, 0.03)
+    assert tables.table(study) in printed
+    assert verdict.describe(reached) in printed
+    assert str(tmp_path / "report.html") in printed
+    claims = [
+        s for s in read(tmp_path / "report.html").iter("section") if s.get("id") == "claims"
+    ]
+    assert bool(claims) == bool(trials)
