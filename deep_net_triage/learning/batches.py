@@ -5,15 +5,14 @@ import weakref
 import numpy as np
 import tensorflow as tf
 
-from deep_net_triage.learning.rows import Rows
-
+# One row an image, in an order that all such arrays of a split share.
+Rows = tf.Tensor | np.ndarray
 # Inputs, targets, and what each row counts.
 Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 def training_batches(
-    inputs: Rows,
-    targets: Rows,
+    rows: tuple[Rows, Rows],
     *,
     batch_size: int,
     seed: int,
@@ -27,8 +26,8 @@ def training_batches(
     the whole training: tf.data can take seconds to tear one down.
 
     Args:
-        inputs: images, or what a network makes of them.
-        targets: their labels, or what is to be returned for them.
+        rows: inputs and targets: images or what a network makes of them, and their labels or
+            what a network should return for them.
         batch_size: images a batch; an epoch's last batch may hold fewer.
         seed: of the order, and of what augmentation draws.
         epochs: which, counted from 0.
@@ -37,9 +36,9 @@ def training_batches(
         replicas: how many share each batch (`_shares`).
 
     Returns:
-        A data set of (inputs, targets, weights): the same rows of inputs and targets, and what
-        each counts, float32.
+        A data set of (inputs, targets, weights); a weight says how much a row counts, float32.
     """
+    inputs, targets = rows
 
     def epoch_of_indices(epoch: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(
@@ -64,9 +63,10 @@ def training_batches(
 
 
 def evaluation_batches(
-    inputs: Rows, targets: Rows, *, batch_size: int, replicas: int = 1
+    rows: tuple[Rows, Rows], *, batch_size: int, replicas: int = 1
 ) -> tf.data.Dataset:
-    """Returns batches as `training_batches` does, in their own order, none left out."""
+    """Returns batches as `training_batches` does, of each row once, in the rows' order."""
+    inputs, targets = rows
 
     def gather(indices: tf.Tensor, weights: tf.Tensor) -> Batch:
         return _chosen(inputs, indices), _chosen(targets, indices), weights

@@ -10,8 +10,8 @@ import numpy as np
 
 from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning import predictions
-from deep_net_triage.learning.rows import Rows
-from deep_net_triage.learning.walk import Place, Source
+from deep_net_triage.learning.batches import Rows
+from deep_net_triage.learning.sources import Place, Source
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import Block
 

@@ -1,9 +1,9 @@
-"""What learns in small steps on batches, alike however many replicas share each batch.
+"""What learns by gradient steps on batches: a network from labels, a block from the parent's.
 
-Keras averages a replica's losses over the replica's own images, then over the replicas: with
-unequal shares, such as an epoch's last batch has, some images weigh more than others. Here each
-replica sums over its images and divides by those of all, so that the shares' gradients add up
-to the gradient of the whole batch, whatever the shares are.
+Steps are equal however many replicas share a batch. Keras averages a replica's losses over that
+replica's images, then over the replicas: with unequal shares, such as those of an epoch's last
+batch, some images weigh more than others. Here each replica sums over its images and divides by
+the number of all, so that the gradients add up to the gradient of the whole batch.
 """
 
 import math
@@ -11,14 +11,17 @@ import math
 import keras
 import tensorflow as tf
 
+# Below it float32 has fewer digits, and its logarithm is still finite.
+_SMALLEST = 2.0**-126
+
 
 class Learner(keras.Model):
     """A model that is trained on batches of (inputs, targets, weights) by steps of its own.
 
-    Weights say what each image counts (`batches.training_batches`); without them it is 1.
+    Weights say how much each image counts (`batches.training_batches`); without them, 1.
 
     Args:
-        network: what of it learns.
+        network: its trainable layers learn.
         name: of the model.
 
     Attributes:
@@ -30,54 +33,54 @@ class Learner(keras.Model):
         super().__init__(name=name)
         self.network = network
         self.loss_mean = keras.metrics.Mean(name="loss")
-        # Its parts are; under a strategy Keras would otherwise build it by a dry run.
+        # Its parts are built; under a strategy Keras would otherwise build it by a dry run.
         self.built = True
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
-        """Those of what learns."""
+        """The network's."""
         return self.network.trainable_variables
 
     def _maybe_symbolic_build(self, **_: object) -> None:
-        """Does not build what is built.
+        """Does nothing: the parts are built.
 
         Private in Keras 3.15, where it averages the first batch over the replicas to learn its
         shape, which fails where their shares are unequal. A test trains on such shares.
         """
 
     def numbers(self) -> dict[str, tf.Tensor]:
-        """Returns each metric over the images of the epoch so far."""
+        """Returns each metric over the images of the epoch so far, by name."""
         return {metric.name: metric.result() for metric in self.metrics}
 
     def losses_of(
         self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
     ) -> tf.Tensor:
-        """Returns each image's loss, (batch,), and updates the metrics beside the loss.
+        """Returns each image's loss, (batch,), and updates the metrics other than the loss.
 
         Args:
-            received: what the network receives.
-            target: what is asked of it.
-            weights: what each image counts.
+            received: the network's input.
+            target: labels, or what the network should return.
+            weights: how much each image counts, (batch,).
         """
         raise NotImplementedError
 
     def descend(
         self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        """Moves what learns one step against the gradient of a batch's mean loss.
+        """Takes one step of the optimiser along the gradient of a batch's mean loss.
 
         Args:
-            received: what the network receives, a replica's share of the batch.
-            target: what is asked of it, likewise.
-            weights: what each image counts, likewise.
+            received: the network's input, a replica's share of the batch.
+            target: labels, or what the network should return, likewise.
+            weights: how much each image counts, likewise.
 
         Returns:
-            the metrics so far, by name.
+            The metrics so far, by name.
         """
         with tf.GradientTape() as tape:
             losses = self.losses_of(received, target, weights)
             loss = share_of_mean(losses, weights)
-            # A given network's own, such as weight decay: one for all replicas together.
+            # A given network's own losses, such as weight decay, count once for all replicas.
             for penalty in self.network.losses:
                 loss += tf.cast(penalty, loss.dtype) / _replicas()
             scaled_loss = self.optimizer.scale_loss(loss)
@@ -90,12 +93,152 @@ class Learner(keras.Model):
         return self.numbers()
 
 
+class Classifier(Learner):
+    """Trains a network on labels by cross-entropy, and evaluates it.
+
+    Args:
+        network: returns one number per class; its trainable layers learn.
+        from_logits: whether the numbers are logits, or probabilities.
+    """
+
+    def __init__(self, network: keras.Model, from_logits: bool) -> None:
+        super().__init__(network, f"{network.name}_and_labels")
+        self.from_logits = from_logits
+        self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The loss and the accuracy, over the images of the epoch so far."""
+        return [self.loss_mean, self.accuracy]
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns what the network returns."""
+        return self.network(inputs, training=training)
+
+    def losses_of(
+        self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
+    ) -> tf.Tensor:
+        """Returns each image's cross-entropy, (batch,), and updates the accuracy."""
+        return self._cross_entropies(self.network(received, training=True), target, weights)
+
+    def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        """Takes one step on a batch."""
+        return self.descend(*keras.utils.unpack_x_y_sample_weight(data))
+
+    def test_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        """Evaluates the network on a batch."""
+        inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        losses = self._cross_entropies(self(inputs, training=False), labels, weights)
+        self.loss_mean.update_state(losses, weights)
+        return self.numbers()
+
+    def _cross_entropies(
+        self, returned: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None
+    ) -> tf.Tensor:
+        self.accuracy.update_state(labels, returned, weights)
+        # In float32 at least: half precision is too coarse for small losses.
+        exact = tf.float64 if returned.dtype == tf.float64 else tf.float32
+        outputs, from_logits = tf.cast(returned, exact), self.from_logits
+        # Keras 3.15 computes the loss of a softmax from its logits, which it finds on the tensor
+        # under this private name. If they are lost, as behind Flatten, it clips probabilities
+        # at 1e-7, and the loss with them at 16. A test holds both losses.
+        if not from_logits and not hasattr(returned, "_keras_logits"):
+            outputs, from_logits = tf.math.log(tf.maximum(outputs, _SMALLEST)), True
+        return keras.losses.sparse_categorical_crossentropy(
+            labels, outputs, from_logits=from_logits
+        )
+
+
+class StudentTeacher(Learner):
+    """Trains a student's compressed block to return what the parent's block returns (2.3.5).
+
+    Parent and student are the same network up to the block, so one pass through the layers
+    before it feeds both, and nothing behind it is computed. The loss of a batch is the squared
+    L2 norm of the difference of the pooled outputs, averaged over the batch (Eq. 3).
+
+    Args:
+        before: the frozen layers from the inputs to the block; without layers if the inputs are
+            what the block receives.
+        teacher: the parent's block; None if the targets are what it returns.
+        student: the compressed block; its trainable layers learn.
+    """
+
+    def __init__(
+        self, before: keras.Model, teacher: keras.Model | None, student: keras.Model
+    ) -> None:
+        super().__init__(student, f"{student.name}_and_teacher")
+        self.before = before
+        self.teacher = teacher
+        self.relative_error = RelativeError()
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The loss and the relative error, over the images of the epoch so far."""
+        return [self.loss_mean, self.relative_error]
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns the student's pooled output of the block."""
+        return self.network(self.before(inputs, training=False), training=training)
+
+    def losses_of(
+        self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
+    ) -> tf.Tensor:
+        """Returns each image's squared L2 distance (Eq. 3), (batch,)."""
+        output = self.network(received, training=True)
+        self.relative_error.update_state(target, output, weights)
+        return squared_distances(target, output)
+
+    def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        """Takes one step of the compressed block towards the parent's pooled output."""
+        inputs, target, weights = keras.utils.unpack_x_y_sample_weight(data)
+        received = self.before(inputs, training=False)
+        if self.teacher:
+            target = self.teacher(received, training=False)
+        return self.descend(received, target, weights)
+
+
+class RelativeError(keras.metrics.Metric):
+    """The squared distance from the target over the target's squared norm, over all images.
+
+    It is 0 for a perfect student and 1 for one that returns zeros.
+    """
+
+    def __init__(self, name: str = "relative_error", dtype: str | None = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.distance = self.add_variable((), "zeros", name="distance")
+        self.norm = self.add_variable((), "zeros", name="norm")
+
+    def update_state(
+        self, target: tf.Tensor, output: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> None:
+        """Adds a batch; both tensors are (batch, height, width, filters)."""
+        distances = squared_distances(target, output)
+        norms = squared_distances(target, tf.zeros_like(target))
+        weights = 1.0 if sample_weight is None else tf.cast(sample_weight, norms.dtype)
+        self.distance.assign_add(tf.reduce_sum(weights * distances))
+        self.norm.assign_add(tf.reduce_sum(weights * norms))
+
+    def result(self) -> tf.Tensor:
+        """Returns the ratio of the sums."""
+        return keras.ops.divide_no_nan(self.distance, self.norm)
+
+
+def squared_distances(target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+    """Returns each image's squared L2 distance between two tensors (Eq. 3), (batch,).
+
+    In float32 at least: half precision overflows on a sum of so many squares.
+    """
+    dtype = tf.float64 if target.dtype == tf.float64 else tf.float32
+    difference = tf.cast(output, dtype) - tf.cast(target, dtype)
+    return tf.reduce_sum(tf.square(difference), axis=tuple(range(1, len(difference.shape))))
+
+
 def share_of_mean(losses: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
-    """Returns what a replica adds to the mean over the images of all replicas.
+    """Returns what a replica contributes to the mean loss over the images of all replicas.
 
     Args:
         losses: of the replica's images, (images,).
-        weights: what each counts; None for all alike.
+        weights: how much each counts, (images,); None for all alike.
     """
     weights = tf.ones_like(losses) if weights is None else tf.cast(weights, losses.dtype)
     replica = tf.distribute.get_replica_context()
@@ -104,10 +247,10 @@ def share_of_mean(losses: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Ten
 
 
 def agreed(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-    """Returns a replica's gradients, none of them finite where another's are not.
+    """Returns a replica's gradients, or NaNs if any replica has a gradient that is not finite.
 
-    Where a scaled loss overflows, the step is left out. Keras 3.15 lets each replica decide
-    that by its own gradients before they are added up, so that those in whose share nothing
+    A step whose scaled loss overflows is skipped. Keras 3.15 lets each replica decide that by
+    its own gradients before they are added up, so that a replica in whose share nothing
     overflowed would take the step.
     """
     finite = [tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients]

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from deep_net_triage.learning.rows import Rows
+from deep_net_triage.learning.batches import Rows
 
 # Few enough for memory, many enough for calling a layer to cost little beside what it does.
 PIXELS_AT_ONCE = 2**20

@@ -1,4 +1,9 @@
-"""Arrays with a row an image, kept in memory while there is room, and on disk beyond that."""
+"""Room for arrays with one row an image, of one process or of several that share a folder.
+
+The walk through the parent fills an array once and reads it many times. A room gives each array
+a name, and remembers which names it refused: an array that was once computed in one step must
+not be computed in another, because that rounds otherwise.
+"""
 
 import math
 import mmap
@@ -12,21 +17,26 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
-# A row an image, in an order that every such array of a split shares.
-Rows = tf.Tensor | np.ndarray
+from deep_net_triage.records import files, locks
+
+# Writes all of an array; returns whether it could.
+Fill = Callable[[np.ndarray], bool]
 
 
 class Room:
-    """How many bytes may be kept, first in memory, then in files.
+    """Memory, then files, for the arrays of one process.
 
-    A file has no name from the moment it is made: whatever ends the process, its space is
-    given back. What is kept is given back when its last user lets go of it.
+    A file has no name from the moment it is made, so that the system frees it however the
+    process ends. An array's bytes are free again when the room has let go of it and nobody else
+    refers to it.
 
     Args:
-        folder: where files go.
+        folder: of the files.
         memory: bytes of memory; None for a quarter of what is free.
         disk: bytes in `folder`; None for a quarter of what is free there.
     """
+
+    shared = False
 
     def __init__(
         self, folder: Path, memory: int | None = None, disk: int | None = None
@@ -34,30 +44,52 @@ class Room:
         self.folder = folder
         self.memory = psutil.virtual_memory().available // 4 if memory is None else memory
         self.disk = psutil.disk_usage(str(folder)).free // 4 if disk is None else disk
+        self._arrays: dict[str, np.ndarray] = {}
+        self._refused: set[str] = set()
+
+    def holds(self, name: str) -> bool:
+        """Returns whether an array of a name is in the room."""
+        return name in self._arrays
+
+    def refused(self, name: str) -> bool:
+        """Returns whether an array of a name was refused before."""
+        return name in self._refused
+
+    def found(self, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
+        """Returns the array of a name; None if the room does not hold it."""
+        return self._arrays.get(name)
 
     def kept(
-        self, name: str, shape: tuple[int, ...], dtype: str, fill: Callable[[np.ndarray], bool]
+        self, name: str, shape: tuple[int, ...], dtype: str, fill: Fill
     ) -> np.ndarray | None:
-        """Returns an array that was filled, or None where there is no room or it can't be.
+        """Returns the array of a name, which is made and filled if the room does not hold it.
 
         Args:
-            name: of what it holds, by which a room that is shared knows it.
+            name: of the array.
             shape: rows first.
-            dtype: by name, as Keras has it.
-            fill: writes all of it, and says whether it could.
-        """
-        array = self.take(shape, dtype)
-        return array if array is not None and fill(array) else None
+            dtype: Keras's name of the type.
+            fill: writes the array.
 
-    def take(self, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
-        """Returns an array to be filled, or None where there is no room for it.
-
-        Args:
-            shape: rows first.
-            dtype: by name, as Keras has it.
+        Returns:
+            The array; None if there is no room for it, now or when it was first asked for, or
+            if it can't be filled.
         """
-        dtype = tf.as_dtype(dtype).as_numpy_dtype
-        size = math.prod(shape) * np.dtype(dtype).itemsize
+        array = self._arrays.get(name)
+        if array is None and name not in self._refused:
+            array = self._taken(shape, dtype)
+            if array is None or not fill(array):
+                self._refused.add(name)
+                return None
+            self._arrays[name] = array
+        return array
+
+    def let_go(self, name: str) -> None:
+        """Removes the array of a name from the room, if it is there."""
+        self._arrays.pop(name, None)
+
+    def _taken(self, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
+        """Returns an array to be filled; None if there is no room for it."""
+        size = _bytes(shape, dtype)
         if size <= self.memory:
             mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             self._account("memory", mapping, size)
@@ -68,14 +100,13 @@ class Room:
             self._account("disk", mapping, size)
         else:
             return None
-        return np.ndarray(shape, dtype, buffer=mapping)
+        return _array(mapping, shape, dtype)
 
     def _file(self, size: int) -> mmap.mmap | None:
-        """Maps a new file; None where the folder or the disk does not allow it after all."""
+        """Maps a new file; None if the folder or the disk does not allow it after all."""
         try:
             with tempfile.TemporaryFile(dir=self.folder) as file:
-                # Now, because writing to a mapped file on a full disk kills the process.
-                os.posix_fallocate(file.fileno(), 0, size)
+                _allocate(file.fileno(), size)
                 return mmap.mmap(file.fileno(), size)
         except OSError:
             return None
@@ -86,3 +117,112 @@ class Room:
 
         add(-size)
         weakref.finalize(mapping, add, size)
+
+
+class SharedRoom:
+    """Files in a folder that the processes of one command share; the command removes it.
+
+    The first process that asks for an array fills it while the others wait. The system keeps
+    the pages that are read often in memory, once for all of them. Of an array there are
+
+    - `NAME.rows`, its values,
+    - `NAME.none`, if it was refused: then all processes go without it,
+    - `NAME.again`, if it was let go. It may be made again, even beyond the limit: a refusal
+      would give this process an array that was computed otherwise than the others'.
+
+    Args:
+        folder: of the files.
+        disk: bytes there; None for a quarter of what is free or in use by the room itself.
+    """
+
+    shared = True
+
+    def __init__(self, folder: Path, disk: int | None = None) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        free = psutil.disk_usage(str(folder)).free + self._used()
+        self.disk = free // 4 if disk is None else disk
+
+    def holds(self, name: str) -> bool:
+        """Returns whether an array of a name is in the room."""
+        return self._path(name, "rows").exists()
+
+    def refused(self, name: str) -> bool:
+        """Returns whether an array of a name was refused before, in any process."""
+        return self._path(name, "none").exists()
+
+    def found(self, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
+        """Returns the array of a name, read-only; None if the room does not hold it."""
+        try:
+            return _mapped(self._path(name, "rows"), shape, dtype, mmap.ACCESS_READ)
+        except FileNotFoundError:
+            return None
+
+    def kept(
+        self, name: str, shape: tuple[int, ...], dtype: str, fill: Fill
+    ) -> np.ndarray | None:
+        """Returns an array that this or another process has filled, as `Room.kept` does."""
+        with locks.waiting(self._path(name, "lock")):
+            array = self.found(name, shape, dtype)
+            if array is None and not self.refused(name):
+                array = self._made(name, shape, dtype, fill)
+                if array is None:
+                    self._path(name, "none").touch()
+            return array
+
+    def let_go(self, name: str) -> None:
+        """Removes the file of an array, if it is there; who has it mapped can still read it."""
+        if self.holds(name):
+            self._path(name, "again").touch()
+            self._path(name, "rows").unlink(missing_ok=True)
+
+    def _made(
+        self, name: str, shape: tuple[int, ...], dtype: str, fill: Fill
+    ) -> np.ndarray | None:
+        size, file = _bytes(shape, dtype), self._path(name, "rows")
+        if size > self.disk - self._used() and not self._path(name, "again").exists():
+            return None
+        unfinished = files.unfinished_name(file)
+        try:
+            with unfinished.open("xb") as made:
+                _allocate(made.fileno(), size)
+            if not fill(_mapped(unfinished, shape, dtype, mmap.ACCESS_WRITE)):
+                return None
+            array = _mapped(unfinished, shape, dtype, mmap.ACCESS_READ)
+            os.replace(unfinished, file)
+        except OSError:  # the folder or the disk does not allow it after all
+            return None
+        finally:
+            unfinished.unlink(missing_ok=True)
+        return array
+
+    def _path(self, name: str, kind: str) -> Path:
+        return self.folder / f"{name}.{kind}"
+
+    def _used(self) -> int:
+        used = 0
+        for file in self.folder.glob("*.rows"):
+            try:
+                used += file.stat().st_size
+            except FileNotFoundError:  # another process has let go of it
+                continue
+        return used
+
+
+def _bytes(shape: tuple[int, ...], dtype: str) -> int:
+    return math.prod(shape) * tf.as_dtype(dtype).size
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    # Now, because writing to a mapped file on a full disk kills the process.
+    os.posix_fallocate(descriptor, 0, size)
+
+
+def _mapped(file: Path, shape: tuple[int, ...], dtype: str, access: int) -> np.ndarray:
+    with file.open("r+b") as opened:
+        mapping = mmap.mmap(opened.fileno(), 0, access=access)
+    return _array(mapping, shape, dtype)
+
+
+def _array(mapping: mmap.mmap, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    return np.ndarray(shape, tf.as_dtype(dtype).as_numpy_dtype, buffer=mapping)

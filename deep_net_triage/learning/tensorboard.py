@@ -1,4 +1,4 @@
-"""Learning curves for TensorBoard, as they grow."""
+"""Learning curves in TensorBoard's format, written while training runs."""
 
 import importlib.util
 from pathlib import Path
@@ -6,12 +6,13 @@ from pathlib import Path
 import tensorflow as tf
 
 from deep_net_triage.errors import InputError
+from deep_net_triage.records.results import Epoch
 
 _NUMBERS = ("loss", "accuracy", "val_loss", "val_accuracy", "relative_error")
 
 
 def check_installed() -> None:
-    """Makes sure that TensorBoard is there, whose format this is.
+    """Checks that TensorBoard is installed.
 
     Raises:
         InputError: if it isn't.
@@ -21,19 +22,20 @@ def check_installed() -> None:
 
 
 class Curves:
-    """Writes the records of a training.
+    """The curves of one training.
 
     Args:
-        folder: of its own; what is there is added to.
+        folder: of this training alone; events are added to those that are there.
     """
 
     def __init__(self, folder: Path) -> None:
         self._writer = tf.summary.create_file_writer(str(folder))
 
-    def add(self, record: dict[str, object]) -> None:
-        """Adds an epoch's record, as in `epochs.jsonl`."""
-        with self._writer.as_default(step=record["epoch"]):
+    def add(self, epoch: Epoch) -> None:
+        """Writes an epoch's numbers, such as `train/val_accuracy`."""
+        with self._writer.as_default(step=epoch.epoch):
             for name in _NUMBERS:
-                if record.get(name) is not None:
-                    tf.summary.scalar(f"{record['phase']}/{name}", record[name])
+                number = getattr(epoch, name)
+                if number is not None:
+                    tf.summary.scalar(f"{epoch.phase}/{name}", number)
         self._writer.flush()

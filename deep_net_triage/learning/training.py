@@ -1,9 +1,11 @@
-"""Fits a network to labels and evaluates it: parents and students the same way."""
+"""Fits a network to its targets epoch by epoch, evaluates it, and resumes where a run ended."""
 
 import functools
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import keras
 import numpy as np
@@ -15,13 +17,45 @@ from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning import batches
 from deep_net_triage.learning.adam import Adam
-from deep_net_triage.learning.classifier import Classifier
-from deep_net_triage.learning.learner import Learner
-from deep_net_triage.learning.rows import Rows
-from deep_net_triage.network import convolutions
-from deep_net_triage.records.journal import Journal, Record
+from deep_net_triage.learning.batches import Rows
+from deep_net_triage.learning.learner import Classifier, Learner
+from deep_net_triage.network import convolutions, outputs
+from deep_net_triage.records.journal import Journal
+from deep_net_triage.records.results import Epoch
 
 PARENT_SEED = 0
+
+# Batches, divided among the replicas.
+Divided = tf.data.Dataset | tf.distribute.DistributedDataset
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The epochs of a phase.
+
+    Attributes:
+        phase: `train` on labels, or `distill` on what the parent's block returns.
+        epochs: how many the phase has.
+        seed: of the order of the images.
+    """
+
+    phase: Literal["train", "distill"]
+    epochs: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network is evaluated on after each epoch: inputs and labels.
+
+    Attributes:
+        test: the test images.
+        held_out: the held-out training images, which choose the best epoch; None if the test
+            images do, as in the paper.
+    """
+
+    test: tuple[Rows, Rows]
+    held_out: tuple[Rows, Rows] | None
 
 
 def train_parent(
@@ -36,22 +70,33 @@ def train_parent(
     convolutions.speed_up(parent)
     train, test, held_out = dataset.train, dataset.test, dataset.validation
     fit(
-        "train",
         classifier(parent, settings),
         (train.images, train.labels),
         settings,
-        settings.parent_epochs,
-        PARENT_SEED,
+        Schedule("train", settings.parent_epochs, PARENT_SEED),
         journal,
-        test=(test.images, test.labels),
-        validation=held_out and (held_out.images, held_out.labels),
+        Evaluation((test.images, test.labels), held_out and (held_out.images, held_out.labels)),
     )
 
 
-def classifier(network: keras.Model, settings: Settings) -> Classifier:
-    """Returns what trains a network on labels, with a fresh optimiser."""
+def classifier(
+    network: keras.Model, settings: Settings, from_logits: bool | None = None
+) -> Classifier:
+    """Returns the learner that trains a network on labels, with a fresh optimiser.
+
+    Args:
+        network: returns one number per class.
+        settings: optimiser and learning rate.
+        from_logits: whether the numbers are logits; None to read it from the network's graph,
+            which must be a whole one.
+
+    Raises:
+        InputError: if the numbers are neither logits nor probabilities.
+    """
     optimizers = {"adam": Adam, "sgd": keras.optimizers.SGD}
-    learner = Classifier(network)
+    if from_logits is None:
+        from_logits = outputs.returns_logits(network)
+    learner = Classifier(network, from_logits)
     learner.compile(
         optimizer=optimizers[settings.optimizer](settings.learning_rate),
         jit_compile=devices.compile_with_xla(),
@@ -69,80 +114,68 @@ def evaluate(
 
 
 def fit(
-    phase: str,
     learner: Learner,
     train: tuple[Rows, Rows],
     settings: Settings,
-    epochs: int,
-    seed: int,
+    schedule: Schedule,
     journal: Journal,
-    *,
-    test: tuple[Rows, Rows] | None = None,
-    validation: tuple[Rows, Rows] | None = None,
+    evaluation: Evaluation | None = None,
 ) -> None:
-    """Trains a network for what its journal does not have yet of a phase.
+    """Trains a network for the epochs of a phase that its journal does not have yet.
 
     Args:
-        phase: `train` or `distill`.
-        learner: compiled; a network with its labels, or a student with its teacher.
-        train: what it receives, and the labels or what it shall return.
+        learner: compiled.
+        train: inputs, and labels or other targets.
         settings: batch size and augmentation.
-        epochs: how many the phase has.
-        seed: of the order.
-        journal: is told of each epoch that ends.
-        test: the same as `train` for judging each epoch, where it is judged; the network is
-            then left with the weights of its best one.
-        validation: likewise, what tells the best epoch instead of `test`.
+        schedule: which epochs there are.
+        journal: receives each epoch that ends.
+        evaluation: what each epoch is evaluated on; the network is left with the weights of its
+            best epoch. None for no evaluation; it is left with those of the last.
 
     Raises:
         TrainingFailed: if a loss is no longer finite.
     """
-    # Else it has no state to keep yet; one that scales its loss must not be built twice.
+    # Else it has no state to save yet. One that scales its loss must not be built twice.
     if not learner.optimizer.built:
         learner.optimizer.build(learner.trainable_variables)
     state = _State(learner)
-    done = journal.epochs_done(phase)
-    kept = journal.resumed(phase)
-    if kept is not None:
-        judge = "held_out_accuracy" if validation else "val_accuracy"
-        accuracies = [r[judge] for r in journal.records if r["phase"] == phase]
-        state.resume(kept, max(accuracies) if test else None)
-    judged = {}
-    examples = {}
-    if test:
-        examples = {"accuracy": len(train[1]), "val_accuracy": len(test[1])}
-        made, steps = _for_evaluation(test, settings.batch_size)
-        judged = {"validation_data": made, "validation_steps": steps}
-    held_out = None
-    if validation:
-        held_out = functools.partial(evaluate, learner, *validation, settings.batch_size)
-    if done < epochs:
+    ended, arrays = journal.of_phase(schedule.phase), journal.resumed(schedule.phase)
+    if arrays is not None:
+        best = max(epoch.judged_by for epoch in ended) if evaluation else None
+        state.resume(arrays, best)
+    examples, validation, held_out = {}, {}, None
+    if evaluation:
+        labels = evaluation.test[1]
+        examples = {"accuracy": len(train[1]), "val_accuracy": len(labels)}
+        made, steps = _for_evaluation(evaluation.test, settings.batch_size)
+        validation = {"validation_data": made, "validation_steps": steps}
+        if evaluation.held_out:
+            held_out = functools.partial(
+                evaluate, learner, *evaluation.held_out, settings.batch_size
+            )
+    if len(ended) < schedule.epochs:
         learner.fit(
-            _for_training(train, settings, seed, range(done, epochs)),
+            _for_training(train, settings, schedule, len(ended)),
             steps_per_epoch=math.ceil(len(train[1]) / settings.batch_size),
-            initial_epoch=done,
-            epochs=epochs,
-            callbacks=[_Recorder(phase, journal, examples, state, held_out)],
+            initial_epoch=len(ended),
+            epochs=schedule.epochs,
+            callbacks=[_Recorder(schedule.phase, journal, examples, state, held_out)],
             shuffle=False,  # the batches are
             verbose=0,
-            **judged,
+            **validation,
         )
     state.restore_best()
 
 
-# Batches, divided among the replicas.
-Divided = tf.data.Dataset | tf.distribute.DistributedDataset
-
-
 def _for_training(
-    train: tuple[Rows, Rows], settings: Settings, seed: int, epochs: range
+    train: tuple[Rows, Rows], settings: Settings, schedule: Schedule, first: int
 ) -> Divided:
     return _divided(
         batches.training_batches(
-            *train,
+            train,
             batch_size=settings.batch_size,
-            seed=seed,
-            epochs=epochs,
+            seed=schedule.seed,
+            epochs=range(first, schedule.epochs),
             augment=settings.augment,
             replicas=devices.replicas(),
         )
@@ -150,14 +183,14 @@ def _for_training(
 
 
 def _for_evaluation(test: tuple[Rows, Rows], batch_size: int) -> tuple[Divided, int]:
-    """Returns batches again and again, and how many steps see each image once."""
-    made = batches.evaluation_batches(*test, batch_size=batch_size, replicas=devices.replicas())
-    # Endless, because Keras can't count batches that are divided, and warns when they end.
+    """Returns batches that repeat without end, and the number that holds each image once."""
+    made = batches.evaluation_batches(test, batch_size=batch_size, replicas=devices.replicas())
+    # Without end, because Keras can't count batches that are divided, and warns when they end.
     return _divided(made.repeat()), math.ceil(len(test[1]) / batch_size)
 
 
 def _divided(shares: tf.data.Dataset) -> Divided:
-    """Hands each replica its own share; by itself a strategy may leave some of them none."""
+    """Gives each replica its own share; by itself a strategy may leave some without any."""
     if devices.replicas() == 1:
         return shares
     return tf.distribute.get_strategy().distribute_datasets_from_function(lambda _: shares)
@@ -169,7 +202,7 @@ def _exact(accuracy: float, examples: int) -> float:
 
 
 class _State:
-    """All that the rest of a phase depends on, the best epoch so far included.
+    """Everything that the rest of a phase depends on, including its best epoch.
 
     Args:
         learner: what is fitted.
@@ -190,18 +223,18 @@ class _State:
         self.best_accuracy = -1.0
 
     def judge(self, accuracy: float) -> None:
-        """Keeps what has learned where it is better than ever before."""
+        """Copies the weights if the accuracy is higher than after every epoch before."""
         if accuracy > self.best_accuracy:
             self.best_accuracy = accuracy
             self.best = [weight.numpy() for weight in self.weights]
 
     def restore_best(self) -> None:
-        """Takes what has learned back to the best epoch, where epochs were judged."""
+        """Gives the network the weights of its best epoch, if epochs were evaluated."""
         for weight, value in zip(self.weights, self.best, strict=False):
             weight.assign(value)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Returns it by name, for a checkpoint."""
+        """Returns all values by name, for a checkpoint."""
         arrays = {
             f"{kind}_{number}": variable.numpy()
             for kind, variables in self._variables.items()
@@ -210,7 +243,7 @@ class _State:
         return arrays | {f"best_{number}": value for number, value in enumerate(self.best)}
 
     def resume(self, arrays: dict[str, np.ndarray], best_accuracy: float | None) -> None:
-        """Takes everything to where a checkpoint was made."""
+        """Sets everything to the values of a checkpoint."""
         for kind, variables in self._variables.items():
             for number, variable in enumerate(variables):
                 variable.assign(arrays[f"{kind}_{number}"])
@@ -220,20 +253,19 @@ class _State:
 
 
 class _Recorder(keras.callbacks.Callback):
-    """Turns each epoch into a record, and stops at a loss that is no longer finite.
+    """Writes each epoch to the journal, and stops at a loss that is no longer finite.
 
     Args:
         phase: `train` or `distill`.
-        journal: is told of each epoch.
-        examples: behind each accuracy that the phase measures, by its name.
+        journal: receives each epoch.
+        examples: number of images behind each accuracy that the phase measures, by its name.
         state: of the phase.
-        held_out: returns loss and accuracy on the images that tell the best epoch; None where
-            the test images do.
+        held_out: returns loss and accuracy on the held-out images; None if none are held out.
     """
 
     def __init__(
         self,
-        phase: str,
+        phase: Literal["train", "distill"],
         journal: Journal,
         examples: dict[str, int],
         state: _State,
@@ -252,23 +284,26 @@ class _Recorder(keras.callbacks.Callback):
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Ends the epoch in the journal."""
+        """Writes the epoch to the journal."""
         numbers = {name: float(value) for name, value in (logs or {}).items()}
         for name in ("loss", "val_loss"):
             if not math.isfinite(numbers.get(name, 0.0)):
                 raise TrainingFailed(
                     f"{name} is {numbers[name]} after {self.phase} epoch {epoch + 1}"
                 )
-        for name, examples in self.examples.items():
-            numbers[name] = _exact(numbers[name], examples)
-        record: Record = {"phase": self.phase, "epoch": epoch + 1}
-        for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
-            record[name] = numbers.get(name)
-        if "relative_error" in numbers:
-            record["relative_error"] = numbers["relative_error"]
-        if self.held_out:
-            record["held_out_accuracy"] = self.held_out()[1]
-        record["seconds"] = time.perf_counter() - self.started
-        if "val_accuracy" in numbers:
-            self.state.judge(record.get("held_out_accuracy", numbers["val_accuracy"]))
-        self.journal.end_epoch(record, self.state.arrays())
+        accuracies = {
+            name: _exact(numbers[name], count) for name, count in self.examples.items()
+        }
+        ended = Epoch(
+            phase=self.phase,
+            epoch=epoch + 1,
+            loss=numbers["loss"],
+            val_loss=numbers.get("val_loss"),
+            relative_error=numbers.get("relative_error"),
+            held_out_accuracy=self.held_out()[1] if self.held_out else None,
+            seconds=time.perf_counter() - self.started,
+            **accuracies,
+        )
+        if ended.judged_by is not None:
+            self.state.judge(ended.judged_by)
+        self.journal.end_epoch(ended, self.state.arrays())

@@ -1,12 +1,13 @@
 """One walk through the frozen parent: what each block receives and returns, computed once.
 
-What block k returns is the target of its student-teacher phase and what block k + 1 receives.
-A method that updates the compressed block alone never changes what lies before it, so that
-part of the network is computed once an image, not once an image, epoch and method.
+What block k returns is the target of its student-teacher phase (Eq. 3), and usually what block
+k + 1 receives. A method that updates the compressed block alone never changes what lies before
+it, so that part of the network is computed once an image, not once an image, epoch and method.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,54 +17,75 @@ import tensorflow as tf
 
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.datasets import Dataset
-from deep_net_triage.learning.rows import Room, Rows
-from deep_net_triage.learning.shared_rows import SharedRoom
-from deep_net_triage.methods import METHODS
+from deep_net_triage.learning.rows import Room, SharedRoom
+from deep_net_triage.learning.sources import Place, Source, from_images
+from deep_net_triage.methods import TABLE
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import Block
 
-# A place in a network, the same one in a parent and in each of its students.
-Place = Callable[[keras.Model], keras.KerasTensor]
 
-
-def images_of(model: keras.Model) -> keras.KerasTensor:
-    """Returns the place where images enter a model."""
-    return model.inputs[0]
-
-
-@dataclass(frozen=True)
-class Source:
-    """What the trials of a block read instead of computing it.
-
-    Attributes:
-        place: where in the network `train` and `test` stand; what lies between it and the
-            block is computed again and again.
-        train: a row a training image, in the data set's order.
-        test: the same for the test images.
-        validation: the same for the images that are held out; None without any.
-        targets: what the parent's block returns for the training images; None where it is
-            not kept.
-    """
-
-    place: Place
-    train: Rows
-    test: Rows
-    validation: Rows | None = None
-    targets: Rows | None = None
-
-
-class Walk:
-    """Goes through the parent from block to block and keeps what the block at hand needs.
-
-    Everything kept is exact only while nothing random happens to the images: with
-    augmentation, don't walk, and train from `from_images`.
+def begin(
+    parent: keras.Model,
+    dataset: Dataset,
+    settings: Settings,
+    blocks: Sequence[Block],
+    shared: Path | None = None,
+) -> "Walk":
+    """Returns a walk through a study's blocks, with the room that the settings give.
 
     Args:
         parent: read, never changed.
         dataset: its images.
-        room: how much may be kept.
-        batch_size: images that are computed at once.
-        dtype: what is kept is rounded to it; None for what the network itself computes in.
+        settings: of the command.
+        blocks: all that the study compresses, in the network's order.
+        shared: the folder where the processes of one command share arrays; None for a command
+            of one process.
+    """
+    if shared:
+        room: Room | SharedRoom = SharedRoom(shared, settings.activation_disk)
+    else:
+        room = Room(
+            settings.activation_dir or settings.folder,
+            settings.activation_memory,
+            settings.activation_disk,
+        )
+    return Walk(parent, dataset, room, settings, blocks)
+
+
+@dataclass(frozen=True)
+class _Stop:
+    """A tensor of the parent whose values may be kept.
+
+    Attributes:
+        name: of the array in the room.
+        place: returns the tensor.
+        order: 2 k for what block k receives, 2 k + 1 for what it returns.
+        starts_next: whether the next block can be computed from it: all that the parent returns
+            depends on the images by this tensor alone.
+    """
+
+    name: str
+    place: Place
+    order: int
+    starts_next: bool
+
+
+class Walk:
+    """Computes what each block receives and returns, block after block.
+
+    Each array is computed from the nearest one before it that is kept, whichever blocks are
+    asked for: the steps in which the network is computed decide how its values are rounded, and
+    a study that was interrupted must take the same ones as a study that was not.
+
+    All this is exact only if nothing random happens to the images: with augmentation use
+    `sources.from_images` instead.
+
+    Args:
+        parent: read, never changed.
+        dataset: its images.
+        room: for the arrays.
+        settings: the methods decide whether targets are computed.
+        blocks: all that the study compresses, in the network's order.
     """
 
     def __init__(
@@ -71,145 +93,137 @@ class Walk:
         parent: keras.Model,
         dataset: Dataset,
         room: Room | SharedRoom,
-        batch_size: int,
-        dtype: str | None = None,
+        settings: Settings,
+        blocks: Sequence[Block],
     ) -> None:
         self.parent = parent
         self.room = room
-        self.batch_size = batch_size
-        self.dtype = dtype
-        self._images = self._here = from_images(dataset)
-        self._ahead: Source | None = None
+        self.batch_size = settings.batch_size
+        rounded = settings.activation_dtype
+        self.dtype = None if rounded == "exact" else rounded
+        self._blocks = tuple(blocks)
+        distils = any(TABLE[name].distil for name in settings.methods)
+        self._stops = _stops(parent, self._blocks, with_targets=distils)
+        self._images = from_images(dataset)
+        self._ends = np.cumsum([len(split) for split in _splits(self._images)])
+        self._ended = -1
 
-    def to(self, block: Block, with_targets: bool) -> Source:
-        """Goes on to a block and returns what is kept there; what lies behind is let go.
+    def to(self, block: Block) -> Source:
+        """Returns what the trials of a block read.
+
+        A room that other processes do not share lets go of what lies behind.
 
         Args:
-            block: one that begins no earlier than those visited before.
-            with_targets: whether its student-teacher phase will be trained.
+            block: one of the walk's.
         """
-        for source in filter(None, (self._ahead, self._here, self._images)):
-            if self._separates(source.place) and self._leads(source.place, block.received_by):
-                self._here = source
-                break
-        self._ahead = None
-        if self._separates(block.received_by):
-            self._here = self._pushed(
-                self._here, block.received_by, f"received by {block.name}"
-            )
-        here = self._here
-        if not with_targets:
-            return here
-        ahead = self._pushed(here, block.returned_by, f"returned by {block.name}")
-        if ahead is here:
-            return here
-        self._ahead = ahead
-        return dataclasses.replace(here, targets=ahead.train)
+        number = self._blocks.index(block)
+        if not self.room.shared:
+            self._ended = max(self._ended, number - 1)
+        source = self._nearest(2 * number)
+        for stop in self._stops:
+            if stop.order == 2 * number + 1 and (returned := self._kept(stop)):
+                source = dataclasses.replace(source, targets=returned.train)
+        self._tidy()
+        return source
 
-    def _separates(self, place: Place) -> bool:
-        """Says whether all that the parent returns depends on is what stands at a place.
+    def let_go(self, block: Block) -> None:
+        """Removes from the room what no later block needs.
 
-        It does not where a branch of the network goes around it.
+        Every process may call it once all trials of the block, and of the blocks before it,
+        have ended. A block that is asked for nevertheless is computed again.
+
+        Args:
+            block: one of the walk's.
         """
-        return self._leads(place, lambda model: model.outputs[0])
+        self._ended = max(self._ended, self._blocks.index(block))
+        self._tidy()
 
-    def _leads(self, place: Place, later: Place) -> bool:
-        """Says whether what stands at a later place depends on nothing but what is at one."""
-        try:
-            surgery.cut(self.parent, place(self.parent), later(self.parent))
-        except ValueError:  # how Keras says that they are not connected
-            return False
-        return True
+    def _nearest(self, order: int) -> Source:
+        """Returns what is kept at the last stop up to `order` from which one can go on."""
+        for stop in reversed(self._stops):
+            if stop.order <= order and stop.starts_next and (kept := self._kept(stop)):
+                return kept
+        return self._images
 
-    def _pushed(self, source: Source, place: Place, name: str) -> Source:
-        """Returns what is kept at a later place; the same source where nothing is gained."""
-        start, end = source.place(self.parent), place(self.parent)
-        if start is end:
-            return dataclasses.replace(source, place=place)
-        between = surgery.cut(self.parent, start, end)
-        # Resizing again costs less than keeping what it makes of an image. Nor can a place be
-        # kept behind a layer that draws at random, such as dropout: it differs at each pass.
-        if not between.weights or len(between.variables) > len(between.weights):
-            return source
-        splits = [source.train, source.test]
-        if source.validation is not None:
-            splits.append(source.validation)
-        ends = np.cumsum([len(rows) for rows in splits])
-        shape = between.compute_output_shape((int(ends[-1]), *source.train.shape[1:]))
+    def _kept(self, stop: _Stop) -> Source | None:
+        """Returns what is kept at a stop, computed if it is not there; None if it can't be."""
+        tensor = stop.place(self.parent)
+        shape = (int(self._ends[-1]), *tensor.shape[1:])
+        dtype = self.dtype or tensor.dtype
+        array = self.room.found(stop.name, shape, dtype)
+        if array is None and not self.room.refused(stop.name):
+            start = self._nearest(stop.order - 1)
+            between = surgery.cut(self.parent, start.place(self.parent), tensor)
+            # Resizing again costs less than keeping what it makes of an image. Nor can anything
+            # be kept behind a layer that draws at random, such as dropout: each pass differs.
+            if not between.weights or len(between.variables) > len(between.weights):
+                return None
+            self._tidy()
+            fill = functools.partial(self._fill, start, between)
+            array = self.room.kept(stop.name, shape, dtype, fill)
+        return None if array is None else Source(stop.place, *self._split(array))
+
+    def _fill(self, start: Source, between: keras.Model, array: np.ndarray) -> bool:
+        """Computes an array; returns False where a value is beyond a narrow type's range."""
         forward = tf.function(
             lambda batch: between(batch, training=False), reduce_retracing=True
         )
+        for received, returned in zip(_splits(start), self._split(array), strict=True):
+            for first in range(0, len(received), self.batch_size):
+                batch = slice(first, first + self.batch_size)
+                with np.errstate(over="ignore"):
+                    returned[batch] = forward(tf.convert_to_tensor(received[batch]))
+                if self.dtype and not np.all(np.isfinite(returned[batch])):
+                    return False
+        return True
 
-        def fill(rows: np.ndarray) -> bool:
-            for received, returned in zip(splits, np.split(rows, ends[:-1]), strict=True):
-                for first in range(0, len(received), self.batch_size):
-                    batch = slice(first, first + self.batch_size)
-                    with np.errstate(over="ignore"):
-                        returned[batch] = forward(tf.convert_to_tensor(received[batch]))
-                    if self.dtype and not np.all(np.isfinite(returned[batch])):
-                        return False  # beyond the narrow type's range
-            return True
+    def _split(self, array: np.ndarray) -> list[np.ndarray]:
+        return np.split(array, self._ends[:-1])
 
-        kept = self.room.kept(name, shape, self.dtype or end.dtype, fill)
-        return source if kept is None else Source(place, *np.split(kept, ends[:-1]))
-
-
-class Route:
-    """A walk over the blocks of a study in their order, whichever of them have trials to run.
-
-    What is computed in one go decides how it is rounded: a study that was interrupted must not
-    take shorter ways than one that was not.
-
-    Args:
-        walk: at its beginning.
-        blocks: in the order of the network.
-        with_targets: whether student-teacher phases will be trained.
-    """
-
-    def __init__(self, walk: Walk, blocks: Sequence[Block], with_targets: bool) -> None:
-        self.walk = walk
-        self.with_targets = with_targets
-        self._ahead = list(blocks)
-
-    def to(self, block: Block) -> Source:
-        """Goes on to a block that lies ahead, and returns what is kept there."""
-        while True:
-            passed = self._ahead.pop(0)
-            source = self.walk.to(passed, self.with_targets)
-            if passed == block:
-                return source
+    def _tidy(self) -> None:
+        """Lets go of what belongs to ended blocks, except what the next block starts from."""
+        following = 2 * (self._ended + 1)
+        held = [stop for stop in self._stops if self.room.holds(stop.name)]
+        starts = [stop for stop in held if stop.starts_next and stop.order <= following]
+        needed = starts[-1:] if self._ended + 1 < len(self._blocks) else []
+        for stop in held:
+            if stop.order < following and stop not in needed:
+                self.room.let_go(stop.name)
 
 
-def route(
-    parent: keras.Model,
-    dataset: Dataset,
-    settings: Settings,
-    blocks: Sequence[Block],
-    shared: Path | None = None,
-) -> Route:
-    """Returns the route of a study, with the room that its settings give.
-
-    Args:
-        parent: read, never changed.
-        dataset: its images.
-        settings: how much may be kept.
-        blocks: in the order of the network.
-        shared: the folder where processes keep it for each other; None where they don't.
-    """
-    if shared:
-        room = SharedRoom(shared, settings.activation_disk)
-    else:
-        room = Room(
-            settings.activation_dir or settings.folder,
-            settings.activation_memory,
-            settings.activation_disk,
-        )
-    rounded = None if settings.activation_dtype == "exact" else settings.activation_dtype
-    walk = Walk(parent, dataset, room, settings.batch_size, rounded)
-    return Route(walk, blocks, any(METHODS[name].distil for name in settings.methods))
+def _stops(
+    parent: keras.Model, blocks: tuple[Block, ...], *, with_targets: bool
+) -> list[_Stop]:
+    """Returns where a walk may keep something, in the order in which it gets there."""
+    stops = []
+    for number, block in enumerate(blocks):
+        if _cuts_through(parent, block.received_by):
+            name = f"received by {block.name}"
+            stops.append(_Stop(name, block.received_by, 2 * number, True))
+        if with_targets:
+            name = f"returned by {block.name}"
+            starts_next = _cuts_through(parent, block.returned_by) and all(
+                _leads(parent, block.returned_by, following.received_by)
+                for following in blocks[number + 1 : number + 2]
+            )
+            stops.append(_Stop(name, block.returned_by, 2 * number + 1, starts_next))
+    return stops
 
 
-def from_images(dataset: Dataset) -> Source:
-    """Returns the source that keeps nothing: the images themselves."""
-    held_out = dataset.validation.images if dataset.validation else None
-    return Source(images_of, dataset.train.images, dataset.test.images, held_out)
+def _cuts_through(parent: keras.Model, place: Place) -> bool:
+    """Returns False if a branch of the network goes around a place."""
+    return _leads(parent, place, lambda model: model.outputs[0])
+
+
+def _leads(parent: keras.Model, place: Place, later: Place) -> bool:
+    """Returns whether a later tensor depends on the images by an earlier one alone."""
+    try:
+        surgery.cut(parent, place(parent), later(parent))
+    except ValueError:  # how Keras says that they are not connected
+        return False
+    return True
+
+
+def _splits(source: Source) -> list[np.ndarray | tf.Tensor]:
+    splits = (source.train, source.test, source.validation)
+    return [split for split in splits if split is not None]
