@@ -11,11 +11,18 @@ import pytest
 from deep_net_triage.commands import settings
 from deep_net_triage.findings import looks
 from deep_net_triage.records import files, results
+from deep_net_triage.records.study_results import read_study
 from tests.conftest import REPOSITORY
 
 HERE = REPOSITORY / "figures" / "study"
 DECIDED = HERE / "decisions" / "as_decided"
 STUDIES = sorted(folder.parent for folder in HERE.glob("*/results.csv"))
+
+
+def check_files(study):
+    """Makes sure that every file of a parent and its trials is as it was written."""
+    for folder in [study / "parent", *(study / "trials").iterdir()]:
+        results.check_files(folder, files.read_json(folder / "result.json")["files"])
 
 
 def test_pictures_and_tables_are_made_again_by_one_command(tmp_path):
@@ -31,27 +38,26 @@ def test_pictures_and_tables_are_made_again_by_one_command(tmp_path):
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
 def test_a_study_is_whole_and_what_its_flags_say(folder):
-    described = files.read_json(folder / "study.json")
+    recorded = settings_of(folder)
     flags = HERE.parent.parent / "flags" / "study" / f"{folder.name}.flags"
-    asked = settings.from_command_line([f"--flagfile={flags}"], REPOSITORY / "flags")
+    typed = settings.from_command_line([f"--flagfile={flags}"], REPOSITORY / "flags")
     for name in ("train_examples", "test_examples", "image_size", "width", "parent_epochs"):
-        assert described["settings"][name] == getattr(asked, name), name
+        assert recorded[name] == getattr(typed, name), name
     for name in ("epochs", "distill_epochs", "learning_rate", "batch_size"):
-        assert described["settings"][name] == getattr(asked, name), name
-    study = results.read_study(folder)
-    seeds = len(asked.seeds)
-    assert len(study.rows) == len(asked.methods) * 5 * seeds
+        assert recorded[name] == getattr(typed, name), name
+    study = read_study(folder)
+    seeds = len(typed.seeds)
+    assert len(study.rows) == len(typed.methods) * 5 * seeds
     assert len(study.controls) == seeds
-    for kept in [folder / "parent", *(folder / "trials").iterdir()]:
-        results.check_files(kept, results.read_result(kept))
+    check_files(folder)
     # The parent's curve is flat: no better test accuracy for five epochs.
-    parent = results.read_result(folder / "parent")
-    assert parent["max_epoch"] <= asked.parent_epochs - 5
+    parent = results.read_parent(folder / "parent")
+    assert parent.max_epoch <= typed.parent_epochs - 5
 
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
 def test_the_table_is_that_of_the_results(folder):
-    """An accuracy of the text, found by hand in results.csv."""
+    """An accuracy of the text, worked out by hand from results.csv."""
     text = (HERE / "README.md").read_text()
     section = text.split(f"## {looks.title(folder.name)}\n")[1].split("\n## ")[0]
     (line,) = re.findall(r"^\| block3 \| (.*) \|$", section, re.MULTILINE)
@@ -91,8 +97,7 @@ def test_one_decision_is_changed_at_a_time():
         # SGD can't learn at Adam's rate; replicas are no setting, they only round otherwise.
         expected = {"sgd": {"optimizer", "learning_rate"}, "rounded": set()}.get(folder.name)
         assert different == expected if expected is not None else len(different) == 1, folder
-        for kept in [folder / "parent", *(folder / "trials").iterdir()]:
-            results.check_files(kept, results.read_result(kept))
+        check_files(folder)
 
 
 def test_a_row_of_the_decisions_is_that_of_their_results():
@@ -123,9 +128,7 @@ def test_how_far_accuracy_moves_an_epoch():
     """By NumPy from the parent of CIFAR-10: its epochs 21 to 40 have 19 steps."""
     text = (REPOSITORY / "docs" / "reproduction.md").read_text()
     (row,) = re.findall(r"^\| CIFAR-10 \| 0\.6 \| (.*) \|$", text, re.M)
-    curve = [
-        epoch["val_accuracy"] for epoch in results.read_epochs(HERE / "cifar10" / "parent")
-    ]
+    curve = [epoch.val_accuracy for epoch in results.read_epochs(HERE / "cifar10" / "parent")]
     assert len(curve) == 40
     expected = 100 * np.abs(np.diff(curve[20:])).mean()
     assert float(row.split(" | ")[-1]) == pytest.approx(expected, abs=0.051)
@@ -137,8 +140,7 @@ def test_odd_results_were_looked_into_on_the_studies_own_parents():
         folders = [HERE / "odd" / name, HERE / study]
         parents = [files.read_json(one / "parent" / "result.json") for one in folders]
         assert parents[0]["weights_sha256"] == parents[1]["weights_sha256"]
-        for kept in (folders[0] / "trials").iterdir():
-            results.check_files(kept, results.read_result(kept))
+        check_files(folders[0])
 
 
 def test_what_is_kept_is_not_given_up_for_a_study_that_is_not_there(tmp_path):

@@ -1,55 +1,40 @@
-import json
-
 import numpy as np
 import pytest
 
 from deep_net_triage.findings import curves, looks
 from deep_net_triage.methods import METHODS
-from deep_net_triage.records import files, results
+from deep_net_triage.records.results import Epoch
+from deep_net_triage.records.study_results import StudyResults
 
 
-def write_trial(study, method, block, seed, accuracies, status="finished"):
-    folder = results.trial_folder(study, method, block, seed)
-    folder.mkdir(parents=True)
-    records = [{"phase": "distill", "epoch": 1, "val_accuracy": None}]
-    records += [
-        {"phase": "train", "epoch": n, "val_accuracy": accuracy}
+def epochs(*accuracies):
+    distilling = Epoch(phase="distill", epoch=1, loss=1.0, seconds=1.0)
+    return distilling, *(
+        Epoch(phase="train", epoch=n, loss=1.0, val_accuracy=accuracy, seconds=1.0)
         for n, accuracy in enumerate(accuracies, start=1)
-    ]
-    lines = "".join(f"{json.dumps(record)}\n" for record in records)
-    (folder / "epochs.jsonl").write_text(lines)
-    result = {"status": status, "reason": None, "files": results.digests(folder)}
-    if status == "finished":
-        result["row"] = {"method": method, "block": block, "seed": seed}
-    files.write_json(folder / "result.json", result)
-    return folder
+    )
 
 
-def test_curves_are_means_over_seeds_as_far_as_all_go(tmp_path):
-    write_trial(tmp_path, "stn", "block1", 0, [0.5, 0.7, 0.9])
-    write_trial(tmp_path, "stn", "block1", 1, [0.7, 0.8])
-    write_trial(tmp_path, "cm_rw", "block2", 0, [0.1])
-    read = curves.read(tmp_path)
-    assert set(read) == {("block1", "stn"), ("block2", "cm_rw")}
-    assert read["block1", "stn"] == pytest.approx([0.6, 0.75])
-    assert read["block2", "cm_rw"] == [0.1]
+def test_curves_are_means_over_seeds_as_far_as_all_go():
+    recorded = {
+        ("stn", "block1", 0): epochs(0.5, 0.7, 0.9),
+        ("stn", "block1", 1): epochs(0.7, 0.8),
+        ("cm_rw", "block2", 0): epochs(0.1),
+        ("control", "no-block", 0): epochs(0.9),
+    }
+    means = curves.means(StudyResults("toy", 0.9, epochs=recorded))
+    assert set(means) == {("block1", "stn"), ("block2", "cm_rw")}
+    assert means["block1", "stn"] == pytest.approx([0.6, 0.75])
+    assert means["block2", "cm_rw"] == [0.1]
 
 
-def test_failed_removed_and_damaged_trials_are_gaps(tmp_path):
-    write_trial(tmp_path, "stn", "block1", 0, [0.5], status="failed")
-    (write_trial(tmp_path, "stn", "block2", 0, [0.5]) / "epochs.jsonl").unlink()
-    damaged = write_trial(tmp_path, "stn", "block3", 0, [0.5]) / "epochs.jsonl"
-    damaged.write_text(damaged.read_text().replace("0.5", "0.9"))
-    assert curves.read(tmp_path) == {}
-
-
-def test_a_panel_a_block_a_line_a_method_and_the_parent_dashed():
-    read = {
+def test_each_block_has_a_panel_and_each_method_a_line_beside_the_dashed_parent():
+    means = {
         ("b", "stn"): [0.5, 0.9],
         ("a", "stn"): [0.8, 1.0],
         ("a", "cl_rw"): [0.1, 0.2],
     }
-    panels = curves.learning(read, 0.95, ["b", "a", "c"]).axes
+    panels = curves.learning(means, 0.95, ["b", "a", "c"]).axes
     assert [panel.get_title() for panel in panels] == ["b", "a", "c"]
     drawn = [
         {line.get_color(): np.round(line.get_ydata()).tolist() for line in panel.lines}
@@ -71,7 +56,7 @@ def test_scale_holds_every_accuracy_and_has_marks(low, high):
     assert bottom < 100 * low <= 100 * high < top
     marks = [mark for mark in panel.get_yticks() if bottom <= mark <= top]
     assert len(marks) >= 3
-    # The same error in points takes more room the nearer it is to none.
+    # A difference in points takes more room the nearer it is to 100 %.
     transform = panel.transData.transform
     heights = [transform((1, accuracy))[1] for accuracy in (bottom, (bottom + top) / 2, top)]
     assert heights[2] - heights[1] > heights[1] - heights[0] > 0

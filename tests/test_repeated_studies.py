@@ -11,7 +11,9 @@ import pytest
 
 from deep_net_triage.findings import looks
 from deep_net_triage.records import files, results
+from deep_net_triage.records.study_results import read_study
 from tests.conftest import REPOSITORY
+from tests.test_committed_studies import check_files
 
 HERE = REPOSITORY / "figures" / "study"
 REPEATED = sorted(folder.parent for folder in (HERE / "repeated").glob("*/results.csv"))
@@ -54,10 +56,9 @@ def test_another_study_is_no_repeated_one():
 def test_a_study_is_repeated_whole_and_by_the_same_settings(folder):
     described = [files.read_json(one / "study.json") for one in (HERE / folder.name, folder)]
     assert described[0]["settings"] == described[1]["settings"]
-    studies = [results.read_study(one) for one in (HERE / folder.name, folder)]
+    studies = [read_study(one) for one in (HERE / folder.name, folder)]
     assert studies[0].correct.keys() == studies[1].correct.keys()
-    for kept in [folder / "parent", *(folder / "trials").iterdir()]:
-        results.check_files(kept, results.read_result(kept))
+    check_files(folder)
 
 
 def accuracies(folder, column="max_accuracy"):

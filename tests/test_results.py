@@ -1,17 +1,33 @@
+import json
+
+import numpy as np
 import pytest
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.findings import tables
-from deep_net_triage.records import files, results
+from deep_net_triage.records import provenance, results, study_results
+from deep_net_triage.records.provenance import Command, Description
+from deep_net_triage.records.results import (
+    Curve,
+    Epoch,
+    Failure,
+    ParentResult,
+    TrialResult,
+)
+from deep_net_triage.records.study_results import StudyResults
+from tests import handmade
+from tests.handmade import row
 
 
-def curve(*accuracies, distill=0):
-    distilling = [
-        {"phase": "distill", "epoch": n, "val_accuracy": None} for n in range(distill)
-    ]
-    return distilling + [
-        {"phase": "train", "epoch": n, "val_accuracy": accuracy}
-        for n, accuracy in enumerate(accuracies, start=1)
+def epoch(phase, number, **values):
+    return Epoch(phase=phase, epoch=number, loss=1.0, seconds=1.0, **values)
+
+
+def curve(*accuracies, held_out=None, distill=0):
+    held_out = held_out or [None] * len(accuracies)
+    return [epoch("distill", n, relative_error=0.5) for n in range(1, distill + 1)] + [
+        epoch("train", n, val_accuracy=accuracy, held_out_accuracy=held)
+        for n, (accuracy, held) in enumerate(zip(accuracies, held_out, strict=True), start=1)
     ]
 
 
@@ -29,116 +45,165 @@ def curve(*accuracies, distill=0):
 )
 def test_summary_of_a_curve(accuracies, max_epoch, epochs_to_99):
     for distill in (0, 4):
-        assert results.summarize(curve(*accuracies, distill=distill)) == {
-            "max_accuracy": max(accuracies),
-            "max_epoch": max_epoch,
-            "epochs_to_99": epochs_to_99,
-            "final_accuracy": accuracies[-1],
-            "chosen_epoch": max_epoch,
-            "chosen_accuracy": max(accuracies),
-        }
+        assert results.summarize(curve(*accuracies, distill=distill)) == Curve(
+            max_accuracy=max(accuracies),
+            max_epoch=max_epoch,
+            epochs_to_99=epochs_to_99,
+            final_accuracy=accuracies[-1],
+            chosen_epoch=max_epoch,
+            chosen_accuracy=max(accuracies),
+        )
 
 
 def test_held_out_images_choose_the_epoch():
-    records = curve(0.5, 0.9, 0.7, distill=1)
-    for record, held_out in zip(records[1:], (0.4, 0.6, 0.8), strict=True):
-        record["held_out_accuracy"] = held_out
-    summary = results.summarize(records)
-    assert (summary["max_accuracy"], summary["max_epoch"]) == (0.9, 2)
-    assert (summary["chosen_accuracy"], summary["chosen_epoch"]) == (0.7, 3)
+    summary = results.summarize(curve(0.5, 0.9, 0.7, held_out=(0.4, 0.6, 0.8), distill=1))
+    assert (summary.max_accuracy, summary.max_epoch) == (0.9, 2)
+    assert (summary.chosen_accuracy, summary.chosen_epoch) == (0.7, 3)
 
 
 def test_differences_name_what_changed():
     recorded = {"epochs": 5, "method": "stn", "gone": 1}
-    asked = {"epochs": 3, "method": "stn", "new": 2}
-    assert results.differences(recorded, asked) == [
+    wanted = {"epochs": 3, "method": "stn", "new": 2}
+    assert results.differences(recorded, wanted) == [
         "epochs: 5, now 3",
         "gone: 1, now not set",
         "new: not set, now 2",
     ]
-    assert results.differences(asked, dict(asked)) == []
+    assert results.differences(wanted, dict(wanted)) == []
 
 
-def write_trial(study, method, block, accuracy, status="finished", seed=0, epochs_to_99=2):
-    row = dict.fromkeys(results.COLUMNS) | {
-        "dataset": "toy",
-        "method": method,
-        "block": block,
-        "seed": seed,
-        "baseline_accuracy": 0.9,
-        "max_accuracy": accuracy,
-        "accuracy_drop": 0.9 - accuracy,
-        "epochs_to_99": epochs_to_99,
-        "distill_epochs": 4 if method.startswith("stn") else 0,
-    }
-    folder = results.trial_folder(study, method, block, seed)
-    result = {"status": status, "reason": None, "settings": {}, "files": {}}
-    if status == "finished":
-        result["row"] = row
-    folder.mkdir(parents=True, exist_ok=True)
-    files.write_json(folder / "result.json", result)
+def write_trial(study, one, epochs=(), correct=None):
+    folder = results.trial_folder(study, *one.trial)
+    folder.mkdir(parents=True)
+    lines = "".join(f"{json.dumps(each.as_json())}\n" for each in epochs)
+    (folder / "epochs.jsonl").write_text(lines)
+    if correct is not None:
+        results.write_correct(folder, correct)
+    results.write_result(folder, TrialResult({}, one, results.digests(folder)))
+    return folder
+
+
+ROWS = (
+    row("stn", "block2", 0.95, distilled_accuracy=0.25),
+    row("stn", "block2", 0.85, seed=1, epochs_to_99=5),
+    row("cl_rw", "block10", 0.8),
+)
+CORRECT = np.arange(10) < 9
+DESCRIPTION = Description(
+    dataset="toy",
+    settings={"test_images": 10},
+    classes=3,
+    blocks=handmade.described("block1", "block2", "block10"),
+    uncounted=("norm",),
+    commands=(Command("run_triage.py", 1.0, 2.0, {"keras": "3"}, {"cpu": "one"}),),
+)
 
 
 @pytest.fixture
 def study(tmp_path):
+    """A finished parent, three finished trials, one of them with images, and a failed one."""
     folder = tmp_path / "toy"
-    parent = {"status": "finished", "settings": {"dataset": "toy"}, "baseline_accuracy": 0.9}
     (folder / "parent").mkdir(parents=True)
-    files.write_json(folder / "parent" / "result.json", parent)
-    write_trial(folder, "stn", "block2", 0.95, seed=0)
-    write_trial(folder, "stn", "block2", 0.85, seed=1, epochs_to_99=5)
-    write_trial(folder, "cl_rw", "block10", 0.8)
-    write_trial(folder, "cm_rw", "block2", 0.99, status="failed")
-    results.write_table(folder)
+    parent = ParentResult(
+        settings={"dataset": "toy", "test_images": 10},
+        baseline_accuracy=0.9,
+        max_epoch=2,
+        final_accuracy=0.8,
+        weights_sha256="0",
+        parameters=1000,
+        macs=400,
+        seconds=1.0,
+    )
+    results.write_result(folder / "parent", parent)
+    write_trial(folder, ROWS[0], curve(0.5, 0.95), CORRECT)
+    write_trial(folder, ROWS[1], curve(0.85))
+    write_trial(folder, ROWS[2], curve(0.8))
+    failed = results.trial_folder(folder, "cm_rw", "block2", 0)
+    failed.mkdir()
+    results.write_result(failed, Failure({}, "the loss is not finite"))
+    results.write_table(folder, ROWS)
+    provenance.write(folder / "study.json", DESCRIPTION, print)
     return folder
 
 
-def test_table_holds_finished_trials_only_and_reads_back(study):
+def test_a_table_reads_back_as_it_was_written(study):
     lines = (study / "results.csv").read_text().splitlines()
     assert lines[0] == ",".join(results.COLUMNS)
-    assert len(lines) == 4
-    found = results.read_study(study)
-    assert (found.dataset, found.baseline_accuracy) == ("toy", 0.9)
-    assert {row["method"] for row in found.rows} == {"stn", "cl_rw"}
-    row = next(row for row in found.rows if row["seed"] == 1)
-    assert row["max_accuracy"] == 0.85
-    assert row["epochs_to_99"] == 5
-    assert row["distilled_accuracy"] is None
+    assert results.read_table(study) == list(ROWS)
 
 
-def test_table_is_always_made_anew(study):
-    write_trial(study, "stn", "block2", 0.5, seed=1, status="failed")
-    results.write_table(study)
-    assert [
-        row["seed"] for row in results.read_study(study).rows if row["method"] == "stn"
-    ] == [0]
+def test_a_study_is_read_with_its_curves_images_and_failures(study):
+    read = study_results.read_study(study)
+    assert (read.dataset, read.baseline_accuracy, read.test_images) == ("toy", 0.9, 10)
+    assert (read.classes, read.uncounted) == (3, ("norm",))
+    assert (read.blocks, read.commands) == (DESCRIPTION.blocks, DESCRIPTION.commands)
+    assert read.all_blocks() == ["block1", "block2", "block10"]
+    assert read.blocks_run() == ["block2", "block10"]
+    assert read.rows == ROWS
+    assert list(read.correct) == [("stn", "block2", 0)]
+    assert read.correct["stn", "block2", 0].tolist() == CORRECT.tolist()
+    assert read.failures == {"cm_rw-block2-seed0": "the loss is not finite"}
+    assert read.epochs["stn", "block2", 0] == tuple(curve(0.5, 0.95))
+    assert read.epochs.keys() == {one.trial for one in ROWS}
+
+
+def test_a_curve_that_was_removed_or_damaged_is_left_out(study):
+    first, second, _ = (results.trial_folder(study, *one.trial) for one in ROWS)
+    (first / "epochs.jsonl").unlink()
+    damaged = second / "epochs.jsonl"
+    damaged.write_text(damaged.read_text().replace("0.85", "0.95"))
+    assert study_results.read_study(study).epochs.keys() == {("cl_rw", "block10", 0)}
 
 
 def test_studies_are_found_in_an_output_folder_or_as_one(study):
-    assert results.studies_in(study.parent) == [study]
-    assert results.studies_in(study) == [study]
+    assert study_results.studies_in(study.parent) == [study]
+    assert study_results.studies_in(study) == [study]
     with pytest.raises(InputError, match="no results"):
-        results.studies_in(study / "trials")
+        study_results.studies_in(study / "trials")
     with pytest.raises(InputError, match="holds no finished parent"):
-        results.read_study(study / "trials")
-    files.write_json(study / "parent" / "result.json", {"status": "failed"})
+        study_results.read_study(study / "trials")
+    results.write_result(study / "parent", Failure({}, "the loss is not finite"))
     with pytest.raises(InputError, match="holds no finished parent"):
-        results.read_study(study)
+        study_results.read_study(study)
+
+
+def cells(text):
+    """The cells of a terminal table, by the first cell of a line."""
+    lines = [[cell.strip() for cell in line.split("  ")] for line in text.splitlines()]
+    lines = [[cell for cell in line if cell] for line in lines]
+    return {line[0]: line[1:] for line in lines if line}
 
 
 def test_terminal_table_shows_means_over_seeds_and_gaps(study):
-    found = results.read_study(study)
-    lines = [line.split("  ") for line in tables.table(found).splitlines()]
-    cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
-    header = next(line for line in cells if "STN" in line)
-    assert header == ["CL-RW", "STN"]
-    rows = {line[0]: line[1:] for line in cells if line and line[0].startswith("block")}
+    text = tables.table(study_results.read_study(study))
+    shown = cells(text)
+    assert shown["CL-RW"] == ["STN"]
     # Two seeds of 95 % and 85 %, two and five epochs; the failed cm_rw has no column.
-    assert rows == {"block2": ["-", "90.0 +0.0 3.5"], "block10": ["80.0 -10.0 2", "-"]}
-    assert list(rows) == ["block2", "block10"]
-    assert "toy: the parent reaches 90.0 %" in tables.table(found)
+    assert shown["block2"] == ["-", "90.0 +0.0 3.5"]
+    assert shown["block10"] == ["80.0 -10.0 2", "-"]
+    assert text.startswith("toy: the parent reaches 90.0 %\n")
+    assert "(maximum test accuracy in %, points against the parent" in text
+
+
+def test_terminal_table_shows_the_chosen_epoch_where_images_are_held_out():
+    """Students and control whose best epoch on the test images is not the chosen one."""
+    rows = (row("stn", "block1", 0.95, chosen_accuracy=0.8),)
+    controls = (row("control", "no-block", 0.97, chosen_accuracy=0.88),)
+    settings = {"validation_fraction": 0.1}
+    text = tables.table(StudyResults("toy", 0.9, rows, controls, settings=settings))
+    assert text.startswith("toy: the parent reaches 90.0 %, trained on (control) 88.0 %\n")
+    assert cells(text)["block1"] == ["80.0 -10.0 2"]
+    assert "(test accuracy at the chosen epoch in %" in text
+
+
+def test_terminal_table_keeps_the_networks_order():
+    names = ("conv10:add", "conv2:relu", "a")
+    rows = tuple(row("stn", name, 0.8) for name in sorted(names))
+    study = StudyResults("toy", 0.9, rows, blocks=handmade.described(*names))
+    shown = list(cells(tables.table(study)))
+    assert [name for name in shown if name in names] == list(names)
 
 
 def test_mean_of_what_there_is():
-    assert results.mean([1, None, 3]) == 2
-    assert results.mean([None]) is None
+    assert study_results.mean([1, None, 3]) == 2
+    assert study_results.mean([None]) is None

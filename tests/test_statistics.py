@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from deep_net_triage.findings.statistics import accuracy_difference, mcnemar, number_difference
+from deep_net_triage.findings.statistics import (
+    accuracy_difference,
+    accuracy_interval,
+    against_parent,
+    between,
+    number_difference,
+)
 
 
 def test_one_seed_by_hand():
@@ -192,9 +198,22 @@ def test_text_in_points():
     )
 
 
-def test_mcnemar():
-    # 5 images only the first has, 1 only the second: 2 x (1 + 6) / 2^6.
-    first = np.array([1, 1, 1, 1, 1, 0, 1, 1, 0], bool)
-    second = np.array([0, 0, 0, 0, 0, 1, 1, 1, 0], bool)
-    assert mcnemar(first, second) == pytest.approx(14 / 64) == mcnemar(second, first)
-    assert mcnemar(first, first) == 1
+def test_the_interval_of_an_accuracy_is_wilsons():
+    # Wilson (1927): (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).
+    for accuracy, images in ((0.1, 1000), (0.75, 12), (1.0, 30)):
+        z = 1.959964
+        centre = accuracy + z**2 / 2 / images
+        half = z * math.sqrt(accuracy * (1 - accuracy) / images + z**2 / 4 / images**2)
+        low, high = ((centre + side * half) / (1 + z**2 / images) for side in (-1, 1))
+        assert accuracy_interval(accuracy, images) == pytest.approx((low, high), abs=1e-6)
+
+
+def test_students_are_compared_by_the_seeds_of_both():
+    first = {0: np.array([1, 1, 0, 1]), 1: np.array([1, 0, 0, 0])}
+    second = {1: np.array([1, 1, 0, 0]), 2: np.array([0, 0, 0, 0])}
+    estimate = between(first, second)
+    assert (estimate.mean, estimate.count) == (-0.25, 1)
+    assert between(first, {2: second[2]}) is None
+    estimate = against_parent(first, np.array([1, 1, 1, 1]))
+    assert (estimate.mean, estimate.count) == (-0.5, 2)
+    assert against_parent(first, None) is against_parent({}, first[0]) is None

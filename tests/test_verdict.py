@@ -1,13 +1,16 @@
 """Verdicts on studies made by hand: a model of accuracy 0.9 has the first 90 % of images."""
 
+import dataclasses
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from deep_net_triage.findings import verdict
-from deep_net_triage.records.results import COLUMNS, StudyResults
+from deep_net_triage.findings import parent_doubts, recommendation, tables, verdict
+from deep_net_triage.network.descriptions import Refused
+from deep_net_triage.records.study_results import StudyResults
+from tests.handmade import described, row
 
 IMAGES = 1000
 
@@ -16,46 +19,22 @@ def right(accuracy):
     return np.arange(IMAGES) < round(accuracy * IMAGES)
 
 
-def trial(method, block, accuracy, seed=0, saves=0.25, **cells):
-    return (
-        dict.fromkeys(COLUMNS)
-        | {
-            "dataset": "toy",
-            "method": method,
-            "block": block,
-            "seed": seed,
-            "max_accuracy": accuracy,
-            "parent_parameters": 1000,
-            "parameters": 900,
-            "parent_macs": 400,
-            "macs": 400 * (1 - saves),
-        }
-        | cells
+def study(*rows, kept=True, baseline=0.9, **fields):
+    correct = {one.trial: right(one.chosen_accuracy) for one in rows}
+    fields = (
+        {"correct": correct, "parent_correct": right(baseline)} | fields if kept else fields
     )
-
-
-def study(*rows, kept=True, **fields):
-    correct = {
-        (row["method"], row["block"], row["seed"]): right(row["max_accuracy"]) for row in rows
-    }
-    return StudyResults(
-        dataset="toy",
-        baseline_accuracy=0.9,
-        rows=list(rows),
-        correct=correct if kept else {},
-        parent_correct=right(0.9) if kept else None,
-        **fields,
-    )
+    return StudyResults("toy", baseline, rows, **fields)
 
 
 def test_blocks_are_ranked_by_what_their_best_method_loses():
     reached = verdict.reach(
         study(
-            trial("cl_rw", "block1", 0.5),
-            trial("stn", "block1", 0.86, saves=0.1),
-            trial("cm_rw", "block1", 0.84),
-            trial("cm_mw", "block2", 0.92),
-            trial("cl_rw", "block3", 0.7),
+            row("cl_rw", "block1", 0.5),
+            row("stn", "block1", 0.86),
+            row("cm_rw", "block1", 0.84),
+            row("cm_mw", "block2", 0.92),
+            row("cl_rw", "block3", 0.7),
         ),
         max_drop=0.05,
     )
@@ -68,16 +47,17 @@ def test_blocks_are_ranked_by_what_their_best_method_loses():
     assert second.best.estimate.low == pytest.approx(-40 / 1002 - half, abs=1e-6)
     assert [other.method for other in second.others] == ["cm_rw", "cl_rw"]
     assert second.parameters_saved == pytest.approx(0.1)
+    assert second.macs_saved == pytest.approx(0.25)
     assert not any(block.tied_with for block in reached.ranking)
 
 
 def test_the_best_method_is_best_on_average_over_seeds():
     reached = verdict.reach(
         study(
-            trial("cm_rw", "block1", 0.95, seed=0),
-            trial("cm_rw", "block1", 0.75, seed=1),
-            trial("cm_mw", "block1", 0.87, seed=0),
-            trial("cm_mw", "block1", 0.89, seed=1),
+            row("cm_rw", "block1", 0.95, seed=0),
+            row("cm_rw", "block1", 0.75, seed=1),
+            row("cm_mw", "block1", 0.87, seed=0),
+            row("cm_mw", "block1", 0.89, seed=1),
         ),
         max_drop=0.05,
     )
@@ -89,58 +69,56 @@ def test_the_best_method_is_best_on_average_over_seeds():
 
 def test_blocks_inside_the_noise_tie():
     same = study(
-        trial("cm_mw", "block1", 0.88),
-        trial("cm_rw", "block2", 0.881),  # one image more: nobody can tell
-        trial("stn", "block3", 0.8),
+        row("cm_mw", "block1", 0.88),
+        row("cm_rw", "block2", 0.881),  # one image more: nobody can tell
+        row("stn", "block3", 0.8),
     )
-    ranking = verdict.reach(same, max_drop=0.05).ranking
-    assert [(block.block, block.tied_with) for block in ranking] == [
+    reached = verdict.reach(same, max_drop=0.05)
+    assert [(block.block, block.tied_with) for block in reached.ranking] == [
         ("block2", ("block1",)),
         ("block1", ("block2",)),
         ("block3", ()),
     ]
-    assert "no interval tells it apart from block1" in verdict.describe(
-        verdict.reach(same, max_drop=0.05)
-    )
+    assert "no interval tells it apart from block1" in verdict.describe(reached)
 
 
 def test_without_images_there_is_no_interval_and_nothing_is_sure():
     reached = verdict.reach(
-        study(trial("stn", "block1", 0.9), trial("stn", "block2", 0.5), kept=False), 0.05
+        study(row("stn", "block1", 0.9), row("stn", "block2", 0.5), kept=False), 0.05
     )
     first, second = reached.ranking
     assert first.best.estimate is None
     assert (first.tied_with, second.tied_with) == (("block2",), ("block1",))
     assert not reached.recommendation.sure
-    assert "no interval kept" in verdict.describe(reached)
-    assert "tells it apart" not in verdict.describe(reached)
-    assert "Not sure" in verdict.describe(reached)
+    text = verdict.describe(reached)
+    assert "STN +0.0 points (no interval), 1 seed" in text
+    assert "tells it apart" not in text
+    assert "not sure" in text
 
 
-def test_the_chosen_accuracy_counts_where_there_is_one():
+def test_the_chosen_accuracy_counts():
     rows = [
-        trial("stn", "block1", 0.95, chosen_accuracy=0.8),
-        trial("cl_rw", "block1", 0.85),
+        row("stn", "block1", 0.95, chosen_accuracy=0.8),
+        row("cl_rw", "block1", 0.85),
     ]
-    del rows[1]["chosen_accuracy"]  # as in older files
     best = verdict.reach(study(*rows, kept=False), 0.05).ranking[0].best
     assert best.method == "cl_rw"
     assert best.difference == pytest.approx(-0.05)
 
 
 def test_what_was_not_compressed_is_never_ranked():
+    refused = Refused("conv9", "add9", "it branches")
     reached = verdict.reach(
         study(
-            trial("stn", "block1", 0.88),
-            trial("control", "none", 0.95, saves=0.9),
-            blocks=({"name": "block1"}, {"name": "block2"}),
-            refused=({"first": "conv9", "last": "add9", "reason": "it branches"},),
+            row("stn", "block1", 0.88),
+            controls=(row("control", "no-block", 0.95, macs=1),),
+            blocks=described("block1", "block2"),
+            refused=(refused,),
         ),
         max_drop=0.05,
     )
     assert [block.block for block in reached.ranking] == ["block1"]
     assert reached.not_run == ("block2",)
-    refused = verdict.NotCompressible("conv9", "add9", "it branches")
     assert reached.not_compressible == (refused,)
     assert reached.recommendation.block == "block1"
     text = verdict.describe(reached)
@@ -151,11 +129,11 @@ def test_what_was_not_compressed_is_never_ranked():
 def test_the_largest_saving_that_is_surely_within_is_recommended():
     reached = verdict.reach(
         study(
-            trial("stn", "block1", 0.9, saves=0.2),
-            trial("stn", "block2", 0.88, saves=0.3, seed=0),
-            trial("stn", "block2", 0.885, saves=0.3, seed=1),
-            trial("stn", "block3", 0.86, saves=0.4),  # within, but not its interval
-            trial("stn", "block4", 0.5, saves=0.9),
+            row("stn", "block1", 0.9, macs=320),
+            row("stn", "block2", 0.88, macs=280, seed=0),
+            row("stn", "block2", 0.885, macs=280, seed=1),
+            row("stn", "block3", 0.86, macs=240),  # within, but not its interval
+            row("stn", "block4", 0.5, macs=40),
         ),
         max_drop=0.05,
     )
@@ -164,38 +142,43 @@ def test_the_largest_saving_that_is_surely_within_is_recommended():
     assert advised.sure
     assert advised.estimate.count == 1
     assert advised.macs_saved == pytest.approx(0.3)
-    assert "Recommended, within 5.0 points of the parent: block2 by STN, seed 1" in (
-        verdict.describe(reached)
-    )
+    assert reached.no_recommendation is None
+    assert verdict.sentences(reached) == [
+        "Recommended: block2 by STN, seed 1.",
+        "It saves 30.0 % of the multiply-accumulates and 10.0 % of the parameters; its accuracy "
+        "is -1.5 points [-2.3, -0.7] against the parent.",
+        "Its whole interval is within the 5.0 points that may be lost.",
+    ]
 
 
 def test_equal_multiply_accumulates_are_decided_by_parameters():
-    rows = [trial("stn", "block1", 0.9), trial("stn", "block2", 0.89, parameters=800)]
+    rows = [row("stn", "block1", 0.9), row("stn", "block2", 0.89, parameters=800)]
     assert verdict.reach(study(*rows), 0.05).recommendation.block == "block2"
-    rows.append(trial("stn", "block3", 0.89, saves=0.26))
+    rows.append(row("stn", "block3", 0.89, macs=296))
     assert verdict.reach(study(*rows), 0.05).recommendation.block == "block3"
 
 
 def test_within_on_average_only_is_not_sure():
-    reached = verdict.reach(study(trial("stn", "block1", 0.88)), max_drop=0.02)
+    reached = verdict.reach(study(row("stn", "block1", 0.88)), max_drop=0.02)
     assert reached.recommendation.difference == pytest.approx(-0.02)
     assert not reached.recommendation.sure
-    assert "Not sure" in verdict.describe(reached)
-    assert "its interval reaches below" in verdict.describe(reached)
+    first, _, last = verdict.sentences(reached)
+    assert first == "Recommended, but not sure: block1 by STN, seed 0."
+    assert (
+        last == "It is within the 2.0 points that may be lost, but its interval reaches below."
+    )
 
 
 def test_a_drop_of_just_as_much_as_allowed_counts():
     # 0.88 - 0.9 is a little below -0.02.
-    reached = verdict.reach(study(trial("stn", "block1", 0.88), kept=False), max_drop=0.02)
+    reached = verdict.reach(study(row("stn", "block1", 0.88), kept=False), max_drop=0.02)
     assert reached.recommendation.block == "block1"
 
 
 def test_a_difference_is_that_of_its_interval():
-    # The images are those of the kept model, whatever its learning curve once reached.
-    row = trial("stn", "block1", 0.88)
-    toy = study(row)
-    row["max_accuracy"] = 0.95
-    reached = verdict.reach(toy, max_drop=0.05)
+    # The images are those of the saved model, whatever its row says.
+    one = row("stn", "block1", 0.95)
+    reached = verdict.reach(study(one, correct={one.trial: right(0.88)}), max_drop=0.05)
     assert reached.ranking[0].best.difference == pytest.approx(-0.02)
     assert reached.recommendation.difference == pytest.approx(-0.02)
 
@@ -203,33 +186,131 @@ def test_a_difference_is_that_of_its_interval():
 def test_nothing_is_recommended_that_loses_too_much_or_saves_nothing():
     reached = verdict.reach(
         study(
-            trial("stn", "block1", 0.85),
-            trial("stn", "block2", 0.95, saves=0, parameters=1000),
-            trial("stn", "block3", 0.95, saves=-0.5),
+            row("stn", "block1", 0.85),
+            row("stn", "block2", 0.9, macs=400),  # saves parameters alone
+            row("stn", "block3", 0.9, macs=401),
         ),
         max_drop=0.02,
     )
     assert reached.recommendation is None
-    assert "No compression that was run stays within 2.0 points" in verdict.describe(reached)
+    assert verdict.sentences(reached) == [
+        "Nothing is recommended.",
+        "No student that was trained saves multiply-accumulates and stays within 2.0 points of "
+        "the parent.",
+    ]
+
+
+def test_parameters_that_grow_are_said_to():
+    reached = verdict.reach(study(row("stn", "block1", 0.9, parameters=1032, macs=399)), 0.05)
+    growing = "saves 0.2 % of the multiply-accumulates and needs 3.2 % more parameters"
+    assert reached.recommendation.block == "block1"
+    assert growing in verdict.sentences(reached)[1]
+    assert f"1 seed; {growing}" in verdict.describe(reached)
+    assert recommendation.savings_text(-0.5, 0.1) == (
+        "saves 10.0 % of the parameters and needs 50.0 % more multiply-accumulates"
+    )
+    assert recommendation.savings_text(-0.5, -0.1) == (
+        "needs 50.0 % more multiply-accumulates and 10.0 % more parameters"
+    )
+
+
+def test_a_parent_that_has_not_learned_recommends_nothing():
+    """Digits after one epoch: the parent was at 10 %, and a student 44 points above it."""
+    rows = [row("stn_cm", "block2", 0.54, baseline=0.1), row("cl_rw", "block1", 0.1)]
+    weak = study(*rows, baseline=0.1, classes=10)
+    reached = verdict.reach(weak, max_drop=0.05)
+    assert reached.recommendation is None
+    assert reached.ranking[0].block == "block2"
+    # Wilson's interval of 100 of 1000, by hand: (0.1 + 1.9207 / 1000 +- 1.96 x
+    # sqrt(0.1 x 0.9 / 1000 + 0.9604 / 1000 / 1000)) / (1 + 3.8415 / 1000).
+    reason = (
+        "The parent has not learned: it reaches 10.0 % (95 % interval 8.3 % to 12.0 %), and has "
+        "to be above chance, 10.0 %, and to reach 50.0 %, five times chance."
+    )
+    assert reached.no_recommendation == reason
+    assert verdict.describe(reached).endswith(f"Nothing is recommended.\n{reason}")
+    assert tables.table(weak).endswith(f"\n{reason}")
+    # Where the number of classes is not known, nobody can tell.
+    unknown = dataclasses.replace(weak, classes=None, rows=rows[1:])
+    assert verdict.reach(unknown, max_drop=0.05).recommendation.block == "block1"
+
+
+@pytest.mark.parametrize(
+    ("classes", "accuracy", "images", "learned"),
+    [
+        (2, 0.74, 1000, False),  # half way from 1/2 to 1
+        (2, 0.75, 1000, True),
+        (2, 0.75, 12, False),  # 9 of 12: the interval reaches down to 0.47
+        (4, 0.62, 1000, False),  # half way is 0.625; five times chance is above 1
+        (4, 0.63, 1000, True),
+        (10, 0.49, 1000, False),
+        (10, 0.5, 1000, True),  # five times chance, below half way, 0.55
+        (100, 0.05, 1000, True),
+        (100, 0.05, 20, False),  # 1 of 20: the interval reaches down to 0.009
+        (100, 0.05, None, True),  # without the number of images there is no interval
+        (None, 0.01, 1000, True),
+    ],
+)
+def test_when_a_parent_has_learned(classes, accuracy, images, learned):
+    assert (parent_doubts.not_learned(accuracy, classes, images) is None) == learned
+
+
+def test_students_that_outdo_the_parent_beyond_its_noise_recommend_nothing():
+    # Of 1000 images, the interval of 90 % is 3.7 points wide: gains of 1.8 points are usual.
+    usual = study(row("stn", "block1", 0.918), row("cl_rw", "block2", 0.9), classes=10)
+    assert verdict.reach(usual, max_drop=0.05).recommendation
+    assert "Students" not in tables.table(usual)
+    large = study(row("stn", "block1", 0.92), row("cl_rw", "block2", 0.9), classes=10)
+    reached = verdict.reach(large, max_drop=0.05)
+    assert reached.recommendation is None
+    assert reached.no_recommendation == (
+        "Students outdo the parent: STN at block1 by +2.0 points [+1.1, +2.9], more than the "
+        "1.9 points by which its own accuracy is uncertain on these test images; train the "
+        "parent for longer first."
+    )
+    assert reached.no_recommendation in tables.table(large)
+
+
+def test_a_gain_that_may_be_none_says_nothing_against_the_parent():
+    """A gain of 2 points, by 100 images won and 80 lost: its interval holds zero."""
+    images = np.arange(IMAGES)
+    student = (images < 720) | (images >= 800)
+    one = row("stn", "block1", student.mean())
+    assert student.mean() - 0.9 == pytest.approx(0.02)
+    reached = verdict.reach(study(one, correct={one.trial: student}, classes=10), max_drop=0.2)
+    assert reached.recommendation.block == "block1"
+
+
+def test_layers_that_are_not_counted_are_named_once():
+    layers = ("norm", "Attention")
+    reached = verdict.reach(study(row("stn", "block1", 0.9), uncounted=layers), max_drop=0.05)
+    said = (
+        "The multiply-accumulates are not complete; not counted: layer norm, layer Attention."
+    )
+    assert verdict.sentences(reached)[-1] == said
+    assert verdict.describe(reached).count("not counted") == 1
+    many = recommendation.uncounted_text([f"l{n}" for n in range(7)])
+    assert many == "not counted: layer l0, layer l1, layer l2, layer l3, layer l4, 2 more"
 
 
 def test_text():
     assert verdict.describe(
-        verdict.reach(study(trial("cm_mw", "block1", 0.9), trial("stn", "block2", 0.8)), 0.01)
+        verdict.reach(study(row("cm_mw", "block1", 0.9), row("stn", "block2", 0.8)), 0.01)
     ).splitlines() == [
         "toy: blocks from the most compressible to the most critical",
         "  1. block1: CM-MW +0.0 points [-0.3, +0.3], 1 seed; saves 25.0 % of the "
-        "multiply-accumulates, 10.0 % of the parameters",
+        "multiply-accumulates and 10.0 % of the parameters",
         "  2. block2: STN -10.0 points [-11.9, -8.1], 1 seed; saves 25.0 % of the "
-        "multiply-accumulates, 10.0 % of the parameters",
-        "Recommended, within 1.0 points of the parent: block1 by CM-MW, seed 0",
-        "  +0.0 points [-0.3, +0.3]; saves 25.0 % of the multiply-accumulates, 10.0 % of the "
-        "parameters",
+        "multiply-accumulates and 10.0 % of the parameters",
+        "Recommended: block1 by CM-MW, seed 0.",
+        "It saves 25.0 % of the multiply-accumulates and 10.0 % of the parameters; its accuracy "
+        "is +0.0 points [-0.3, +0.3] against the parent.",
+        "Its whole interval is within the 1.0 points that may be lost.",
     ]
 
 
 def test_a_study_without_trials():
-    reached = verdict.reach(study(blocks=({"name": "block1"},)), max_drop=0.05)
+    reached = verdict.reach(study(blocks=described("block1")), max_drop=0.05)
     assert (reached.ranking, reached.not_run) == ((), ("block1",))
     assert "not run: block1" in verdict.describe(reached)
 
