@@ -20,10 +20,9 @@ def right(accuracy):
 
 
 def study(*rows, kept=True, baseline=0.9, **fields):
-    correct = {one.trial: right(one.chosen_accuracy) for one in rows}
-    fields = (
-        {"correct": correct, "parent_correct": right(baseline)} | fields if kept else fields
-    )
+    if kept:
+        correct = {one.trial: right(one.chosen_accuracy) for one in rows}
+        fields = {"correct": correct, "parent_correct": right(baseline)} | fields
     return StudyResults("toy", baseline, rows, **fields)
 
 
@@ -145,8 +144,8 @@ def test_the_largest_saving_that_is_surely_within_is_recommended():
     assert reached.no_recommendation is None
     assert verdict.sentences(reached) == [
         "Recommended: block2 by STN, seed 1.",
-        "It saves 30.0 % of the multiply-accumulates and 10.0 % of the parameters; its accuracy "
-        "is -1.5 points [-2.3, -0.7] against the parent.",
+        "It saves 30.0 % of the multiply-accumulates and 10.0 % of the parameters; its "
+        "accuracy is -1.5 points [-2.3, -0.7] against the parent.",
         "Its whole interval is within the 5.0 points that may be lost.",
     ]
 
@@ -224,8 +223,8 @@ def test_a_parent_that_has_not_learned_recommends_nothing():
     # Wilson's interval of 100 of 1000, by hand: (0.1 + 1.9207 / 1000 +- 1.96 x
     # sqrt(0.1 x 0.9 / 1000 + 0.9604 / 1000 / 1000)) / (1 + 3.8415 / 1000).
     reason = (
-        "The parent has not learned: it reaches 10.0 % (95 % interval 8.3 % to 12.0 %), and has "
-        "to be above chance, 10.0 %, and to reach 50.0 %, five times chance."
+        "The parent has not learned: it reaches 10.0 % (95 % interval 8.3 % to 12.0 %), and "
+        "has to be above chance, 10.0 %, and to reach 50.0 %, five times chance."
     )
     assert reached.no_recommendation == reason
     assert verdict.describe(reached).endswith(f"Nothing is recommended.\n{reason}")
@@ -303,8 +302,8 @@ def test_text():
         "  2. block2: STN -10.0 points [-11.9, -8.1], 1 seed; saves 25.0 % of the "
         "multiply-accumulates and 10.0 % of the parameters",
         "Recommended: block1 by CM-MW, seed 0.",
-        "It saves 25.0 % of the multiply-accumulates and 10.0 % of the parameters; its accuracy "
-        "is +0.0 points [-0.3, +0.3] against the parent.",
+        "It saves 25.0 % of the multiply-accumulates and 10.0 % of the parameters; its "
+        "accuracy is +0.0 points [-0.3, +0.3] against the parent.",
         "Its whole interval is within the 1.0 points that may be lost.",
     ]
 
