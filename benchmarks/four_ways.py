@@ -86,7 +86,7 @@ def on_ray(command: list[str], folder: Path) -> bool:
 
 def compare(plain: Path, other: Path, way: str) -> list[str]:
     """Returns in what a study differs from the one that was run in one process."""
-    expected, found = results.read_study(plain), results.read_study(other)
+    expected, found = study_results.read_study(plain), study_results.read_study(other)
     images = len(expected.parent_correct)
     differing = []
     pairs = zip(

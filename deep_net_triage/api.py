@@ -6,23 +6,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from deep_net_triage import devices
 from deep_net_triage.commands import settings
 from deep_net_triage.errors import InputError
-from deep_net_triage.images import oddities
 from deep_net_triage.images.datasets import Dataset, Split
 from deep_net_triage.network import blocks, graphs, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.progress import Progress
-from deep_net_triage.records import results
-from deep_net_triage.records.results import StudyResults
+from deep_net_triage.records.study_results import StudyResults, read_study
 from deep_net_triage.study import command, parents
+from deep_net_triage.study.command import Inputs
 
-# Images and their labels: two arrays, or a tf.data data set of pairs, batched or not.
+# Images and their labels: two arrays, or a tf.data.Dataset of pairs, batched or not.
 Examples = tuple[np.ndarray, np.ndarray] | tf.data.Dataset
 
-# Flags that what is given here stands for.
+# Flags that the arguments of `triage` replace.
 _GIVEN = ("dataset", "image_dir", "class_names", "data_dir", "parent", "parent_weights")
-# Flags that start processes of their own, which what is given here does not reach.
+# Flags that start other processes, which arguments in memory don't reach.
 _OF_COMMANDS = ("parallel_trials", "launcher", "ray_address")
 
 
@@ -68,19 +68,21 @@ def triage(
     progress: Progress | None = None,
     **flags: object,
 ) -> StudyResults:
-    """Triages the blocks of a trained model, and returns what its study leaves on disk.
+    """Triages the blocks of a trained model, and returns the results of its study.
 
-    It does what `run_triage.py --parent` does, with the same files: called again it goes on
-    where it was interrupted. A trial that failed is a gap in the results.
+    It does what `run_triage.py --parent` does and leaves the same files: called again it
+    continues where it was interrupted. A trial that failed is a gap in the results. The
+    caller's dtype policy, determinism and global seed are restored at the end.
 
     Args:
-        model: takes images as `train` has them, and returns a number a class.
-        train: images, (examples, height, width, channels), uint8 or floating, and their labels,
-            (examples,), integers from 0.
-        test: the same, for judging.
+        model: takes one image, and returns logits or probabilities, one for each class.
+        train: images, (examples, height, width, channels), and labels, (examples,), integers
+            from 0. Pixels are uint8, other integers from 0 to 255, or floating. Images of
+            another size than the model's are resized.
+        test: the same, to measure accuracy on.
         name: of the study's folder in `output_dir`.
-        class_names: one a label; by default their numbers.
-        progress: where a person watches; standard output by default.
+        class_names: one for each label; by default their numbers.
+        progress: shows what happens; on standard output by default.
         flags: any other flag of the command line, such as `method="cl_mw"` or `epochs=3`.
 
     Raises:
@@ -92,34 +94,55 @@ def triage(
     for flag in _OF_COMMANDS:
         if flag in flags:
             raise InputError(f"{flag} is no argument: a call runs in its own process")
-    splits = [_split(examples) for examples in (train, test)]
+    arguments = [f"--{flag}={value}" for flag, value in flags.items()]
+    parsed = settings.from_command_line([*arguments, f"--dataset={name}"])
+    parents.check(model, "the model")
+    splits = [_split(examples, which) for examples, which in ((train, "train"), (test, "test"))]
     if class_names is None:
         labels = max(int(tf.reduce_max(split.labels)) for split in splits)
         class_names = [str(number) for number in range(max(labels + 1, model.output_shape[-1]))]
     dataset = Dataset(name, *splits, tuple(class_names))
-    oddities.refuse(dataset)
-    arguments = [f"--{flag}={value}" for flag, value in flags.items()]
-    folder = settings.from_command_line([*arguments, f"--dataset={name}"]).folder
-    given = folder / "given.keras"
-    folder.mkdir(parents=True, exist_ok=True)
-    parents.save(graphs.flat(model), given)
-    asked = settings.from_command_line([*arguments, f"--dataset={name}", f"--parent={given}"])
     shown = f"deep_net_triage.triage(model, train, test, {', '.join(arguments)})"
-    command.run(asked, shown, progress or Progress(), dataset)
-    return results.read_study(folder)
+    with devices.restored():
+        command.run(parsed, shown, progress or Progress(), Inputs(parsed, dataset, model))
+    return read_study(parsed.folder)
 
 
-def _split(examples: Examples) -> Split:
+def _split(examples: Examples, which: str) -> Split:
+    """Returns images and labels in memory.
+
+    Raises:
+        InputError: if they are no images with a label each, or pixels are not 0 to 255.
+    """
     if isinstance(examples, tf.data.Dataset):
-        images, labels = zip(*examples.as_numpy_iterator(), strict=True)
-        join = np.stack if images[0].ndim == 3 else np.concatenate
-        examples = join(images), join(labels)
-    images, labels = examples
-    if np.ndim(images) != 4 or np.shape(labels) != np.shape(images)[:1]:
+        examples = _unbatched(examples, which)
+    images, labels = map(np.asarray, examples)
+    if images.ndim != 4 or labels.shape != images.shape[:1] or not len(images):
         raise InputError(
-            f"images of shape {np.shape(images)} with labels of shape {np.shape(labels)}; "
-            "allowed: (examples, height, width, channels) and (examples,)"
+            f"{which}: images of shape {images.shape} with labels of shape {labels.shape}; "
+            "allowed: (examples, height, width, channels) and (examples,), one example or more"
         )
-    if not np.all(np.isfinite(images)):
-        raise InputError("some pixels are not finite numbers; take those images out")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"{which}: labels of type {labels.dtype}; allowed: integers from 0")
+    if np.issubdtype(images.dtype, np.floating):
+        if not np.all(np.isfinite(images)):
+            raise InputError(
+                f"{which}: some pixels are not finite numbers; take those images out"
+            )
+    elif not np.issubdtype(images.dtype, np.integer):
+        raise InputError(f"{which}: pixels of type {images.dtype}; allowed: uint8 or floating")
+    elif images.min() < 0 or images.max() > 255:
+        raise InputError(
+            f"{which}: pixels from {images.min()} to {images.max()} of type {images.dtype}; "
+            "allowed: integers from 0 to 255, or floating numbers as the model takes them"
+        )
     return Split(images, labels)
+
+
+def _unbatched(examples: tf.data.Dataset, which: str) -> tuple[np.ndarray, np.ndarray]:
+    pairs = list(examples.as_numpy_iterator())
+    if not pairs or not isinstance(pairs[0], tuple) or len(pairs[0]) != 2:
+        raise InputError(f"{which}: a data set of (image, label) pairs is needed, not empty")
+    images, labels = zip(*pairs, strict=True)
+    join = np.stack if images[0].ndim == 3 else np.concatenate
+    return join(images), join(labels)

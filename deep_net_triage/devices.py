@@ -92,8 +92,31 @@ def import_tensorflow(asked_replicas: int | None = None, share: Share | None = N
             tf.get_logger().setLevel("ERROR")  # of devices that are no GPUs
 
 
+@contextlib.contextmanager
+def restored() -> Iterator[None]:
+    """Gives the caller of the library back his dtype policy, determinism and global seed.
+
+    TensorFlow 2.21 can turn determinism off, and tell its state and the seed, by private
+    functions only; `tests/test_api.py` fails if they no longer do.
+    """
+    import keras
+    import tensorflow as tf
+    from tensorflow.python.eager import context
+    from tensorflow.python.framework import config
+
+    policy, seed = keras.config.dtype_policy(), context.global_seed()
+    deterministic = config.is_op_determinism_enabled()
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+        if config.is_op_determinism_enabled() and not deterministic:
+            config.disable_op_determinism()
+            tf.random.set_seed(seed)
+
+
 def make_deterministic() -> None:
-    """Makes every operation of TensorFlow's give the same bits each time, for a price."""
+    """Makes every operation of TensorFlow give the same bits each time; it costs speed."""
     import tensorflow as tf
 
     # TensorFlow then refuses to draw at random without a seed.

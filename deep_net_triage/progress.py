@@ -1,8 +1,12 @@
 """What a person sees while a study runs: one line that changes, or one line an epoch."""
 
+import shutil
 import sys
 import time
 from typing import TextIO
+
+from deep_net_triage.records.results import Epoch
+from deep_net_triage.wording import duration
 
 
 class Progress:
@@ -34,27 +38,27 @@ class Progress:
             self._started = time.monotonic()
         self._epochs_left = epochs
 
-    def epoch(self, training: str, record: dict[str, object], of: int) -> None:
+    def epoch(self, training: str, epoch: Epoch, of: int) -> None:
         """Shows an epoch that has ended.
 
         Args:
             training: what is being trained, such as `[3/30] block1 cl_mw seed 0`.
-            record: the epoch's record, as `epochs.jsonl` keeps it.
-            of: number of epochs of its phase.
+            epoch: its numbers.
+            of: the number of epochs of its phase.
         """
         self._epochs_done += 1
         self._epochs_left -= 1
-        if record["val_accuracy"] is None:
-            reached = f"relative error {record['relative_error']:.3f}"
+        if epoch.val_accuracy is None:
+            reached = f"relative error {epoch.relative_error:.3f}"
         else:
-            reached = f"accuracy {record['val_accuracy']:.4f}"
-        phase = f"{record['phase']} {record['epoch']}/{of}"
+            reached = f"accuracy {epoch.val_accuracy:.4f}"
+        phase = f"{epoch.phase} {epoch.epoch}/{of}"
         line = f"{training}  {phase}  {reached}  {self._time_left()}"
-        self._write(line if self._rewrites else f"{line}\n")
+        self._write(_fitting(line) if self._rewrites else f"{line}\n")
 
     def _time_left(self) -> str:
         seconds = time.monotonic() - self._started
-        left = seconds / self._epochs_done * self._epochs_left
+        left = max(0.0, seconds / self._epochs_done * self._epochs_left)
         return f"{duration(left)} left"
 
     def _write(self, text: str) -> None:
@@ -63,10 +67,7 @@ class Progress:
         self._stream.flush()
 
 
-def duration(seconds: float) -> str:
-    """Returns a duration as a person would say it: `45 s`, `12 min`, `3.5 h`."""
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    if seconds < 99.5 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+def _fitting(line: str) -> str:
+    """Returns a line cut to the terminal's width: the rest of a wrapped one can't be erased."""
+    width = shutil.get_terminal_size().columns - 1
+    return line if len(line) <= width else f"{line[: width - 1]}…"

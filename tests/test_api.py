@@ -1,3 +1,5 @@
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -31,7 +33,7 @@ def test_triage_of_arrays_and_of_tf_data(parent, tmp_path, capsys):
     train, test = examples(24), examples(12)
     flags = {"method": "cl_mw,cm_mw", "epochs": 1, "batch_size": 8, "output_dir": tmp_path}
     study = dnt.triage(parent, train, test, name="arrays", block="block2", **flags)
-    assert {(row["method"], row["block"]) for row in study.rows} == {
+    assert {(row.method, row.block) for row in study.rows} == {
         ("cl_mw", "block2"),
         ("cm_mw", "block2"),
     }
@@ -44,8 +46,8 @@ def test_triage_of_arrays_and_of_tf_data(parent, tmp_path, capsys):
     again = dnt.triage(
         parent, batched[0].batch(5), batched[1], name="tf_data", block="block2", **flags
     )
-    assert [row["max_accuracy"] for row in again.rows] == [
-        row["max_accuracy"] for row in study.rows
+    assert [row.max_accuracy for row in again.rows] == [
+        row.max_accuracy for row in study.rows
     ]
     capsys.readouterr()
 
@@ -63,3 +65,143 @@ def test_what_does_not_fit_is_refused(parent, tmp_path):
     with pytest.raises(InputError, match="not finite"):
         dnt.triage(parent, (train[0] * np.nan, train[1]), test, output_dir=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def two_blocks(images):
+    """What two blocks and a dense layer make of images."""
+    x = images
+    for name, filters in (("a", 3), ("b", 4)):
+        for number in (1, 2):
+            x = keras.layers.Conv2D(filters, 3, padding="same", name=f"{name}{number}")(x)
+            x = keras.layers.ReLU()(x)
+        x = keras.layers.MaxPooling2D(2)(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.layers.Dense(3)(x)
+
+
+def model_of(shape):
+    images = keras.Input(shape)
+    return keras.Model(images, two_blocks(images))
+
+
+def subclassed():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(3)
+
+        def call(self, images):
+            return self.dense(images)
+
+    return Own()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: keras.Sequential([keras.layers.Conv2D(3, 3)]), "shape of its images|built"),
+        (subclassed, "subclassed"),
+        (lambda: keras.Model(*_two_outputs()), "2 outputs"),
+    ],
+)
+def test_a_model_that_can_not_be_triaged_is_refused(model, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        dnt.triage(model(), examples(24), examples(12), output_dir=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def _two_outputs():
+    images = keras.Input((8, 8, 2))
+    flat = keras.layers.Flatten()(images)
+    return images, [keras.layers.Dense(3)(flat), keras.layers.Dense(3)(flat)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda images: (300 * images).astype(np.int32), "pixels from 0 to .* of type int32"),
+        (lambda images: (900 * images).astype(np.uint16), "of type uint16"),
+        (lambda images: (-9 * images - 1).astype(np.int8), "pixels from -"),
+        (lambda images: images.astype(bool), "pixels of type bool"),
+        (lambda images: images[:0], "one example or more"),
+        (lambda images: images.tolist(), None),
+        (lambda images: (99 * images).astype(np.int64), None),
+    ],
+)
+def test_pixels_that_would_wrap_are_refused_and_lists_are_taken(
+    parent, change, message, tmp_path
+):
+    images, labels = examples(24)
+    train = change(images), labels[: len(change(images))]
+    flags = {"method": "cl_mw", "block": "2", "epochs": 1, "output_dir": tmp_path}
+    if message:
+        with pytest.raises(InputError, match=message):
+            dnt.triage(parent, train, examples(12), **flags)
+        assert not list(tmp_path.iterdir())
+    else:
+        assert len(dnt.triage(parent, train, examples(12), **flags).rows) == 1
+
+
+def test_nothing_is_written_before_a_refusal(parent, tmp_path):
+    with pytest.raises(InputError, match="--block=9 is no block"):
+        dnt.triage(parent, examples(24), examples(12), block="9", output_dir=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_of_another_size_are_resized_and_the_model_stays_as_it_is(tmp_path):
+    generator = np.random.default_rng(0)
+    model = model_of((16, 16, 3))
+
+    def split(count):
+        images = generator.integers(0, 256, (count, 12, 14, 3), dtype=np.uint8)
+        return images, np.arange(count) % 3
+
+    study = dnt.triage(
+        model, split(12), split(6), method="cl_mw", epochs=1, output_dir=tmp_path
+    )
+    # 3 x 3 kernels: 16 x 16 places of 3 to 3 and 3 to 3, 8 x 8 of 3 to 4 and 4 to 4, 4 to 3.
+    macs = 9 * (256 * (9 + 9) + 64 * (12 + 16)) + 12
+    assert {row.parent_macs for row in study.rows} == {macs}
+
+
+def test_results_of_other_images_are_not_returned(parent, tmp_path):
+    (images, labels), test = examples(24), examples(12)
+    flags = {"method": "cl_mw", "block": "2", "epochs": 1, "output_dir": tmp_path}
+    first = dnt.triage(parent, (images, labels), test, **flags)
+    assert dnt.triage(parent, (images, labels), test, **flags).rows == first.rows
+    corrected = images.copy()
+    corrected[5] += 0.25
+    relabelled = labels.copy()
+    relabelled[0] = 2
+    for train in ((corrected, labels), (images, relabelled)):
+        with pytest.raises(InputError, match="images_digest: .*, now "):
+            dnt.triage(parent, train, test, **flags)
+    with pytest.raises(InputError, match="images_digest"):
+        dnt.triage(parent, (images, labels), (test[0] + 1, test[1]), **flags)
+
+
+@pytest.mark.parametrize("block", ["2", "9"])  # the second is refused
+def test_what_the_caller_had_set_is_restored(parent, block, tmp_path):
+    from tensorflow.python.framework import config
+
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    tf.random.set_seed(7)
+    try:
+        flags = {"method": "cl_mw", "epochs": 1, "batch_size": 8, "output_dir": tmp_path}
+        with contextlib.suppress(InputError):
+            dnt.triage(
+                parent,
+                examples(24),
+                examples(12),
+                block=block,
+                deterministic=True,
+                precision="float32",
+                **flags,
+            )
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        assert not config.is_op_determinism_enabled()
+        tf.random.set_seed(7)
+        expected = tf.random.uniform(())
+        assert tf.random.uniform(()) != expected
+    finally:
+        keras.config.set_dtype_policy("float32")

@@ -6,7 +6,7 @@ import pytest
 import run_triage
 from deep_net_triage.network import graphs, surgery
 from deep_net_triage.network.blocks import survey
-from deep_net_triage.records import results
+from deep_net_triage.records import study_results
 from tests.test_datasets import REAL
 
 # How many blocks must be found at least.
@@ -75,6 +75,6 @@ def test_six_methods_on_one_block_of_real_images(name, tmp_path):
     assert run_triage.main([*arguments, "--list_blocks"]) == 0
     assert run_triage.main([*arguments, "--method=all", "--block=2"]) == 0
     study = tmp_path / "runs" / "cifar10"
-    assert len(results.read_study(study).rows) == 6
+    assert len(study_results.read_study(study).rows) == 6
     for file in study.glob("trials/*/model.keras"):
         assert keras.models.load_model(file).output_shape == (None, 10)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import run_triage
-from deep_net_triage.records import results
+from deep_net_triage.records import results, study_results
 from tests.studies import TINY
 
 METHODS = ("cl_rw", "cm_rw", "cl_mw", "stn")
@@ -28,13 +28,13 @@ def test_two_processes_share_a_study(tmp_path):
     assert sum("parent: waiting for process" in out for out in said) == 1
     for method in METHODS:
         for block in ("block4", "block5"):
-            name = f"{block} {method} seed 0  max "
+            name = f"{block} {method} seed 0  accuracy "
             assert sum(name in out for out in said) == 1, name
             folder = results.trial_folder(tmp_path / "digits", method, block, 0)
-            epochs = [(r["phase"], r["epoch"]) for r in results.read_epochs(folder)]
+            epochs = [(r.phase, r.epoch) for r in results.read_epochs(folder)]
             assert epochs == [("distill", 1)] * (method == "stn") + [("train", 1), ("train", 2)]
-    assert all(" max " in out for out in said)
-    assert len(results.read_study(tmp_path / "digits").rows) == 8
+    assert all("seed 0  accuracy " in out for out in said)
+    assert len(study_results.read_study(tmp_path / "digits").rows) == 8
     commands = results.files.read_json(tmp_path / "digits" / "study.json")["commands"]
     assert [bool(each["seconds"]) for each in commands] == [True, True]
     assert not list(tmp_path.rglob("*.lock"))

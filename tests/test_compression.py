@@ -1,7 +1,9 @@
+import dataclasses
+
 import pytest
 
-from deep_net_triage.records import results
-from deep_net_triage.study import compression, parents
+from deep_net_triage.records import models, study_results
+from deep_net_triage.study import compression
 from tests.studies import read, run, snapshot
 
 
@@ -26,19 +28,19 @@ def test_blocks_are_compressed_one_after_another(folder):
     result = read(study / "compressed" / "result.json")
     assert sorted(step["block"] for step in result["steps"]) == ["block4", "block5"]
     # Those that save most come first.
-    rows = {row["block"]: row for row in results.read_study(study).rows}
+    rows = {row.block: row for row in study_results.read_study(study).rows}
     macs = [rows[step["block"]]["macs"] for step in result["steps"]]
     assert macs == sorted(macs)
     assert all(step["kept"] for step in result["steps"])
-    model = parents.load(study / "compressed" / "model.keras")
-    parent = parents.load(study / "parent" / "model.keras")
+    model = models.load(study / "compressed" / "model.keras")
+    parent = models.load(study / "parent" / "model.keras")
     names = {layer.name for layer in model.layers}
     for block in ("block4", "block5"):
         assert f"{block}_compressed_conv" in names
         assert f"{block}_conv1" not in names
     assert "block3_conv1" in names
     saved = parent.count_params() - model.count_params()
-    one_each = [rows[b]["parent_parameters"] - rows[b]["parameters"] for b in rows]
+    one_each = [rows[b].parent_parameters - rows[b].parameters for b in rows]
     assert saved == sum(one_each)
     assert result["parameters"] == model.count_params()
     assert (study / "compressed" / "saved_model" / "saved_model.pb").is_file()
@@ -60,7 +62,8 @@ def test_a_step_that_loses_too_much_is_undone(folder, monkeypatch):
     def worse(self, trial, step):
         result = finished(self, trial, step)
         if result and self.steps:
-            result["row"]["chosen_accuracy"] = -1.0
+            row = dataclasses.replace(result.row, chosen_accuracy=-1.0)
+            return dataclasses.replace(result, row=row)
         return result
 
     monkeypatch.setattr(compression._Compressed, "_finished", worse)
@@ -69,7 +72,7 @@ def test_a_step_that_loses_too_much_is_undone(folder, monkeypatch):
     assert [step["kept"] for step in result["steps"]] == [True, False]
     assert result["accuracy"] == result["steps"][0]["accuracy"]
     names = {
-        layer.name for layer in parents.load(folder / "digits/compressed/model.keras").layers
+        layer.name for layer in models.load(folder / "digits/compressed/model.keras").layers
     }
     kept, undone = (step["block"] for step in result["steps"])
     assert f"{kept}_compressed_conv" in names
@@ -81,9 +84,9 @@ def test_nothing_is_saved_where_no_block_is_good_enough(folder, capsys):
     other = folder / "other"
     run(other, *arguments)
     result = read(other / "digits" / "compressed" / "result.json")
-    row = results.read_study(other / "digits").rows[0]
+    row = study_results.read_study(other / "digits").rows[0]
     assert (other / "digits" / "compressed" / "model.keras").exists() == any(
         step["kept"] for step in result["steps"]
     )
-    assert bool(result["steps"]) == (row["accuracy_drop"] <= 0)
+    assert bool(result["steps"]) == (row.accuracy_drop <= 0)
     capsys.readouterr()

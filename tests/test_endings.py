@@ -15,7 +15,7 @@ from deep_net_triage.study import command
 from deep_net_triage.study.study import Study
 from tests.studies import TINY, newcomer, run
 
-KEPT = "everything finished is kept, and the same command goes on from there"
+KEPT = "everything finished is kept, and the same command continues from there"
 
 
 # Seen in an address space that was too small.

@@ -8,12 +8,14 @@ import pytest
 from deep_net_triage.errors import InputError, LockLost
 from deep_net_triage.records import checkpoints, files
 from deep_net_triage.records.journal import Journal
+from deep_net_triage.records.results import Epoch, Failure
 
 SETTINGS = {"method": "stn", "epochs": 3}
 
 
-def record(number, phase="train"):
-    return {"phase": phase, "epoch": number, "val_accuracy": number / 7, "seconds": 0.5}
+def ended(number, phase="train"):
+    accuracy = number / 7
+    return Epoch(phase=phase, epoch=number, loss=1.0, val_accuracy=accuracy, seconds=0.5)
 
 
 def arrays(number):
@@ -31,9 +33,9 @@ def folder(tmp_path):
     """A training that was killed after two epochs."""
     journal, _, shown = opened(tmp_path / "trial")
     journal.facts["initial_accuracy"] = 0.25
-    journal.end_epoch(record(1, "distill"), arrays(1))
-    journal.end_epoch(record(1), arrays(2))
-    assert shown == [record(1, "distill"), record(1)]
+    journal.end_epoch(ended(1, "distill"), arrays(1))
+    journal.end_epoch(ended(1), arrays(2))
+    assert shown == [ended(1, "distill"), ended(1)]
     return tmp_path / "trial"
 
 
@@ -43,9 +45,9 @@ def lines(folder):
 
 def assert_goes_on(folder, epochs=2, says=""):
     journal, said, shown = opened(folder)
-    assert journal.records == [record(1, "distill"), record(1)][:epochs]
+    assert journal.epochs == [ended(1, "distill"), ended(1)][:epochs]
     assert journal.facts["initial_accuracy"] == 0.25
-    assert lines(folder) == journal.records
+    assert lines(folder) == [epoch.as_json() for epoch in journal.epochs]
     assert shown == []
     assert says in " ".join(said)
     assert bool(said) == bool(says)
@@ -54,14 +56,16 @@ def assert_goes_on(folder, epochs=2, says=""):
 
 def test_it_goes_on_where_it_was(folder):
     journal = assert_goes_on(folder)
-    assert (journal.epochs_done("distill"), journal.epochs_done("train")) == (1, 1)
+    assert journal.of_phase("distill") == [ended(1, "distill")]
+    assert journal.of_phase("train") == [ended(1)]
     assert journal.resumed("distill") is None  # that phase is over
     np.testing.assert_array_equal(journal.resumed("train")["weight_0"], np.full((3, 2), 2))
     assert journal.resumed("train")["optimizer_0"] == 2
-    journal.end_epoch(record(2), arrays(3))
+    journal.end_epoch(ended(2), arrays(3))
     assert journal.resumed("train") is None
-    assert lines(folder) == [record(1, "distill"), record(1), record(2)]
-    journal.finish({"status": "finished"})
+    three = [ended(1, "distill"), ended(1), ended(2)]
+    assert lines(folder) == [epoch.as_json() for epoch in three]
+    journal.finish(Failure({}, "loss is nan"))
     assert sorted(file.name for file in folder.iterdir()) == ["epochs.jsonl", "result.json"]
 
 
@@ -73,19 +77,19 @@ def test_seconds_add_up(folder):
 
 def test_two_checkpoints_are_kept(folder):
     journal, _, _ = opened(folder)
-    journal.end_epoch(record(2), arrays(3))
+    journal.end_epoch(ended(2), arrays(3))
     names = {file.name for file in folder.iterdir()}
     assert names == {"epochs.jsonl", "checkpoint-2.npz", "checkpoint-3.npz"}
 
 
 def test_killed_between_line_and_checkpoint(folder):
-    files.append_line(folder / "epochs.jsonl", json.dumps(record(2)))
+    files.append_line(folder / "epochs.jsonl", json.dumps(ended(2).as_json()))
     assert_goes_on(folder)
 
 
 def test_killed_inside_a_line(folder):
     with (folder / "epochs.jsonl").open("a") as file:
-        file.write(json.dumps(record(2))[:20])
+        file.write(json.dumps(ended(2).as_json())[:20])
     assert_goes_on(folder, says="its last line is torn, and dropped")
 
 
@@ -109,7 +113,7 @@ def test_other_settings_are_named_and_start_afresh_where_that_is_asked_for(folde
         opened(folder, other)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     journal, said, _ = opened(folder, other, overwrite=True)
-    assert (journal.records, journal.facts, said) == ([], {}, [])
+    assert (journal.epochs, journal.facts, said) == ([], {}, [])
     assert list(folder.iterdir()) == []
 
 
@@ -120,7 +124,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_then_to_the_start
     assert not file.exists()
     (folder / "checkpoint-1.npz").write_bytes(b"")
     journal, said, _ = opened(folder)
-    assert journal.records == []
+    assert journal.epochs == []
     assert "checkpoint-1.npz is damaged" in said[0]
     assert list(folder.iterdir()) == []
 
@@ -153,7 +157,8 @@ def test_no_change_to_a_checkpoint_goes_unnoticed(seed, folder):
         assert found.arrays.keys() == expected.keys()
         for name, value in expected.items():
             np.testing.assert_array_equal(found.arrays[name], value)
-        assert found.records == [record(1, "distill"), record(1)][:number]
+        two = [ended(1, "distill"), ended(1)]
+        assert found.records == [epoch.as_json() for epoch in two[:number]]
 
 
 def test_what_the_disk_refuses_is_no_damage(folder, monkeypatch):
@@ -186,7 +191,7 @@ def test_nothing_is_written_after_another_took_over(folder):
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     journal, _, _ = opened(folder, still_ours=lost)
     with pytest.raises(LockLost):
-        journal.end_epoch(record(2), arrays(3))
+        journal.end_epoch(ended(2), arrays(3))
     with pytest.raises(LockLost):
-        journal.finish({"status": "finished"})
+        journal.finish(Failure({}, "loss is nan"))
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before

@@ -11,7 +11,7 @@ import pytest
 import run_triage
 from deep_net_triage import devices
 from deep_net_triage.devices import Share
-from deep_net_triage.records import results
+from deep_net_triage.records import results, study_results
 from tests.studies import TINY, newcomer, run
 
 SMALL = (*TINY, "--method=cl_rw,stn", "--block=4,5")
@@ -50,8 +50,8 @@ def test_jobs_of_an_array_make_one_study(tmp_path, capsys):
     for shard in ("0/2", "1/2"):
         assert run(tmp_path, "--method=cl_rw,stn", "--block=4,5", f"--shard={shard}") == 0
     said = capsys.readouterr().out
-    study = results.read_study(tmp_path / "digits")
-    ran = [(row["block"], row["method"]) for row in study.rows]
+    study = study_results.read_study(tmp_path / "digits")
+    ran = [(row.block, row.method) for row in study.rows]
     assert ran == [(b, m) for b in ("block4", "block5") for m in ("cl_rw", "stn")]
     # The second job found the first one's parent, and touched none of its trials.
     assert said.count("the baseline (trained)") == 1
@@ -107,13 +107,13 @@ def test_the_processes_end_with_the_one_that_made_them_and_their_study_goes_on(
     assert first.wait(60) == {signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
     wait_for(lambda: not group_runs(first.pid))
     subprocess.run(command(tmp_path, *flags), env=newcomer(), check=True, capture_output=True)
-    study = results.read_study(tmp_path / "digits")
+    study = study_results.read_study(tmp_path / "digits")
     assert len(study.rows) == 4
     for row in study.rows:
         folder = results.trial_folder(
-            tmp_path / "digits", row["method"], row["block"], row["seed"]
+            tmp_path / "digits", row.method, row.block, row.seed
         )
-        epochs = [r["epoch"] for r in results.read_epochs(folder) if r["phase"] == "train"]
+        epochs = [r.epoch for r in results.read_epochs(folder) if r.phase == "train"]
         assert epochs == list(range(1, 31))
     assert not list(tmp_path.rglob("unfinished-*"))
     assert not list(tmp_path.rglob("*.lock"))
@@ -136,7 +136,7 @@ def test_a_study_by_two_processes_survives_one_of_them(tmp_path):
     out, error = study.communicate(timeout=300)
     assert study.returncode == 0, error
     assert "was killed (SIGKILL)" in out
-    assert len(results.read_study(tmp_path / "digits").rows) == 4
+    assert len(study_results.read_study(tmp_path / "digits").rows) == 4
 
 
 @pytest.mark.slow

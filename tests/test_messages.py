@@ -5,6 +5,7 @@ import pytest
 from deep_net_triage.errors import WorkerEnded
 from deep_net_triage.launchers.messages import Board, Messenger
 from deep_net_triage.progress import Progress
+from deep_net_triage.records.results import Epoch
 
 
 def test_what_processes_tell_is_shown_in_one_place():
@@ -14,9 +15,9 @@ def test_what_processes_tell_is_shown_in_one_place():
     for messenger in (one, other):
         messenger.say("digits: reading images")
         messenger.expect(4)
-    record = {"phase": "train", "epoch": 1, "val_accuracy": 0.5}
-    one.epoch("block1 cl_rw", record, 2)
-    other.epoch("block2 cl_rw", record, 2)
+    epoch = Epoch(phase="train", epoch=1, loss=1.0, val_accuracy=0.5, seconds=1.0)
+    one.epoch("block1 cl_rw", epoch, 2)
+    other.epoch("block2 cl_rw", epoch, 2)
     lines = stream.getvalue().splitlines()
     assert lines[0] == "digits: reading images"
     assert lines[1].startswith("block1 cl_rw  train 1/2  accuracy 0.5000")

@@ -6,7 +6,7 @@ import pytest
 
 import run_triage
 from deep_net_triage.network import blocks, graphs, surgery
-from deep_net_triage.records import results
+from deep_net_triage.records import models, results, study_results
 from deep_net_triage.study import parents
 from tests.studies import read, snapshot
 
@@ -68,19 +68,19 @@ def test_a_study_of_it(own, capsys):
     printed = capsys.readouterr().out
     assert "blocks from the most compressible to the most critical" in printed
     folder = own / "runs" / "photos"
-    study = results.read_study(folder)
+    study = study_results.read_study(folder)
     assert len(study.rows) == 2 * 2 * 2
-    parent = parents.load(folder / "parent" / "model.keras")
+    parent = models.load(folder / "parent" / "model.keras")
     given = keras.models.load_model(own / "own.keras")
     images = np.random.default_rng(1).integers(0, 256, (5, 16, 16, 3)).astype(np.float32)
     np.testing.assert_allclose(parent(images), given(images), rtol=1e-5)
     for row in study.rows:
-        assert row["bypassed_accuracy"] is None
-        assert 0 <= row["reinitialized_accuracy"] <= 1
-        assert -1 <= row["similarity"] <= 1.0001
-        assert row["bytes"] < row["parent_bytes"]
-        right = study.correct[row["method"], row["block"], row["seed"]]
-        assert right.mean() == pytest.approx(row["chosen_accuracy"])
+        assert row.bypassed_accuracy is None
+        assert 0 <= row.reinitialized_accuracy <= 1
+        assert -1 <= row.similarity <= 1.0001
+        assert row.bytes < row.parent_bytes
+        right = study.correct[row.method, row.block, row.seed]
+        assert right.mean() == pytest.approx(row.chosen_accuracy)
     page = (folder / "report.html").read_text()
     assert "block2" in page
     described = read(folder / "study.json")
@@ -93,12 +93,12 @@ def test_held_out_images_choose_the_epoch(own, capsys):
     assert run(own, *arguments, "--epochs=3", f"--output_dir={own}/held_out") == 0
     capsys.readouterr()
     folder = own / "held_out" / "photos"
-    (row,) = results.read_study(folder).rows
+    (row,) = study_results.read_study(folder).rows
     records = results.read_epochs(folder / "trials" / "cm_mw-block2-seed0")
-    held_out = [record["held_out_accuracy"] for record in records]
+    held_out = [record.held_out_accuracy for record in records]
     assert all(accuracy * 4 == round(accuracy * 4) for accuracy in held_out)  # of 4 images
-    assert row["chosen_epoch"] == held_out.index(max(held_out)) + 1
-    assert row["chosen_accuracy"] == records[row["chosen_epoch"] - 1]["val_accuracy"]
+    assert row.chosen_epoch == held_out.index(max(held_out)) + 1
+    assert row.chosen_accuracy == records[row.chosen_epoch - 1]["val_accuracy"]
     settings = read(folder / "study.json")["settings"]
     assert (settings["train_images"], settings["validation_fraction"]) == (12, 0.25)
 

@@ -3,7 +3,9 @@ import io
 import pytest
 
 from deep_net_triage import progress as progress_module
-from deep_net_triage.progress import Progress, duration
+from deep_net_triage.progress import Progress
+from deep_net_triage.records.results import Epoch
+from deep_net_triage.wording import duration
 
 
 class Terminal(io.StringIO):
@@ -19,8 +21,15 @@ def clock(monkeypatch):
     return now
 
 
-def record(epoch, accuracy=0.5, phase="train"):
-    return {"phase": phase, "epoch": epoch, "val_accuracy": accuracy, "relative_error": 0.25}
+def ended(epoch, accuracy=0.5, phase="train"):
+    return Epoch(
+        phase=phase,
+        epoch=epoch,
+        loss=1.0,
+        val_accuracy=accuracy,
+        relative_error=0.25,
+        seconds=1.0,
+    )
 
 
 def test_a_file_gets_a_line_an_epoch(clock):
@@ -28,9 +37,9 @@ def test_a_file_gets_a_line_an_epoch(clock):
     progress = Progress(stream)
     progress.expect(epochs=4)
     clock[0] = 10
-    progress.epoch("[1/2] block1 stn seed 0", record(1, None, "distill"), of=1)
+    progress.epoch("[1/2] block1 stn seed 0", ended(1, None, "distill"), of=1)
     clock[0] = 30
-    progress.epoch("[1/2] block1 stn seed 0", record(1), of=3)
+    progress.epoch("[1/2] block1 stn seed 0", ended(1), of=3)
     progress.say("done")
     assert stream.getvalue().splitlines() == [
         # One epoch took 10 s, three are left; then two took 30 s, two are left.
@@ -46,7 +55,7 @@ def test_a_terminal_keeps_one_line(clock):
     progress.expect(epochs=3)
     for epoch in (1, 2):
         clock[0] += 1
-        progress.epoch("parent", record(epoch), of=3)
+        progress.epoch("parent", ended(epoch), of=3)
     assert "\n" not in stream.getvalue()
     progress.say("parent: done")
     # Each line begins by wiping the one before; only what is said stays.
@@ -59,10 +68,10 @@ def test_a_failed_trial_takes_its_epochs_out_of_the_time_left(clock):
     progress = Progress(stream)
     progress.expect(epochs=11)
     clock[0] = 2
-    progress.epoch("a", record(1), of=6)
+    progress.epoch("a", ended(1), of=6)
     progress.expect(epochs=5)
     clock[0] = 4
-    progress.epoch("b", record(1), of=5)
+    progress.epoch("b", ended(1), of=5)
     assert stream.getvalue().splitlines()[-1].endswith("8 s left")
 
 

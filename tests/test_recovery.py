@@ -10,10 +10,9 @@ import threading
 import pytest
 
 import run_triage
-from deep_net_triage.records import processes, results
+from deep_net_triage.records import processes, results, study_results
 from deep_net_triage.records.journal import Journal
-from deep_net_triage.study import ledger as kept
-from deep_net_triage.study.study import Study
+from deep_net_triage.study.earlier import EarlierResults
 from tests.studies import TINY, read, run, snapshot
 
 
@@ -37,9 +36,9 @@ def test_a_killed_trial_goes_on_where_it_was(study, monkeypatch, capsys):
     (trial / "result.json").unlink()
     end_epoch = Journal.end_epoch
 
-    def killed_after_two(self, record, arrays):
-        end_epoch(self, record, arrays)
-        if len(self.records) == 2:
+    def killed_after_two(self, epoch, arrays):
+        end_epoch(self, epoch, arrays)
+        if len(self.epochs) == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -52,7 +51,7 @@ def test_a_killed_trial_goes_on_where_it_was(study, monkeypatch, capsys):
     assert "stn seed 0  goes on after train epoch 1" in capsys.readouterr().out
     found = results.read_epochs(trial)
     assert found[:2] == kept
-    assert [r["loss"] for r in found] == pytest.approx([r["loss"] for r in expected], rel=1e-3)
+    assert [r.loss for r in found] == pytest.approx([r.loss for r in expected], rel=1e-3)
 
 
 @pytest.mark.parametrize("file", ["result.json", "model.keras", "epochs.jsonl"])
@@ -94,7 +93,7 @@ def test_damaged_descriptions_begin_anew(study, capsys):
     assert run(study.parent, "--method=cl_rw", "--block=4") == 0
     assert "study.json is damaged" in capsys.readouterr().out
     assert len(read(study / "study.json")["commands"]) == 1
-    assert len(results.read_study(study).rows) == 2
+    assert len(study_results.read_study(study).rows) == 2
 
 
 @pytest.fixture
@@ -125,7 +124,7 @@ def test_what_another_process_works_on_is_left_to_it_until_it_dies(study, anothe
     assert seen == [(False, True)]
     printed = capsys.readouterr().out
     left = printed.index(f"cm_rw seed 0  left to process {living.pid} on")
-    assert left < printed.index("cl_mw seed 0  max") < printed.index("cm_rw seed 0  max")
+    assert left < printed.index("cl_mw seed 0  accuracy") < printed.index("cm_rw seed 0  accuracy")
     assert not results.lock_file(taken).exists()
 
 
@@ -138,21 +137,8 @@ def test_what_another_process_works_on_is_not_replaced(study, another, capsys):
 
 
 def test_a_parent_that_another_made_otherwise_is_not_replaced(study, monkeypatch, capsys):
-    # As it looks to a process that began before the other one had made its parent.
-    finished = kept.finished
-    hidden = [True]
-
-    def not_yet(folder, *rest):
-        return None if hidden[0] and folder.name == "parent" else finished(folder, *rest)
-
-    begin = Study.begin
-
-    def begin_and_look(self, *rest):
-        begin(self, *rest)
-        hidden[0] = False
-
-    monkeypatch.setattr(kept, "finished", not_yet)
-    monkeypatch.setattr(Study, "begin", begin_and_look)
+    # A process that began before the other one had made its parent sees none at first.
+    monkeypatch.setattr(EarlierResults, "compare_parent", lambda self: None)
     shutil.rmtree(study / "trials")
     before = snapshot(study / "parent")
     assert run(study.parent, "--method=cl_rw", "--block=4", "--parent_epochs=3") == 2
@@ -170,4 +156,4 @@ def test_a_parent_and_a_trial_that_are_damaged_are_both_made_again(tmp_path):
     (study / "parent" / "model.keras").write_bytes(b"")
     (study / "trials" / "cl_rw-block5-seed0" / "result.json").write_bytes(b"")
     subprocess.run([*command, *arguments], check=True, capture_output=True)
-    assert len(results.read_study(study).rows) == 1
+    assert len(study_results.read_study(study).rows) == 1

@@ -3,8 +3,8 @@ import pytest
 from deep_net_triage.commands import shards
 from deep_net_triage.errors import InputError
 from deep_net_triage.methods import METHODS
-from deep_net_triage.study import trials
-from deep_net_triage.study.trials import Trial
+from deep_net_triage.study import plan
+from deep_net_triage.study.identity import Trial
 
 SLURM = {
     "SLURM_ARRAY_TASK_ID": "7",
@@ -63,14 +63,14 @@ def asked(blocks, seeds):
 def test_jobs_divide_the_trials(count, seeds):
     """Each trial is one job's, and no job has many more than another."""
     every = asked("abcde", seeds)
-    parts = [trials.of_shard(every, (index, count)) for index in range(count)]
-    assert sorted(map(every.index, sum(parts, []))) == list(range(len(every)))
+    parts = [plan.of_shard(every, (index, count)) for index in range(count)]
+    assert sorted(map(every.index, sum(parts, ()))) == list(range(len(every)))
     sizes = list(map(len, parts))
     assert max(sizes) - min(sizes) <= 1 + 5 * (len(every) // 5 % count > 0)
 
 
 def test_six_jobs_have_trials_of_all_blocks_and_kinds():
     for index in range(6):
-        part = trials.of_shard(asked("abcde", 1), (index, 6))
+        part = plan.of_shard(asked("abcde", 1), (index, 6))
         assert [trial.block for trial in part] == list("abcde")
         assert len({trial.method for trial in part}) == 5

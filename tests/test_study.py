@@ -14,7 +14,7 @@ from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.images import datasets
 from deep_net_triage.learning import training
 from deep_net_triage.learning.retraining import Retraining
-from deep_net_triage.records import results
+from deep_net_triage.records import results, study_results
 from tests.studies import read, run, snapshot
 
 
@@ -35,7 +35,7 @@ def test_files_of_the_contract(finished):
         assert (finished / file).stat().st_size > 0, file
     assert not list(finished.rglob("unfinished-*"))
     epochs = results.read_epochs(trial)
-    assert [(line["phase"], line["epoch"]) for line in epochs] == [
+    assert [(line.phase, line.epoch) for line in epochs] == [
         ("distill", 1),
         ("train", 1),
         ("train", 2),
@@ -63,11 +63,11 @@ def test_rows_agree_with_the_curves_and_the_models(finished):
     with (finished / "results.csv").open() as file:
         rows = {row["method"]: row for row in csv.DictReader(file)}
     assert list(rows["stn"]) == list(results.COLUMNS)
-    parent = [line["val_accuracy"] for line in results.read_epochs(finished / "parent")]
+    parent = [line.val_accuracy for line in results.read_epochs(finished / "parent")]
     digits = datasets.load("digits", image_size=32, test_examples=30)
     for method, row in rows.items():
         trial = finished / "trials" / f"{method}-block4-seed0"
-        reached = [line["val_accuracy"] for line in results.read_epochs(trial)]
+        reached = [line.val_accuracy for line in results.read_epochs(trial)]
         reached = [accuracy for accuracy in reached if accuracy is not None]
         assert float(row["max_accuracy"]) == max(reached)
         assert float(row["final_accuracy"]) == reached[-1]
@@ -100,8 +100,8 @@ print(json.dumps([each.argmax(axis=1).tolist() for each in logits]))
     command = [sys.executable, "-c", script, tmp_path / "images.npy"]
     command += [file / "model.keras" for file in files]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    row = results.read_study(finished).rows[-1]
-    recorded = [row["baseline_accuracy"], row["max_accuracy"]]
+    row = study_results.read_study(finished).rows[-1]
+    recorded = [row.baseline_accuracy, row.max_accuracy]
     for predicted, accuracy in zip(json.loads(done.stdout), recorded, strict=True):
         assert np.mean(np.array(predicted) == digits.test.labels.numpy()) == accuracy
 
@@ -111,8 +111,8 @@ def test_finished_trials_are_skipped_and_new_ones_added(study, capsys):
     assert run(study.parent, "--method=cl_rw,stn", "--block=4,5") == 0
     after = snapshot(study / "trials") | snapshot(study / "parent")
     assert before.items() <= after.items()
-    rows = results.read_study(study).rows
-    assert [(row["block"], row["method"]) for row in rows] == [
+    rows = study_results.read_study(study).rows
+    assert [(row.block, row.method) for row in rows] == [
         ("block4", "cl_rw"),
         ("block4", "stn"),
         ("block5", "cl_rw"),
@@ -130,7 +130,7 @@ def test_unfinished_trial_starts_again(study):
     (trial / "epochs.jsonl").write_text('{"phase": "train", "epoch": 1, "val_acc')
     other = snapshot(study / "trials" / "stn-block4-seed0")
     assert run(study.parent, "--method=cl_rw", "--block=4") == 0
-    assert [line["epoch"] for line in results.read_epochs(trial)] == [1, 2]
+    assert [line.epoch for line in results.read_epochs(trial)] == [1, 2]
     assert snapshot(study / "trials" / "stn-block4-seed0") == other
 
 
@@ -154,8 +154,8 @@ def test_overwrite_replaces_what_differs_and_nothing_else(study):
     )
     assert snapshot(study / "trials" / "cl_rw-block4-seed0") == before
     assert snapshot(study / "parent") == parent
-    rows = results.read_study(study).rows
-    assert [(row["method"], row["distill_epochs"]) for row in rows] == [
+    rows = study_results.read_study(study).rows
+    assert [(row.method, row.distill_epochs) for row in rows] == [
         ("cl_rw", 0),
         ("stn", 2),
     ]
@@ -219,8 +219,8 @@ def test_a_sequential_parent_without_batchnorm_that_returns_probabilities(tmp_pa
     keras.Sequential([keras.Input((8, 8, 1)), *layers]).save(tmp_path / "mine.keras")
     given = f"--parent={tmp_path}/mine.keras"
     assert run(tmp_path / "runs", given, "--method=cm_mw,stn", "--mean_over=channel") == 0
-    study = results.read_study(tmp_path / "runs" / "digits")
-    assert [(row["block"], row["method"]) for row in study.rows] == [
+    study = study_results.read_study(tmp_path / "runs" / "digits")
+    assert [(row.block, row.method) for row in study.rows] == [
         ("block1", "cm_mw"),
         ("block1", "stn"),
     ]
@@ -247,7 +247,7 @@ def test_a_trial_that_fails_is_recorded_shown_as_a_gap_and_tried_again(
     failed = read(study / "trials" / "cl_rw-block5-seed0" / "result.json")
     assert (failed["status"], failed["reason"]) == ("failed", "loss is nan after train epoch 1")
     assert "row" not in failed
-    blocks = [row["block"] for row in results.read_study(study).rows]
+    blocks = [row.block for row in study_results.read_study(study).rows]
     assert blocks == ["block3", "block4", "block4"]
     assert "1 trials failed" in capsys.readouterr().err
     monkeypatch.setattr(Retraining, "run", original)
@@ -280,4 +280,4 @@ def test_a_guard_that_is_hurt_makes_a_gap(study, monkeypatch):
     trial = study / "trials" / "cl_rw-block5-seed0"
     assert read(trial / "result.json")["reason"] == "the frozen layer fc1 has changed"
     assert not (trial / "model.keras").exists()
-    assert [row["block"] for row in results.read_study(study).rows] == ["block4", "block4"]
+    assert [row.block for row in study_results.read_study(study).rows] == ["block4", "block4"]

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from deep_net_triage.errors import (
+    ExportFailed,
     InputError,
     LockLost,
     Terminated,
@@ -16,7 +17,7 @@ from deep_net_triage.errors import (
     WorkerEnded,
 )
 
-_GOES_ON = "everything finished is kept, and the same command goes on from there"
+_GOES_ON = "everything finished is kept, and the same command continues from there"
 # `dnnl_out_of_memory`, as TensorFlow 2.21 passes it on.
 _ONEDNN_OUT_OF_MEMORY = "exception:Status: 1,"
 _SMALLEST_ADDRESS_SPACE = 3 * 2**30
@@ -33,15 +34,15 @@ _OF_THE_DISK = {
 
 
 def describe(error: BaseException) -> tuple[str, int] | None:
-    """Returns what to print for an error, and the exit code; None for a fault of this program.
+    """Returns what to print for an error, and the exit code; None for a bug in this program.
 
-    It is 1 where something went wrong on the way, 2 for bad input, and what shells show for a
-    signal.
+    The code is 1 if something went wrong on the way, 2 for bad input, and 128 plus the signal's
+    number after a signal.
     """
     if isinstance(error, InputError):
         return _one_line(str(error)), 2
-    if isinstance(error, TrainingFailed):
-        return f"the parent: {error}", 1
+    if isinstance(error, TrainingFailed | ExportFailed):
+        return str(error), 1
     if isinstance(error, WorkerEnded):
         return str(error), error.code
     if isinstance(error, KeyboardInterrupt):
@@ -62,7 +63,7 @@ def describe(error: BaseException) -> tuple[str, int] | None:
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Turns the system's wish that the process end into an exception."""
+    """Makes SIGTERM raise `Terminated`."""
 
     def end(number: int, frame: object) -> None:
         raise Terminated
@@ -75,10 +76,10 @@ def terminable() -> Iterator[None]:
 
 
 def in_address_space(run: Callable[[], int]) -> int:
-    """Runs a command to its exit code, also where the address space is limited (`ulimit -v`).
+    """Runs a command and returns its exit code, also if `ulimit -v` limits the address space.
 
-    TensorFlow's threads and libraries then end the process by a signal instead of an error, so
-    that a process of its own runs the command, and this one says what became of it.
+    Under such a limit TensorFlow ends the process by a signal instead of an error. A child
+    process then runs the command, and this one reports how it ended.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
@@ -101,7 +102,7 @@ def in_address_space(run: Callable[[], int]) -> int:
 
 
 def _one_line(text: str) -> str:
-    """Returns a text without line breaks, and without the middle of an endless one."""
+    """Returns a text without line breaks, and without its middle if it is very long."""
     text = " ".join(text.split())
     if len(text) <= _LONGEST:
         return text
@@ -109,9 +110,9 @@ def _one_line(text: str) -> str:
 
 
 def _is_of_memory(error: BaseException) -> bool:
-    """Says whether memory is short, as Python, TensorFlow or oneDNN say it.
+    """Returns whether Python, TensorFlow or oneDNN ran out of memory.
 
-    TensorFlow's errors are known by their names: to import TensorFlow may be what failed.
+    TensorFlow's errors are recognized by name: importing TensorFlow may be what failed.
     """
     name = type(error).__name__
     if name == "AbortedError":

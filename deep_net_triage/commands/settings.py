@@ -133,11 +133,10 @@ class Settings:
         What a method does not use (distillation epochs without distillation, the kind of mean
         without one) is left out, so that changing it leaves the method's trials valid.
         """
+        row = methods.TABLE[method]
         determining = {"epochs": self.epochs, **self.of_training()}
-        if method == methods.CONTROL:
-            return determining
-        row = methods.METHODS[method]
-        determining["batchnorm_momentum"] = self.batchnorm_momentum
+        if row.compresses:
+            determining["batchnorm_momentum"] = self.batchnorm_momentum
         if row.distil:
             determining["distill_epochs"] = self.distill_epochs
         if row.distil or row.updates == "block":

@@ -1,6 +1,7 @@
 """A data set's name becomes raw images, labels, class names and channel statistics (3)."""
 
 import dataclasses
+import hashlib
 import re
 import urllib.error
 import urllib.request
@@ -145,9 +146,22 @@ def hold_out(dataset: Dataset, fraction: float) -> Dataset:
     )
 
 
+def digest(dataset: Dataset) -> str:
+    """Returns a digest of all pixels and labels in their order, 16 hexadecimal digits."""
+    total = hashlib.sha256()
+    for split in (dataset.train, dataset.test):
+        for tensor in (split.images, split.labels):
+            total.update(f"{tensor.dtype.name} {tuple(tensor.shape)}".encode())
+            total.update(np.ascontiguousarray(tensor.numpy()))
+    return total.hexdigest()[:16]
+
+
 def resized(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Returns uint8 images, or one, resized bilinearly and rounded to whole levels."""
-    return tf.cast(tf.round(tf.image.resize(images, (height, width))), tf.uint8)
+    """Returns images, or one, resized bilinearly; uint8 ones are rounded to whole levels."""
+    result = tf.image.resize(images, (height, width))
+    return (
+        tf.cast(tf.round(result), tf.uint8) if tf.as_dtype(images.dtype) == tf.uint8 else result
+    )
 
 
 def reason_of(error: tf.errors.OpError) -> str:

@@ -47,13 +47,15 @@ def reshaped(images: tf.Tensor | np.ndarray, shape: tuple[int, int, int]) -> np.
     """Returns images resized to a shape, grey ones repeated where it has more channels.
 
     Args:
-        images: uint8 (examples, height, width, channels); 1 channel, or as many as the shape.
+        images: uint8 or floating, (examples, height, width, channels); 1 channel, or as many
+            as the shape.
         shape: height, width, channels.
 
     Returns:
-        uint8 (examples, height, width, channels).
+        uint8 or float32, (examples, height, width, channels).
     """
-    result = np.empty((len(images), *shape), np.uint8)
+    floating = tf.as_dtype(images.dtype).is_floating
+    result = np.empty((len(images), *shape), np.float32 if floating else np.uint8)
     # Not on a GPU: data sets read from TFDS are resized on the CPU, and levels shall agree.
     with tf.device("CPU:0"):
         for start in range(0, len(images), _BATCH):

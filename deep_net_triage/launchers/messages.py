@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from deep_net_triage.errors import WorkerEnded
 from deep_net_triage.progress import Progress
+from deep_net_triage.records.results import Epoch
 
 # What a process sends: what it is, and what goes with it.
 Message = tuple[str, tuple]
@@ -28,9 +29,9 @@ class Messenger:
         """Sends how many epochs are left of all that the study's processes run."""
         self._send(("expect", (epochs,)))
 
-    def epoch(self, training: str, record: dict[str, object], of: int) -> None:
+    def epoch(self, training: str, epoch: Epoch, of: int) -> None:
         """Sends an epoch that has ended."""
-        self._send(("epoch", (training, record, of)))
+        self._send(("epoch", (training, epoch, of)))
 
     def ended(self, ending: tuple[str, int]) -> None:
         """Sends the line and the exit code that a process ends early with."""

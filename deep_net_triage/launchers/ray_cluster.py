@@ -40,11 +40,10 @@ def run(settings: Settings, command: str, progress: Progress) -> int:
     kept = files.unfinished_name(folder / "activations")
     try:
         cluster = _Cluster(ray, settings.replicas, Board(progress))
-        beginning = ("make_parent", (settings, command, started, kept))
-        (unfinished,) = cluster.run([beginning], alone=True)
-        work = [("run_trials", (settings, kept, [number])) for number in unfinished]
+        beginning = ("make_parent", (settings, command, started))
+        (work,) = cluster.run([beginning], alone=True)
         try:
-            cluster.run(work)
+            cluster.run([("run_trials", (settings, kept, work, only)) for only in work])
         finally:
             cluster.remove(kept)
         (failed,) = cluster.run([("finish", (settings, command, started))], alone=True)

@@ -44,8 +44,8 @@ def run(settings: Settings, command: str, progress: Progress) -> int:
     shares = [Share(i, settings.parallel_trials) for i in range(settings.parallel_trials)]
     board = Board(progress)
     try:
-        _together("make_parent", (settings, command, started, kept), [_WHOLE], board)
-        _together("run_trials", (settings, kept, None), shares, board)
+        work = _together("make_parent", (settings, command, started), [_WHOLE], board)
+        _together("run_trials", (settings, kept, work, None), shares, board)
     finally:
         shutil.rmtree(kept, ignore_errors=True)
     return _together("finish", (settings, command, started), [_WHOLE], board)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from deep_net_triage.errors import TrainingFailed
+from deep_net_triage.errors import ExportFailed
 
 # Other kernels round otherwise; no more than this share of the largest output may differ.
 TOLERANCE = 1e-3
@@ -64,7 +64,7 @@ def export(
         What was made, in the order of the formats.
 
     Raises:
-        TrainingFailed: if an export returns something else than the model.
+        ExportFailed: if an export returns something else than the model.
     """
     batch = np.asarray(images).astype(model.inputs[0].dtype)
     expected = np.asarray(model(batch, training=False))
@@ -74,7 +74,7 @@ def export(
         found = run(model, folder / file)(batch)
         difference = np.abs(found - expected).max()
         if not difference <= TOLERANCE * max(1.0, np.abs(expected).max()):
-            raise TrainingFailed(
+            raise ExportFailed(
                 f"the export {folder / file} returns other values than the model: they differ "
                 f"by up to {difference:.2g}"
             )

@@ -14,6 +14,24 @@ from deep_net_triage.records import processes
 _SEAL = "sha256"  # of everything else in a JSON file
 
 
+def check_writable(folder: Path) -> None:
+    """Makes sure that an output folder can be made and written to, without making it.
+
+    Raises:
+        InputError: if it can't.
+    """
+    existing = folder.absolute()
+    try:
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+    except OSError as error:
+        raise InputError(f"--output_dir={folder} can't be written: {error.strerror}") from error
+    if not existing.is_dir():
+        raise InputError(f"--output_dir={folder} can't be written: {existing} is a file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"--output_dir={folder} can't be written: no permission in {existing}")
+
+
 @contextlib.contextmanager
 def replacing(file: Path) -> Iterator[Path]:
     """Yields a path beside a file to write to; what was written then takes the file's place.

@@ -84,6 +84,14 @@ def _block(told: dict[str, object]) -> BlockDescription:
     return BlockDescription(**told | shapes)
 
 
+def blocks_of(file: Path) -> tuple[BlockDescription, ...]:
+    """Returns the blocks in `study.json`; none if the file is missing or damaged."""
+    try:
+        return read(file).blocks
+    except DamagedFile:
+        return ()
+
+
 def write(file: Path, description: Description, say: Callable[[str], None]) -> None:
     """Writes `study.json`; earlier commands stay in it.
 

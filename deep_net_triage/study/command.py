@@ -1,200 +1,307 @@
-"""A command from its settings to its exit: images, parent, study."""
+"""A command from its settings to its exit code, in the order in which things happen.
+
+Settings -> images and given model -> plan -> parent -> trials -> compression -> results, read
+once -> table, verdict, claims, figures and page -> exports.
+"""
 
 import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
-from deep_net_triage.findings import verdict
+from deep_net_triage.findings import presentation
+from deep_net_triage.findings.verdict import Recommendation
 from deep_net_triage.images import datasets, fitting, image_folders, oddities
 from deep_net_triage.images.datasets import Dataset
-from deep_net_triage.learning import tensorboard
-from deep_net_triage.network import blocks, descriptions, exports, inventory
+from deep_net_triage.learning import guards, tensorboard
+from deep_net_triage.network import blocks, costs, descriptions, exports, inventory
 from deep_net_triage.progress import Progress
-from deep_net_triage.records import results
-from deep_net_triage.study import compression, parents
+from deep_net_triage.records import files, locks, models, provenance, results, study_results
+from deep_net_triage.study import compression, earlier, parents
+from deep_net_triage.study.earlier import EarlierResults
+from deep_net_triage.study.identity import Identity, Parent
+from deep_net_triage.study.ledger import Ledger
+from deep_net_triage.study.plan import Plan, make_plan, untrained
 from deep_net_triage.study.study import Study
 
+IN_MEMORY = "a model in memory"
 
-def run(
-    settings: Settings, command: str, progress: Progress, dataset: Dataset | None = None
-) -> int:
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a command works with.
+
+    Attributes:
+        settings: with the precision that `auto` stands for here.
+        dataset: images as the given model takes them.
+        model: the given parent; None where the parent is trained.
+    """
+
+    settings: Settings
+    dataset: Dataset
+    model: keras.Model | None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A study that is planned; nothing of it has been written yet.
+
+    Attributes:
+        plan: what the command will do.
+        earlier: what is in the study's folder.
+        progress: where a person watches.
+    """
+
+    plan: Plan
+    earlier: EarlierResults
+    progress: Progress
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of the study's folder."""
+        return self.earlier.ledger
+
+
+def run(settings: Settings, typed: str, progress: Progress, given: Inputs | None = None) -> int:
     """Runs a study from its data to its figures, and returns how many trials failed.
 
     Args:
         settings: what to run, and where its results go.
-        command: what was typed, for the record.
+        typed: the command line, for the record.
         progress: where a person watches.
-        dataset: images as the parent takes them; None to read what the settings name.
+        given: images and parent in memory; None to read what the settings name.
 
     Raises:
-        InputError: if something asked for can't be done; nothing was written then.
-        TrainingFailed: if the parent's loss is no longer finite.
+        InputError: if the command can't be run; nothing has been written then.
+        TrainingFailed: if the parent's training or an export fails.
     """
     started = time.time()
-    with _opened(settings, progress, dataset) as study:
-        study.begin(command, started)
-        study.make_parent()
-        study.run_trials()
-        return _finish(study, command, started)
+    with _opened(settings, progress, given) as opened:
+        parent = _begin(opened, typed, started)
+        plan = opened.plan
+        Study(plan, parent, opened.ledger, progress).run(plan.trials)
+        return _finish(opened, parent, typed, started)
 
 
 def make_parent(
-    settings: Settings, command: str, started: float, shared: Path, progress: Progress
-) -> list[int]:
+    settings: Settings, typed: str, started: float, progress: Progress
+) -> dict[int, int | None]:
     """Begins a study that several processes run, up to its parent.
 
     Args:
         settings: what to run, and where its results go.
-        command: what was typed, for the record.
+        typed: the command line, for the record.
         started: when, in seconds since 1970.
-        shared: the folder where processes keep activations for each other.
         progress: where a person watches.
 
     Returns:
-        The numbers of the trials that are to be run.
+        The number of each trial to run, and when an earlier failure of it was written, in
+        nanoseconds; None without one.
 
     Raises:
-        InputError: if something asked for can't be done; nothing was written then.
-        TrainingFailed: if the parent's loss is no longer finite.
+        InputError: if the command can't be run; nothing has been written then.
+        TrainingFailed: if the parent's training fails.
     """
-    with _opened(settings, progress, shared=shared) as study:
-        study.begin(command, started)
-        study.make_parent()
-        return study.unfinished()
+    with _opened(settings, progress) as opened:
+        _begin(opened, typed, started)
+        ledger, trials = opened.ledger, opened.plan.trials
+        return {
+            trials.index(trial): ledger.earlier_failures.get(ledger.folder_of(trial))
+            for trial in ledger.pending(trials)
+        }
 
 
 def run_trials(
-    settings: Settings, shared: Path, numbers: list[int] | None, progress: Progress
+    settings: Settings,
+    shared: Path,
+    work: dict[int, int | None],
+    only: int | None,
+    progress: Progress,
 ) -> None:
-    """Runs those trials that no other process takes, until all of them have ended.
+    """Runs the trials that no other process takes, until all of them have ended.
 
     Args:
         settings: what to run, and where its results go.
-        shared: the folder where processes keep activations for each other.
-        numbers: of the study's trials; None for all.
+        shared: the folder where processes share activations.
+        work: as `make_parent` returned it.
+        only: the number of the one trial to run; None for all.
         progress: where a person watches.
     """
-    with _opened(settings, progress, shared=shared) as study:
-        study.make_parent()
-        study.run_trials(numbers)
+    with _opened(settings, progress, verifies=False) as opened:
+        plan, ledger = opened.plan, opened.ledger
+        ledger.earlier_failures = {
+            ledger.folder_of(plan.trials[number]): failed_at
+            for number, failed_at in work.items()
+            if failed_at is not None
+        }
+        parent = parents.make(plan, opened.earlier, progress)
+        numbers = work if only is None else [only]
+        study = Study(plan, parent, ledger, progress, shared)
+        study.run([plan.trials[number] for number in numbers])
 
 
-def finish(settings: Settings, command: str, started: float, progress: Progress) -> int:
+def finish(settings: Settings, typed: str, started: float, progress: Progress) -> int:
     """Ends a study that several processes have run, and returns how many trials failed."""
-    with _opened(settings, progress) as study:
-        study.make_parent()
-        return _finish(study, command, started)
+    with _opened(settings, progress, verifies=False) as opened:
+        parent = parents.make(opened.plan, opened.earlier, progress)
+        return _finish(opened, parent, typed, started)
 
 
 def list_blocks(settings: Settings, progress: Progress) -> None:
-    """Says which blocks a parent has, of those that were asked for, and what is none.
+    """Prints a parent's blocks, and the segments that can't be replaced, with the reason.
 
     Raises:
-        InputError: if there is no such parent, or it has none.
+        InputError: if there is no such parent, or it has no block.
     """
-    with _loaded(settings, progress) as (settings, dataset, given):
-        parent = given or parents.untrained(settings, dataset)
-        found = blocks.survey(parent)
-        chosen = blocks.select(parent, found.blocks, settings.blocks)
-        listed = inventory.of_blocks(parent, chosen)
-        progress.say(descriptions.text(parent.name, listed, found.refused))
+    with _loaded(settings, progress) as inputs:
+        network = inputs.model or untrained(inputs.settings, inputs.dataset)
+        survey = blocks.survey(network)
+        chosen = blocks.select(network, survey.blocks, settings.blocks)
+        listed = inventory.of_blocks(network, chosen)
+        uncounted, notes = costs.uncounted(network), inventory.undivided(network, chosen)
+        progress.say(
+            descriptions.text(network.name, listed, survey.refused, uncounted, notes)
+        )
 
 
 @contextlib.contextmanager
 def _opened(
     settings: Settings,
     progress: Progress,
-    dataset: Dataset | None = None,
-    shared: Path | None = None,
-) -> Iterator[Study]:
-    """Yields a study of which nothing is begun, with the devices it runs on."""
-    results.check_writable(settings.folder)
+    given: Inputs | None = None,
+    verifies: bool = True,
+) -> Iterator[Opened]:
+    """Yields a planned study, with its devices in use."""
+    files.check_writable(settings.folder)
     if settings.tensorboard:
         tensorboard.check_installed()
-    with _loaded(settings, progress, dataset) as (settings, dataset, given):
-        yield Study(settings, dataset, given, progress, shared)
+    with _loaded(settings, progress, given) as inputs:
+        settings, dataset, model = inputs.settings, inputs.dataset, inputs.model
+        digest = datasets.digest(dataset)
+        if settings.validation_fraction:
+            dataset = datasets.hold_out(dataset, settings.validation_fraction)
+        source = IN_MEMORY if given else settings.parent and str(settings.parent)
+        identity = Identity(settings, len(dataset.train), len(dataset.test), digest, source)
+        sha256 = guards.weights_digest(model) if model else None
+        in_folder = EarlierResults(Ledger(identity, sha256, progress.say, verifies))
+        yield Opened(make_plan(settings, dataset, model, in_folder), in_folder, progress)
 
 
 @contextlib.contextmanager
 def _loaded(
-    settings: Settings, progress: Progress, dataset: Dataset | None = None
-) -> Iterator[tuple[Settings, Dataset, keras.Model | None]]:
-    """Yields settings with their precision, images, and the parent where one is given."""
+    settings: Settings, progress: Progress, given: Inputs | None = None
+) -> Iterator[Inputs]:
+    """Yields the images and the given parent, with devices and precision set."""
     if settings.deterministic:
         devices.make_deterministic()
     precision = devices.resolve_precision(settings.precision)
     keras.config.set_dtype_policy(precision)
     settings = dataclasses.replace(settings, precision=precision)
-    given = parents.load_given(settings.parent) if settings.parent else None
-    dataset = dataset or _images(settings, given, progress)
-    if settings.validation_fraction:
-        dataset = datasets.hold_out(dataset, settings.validation_fraction)
+    name = f"{settings.parent or 'the model'}"
+    model = given.model if given else settings.parent and models.load(settings.parent)
+    if model:
+        parents.check(model, name)
+    dataset = given.dataset if given else _images(settings, model, progress)
+    oddities.refuse(dataset)
+    for line in oddities.notice(dataset):
+        progress.say(line)
+    if model:
+        dataset = _fitted(dataset, model, progress)
     with devices.strategy(settings.replicas).scope():
-        if given:
-            given = parents.as_parent(given, settings.parent, dataset)
-        yield settings, dataset, given
+        if model:
+            model = parents.as_parent(model, name, dataset)
+        yield Inputs(settings, dataset, model)
 
 
-def _finish(study: Study, command: str, started: float) -> int:
-    """Makes what a study ends in from its trials, and returns how many of those failed."""
-    compressed = compression.run(study) if study.settings.compress else None
-    if study.settings.export:
-        _export(compressed or _recommended(study), study)
-    study.describe(command, started, time.time() - started)
-    study.show()
-    return study.failures()
-
-
-def _recommended(study: Study) -> Path | None:
-    """Returns the model of the trial that a study recommends, if any."""
-    reached = verdict.reach(results.read_study(study.folder), study.settings.max_drop)
-    advised = reached.recommendation
-    if advised is None:
-        return None
-    name = advised.method, advised.block, advised.seed
-    return results.trial_folder(study.folder, *name) / "model.keras"
-
-
-def _export(file: Path | None, study: Study) -> None:
-    """Exports a model of a study beside it, and says where."""
-    if file is None or not file.is_file():
-        study.progress.say("nothing to export: no model stays within --max_drop")
-        return
-    images = study.dataset.test.images[: exports.IMAGES]
-    for made in exports.export(parents.load(file), file.parent, study.settings.export, images):
-        study.progress.say(f"exported, and returns what the model does: {made}")
-
-
-def _images(settings: Settings, given: keras.Model | None, progress: Progress) -> Dataset:
-    """Returns the images that were asked for, as a given parent takes them."""
+def _images(settings: Settings, model: keras.Model | None, progress: Progress) -> Dataset:
+    """Reads the images that the settings name."""
     progress.say(f"{settings.dataset}: reading images")
     image_size = settings.image_size
-    taken = given.inputs[0].shape[1:] if given else (None, None, None)
-    if None not in taken[:2]:
-        image_size = max(taken[:2])
-    wanted = {
+    if model and None not in model.inputs[0].shape[1:3]:
+        image_size = max(model.inputs[0].shape[1:3])
+    size = {
         "image_size": image_size,
         "train_examples": settings.train_examples,
         "test_examples": settings.test_examples,
     }
     if settings.image_dir:
-        dataset = image_folders.load(
-            settings.image_dir, class_names=settings.class_names, **wanted
-        )
-    else:
-        dataset = datasets.load(settings.dataset, data_dir=settings.data_dir, **wanted)
-    oddities.refuse(dataset)
-    for line in oddities.notice(dataset):
-        progress.say(line)
-    if not given:
-        return dataset
-    fitted = fitting.fitted(dataset, taken)
+        return image_folders.load(settings.image_dir, class_names=settings.class_names, **size)
+    return datasets.load(settings.dataset, data_dir=settings.data_dir, **size)
+
+
+def _fitted(dataset: Dataset, model: keras.Model, progress: Progress) -> Dataset:
+    """Returns a data set with images of the shape that a model takes."""
+    shape = model.inputs[0].shape[1:]
+    fitted = fitting.fitted(dataset, shape)
     if fitted is not dataset:
-        progress.say(f"images are made {' x '.join(map(str, taken))}, as the model takes them")
+        progress.say(f"images are made {' x '.join(map(str, shape))}, as the model takes them")
     return fitted
+
+
+def _begin(opened: Opened, typed: str, started: float) -> Parent:
+    """Writes the first of the study's files, and returns its parent."""
+    plan, ledger, progress = opened.plan, opened.ledger, opened.progress
+    ledger.folder.mkdir(parents=True, exist_ok=True)
+    earlier.remove_leftovers(ledger.folder)
+    opened.earlier.remove()
+    ledger.remember_failures(plan.trials)
+    _describe(opened, typed, started)
+    parent = parents.make(plan, opened.earlier, progress)
+    for trial in plan.trials:
+        if ledger.is_finished(trial):
+            progress.say(f"{plan.number(trial)} {trial}  finished in an earlier run")
+    return parent
+
+
+def _describe(opened: Opened, typed: str, started: float, seconds: float | None = None) -> None:
+    """Writes `study.json`, with `seconds` once the command has ended."""
+    ledger = opened.ledger
+    file = ledger.folder / "study.json"
+    command = provenance.this_command(typed, started, seconds)
+    ran = {result.settings["block"] for result in ledger.trials().values()}
+    with locks.waiting(ledger.folder / "study.lock"):
+        named = [block for block in provenance.blocks_of(file) if block.name in ran]
+        provenance.write(file, opened.plan.described(command, named), ledger.say)
+
+
+def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
+    """Makes everything that a study ends in, and returns how many of its trials failed."""
+    plan, ledger, progress = opened.plan, opened.ledger, opened.progress
+    settings, compressed = plan.settings, None
+    if settings.compress:
+        compressed = compression.run(plan, parent, progress)
+    _describe(opened, typed, started, time.time() - started)
+    # Under a lock, because another process may be making the same figures.
+    with locks.waiting(ledger.folder / "study.lock"):
+        study = study_results.read_study(ledger.folder)
+        reached = presentation.present(
+            study, parent.model, plan.blocks, settings.max_drop, progress
+        )
+    if settings.export:
+        file = compressed or _recommended(ledger.folder, reached.recommendation)
+        _export(file, plan, progress)
+    return len(ledger.failed(plan.trials))
+
+
+def _recommended(folder: Path, student: Recommendation | None) -> Path | None:
+    """Returns the model of a recommended student, if there is one."""
+    if student is None:
+        return None
+    trial = results.trial_folder(folder, student.method, student.block, student.seed)
+    return trial / "model.keras"
+
+
+def _export(file: Path | None, plan: Plan, progress: Progress) -> None:
+    """Exports a model beside its file, and prints where."""
+    if file is None or not file.is_file():
+        progress.say("nothing to export: no model stays within --max_drop")
+        return
+    images = plan.dataset.test.images[: exports.IMAGES]
+    for made in exports.export(models.load(file), file.parent, plan.settings.export, images):
+        progress.say(f"exported, and returns what the model does: {made}")

@@ -1,159 +1,197 @@
 """Several blocks compressed one after another, greedily, as long as the accuracy allows it.
 
-Blocks that alone lost no more than may be lost are tried, those that save most first. Each is
-compressed in the network as it stands by then, retrained by the method that lost least for it,
-and kept where the network is still within what may be lost; else it stays as it was. The same
-test images judge every step, so that the last accuracy is an optimistic one.
+Blocks are candidates if they alone lost no more than `--max_drop`, those that save most first.
+Each is compressed in the network as it is by then, and retrained by the method that lost least
+for it. A step that loses too much is undone. The same test images judge every step, so that the
+last accuracy is an optimistic one.
 """
 
 import dataclasses
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+
+import keras
 
 from deep_net_triage.errors import DamagedFile
 from deep_net_triage.findings import verdict
 from deep_net_triage.findings.verdict import BlockSummary
 from deep_net_triage.learning import guards, memory
-from deep_net_triage.learning import walk as activations
-from deep_net_triage.learning.retraining import Retraining
+from deep_net_triage.learning.sources import from_images
 from deep_net_triage.network import costs
 from deep_net_triage.network.blocks import Block
-from deep_net_triage.records import files, locks, results
-from deep_net_triage.study import parents, trials
-from deep_net_triage.study.study import Study
-from deep_net_triage.study.trials import Trial
+from deep_net_triage.progress import Progress
+from deep_net_triage.records import files, locks, models, results, study_results
+from deep_net_triage.records.results import Failure, TrialResult
+from deep_net_triage.study.identity import Parent, Trial
+from deep_net_triage.study.plan import Plan
+from deep_net_triage.study.trials import BlockTrials
+from deep_net_triage.wording import percent, signed
 
 FOLDER = "compressed"
 
 
-def run(study: Study) -> Path | None:
+@dataclass(frozen=True)
+class Step:
+    """One block more that was compressed.
+
+    Attributes:
+        block: its name.
+        method: by which the network was retrained.
+        kept: whether the network was still accurate enough.
+        accuracy: of the network then, 0..1; None if the training failed.
+    """
+
+    block: str
+    method: str
+    kept: bool
+    accuracy: float | None
+
+
+def run(plan: Plan, parent: Parent, progress: Progress) -> Path | None:
     """Compresses as many blocks of a study's parent as may be, and saves the model.
 
+    Args:
+        plan: of the study, whose trials have ended.
+        parent: of the study.
+        progress: where a person watches.
+
     Returns:
-        The saved model; None where no block could be compressed.
+        The saved model; None if no block could be compressed.
     """
-    folder = study.folder / FOLDER
+    folder = plan.settings.folder / FOLDER
     folder.mkdir(exist_ok=True)
 
     def waits_for(holder: str) -> None:
-        study.progress.say(f"compressing: waiting for {holder}, which does it")
+        progress.say(f"compressing: waiting for {holder}, which does it")
 
     with locks.waiting(results.lock_file(folder), waits_for) as lock:
-        compressed = _Compressed(study, folder, lock.check)
-        for candidate in _candidates(study):
+        compressed = _Compressed(plan, parent, progress, lock.check)
+        for candidate in _candidates(plan):
             compressed.attempt(candidate)
         return compressed.finish()
 
 
 class _Compressed:
-    """The network as it stands, and what was done to it.
+    """The network as it is by now, and what was done to it.
 
     Args:
-        study: whose parent it starts from.
-        folder: where each step has its own.
-        still_ours: raises where another process works on it by now.
+        plan: of the study.
+        parent: what it starts from.
+        progress: where a person watches.
+        still_ours: raises if another process has taken the compression over.
     """
 
-    def __init__(self, study: Study, folder: Path, still_ours: Callable[[], None]) -> None:
-        self.study = study
-        self.folder = folder
+    def __init__(
+        self,
+        plan: Plan,
+        parent: Parent,
+        progress: Progress,
+        still_ours: Callable[[], None],
+    ) -> None:
+        self.plan = plan
+        self.parent = parent
+        self.progress = progress
         self.still_ours = still_ours
-        self.model = study.parent
-        self.blocks = {block.name: block for block in study.blocks}
-        self.steps: list[dict[str, object]] = []
+        self.folder = plan.settings.folder / FOLDER
+        self.network: keras.Model = parent.model
+        self.blocks = {block.name: block for block in plan.blocks}
+        self.steps: list[Step] = []
 
     def attempt(self, candidate: BlockSummary) -> None:
-        """Compresses one more block, and keeps that where the network is still good enough."""
+        """Compresses one more block, and undoes it if the network loses too much."""
         block = self.blocks.get(candidate.block)
         if block is None:  # it overlaps one that is gone
             return
-        study, method = self.study, candidate.best.method
-        trial = Trial(method, block, study.settings.seeds[0])
+        settings, method = self.plan.settings, candidate.best.method
+        trial = Trial(method, block, settings.seeds[0])
         folder = self.folder / f"{len(self.steps) + 1}-{method}-{block.name}"
-        result = self._finished(trial, folder) or self._retrain(trial, folder)
-        step = {"block": block.name, "method": method, "kept": False, "accuracy": None}
-        if result["status"] == "finished":
-            step["accuracy"] = accuracy = result["row"]["chosen_accuracy"]
-            drop = study.parent_result["baseline_accuracy"] - accuracy
-            step["kept"] = drop <= study.settings.max_drop + 1e-12
-        if step["kept"]:
-            self.model = parents.load(folder / "model.keras")
-            del self.blocks[block.name]
-            self.blocks = {
-                name: _behind(other, block)
-                for name, other in self.blocks.items()
-                if not set(other.layers) & set(block.layers)
-            }
-        self.steps.append(step)
-        reached = "failed" if step["accuracy"] is None else f"accuracy {step['accuracy']:.4f}"
-        end = "kept" if step["kept"] else "undone"
-        study.progress.say(f"compressing {block.name} as well: {reached}, {end}")
+        result = self._finished(trial, folder) or self._retrained(trial, folder)
+        kept, accuracy = False, None
+        if isinstance(result, TrialResult):
+            accuracy = result.row.chosen_accuracy
+            kept = self.parent.baseline_accuracy - accuracy <= settings.max_drop + 1e-12
+        if kept:
+            self._keep(models.load(folder / "model.keras"), block)
+        self.steps.append(Step(block.name, method, kept, accuracy))
+        reached = "failed" if accuracy is None else f"accuracy {accuracy:.4f}"
+        end = "kept" if kept else "undone"
+        self.progress.say(f"compressing {block.name} as well: {reached}, {end}")
 
     def finish(self) -> Path | None:
-        """Saves the compressed model and what was done, and returns the model's file."""
-        study = self.study
-        kept = [step for step in self.steps if step["kept"]]
+        """Saves the compressed model and the steps, and returns the model's file."""
+        kept = [step for step in self.steps if step.kept]
+        parent = self.parent.model
         result = {
-            "max_drop": study.settings.max_drop,
-            "baseline_accuracy": study.parent_result["baseline_accuracy"],
-            "accuracy": kept[-1]["accuracy"] if kept else None,
-            "steps": self.steps,
-            "parent_parameters": costs.parameters(study.parent),
-            "parameters": costs.parameters(self.model),
-            "parent_macs": costs.macs(study.parent),
-            "macs": costs.macs(self.model),
+            "max_drop": self.plan.settings.max_drop,
+            "baseline_accuracy": self.parent.baseline_accuracy,
+            "accuracy": kept[-1].accuracy if kept else None,
+            "steps": [dataclasses.asdict(step) for step in self.steps],
+            "parent_parameters": costs.parameters(parent),
+            "parameters": costs.parameters(self.network),
+            "parent_macs": costs.macs(parent),
+            "macs": costs.macs(self.network),
         }
         file = self.folder / "model.keras"
         self.still_ours()
         if kept:
-            parents.save(self.model, file)
-            study.progress.say(_outcome(result, file))
+            models.save(self.network, file)
+            blocks = ", ".join(step.block for step in kept)
+            self.progress.say(f"compressed {blocks}: {_outcome(result)}: {file}")
         else:
             file.unlink(missing_ok=True)
-            study.progress.say("compressing: no block stays within --max_drop")
+            self.progress.say("compressing: no block stays within --max_drop")
         files.write_json(self.folder / "result.json", result)
         return file if kept else None
 
-    def _determining(self, trial: Trial) -> dict[str, object]:
-        names = (trial.method, trial.block.name, trial.seed)
-        return self.study.identity.of_trial(*names, guards.weights_digest(self.model))
+    def _keep(self, network: keras.Model, block: Block) -> None:
+        """Goes on with a network in which a block is compressed."""
+        self.network = network
+        self.blocks = {
+            name: _behind(other, block)
+            for name, other in self.blocks.items()
+            if not set(other.layers) & set(block.layers)
+        }
 
-    def _finished(self, trial: Trial, folder: Path) -> dict[str, object] | None:
-        """Returns the result of a step that an earlier run has finished, whole and the same."""
+    def _determining(self, trial: Trial) -> dict[str, object]:
+        names = (trial.method, trial.block_name, trial.seed)
+        return self.plan.identity.of_trial(*names, guards.weights_digest(self.network))
+
+    def _finished(self, trial: Trial, folder: Path) -> TrialResult | None:
+        """Returns the result of a step that an earlier command has finished in the same way."""
         try:
-            result = results.read_result(folder)
-            if result and result["status"] == "finished":
-                results.check_files(folder, result)
-                if result["settings"] == self._determining(trial):
+            result = results.read_trial(folder)
+            if isinstance(result, TrialResult):
+                results.check_files(folder, result.files)
+                if result.settings == self._determining(trial):
                     return result
-        except DamagedFile as error:
-            self.study.progress.say(f"{error}; it is made again")
+        except DamagedFile as damage:
+            self.progress.say(f"{damage}; it is made again")
         if (folder / "result.json").exists():
             shutil.rmtree(folder)
         return None
 
-    def _retrain(self, trial: Trial, folder: Path) -> dict[str, object]:
-        study = self.study
-        study.progress.expect(trial.epochs(study.settings))
+    def _retrained(self, trial: Trial, folder: Path) -> TrialResult | Failure:
+        """Compresses a block in the network as it is by now, and retrains it."""
+        plan = self.plan
+        start = dataclasses.replace(
+            self.parent, model=self.network, weights_sha256=guards.weights_digest(self.network)
+        )
+        self.progress.expect(trial.epochs(plan.settings))
         with memory.released():
-            source = activations.from_images(study.dataset)
-            return trials.run(
-                trial,
-                Retraining(self.model, trial.block, study.dataset, source, study.settings),
-                folder,
-                self._determining(trial),
-                study.parent_result | {"weights_sha256": guards.weights_digest(self.model)},
-                f"compressing {trial}",
-                study.progress,
-                self.still_ours,
+            source = from_images(plan.dataset)
+            trials = BlockTrials(
+                start, trial.block, plan.dataset, source, plan.settings, self.progress
             )
+            name = f"compressing {trial}"
+            return trials.run(trial, name, folder, self._determining(trial), self.still_ours)
 
 
-def _candidates(study: Study) -> list[BlockSummary]:
+def _candidates(plan: Plan) -> list[BlockSummary]:
     """Returns the blocks that alone lose no more than may be lost, the best savings first."""
-    settings = study.settings
-    reached = verdict.reach(results.read_study(study.folder), settings.max_drop)
+    settings = plan.settings
+    reached = verdict.reach(study_results.read_study(settings.folder), settings.max_drop)
     within = [
         block
         for block in reached.ranking
@@ -163,17 +201,16 @@ def _candidates(study: Study) -> list[BlockSummary]:
 
 
 def _behind(block: Block, compressed: Block) -> Block:
-    """Returns a block as it is found where another one has been compressed."""
+    """Returns a block as it is found in a network in which another is compressed."""
     if block.after not in compressed.layers:
         return block
     return dataclasses.replace(block, after=compressed.compressed_layers[-1])
 
 
-def _outcome(result: dict[str, object], file: Path) -> str:
-    blocks = ", ".join(step["block"] for step in result["steps"] if step["kept"])
+def _outcome(result: dict[str, object]) -> str:
     macs, parameters = (1 - result[n] / result[f"parent_{n}"] for n in ("macs", "parameters"))
+    change = signed(result["accuracy"] - result["baseline_accuracy"], 4)
     return (
-        f"compressed {blocks}: accuracy {result['accuracy']:.4f} "
-        f"({result['accuracy'] - result['baseline_accuracy']:+.4f}), {100 * macs:.1f} % of the "
-        f"multiply-accumulates and {100 * parameters:.1f} % of the parameters saved: {file}"
+        f"accuracy {result['accuracy']:.4f} ({change}), {percent(macs)} of the "
+        f"multiply-accumulates and {percent(parameters)} of the parameters saved"
     )

@@ -1,154 +1,155 @@
-"""What earlier commands left in a study's folder, and what of it counts for this one.
+"""Which trials of a study are finished, failed or pending: the one place that answers it."""
 
-1. A parent with other settings than asked for stops the study; `--overwrite` replaces it, and
-   removes every trial with it.
-2. A finished trial in the folder, asked for or not, with other settings stops the study, so
-   that no table mixes them; `--overwrite` removes those trials, and no others.
-3. A finished parent or trial with equal settings is kept and not run again.
-4. One whose files do not hold what was written is said by name, and made again. With
-   `--deterministic` the parent comes out as it was, so that trials wait for it to be made
-   before rule 2 is applied to them.
-5. What did not finish goes on as `journal.py` says. What failed starts afresh.
-6. Nothing is replaced that another process works on.
-"""
-
-import functools
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from deep_net_triage.errors import DamagedFile, InputError
-from deep_net_triage.records import checkpoints, files, locks, results
-from deep_net_triage.records.locks import Lock
-from deep_net_triage.study.plan import Identity
+from deep_net_triage.records import locks, provenance, results
+from deep_net_triage.records.results import Failure, ParentResult, TrialResult
+from deep_net_triage.study.identity import Identity, Trial
 
 
-class Kept:
-    """The parent and the trials of a study's folder as a command finds them.
+class Ledger:
+    """The results in a study's folder; each is read once, and again only if its file changes.
 
     Args:
-        folder: the study's.
-        identity: of what is asked for.
-        given_digest: of the given parent's weights; None where none is given.
-        overwrite: whether what differs may be replaced.
-        say: is told what is damaged, and what will be replaced.
+        identity: what the command's parent and trials depend on.
+        parent_sha256: digest of a given parent's weights; None without one.
+        say: is told of damaged files.
+        verifies: whether files are compared with their digests. The first process of a command
+            does that for all of its processes.
 
     Attributes:
-        parent: the result of the parent, if it counts.
-        outdated: files and folders to be removed before the study begins.
-
-    Raises:
-        InputError: by rules 1, 2 and 6.
+        folder: the study's.
+        parent: the result of the study's parent; None until there is one.
+        parent_sha256: digest of the parent's weights; None until they are known.
+        earlier_failures: by folder, when failures of earlier commands were written. This
+            command runs those trials again.
+        damaged: by folder, what is wrong with a result that was damaged when it was read.
     """
 
     def __init__(
         self,
-        folder: Path,
         identity: Identity,
-        given_digest: str | None,
-        overwrite: bool,
+        parent_sha256: str | None,
         say: Callable[[str], None],
+        verifies: bool = True,
     ) -> None:
-        self.folder = folder
         self.identity = identity
-        self.overwrite = overwrite
+        self.folder = identity.settings.folder
+        self.parent: ParentResult | None = None
+        self.parent_sha256 = parent_sha256
+        self.earlier_failures: Mapping[Path, int] = {}
+        self.verifies = verifies
         self.say = say
-        self.outdated: list[Path] = []
-        self.parent: dict[str, object] | None = None
-        self._compare_parent(given_digest)
-        digest = self.parent["weights_sha256"] if self.parent else given_digest
-        if digest or not identity.settings.deterministic:
-            self.compare_trials(digest)
+        self.damaged: dict[Path, DamagedFile] = {}
+        self._read: dict[Path, tuple[int, TrialResult | Failure | None]] = {}
 
-    def _compare_parent(self, given_digest: str | None) -> None:
-        folder = self.folder / "parent"
-        recorded = finished(folder, self._damaged_parent)
-        if not recorded or not (folder / "model.keras").is_file():
-            return
-        differing = self.identity.parent_differences(recorded, given_digest)
-        if differing:
-            # Not the model itself: it may be the one that is given.
-            own = [folder / "result.json", folder / "epochs.jsonl"]
-            trials = [*(self.folder / "trials").glob("*/"), folder]
-            self._refuse_or_replace("a parent", differing, trials)
-            self.outdated += [*own, self.folder / "trials"]
-        else:
-            self.parent = recorded
-
-    def compare_trials(self, parent_digest: str | None) -> None:
-        """Compares finished trials with what is asked for, by rule 2.
-
-        Args:
-            parent_digest: of the parent's weights; None where it is to be made, by other means
-                than it was.
+    def recorded_parent(self) -> ParentResult | None:
+        """Returns the result of the parent in the folder, whatever its settings.
 
         Raises:
-            InputError: if they differ and may not be replaced.
+            DamagedFile: if a file is not as it was written.
         """
-        if self.folder / "trials" in self.outdated:
-            return
-        differing = {}
-        for folder in sorted((self.folder / "trials").glob("*/")):
-            result = finished(folder, functools.partial(self._damaged_trial, folder))
-            if result:
-                differing[folder] = self.identity.trial_differences(result, parent_digest)
-        outdated = [folder for folder in differing if differing[folder]]
-        if outdated:
-            what = f"{len(outdated)} finished trials"
-            self._refuse_or_replace(what, differing[outdated[0]], outdated)
-            self.outdated += outdated
+        folder = self.folder / "parent"
+        recorded = results.read_parent(folder)
+        if not recorded or not (folder / "model.keras").is_file():
+            return None
+        if self.verifies:
+            results.check_files(folder, recorded.files)
+        return recorded
 
-    def remove_outdated(self) -> bool:
-        """Removes what is outdated, and says whether anything was."""
-        outdated = [path for path in self.outdated if path.exists()]
-        for path in outdated:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-        self.outdated.clear()
-        return bool(outdated)
+    def use_parent(self, result: ParentResult) -> None:
+        """Makes a result that of the study's parent."""
+        self.parent = result
+        self.parent_sha256 = result.weights_sha256
 
-    def _refuse_or_replace(self, what: str, differing: list[str], folders: list[Path]) -> None:
-        if not self.overwrite:
+    def folder_of(self, trial: Trial) -> Path:
+        """Returns a trial's folder."""
+        return results.trial_folder(self.folder, trial.method, trial.block_name, trial.seed)
+
+    def trials(self) -> dict[Path, TrialResult | Failure]:
+        """Returns the result of every trial that has ended, by its folder."""
+        folders = sorted((self.folder / "trials").glob("*/"))
+        ended = {folder: self.result(folder) for folder in folders}
+        return {folder: result for folder, result in ended.items() if result}
+
+    def result(self, folder: Path) -> TrialResult | Failure | None:
+        """Returns the result in a trial's folder; None without one, or if it is damaged."""
+        written = _written(folder)
+        if written is None:
+            return None
+        if folder not in self._read or self._read[folder][0] != written:
+            try:
+                self._read[folder] = written, results.read_trial(folder)
+            except DamagedFile as damage:
+                self.damaged[folder] = damage
+                self._read[folder] = written, None
+        return self._read[folder][1]
+
+    def is_finished(self, trial: Trial) -> bool:
+        """Returns whether a trial is finished, by this process or another.
+
+        Raises:
+            InputError: if another process has finished it with other settings.
+        """
+        result = self.result(self.folder_of(trial))
+        if not isinstance(result, TrialResult):
+            return False
+        differing = self.parent_sha256 and self.identity.trial_differences(
+            result, self.parent_sha256
+        )
+        if differing:
             raise InputError(
-                f"{self.folder} holds {what} with other settings ({'; '.join(differing)}); "
-                "choose another --output_dir, or --overwrite to replace what differs"
+                f"another process has run {trial} with other settings "
+                f"({'; '.join(differing)}); choose another --output_dir"
             )
-        for folder in folders:
-            holder = locks.holder(results.lock_file(folder))
-            if holder:
-                raise InputError(f"{folder} can't be replaced: {holder} works on it")
-        self.say(f"replacing {what} with other settings ({'; '.join(differing)})")
+        return True
 
-    def _damaged_parent(self, damage: DamagedFile) -> None:
-        self.say(f"{damage}; the parent is made again")
-        self.outdated.append(self.folder / "parent" / "result.json")
+    def unfinished(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Returns the trials that are not finished; failed ones are among them."""
+        return [trial for trial in trials if not self.is_finished(trial)]
 
-    def _damaged_trial(self, folder: Path, damage: DamagedFile) -> None:
-        self.say(f"{damage}; the trial is run again")
-        self.outdated.append(folder)
+    def pending(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Returns the trials that have neither finished nor failed since the command began."""
+        return [
+            trial
+            for trial in self.unfinished(trials)
+            if self._failed_at(trial)
+            in (None, self.earlier_failures.get(self.folder_of(trial)))
+        ]
+
+    def failed(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Returns the trials that have failed, whenever that was."""
+        return [trial for trial in trials if self._failed_at(trial) is not None]
+
+    def remember_failures(self, trials: Iterable[Trial]) -> None:
+        """Takes the failures that are there now for those of earlier commands."""
+        failed = {
+            self.folder_of(trial): self._failed_at(trial) for trial in self.failed(trials)
+        }
+        self.earlier_failures = failed
+
+    def write_table(self) -> None:
+        """Writes `results.csv` from all finished trials, in the network's order."""
+        # Under a lock: else a table without another process's trial might be written last.
+        with locks.waiting(self.folder / "study.lock"):
+            rows = [r.row for r in self.trials().values() if isinstance(r, TrialResult)]
+            blocks = provenance.blocks_of(self.folder / "study.json")
+            place = {block.name: number for number, block in enumerate(blocks)}
+            last = len(place)
+            rows.sort(key=lambda row: (place.get(row.block, last), row.method, row.seed))
+            results.write_table(self.folder, rows)
+
+    def _failed_at(self, trial: Trial) -> int | None:
+        """Returns when a trial's failure was written, in nanoseconds; None if it is none."""
+        folder = self.folder_of(trial)
+        return self._read[folder][0] if isinstance(self.result(folder), Failure) else None
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes from a study what processes left that were killed on their last steps."""
-    files.remove_leftovers(folder)
-    for file in folder.rglob("*.lock"):
-        with Lock(file):  # takes a dead one's, and gives it back
-            pass
-    for result in folder.rglob("result.json"):
-        checkpoints.remove(result.parent)
-
-
-def finished(
-    folder: Path, damaged: Callable[[DamagedFile], None] = lambda damage: None
-) -> dict[str, object] | None:
-    """Returns the result of a parent or trial that finished and whose files are whole."""
+def _written(folder: Path) -> int | None:
+    """Returns when the result in a folder was written, in nanoseconds; None without one."""
     try:
-        result = results.read_result(folder)
-        if result and result["status"] == "finished":
-            results.check_files(folder, result)
-            return result
-    except DamagedFile as damage:
-        damaged(damage)
-    return None
+        return (folder / "result.json").stat().st_mtime_ns
+    except FileNotFoundError:
+        return None

@@ -1,80 +1,189 @@
-"""What determines a parent or a trial, and how it differs from what is kept on disk."""
+"""What a command will do, decided as a whole before anything is written."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import keras
+
+from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
-from deep_net_triage.records import results
+from deep_net_triage.images import datasets
+from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.learning import training
+from deep_net_triage.methods import CONTROL, METHODS
+from deep_net_triage.network import (
+    blocks,
+    costs,
+    graphs,
+    imagenet,
+    initializers,
+    inventory,
+    vgg16,
+)
+from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.descriptions import BlockDescription, Refused
+from deep_net_triage.records import models
+from deep_net_triage.records.provenance import Command, Description
+from deep_net_triage.study.earlier import EarlierResults
+from deep_net_triage.study.identity import Identity, Trial
 
 
 @dataclass(frozen=True)
-class Identity:
-    """Everything that a parent's or a trial's result depends on.
+class Plan:
+    """The trials of one command on one data set, and the network that they start from.
 
     Attributes:
-        settings: what the command asks for.
-        train_images: how many images the data set in use has for training.
-        test_images: and for testing.
+        settings: of the command.
+        dataset: its images.
+        identity: what determines the parent and each trial.
+        network: the parent's, with the weights it has before this command trains it.
+        pretrained: a VGG16 whose weights the parent starts from; None for random ones.
+        blocks: the chosen ones, in the network's order.
+        found: descriptions of all blocks of the network.
+        refused: segments that can't be replaced by one convolution.
+        trials: of this command or, in an array of jobs, of this job.
     """
 
     settings: Settings
-    train_images: int
-    test_images: int
+    dataset: Dataset
+    identity: Identity
+    network: keras.Model
+    pretrained: keras.Model | None
+    blocks: tuple[Block, ...]
+    found: tuple[BlockDescription, ...]
+    refused: tuple[Refused, ...]
+    trials: tuple[Trial, ...]
 
-    def of_parent(self) -> dict[str, object]:
-        """Returns what determines the parent: the file it is given by, or its training."""
-        if self.settings.parent:
-            return {**self._of_data(), "parent": str(self.settings.parent)}
-        return {**self._of_data(), **self.settings.of_parent()}
+    def number(self, trial: Trial) -> str:
+        """Returns a trial's place among the plan's, as progress lines show it: `[3/30]`."""
+        return f"[{self.trials.index(trial) + 1}/{len(self.trials)}]"
 
-    def of_trial(
-        self, method: str, block: str, seed: int, parent_sha256: str | None
-    ) -> dict[str, object]:
-        """Returns what determines a trial, the parent by its weights (None: not made yet)."""
-        return {
-            **self._of_data(),
-            "parent_sha256": parent_sha256 or "not made yet",
-            "method": method,
-            "block": block,
-            "seed": seed,
-            **self.settings.of_trial(method),
-        }
+    def described(self, command: Command, earlier: Sequence[BlockDescription]) -> Description:
+        """Returns what `study.json` says.
 
-    def of_study(self) -> dict[str, object]:
-        """Returns the settings that all trials of a study share."""
-        return {
-            **self.of_parent(),
-            **self.settings.of_training(),
-            "batchnorm_momentum": self.settings.batchnorm_momentum,
-            "epochs": self.settings.epochs,
-            "distill_epochs": self.settings.distill_epochs,
-            "mean_over": self.settings.mean_over,
-            "activation_dtype": self.settings.activation_dtype,
-        }
-
-    def parent_differences(
-        self, recorded: dict[str, object], given_sha256: str | None
-    ) -> list[str]:
-        """Names what differs from a parent's `result.json`.
-
-        A given model with the recorded weights is that parent, however it was made.
+        Args:
+            command: this one.
+            earlier: blocks that earlier commands named, and that have trials.
         """
-        was, asked = recorded["settings"], self.of_parent()
-        if given_sha256 == recorded["weights_sha256"]:
-            asked = self._of_data()
-            was = {name: was.get(name) for name in asked}
-        return results.differences(was, asked)
+        known = {block.name: block for block in (*earlier, *self.found)}
+        place = {name: number for number, name in enumerate(graphs.by_name(self.network))}
+        return Description(
+            dataset=self.dataset.name,
+            settings=self.identity.of_study(),
+            classes=len(self.dataset.class_names),
+            blocks=tuple(
+                sorted(
+                    known.values(), key=lambda block: (place[block.first], place[block.last])
+                )
+            ),
+            refused=self.refused,
+            uncounted=costs.uncounted(self.network),
+            commands=(command,),
+        )
 
-    def trial_differences(
-        self, recorded: dict[str, object], parent_sha256: str | None
-    ) -> list[str]:
-        """Names what differs from a finished trial's `result.json`."""
-        was = recorded["settings"]
-        asked = self.of_trial(was["method"], was["block"], was["seed"], parent_sha256)
-        return results.differences(was, asked)
 
-    def _of_data(self) -> dict[str, object]:
-        return {
-            **self.settings.of_data(),
-            "train_images": self.train_images,
-            "test_images": self.test_images,
-        }
+def make_plan(
+    settings: Settings,
+    dataset: Dataset,
+    given: keras.Model | None,
+    earlier: EarlierResults,
+) -> Plan:
+    """Returns what a command will do; checks that cost little come before those that cost much.
+
+    Args:
+        settings: of the command.
+        dataset: its images.
+        given: the parent, if one is given.
+        earlier: the results in the study's folder.
+
+    Raises:
+        InputError: if the parent and the chosen blocks don't fit together, the weights to start
+            from can't be had, or the results in the folder have other settings.
+    """
+    ledger = earlier.ledger
+    earlier.compare_parent()
+    if ledger.parent:
+        network = models.load(ledger.folder / "parent" / "model.keras")
+    else:
+        network = given or untrained(settings, dataset)
+    survey = blocks.survey(network)
+    chosen = blocks.select(network, survey.blocks, settings.blocks)
+    _check_means(settings, network, chosen)
+    pretrained = None
+    if settings.parent_weights != "none" and not ledger.parent:
+        pretrained = imagenet.load_source(settings.parent_weights, settings.image_size)
+    trials = of_shard(of_study(chosen, settings), settings.shard)
+    if ledger.parent_sha256 or not settings.deterministic:
+        earlier.compare_trials(trials)
+    every = tuple(dict.fromkeys((*survey.blocks, *chosen)))
+    return Plan(
+        settings=settings,
+        dataset=dataset,
+        identity=ledger.identity,
+        network=network,
+        pretrained=pretrained,
+        blocks=chosen,
+        found=inventory.of_blocks(network, every),
+        refused=survey.refused,
+        trials=trials,
+    )
+
+
+def untrained(settings: Settings, dataset: Dataset) -> keras.Model:
+    """Returns a VGG16 of the given settings, with random weights.
+
+    Raises:
+        InputError: if a channel of the images is constant, so that it can't be normalized.
+    """
+    keras.utils.set_random_seed(training.PARENT_SEED)
+    mean, deviation = datasets.channel_statistics(dataset.train.images, settings.image_size)
+    return vgg16.build(
+        input_shape=dataset.input_shape,
+        classes=len(dataset.class_names),
+        image_size=settings.image_size,
+        mean=mean,
+        deviation=deviation,
+        width=settings.width,
+        dropout=settings.dropout,
+        batchnorm_momentum=settings.batchnorm_momentum,
+        synchronized=devices.replicas() > 1,
+    )
+
+
+def of_study(chosen: Sequence[Block], settings: Settings) -> tuple[Trial, ...]:
+    """Returns the trials of a study, in the network's order; the control comes last."""
+    compressing = [
+        Trial(method, block, seed)
+        for block in chosen
+        for method in settings.methods
+        for seed in settings.seeds
+    ]
+    controls = [Trial(CONTROL, None, seed) for seed in settings.seeds if settings.control]
+    return (*compressing, *controls)
+
+
+def of_shard(trials: Sequence[Trial], shard: tuple[int, int] | None) -> tuple[Trial, ...]:
+    """Returns a job's part of a study's trials, the same whatever is finished.
+
+    Each block's trials are dealt out to the jobs in turn, beginning one job later than for the
+    block before, so that each job gets trials of all kinds.
+
+    Args:
+        trials: as `of_study` returns them.
+        shard: the job's number, from 0, and the number of jobs; None for one job.
+    """
+    if shard is None:
+        return tuple(trials)
+    index, count = shard
+    chosen = []
+    for first, block in enumerate(dict.fromkeys(trial.block for trial in trials)):
+        of_block = [trial for trial in trials if trial.block == block]
+        chosen += [t for turn, t in enumerate(of_block) if (first + turn) % count == index]
+    return tuple(chosen)
+
+
+def _check_means(settings: Settings, network: keras.Model, chosen: Sequence[Block]) -> None:
+    """Makes sure that every chosen block has a mean, if a method starts from it."""
+    averaged = any(METHODS[name].initializer == "mean" for name in settings.methods)
+    for block in chosen if averaged and settings.mean_over == "channel" else ():
+        initializers.check_channels(network, block)

@@ -1,0 +1,156 @@
+"""What is finished, failed or pending in a study's folder, and how often it is read."""
+
+import dataclasses
+
+import pytest
+
+from deep_net_triage.errors import InputError
+from deep_net_triage.network.blocks import find_blocks
+from deep_net_triage.records import files, results
+from deep_net_triage.records.results import Failure, Row, TrialResult
+from deep_net_triage.study.earlier import EarlierResults
+from deep_net_triage.study.identity import Identity, Trial
+from deep_net_triage.study.ledger import Ledger
+from tests.toys import toy_parent
+
+PARENT = "0" * 64
+
+
+@pytest.fixture
+def trials():
+    blocks = find_blocks(toy_parent())
+    return [Trial(method, block, 0) for block in blocks for method in ("cl_rw", "stn")]
+
+
+@pytest.fixture
+def new_ledger(small_settings, tmp_path):
+    """A ledger of a folder in which trials write their results as `write` does."""
+
+    def make(say=print, shard=None, **more):
+        settings = small_settings(dataset="toy", output_dir=tmp_path, **more)
+        settings = dataclasses.replace(settings, shard=shard)
+        (settings.folder / "trials").mkdir(parents=True, exist_ok=True)
+        return Ledger(Identity(settings, 27, 10, "digest", None), PARENT, say)
+
+    return make
+
+
+def row(trial):
+    text = {"dataset": "toy", "method": trial.method, "block": trial.block_name}
+    numbers = {field.name: 0 for field in dataclasses.fields(Row) if field.name not in text}
+    return Row(**text, **numbers)
+
+
+def write(ledger, trial, failed=False):
+    folder = ledger.folder_of(trial)
+    folder.mkdir(exist_ok=True)
+    settings = ledger.identity.of_trial(trial.method, trial.block_name, trial.seed, PARENT)
+    (folder / "epochs.jsonl").write_text("{}\n")
+    finished = TrialResult(settings, row(trial), results.digests(folder))
+    results.write_result(folder, Failure(settings, "loss is nan") if failed else finished)
+
+
+def test_trials_are_finished_failed_or_pending(new_ledger, trials):
+    ledger = new_ledger()
+    assert ledger.pending(trials) == trials
+    write(ledger, trials[0])
+    write(ledger, trials[1], failed=True)
+    assert ledger.is_finished(trials[0])
+    assert not ledger.is_finished(trials[1])
+    assert ledger.failed(trials) == [trials[1]]
+    assert ledger.unfinished(trials) == trials[1:]
+    assert ledger.pending(trials) == trials[2:]
+
+
+def test_a_failure_is_tried_once_more_by_a_later_command_and_once_only(new_ledger, trials):
+    write(new_ledger(), trials[0], failed=True)
+    ledger = new_ledger()
+    ledger.remember_failures(trials)
+    assert ledger.pending(trials) == trials
+    # A process of the same command that begins after the trial has failed again.
+    write(ledger, trials[0], failed=True)
+    slower = new_ledger()
+    slower.earlier_failures = ledger.earlier_failures
+    for either in (ledger, slower):
+        assert either.pending(trials) == trials[1:]
+
+
+def test_each_result_is_read_once_until_it_changes(new_ledger, trials, monkeypatch):
+    ledger = new_ledger()
+    for trial in trials:
+        write(ledger, trial)
+    reads = []
+    read_json = files.read_json
+    monkeypatch.setattr(files, "read_json", lambda file: reads.append(file) or read_json(file))
+    for _ in range(3):
+        assert ledger.pending(trials) == []
+        assert len(ledger.trials()) == len(trials)
+    assert len(reads) == len(set(reads)) == len(trials)
+    write(ledger, trials[0], failed=True)
+    assert ledger.failed(trials) == [trials[0]]
+    assert len(reads) == len(trials) + 1
+
+
+def test_another_process_with_other_settings_is_refused(new_ledger, trials):
+    write(new_ledger(epochs=3), trials[0])
+    with pytest.raises(InputError, match="another process has run block1 cl_rw.*epochs: 3"):
+        new_ledger().is_finished(trials[0])
+
+
+@pytest.mark.parametrize(
+    ("shard", "verifies", "checked"), [(None, True, 4), ((0, 2), True, 2), (None, False, 0)]
+)
+def test_files_are_hashed_once_a_command(
+    shard, verifies, checked, new_ledger, trials, monkeypatch
+):
+    ledger = new_ledger(shard=shard)
+    for trial in trials:
+        write(ledger, trial)
+    hashed = []
+    monkeypatch.setattr(results, "check_files", lambda folder, recorded: hashed.append(folder))
+    ledger.verifies = verifies
+    EarlierResults(ledger).compare_trials(trials[:2] if shard else trials)
+    assert len(hashed) == checked
+
+
+@pytest.mark.parametrize("file", ["result.json", "epochs.jsonl"])
+def test_a_damaged_trial_is_named_and_removed(file, new_ledger, trials):
+    said = []
+    ledger = new_ledger(said.append)
+    for trial in trials[:2]:
+        write(ledger, trial)
+    damaged = ledger.folder_of(trials[0])
+    (damaged / file).write_text("nonsense")
+    earlier = EarlierResults(new_ledger(said.append))
+    earlier.compare_trials(trials)
+    assert len(said) == 1
+    assert f"{damaged / file} is damaged" in said[0]
+    earlier.remove()
+    assert not damaged.exists()
+    assert earlier.ledger.pending(trials) == [trials[0], *trials[2:]]
+    assert [row.method for row in results.read_table(ledger.folder)] == ["stn"]
+
+
+def test_rows_are_in_the_networks_order_whatever_blocks_are_called(new_ledger, trials):
+    """Named segments sort by where they are, not by how long their names are."""
+    ledger = new_ledger()
+    blocks = [
+        dataclasses.replace(trials[0].block, name="a_long_name-of_the_first"),
+        dataclasses.replace(trials[-1].block, name="b-last"),
+    ]
+    for block in blocks[::-1]:
+        write(ledger, Trial("cl_rw", block, 0))
+    described = [_description(block.name) for block in blocks]
+    files.write_json(ledger.folder / "study.json", {"dataset": "toy", "blocks": described})
+    ledger.write_table()
+    written = [row.block for row in results.read_table(ledger.folder)]
+    assert written == ["a_long_name-of_the_first", "b-last"]
+
+
+def _description(name):
+    counts = dict.fromkeys(
+        ["layers", "convolutions", "parameters", "macs", "compressed_parameters"], 1
+    )
+    sides = {"received": [8, 8, 2], "returned": [8, 8, 2]}
+    names = {"name": name, "first": "a", "last": "b", "pool": None}
+    return {**names, **counts, **sides, "compressed_macs": 1}
