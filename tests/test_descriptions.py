@@ -21,13 +21,16 @@ BLOCK = BlockDescription(
 
 
 def test_text_names_every_block_and_every_refusal():
-    lines = descriptions.text("toy", [BLOCK], [Refused("stem", "head", "it is odd")])
-    title, header, row, last = lines.splitlines()
-    assert title == "toy: 1 blocks"
+    refused = [Refused("stem", "head", "it is odd")]
+    lines = descriptions.text("toy", [BLOCK], refused, ["a", "b"], ["block1 is large"])
+    title, header, row, refusal, note, missing = lines.splitlines()
+    assert title == "toy: 1 block"
     assert " ".join(header.split()) == "layers conv receives returns parameters macs one conv"
-    expected = "block1 conv1 to relu2 2 8x8x2 8x8x3 1,234 56,789 57 / 3,456"
+    expected = "block1 conv1 to relu2 2 8 x 8 x 2 8 x 8 x 3 1,234 56,789 57 / 3,456"
     assert " ".join(row.split()) == expected
-    assert last == "not a block: stem to head: it is odd"
+    assert refusal == "not a block: stem to head: it is odd"
+    assert note == "block1 is large"
+    assert missing == "not counted in macs: a, b"
 
 
 def test_descriptions_are_read_without_keras():

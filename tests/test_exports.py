@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deep_net_triage.errors import TrainingFailed
+from deep_net_triage.errors import ExportFailed
 from deep_net_triage.network import exports, surgery
 from deep_net_triage.network.blocks import find_blocks
 
@@ -26,7 +26,7 @@ def test_an_export_that_returns_something_else_is_no_export(
 
     monkeypatch.setitem(exports.FORMATS, "saved_model", (wrong, "saved_model"))
     with pytest.raises(
-        TrainingFailed, match="returns other values than the model: they differ"
+        ExportFailed, match="returns other values than the model: they differ"
     ):
         exports.export(student, tmp_path, ("saved_model",), toy_dataset.test.images)
 
@@ -36,5 +36,5 @@ def test_nothing_finite_is_not_equal(student, toy_dataset, tmp_path, monkeypatch
         return lambda images: np.full((len(images), 3), np.nan)
 
     monkeypatch.setitem(exports.FORMATS, "litert", (broken, "model.tflite"))
-    with pytest.raises(TrainingFailed):
+    with pytest.raises(ExportFailed):
         exports.export(student, tmp_path, ("litert",), toy_dataset.test.images)

@@ -77,6 +77,64 @@ def test_a_normalization_that_was_adapted_goes_on_with_what_it_learnt():
     np.testing.assert_allclose(np.std(received, axis=(0, 1, 2)), 1, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.SpatialDropout2D(0.1, name="odd"),
+        keras.layers.Discretization(bin_boundaries=[50.0, 100.0], name="odd"),
+        keras.layers.Pipeline(
+            [keras.layers.RandomFlip(), keras.layers.Rescaling(2.0)], name="odd"
+        ),
+        keras.layers.RandomFlip(name="odd"),
+        keras.layers.RandomRotation(0.1, name="odd"),
+        keras.layers.CenterCrop(6, 6, name="odd"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_layers_before_the_blocks_are_copied_whatever_arguments_they_take(layer):
+    x = images = keras.Input((8, 8, 3))
+    x = conv(name="b")(conv(name="a")(keras.ops.cast(layer(x), "float32")))
+    model = moved(keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(x))))
+    flat = graphs.flat(model)
+    pixels = np.random.default_rng(1).uniform(0, 255, (3, 8, 8, 3)).astype(np.float32)
+    expected = model(pixels, training=False)
+    np.testing.assert_allclose(flat(pixels, training=False), expected, rtol=1e-4)
+    (block,) = find_blocks(flat)
+    student = surgery.compress(flat, block, initializer="mean", seed=0)
+    for training in (True, False):
+        assert student(pixels, training=training).shape == (3, 2)
+    assert student.get_layer("odd").get_config() == layer.get_config()
+
+
+def test_a_dictionary_as_output_becomes_its_tensor():
+    images = keras.Input((8, 8, 3))
+    features = keras.layers.Flatten()(conv(name="b")(conv(name="a")(images)))
+    model = moved(keras.Model(images, {"classes": keras.layers.Dense(2)(features)}))
+    flat = graphs.flat(model)
+    pixels = np.random.default_rng(1).uniform(0, 255, (3, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(flat(pixels), model(pixels)["classes"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        (("a", "inner_a", None), ["a", "inner_a", "inner_a_2"]),
+        ((None, "a", "inner_a"), ["a", "a_2", "inner_a"]),
+    ],
+)
+def test_layers_whose_names_clash_all_get_their_weights(order, expected):
+    inner = keras.Sequential([keras.Input((8, 8, 3)), conv(3, name="a")], name="inner")
+    x = images = keras.Input((8, 8, 3))
+    for name in order:
+        x = conv(3, name=name)(x) if name else inner(x)
+    model = moved(keras.Model(images, keras.layers.Flatten()(x)))
+    flat = graphs.flat(model)
+    names = [layer.name for layer in flat.layers if layer.weights]
+    assert names == expected
+    pixels = np.random.default_rng(1).uniform(0, 255, (3, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(flat(pixels), model(pixels), rtol=1e-5)
+
+
 class Subclassed(keras.Model):
     def __init__(self):
         super().__init__(name="own")
@@ -84,6 +142,24 @@ class Subclassed(keras.Model):
 
     def call(self, inputs):
         return self.layer(inputs)
+
+
+class Unconfigured(keras.layers.Layer):
+    """Its configuration lacks the argument that building it needs."""
+
+    def __init__(self, units, **settings):
+        super().__init__(**settings)
+        self.units = units
+
+    def call(self, inputs):
+        return inputs
+
+    def get_config(self):
+        return {"name": self.name}
+
+
+def channels_first():
+    return conv(data_format="channels_first", name="first")
 
 
 def shared():
@@ -110,17 +186,31 @@ def around(layer, shape=(8, 8, 3)):
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
-        (Subclassed, "own is a subclassed model .Subclassed., whose layers can't be told"),
+        (lambda: "x", "a str is not a model; allowed: a Sequential or functional keras.Model"),
+        (lambda: keras.layers.Dense(2), "a Dense is not a model"),
+        (Subclassed, "own is a subclassed model .Subclassed., whose layers can't be listed"),
         (lambda: around(Subclassed()), "own is a subclassed model"),
         (shared, "twice is called twice"),
-        (two_inputs, "it has 2 inputs; a parent has one"),
-        (two_outputs, "it has 2 outputs; a parent has one"),
-        (lambda: around(keras.layers.Dense(3), (5,)), "it takes tensors of 1 sides"),
-        (lambda: keras.Sequential([conv()], name="new"), "new was never told the shape"),
+        (two_inputs, "has 2 inputs; allowed: one"),
+        (two_outputs, "has 2 outputs; allowed: one"),
         (
-            lambda: around(conv(data_format="channels_first", name="first")),
-            "first has channels first",
+            lambda: around(keras.layers.Dense(3), (5,)),
+            r"takes tensors of shape \(5,\); allowed",
         ),
+        (lambda: keras.Sequential([conv()], name="new"), "new is not built"),
+        (
+            lambda: around(channels_first()),
+            "first has data_format channels_first; allowed: channels_last",
+        ),
+        (
+            lambda: around(keras.Sequential([around(channels_first())])),
+            "first has data_format channels_first",
+        ),
+        (
+            lambda: around(keras.layers.RandomCrop(6, 4, name="crop")),
+            "crop crops 8 x 8 pixels to 6 x 4 in training only; use CenterCrop",
+        ),
+        (lambda: around(Unconfigured(3)), "unconfigured can't be copied from its config"),
     ],
 )
 def test_what_can_not_be_made_flat_is_refused_by_name(build, reason):

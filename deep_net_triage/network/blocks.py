@@ -1,13 +1,13 @@
-"""What a block is, and how it is found in a model: once, as a value, by layer names.
+"""A block as a value, and how blocks are found in a model.
 
-A block is a segment of a network that one convolution can replace: one tensor goes in, one
-comes out, and between them are two convolutions or more. The paper's are the convolutions
-before each pooling of VGG16 (2.2). In any other network a segment goes from one change of
-resolution to the next, which for residual networks are their stages. Everything else in this
-package speaks in blocks and never in a network's own layer names; since a block holds names
-and no layers, it means the same in a parent and in every copy of it.
+A block is a segment of a network that one convolution can replace: it receives one tensor,
+returns one, and holds two convolutions or more. The paper's blocks are the convolutions before
+each pooling of VGG16 (2.2). In other networks a block reaches from one change of resolution to
+the next, which makes the stages of a residual network its blocks. A block names its layers and
+does not hold them, so that it fits a parent and every copy of it.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import keras
@@ -24,17 +24,19 @@ class Block:
     """A segment of a model that one convolution can replace.
 
     Attributes:
-        name: `block1` for the first, `first_layer-last_layer` for one that was asked for so.
-        after: the operation that returns what the block receives; None for the model's input,
-            whose name is not the same in every copy.
+        name: `block1` for the first one that is found in a model, `first_layer-last_layer` for
+            one that is named by its layers.
+        after: the operation whose output the block receives; None for the model's input, which
+            has another name in every copy.
         layers: the operations that are replaced, in order.
-        convolutions: those of them that convolve.
-        batchnorms: those of them that normalise over the batch.
-        pool: the pooling behind them, whose output is what the block returns; None where none
-            follows.
-        shape: of the convolution in their place.
-        activation: the operation whose activation ends the block; None where it ends without,
-            as linear bottlenecks and sums of residuals do.
+        convolutions: those of the layers that are convolutions.
+        batchnorms: those of the layers that are batch norms.
+        pool: the pooling behind them, whose output the block returns; None without one.
+        shape: of the convolution that replaces them.
+        activation: the operation whose activation ends the block; None without one, as behind
+            linear bottlenecks and sums of residuals.
+        compressed_layers: the names of the convolution, batch norm and activation that replace
+            the layers, such as `block1_compressed_conv`; no other layer of the model has them.
     """
 
     name: str
@@ -45,14 +47,7 @@ class Block:
     pool: str | None
     shape: Shape
     activation: str | None
-
-    @property
-    def compressed_layers(self) -> tuple[str, str, str]:
-        """Names of the convolution, batch normalisation and activation that replace it."""
-        conv, bn, activation = (
-            f"{self.name}_compressed_{kind}" for kind in ("conv", "bn", "activation")
-        )
-        return conv, bn, activation
+    compressed_layers: tuple[str, str, str]
 
     def convolutions_in(self, parent: keras.Model) -> list[keras.layers.Layer]:
         """Returns the block's convolutions in a model that holds it uncompressed."""
@@ -75,11 +70,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found in a model, in its order.
+    """Every segment of a model that holds a convolution, in the order of the network.
 
     Attributes:
-        blocks: what can be triaged.
-        refused: and what can't.
+        blocks: the segments that one convolution can replace.
+        refused: the others.
     """
 
     blocks: tuple[Block, ...]
@@ -90,10 +85,10 @@ def survey(model: keras.Model) -> Survey:
     """Returns every segment of a model that holds a convolution, as a block or refused.
 
     Args:
-        model: a functional model without models in it whose layers are each called once.
+        model: a flat functional model, as `graphs.flat` returns it.
 
     Raises:
-        InputError: if none is a block.
+        InputError: if none of them is a block.
     """
     graph = Graph(model)
     blocks: list[Block] = []
@@ -105,6 +100,9 @@ def survey(model: keras.Model) -> Survey:
             refused.append(Refused(names[0], names[-1], reason))
         else:
             blocks.append(_block(graph, f"block{len(blocks) + 1}", names, pool))
+    in_head = [n for n in segments.head(graph) if segments.convolves(graph.operations[n])]
+    if in_head:
+        refused.append(Refused(in_head[0], in_head[-1], segments.HEAD))
     if not blocks:
         reasons = "".join(f"; {r.first} to {r.last}: {r.reason}" for r in refused)
         raise InputError(
@@ -119,7 +117,7 @@ def find_blocks(model: keras.Model) -> tuple[Block, ...]:
     """Returns a model's blocks in order.
 
     Args:
-        model: a functional model without models in it whose layers are each called once.
+        model: a flat functional model, as `graphs.flat` returns it.
 
     Raises:
         InputError: if there are none.
@@ -131,39 +129,44 @@ def named(model: keras.Model, first: str, last: str) -> Block:
     """Returns the block from one layer to another, both included.
 
     Raises:
-        InputError: if a layer is not there, or the segment can't be triaged, with the reason.
+        InputError: if the model has no such layer, or one convolution can't replace the
+            segment; the message gives the reason.
     """
     graph = Graph(model)
-    asked = f"--block={first}:{last}"
+    flag = f"--block={first}:{last}"
     for name in (first, last):
         if name not in graph.operations:
             raise InputError(
-                f"{asked}: {model.name} has no layer {name}; --list_blocks shows some"
+                f"{flag}: {model.name} has no layer {name}; --list_blocks shows some"
             )
     try:
         names = graph.between(first, last)
     except InputError as error:
-        raise InputError(f"{asked} can't be cut out: {error}") from error
+        raise InputError(f"{flag} can't be cut out: {error}") from error
     reason = segments.refusal(graph, names)
     if reason:
-        raise InputError(f"{asked} can't be triaged: {reason}")
+        raise InputError(f"{flag} can't be triaged: {reason}")
     return _block(graph, f"{first}-{last}", names, segments.pooling_behind(graph, last))
 
 
 def select(
-    model: keras.Model, found: tuple[Block, ...], names: tuple[str, ...] | None
+    model: keras.Model, available: tuple[Block, ...], names: tuple[str, ...] | None
 ) -> tuple[Block, ...]:
-    """Returns the blocks that names, numbers from 1 or `first:last` pick; all for None.
+    """Returns the chosen blocks in the order of the network.
 
-    They come in the order of the network.
+    Args:
+        model: that the blocks belong to.
+        available: the blocks that were found in it.
+        names: names of available blocks, their numbers from 1, or `first:last` layers; None for
+            all available blocks.
 
     Raises:
-        InputError: if one of them picks none.
+        InputError: if a name fits no block.
     """
     if names is None:
-        return found
-    blocks = {block.name: block for block in found}
-    blocks |= {str(number): block for number, block in enumerate(found, start=1)}
+        return available
+    blocks = {block.name: block for block in available}
+    blocks |= {str(number): block for number, block in enumerate(available, start=1)}
     chosen = set()
     for name in names:
         if ":" in name:
@@ -171,9 +174,9 @@ def select(
         elif name in blocks:
             chosen.add(blocks[name])
         else:
-            allowed = ", ".join(block.name for block in found)
+            allowed = ", ".join(block.name for block in available)
             raise InputError(
-                f"--block={name} is no block; allowed: 1 to {len(found)}, {allowed}, "
+                f"--block={name} is no block; allowed: 1 to {len(available)}, {allowed}, "
                 "first_layer:last_layer, or all"
             )
     position = {name: number for number, name in enumerate(by_name(model))}
@@ -189,12 +192,42 @@ def largest(blocks: tuple[Block, ...]) -> Block:
     return max(blocks, key=lambda block: len(block.convolutions))
 
 
+def check_belongs(model: keras.Model, block: Block) -> None:
+    """Checks that a block describes a segment of a model.
+
+    Raises:
+        InputError: if the model does not hold its layers, or connects them differently.
+    """
+    graph = Graph(model)
+    missing = [name for name in block.layers if name not in graph.operations]
+    if missing:
+        raise InputError(
+            f"{block.name} is no block of {model.name}, which has no layer {missing[0]}; "
+            "allowed: blocks that find_blocks returns for this model"
+        )
+    try:
+        names = graph.between(block.layers[0], block.layers[-1])
+        own = _block(graph, block.name, names, block.pool)
+    except InputError:
+        own = None
+    # A copy of the model may list parallel branches in another order.
+    if not own or _end_to_end(own) != _end_to_end(block):
+        raise InputError(
+            f"{block.name} is no block of {model.name}, which connects its layers differently; "
+            "allowed: blocks that find_blocks returns for this model"
+        )
+
+
+def _end_to_end(block: Block) -> tuple[str | None, frozenset[str], Shape]:
+    return block.after, frozenset(block.layers), block.shape
+
+
 def _longest_that_fits(
     graph: Graph, steps: list[list[str]], refused: list[Refused]
 ) -> tuple[list[list[str]], str | None]:
-    """Returns the longest end of a run that is a block, else the run and why it is none.
+    """Returns the longest end of a run that is a block, or the run and why it is refused.
 
-    What comes before that end is added to what is refused.
+    The steps before that end are added to the refused ones.
     """
     whole = segments.refusal(graph, [name for step in steps for name in step])
     for start in range(1, len(steps)) if whole else ():
@@ -218,4 +251,20 @@ def _block(graph: Graph, name: str, names: list[str], pool: str | None) -> Block
         pool=pool,
         shape=segments.replacement(graph, names),
         activation=segments.activation(graph, names),
+        compressed_layers=_compressed_layers(graph, name),
+    )
+
+
+def _compressed_layers(graph: Graph, name: str) -> tuple[str, str, str]:
+    """Returns names for the layers that replace a block, numbered where they are taken.
+
+    The parent may itself be a student of an earlier round, and hold `block1_compressed_conv`.
+    """
+    stems = (
+        f"{name}_compressed{number}" for number in itertools.chain([""], itertools.count(2))
+    )
+    return next(
+        names
+        for names in ((f"{stem}_conv", f"{stem}_bn", f"{stem}_activation") for stem in stems)
+        if graph.operations.keys().isdisjoint(names)
     )

@@ -6,6 +6,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deep_net_triage.wording import counted, sides
+
 
 @dataclass(frozen=True)
 class BlockDescription:
@@ -55,13 +57,21 @@ class Refused:
     reason: str
 
 
-def text(name: str, blocks: Sequence[BlockDescription], refused: Sequence[Refused]) -> str:
-    """Returns the blocks of a model as a table, with a line below it for each refusal.
+def text(
+    name: str,
+    blocks: Sequence[BlockDescription],
+    refused: Sequence[Refused],
+    uncounted: Sequence[str],
+    notes: Sequence[str] = (),
+) -> str:
+    """Returns the blocks of a model as a table, with lines below it on what it leaves out.
 
     Args:
         name: the model's name.
-        blocks: a row each.
+        blocks: the rows of the table.
         refused: the segments that are not blocks.
+        uncounted: layers whose multiply-accumulates are missing from the table.
+        notes: further lines, such as why a block is large.
     """
     lines = [("", "layers", "conv", "receives", "returns", "parameters", "macs", "one conv")]
     for block in blocks:
@@ -70,8 +80,8 @@ def text(name: str, blocks: Sequence[BlockDescription], refused: Sequence[Refuse
                 block.name,
                 f"{block.first} to {block.last}",
                 str(block.convolutions),
-                _sides(block.received),
-                _sides(block.returned),
+                sides(block.received),
+                sides(block.returned),
                 f"{block.parameters:,}",
                 f"{block.macs:,}",
                 f"{block.compressed_parameters:,} / {block.compressed_macs:,}",
@@ -80,8 +90,7 @@ def text(name: str, blocks: Sequence[BlockDescription], refused: Sequence[Refuse
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
     below = [f"not a block: {r.first} to {r.last}: {r.reason}" for r in refused]
-    return "\n".join([f"{name}: {len(blocks)} blocks", *table, *below])
-
-
-def _sides(shape: Sequence[int | None]) -> str:
-    return "x".join(map(str, shape))
+    below += notes
+    if uncounted:
+        below.append(f"not counted in macs: {', '.join(uncounted)}")
+    return "\n".join([f"{name}: {counted(len(blocks), 'block')}", *table, *below])

@@ -1,9 +1,9 @@
-"""A network as a graph: made flat, and asked where it can be cut.
+"""A network as a graph: how to flatten it, and where it can be cut.
 
-Everything here is about operations, Keras's word for what stands at a node: layers, and the
-functions of `keras.ops` between them.
+The nodes are operations, which in Keras are layers and the functions of `keras.ops`.
 """
 
+import itertools
 from collections.abc import Iterable
 
 import keras
@@ -14,27 +14,29 @@ _INPUTS = keras.layers.InputLayer
 
 
 def flat(model: keras.Model, image: tuple[int | None, ...] | None = None) -> keras.Model:
-    """Returns the same network as one graph of operations that are each called once.
+    """Returns a copy of a model as one graph of operations that are each called once.
 
-    Models within it are taken apart, a Sequential one becomes functional, and sides of the
-    image that the model leaves open are set. It carries copies of the weights, and the names
-    of its layers, those of a model within it after that model's name where they would clash.
+    Models inside it are replaced by their layers, a Sequential model becomes functional, and
+    open sides of the image are fixed. Layers keep their names. Where two have the same, the
+    second one gets the name of the model that holds it in front, or else a number.
 
     Args:
         model: Sequential or functional.
-        image: (height, width, channels) of an image; None for the model's own.
+        image: (height, width, channels) of an image; None for the model's own input shape.
 
     Raises:
-        InputError: if it does not take one image and return one tensor, or the message's layer
-            is a subclassed model, is called twice, or has channels first.
+        InputError: if the model does not take one image and return one tensor, or if it holds
+            a layer that can't be triaged: a subclassed model, a layer that is called twice, has
+            channels first, can't be copied, or changes its output's size in training only.
     """
     own = image_shape(model)
     entry = model.inputs[0]
     images = keras.Input(own if image is None else image, dtype=entry.dtype, name=entry.name)
     copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
-    graph = keras.Model(
-        images, _applied(model, images, copies, {images.name}, ()), name=model.name
-    )
+    returned = _applied(model, images, copies, {images.name}, ())
+    graph = keras.Model(images, keras.tree.flatten(returned)[0], name=model.name)
+    for layer in graph.layers:
+        _check_size_in_inference(layer)
     for original, copy in copies:
         copy_weights(original, copy)
     return graph
@@ -44,52 +46,74 @@ def image_shape(model: keras.Model) -> tuple[int | None, int | None, int]:
     """Returns the shape of an image as a model takes it; None for a side of any length.
 
     Raises:
-        InputError: if it does not take one image and return one tensor.
+        InputError: if it is not a built Sequential or functional model that takes one image,
+            channels last, and returns one tensor.
     """
     _check_is_graph(model)
     for what, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
         if len(tensors) != 1:
-            raise InputError(f"it has {len(tensors)} {what}; a parent has one")
+            raise InputError(f"{model.name} has {len(tensors)} {what}; allowed: one")
     shape = model.inputs[0].shape[1:]
     if len(shape) != 3:
-        raise InputError(f"it takes tensors of {len(shape)} sides; an image has three")
+        raise InputError(
+            f"{model.name} takes tensors of shape {shape}; allowed: images, as (height, width, "
+            "channels)"
+        )
+    _check_channels_last(model)
     return shape
 
 
 def copy_weights(original: keras.layers.Layer, copy: keras.layers.Layer) -> None:
-    """Gives a layer the weights of another of the same configuration."""
+    """Sets the weights of a layer to those of another one with the same configuration."""
     copy.set_weights(original.get_weights())
     if isinstance(copy, keras.layers.Normalization):
-        copy.finalize_state()  # else it goes on with what it was built with
+        copy.finalize_state()  # otherwise it keeps the statistics that it was built with
 
 
 def copied(operation: keras.Operation, name: str | None = None) -> keras.Operation:
-    """Returns an operation of the same configuration, open to training, with new weights."""
-    config = operation.get_config()
-    if isinstance(operation, keras.layers.Layer):
-        config |= {"trainable": True, "name": name or operation.name}
-    return type(operation).from_config(config)
+    """Returns a trainable operation with the same configuration and new weights.
+
+    Args:
+        operation: a layer, or a function of `keras.ops` in a model.
+        name: of the copy; None for the same name.
+
+    Raises:
+        InputError: if the operation's class can't be built from its own configuration.
+    """
+    name = name or operation.name
+    try:
+        copy = type(operation).from_config({**operation.get_config(), "name": name})
+    # A layer written by a user may raise anything here.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"{operation.name} can't be copied from its configuration ({reason}); its class "
+            f"{type(operation).__name__} needs a get_config and an __init__ that fit"
+        ) from error
+    if isinstance(copy, keras.layers.Layer):
+        copy.trainable = True  # not every layer takes it as an argument
+    return copy
 
 
 def by_name(model: keras.Model) -> dict[str, keras.Operation]:
-    """Returns a model's operations by their names."""
+    """Returns a model's operations in their order, by name."""
     return {operation.name: operation for operation in model.operations}
 
 
 class Graph:
-    """Which operation of a flat model receives what another one returns.
+    """The edges of a flat model: which operation receives the output of which.
 
     Args:
         model: as `flat` returns it.
 
     Attributes:
-        operations: in an order in which each comes after all that it receives from.
-        received: by an operation's name, the names of those whose output it receives.
-        following: and of those that receive its output.
+        operations: by name, each one after all that it receives from.
+        received: for each operation's name, the names of those whose output it receives.
+        following: for each operation's name, the names of those that receive its output.
     """
 
     def __init__(self, model: keras.Model) -> None:
-        self.operations = {operation.name: operation for operation in model.operations}
+        self.operations = by_name(model)
         producers = {
             id(tensor): operation.name
             for operation in model.operations
@@ -107,10 +131,10 @@ class Graph:
                 self.following[source].append(name)
 
     def trunk(self) -> list[list[str]]:
-        """Returns the operations in steps: all paths meet in the last one of each step.
+        """Returns the names of the operations in steps, all paths meeting at the end of each.
 
-        A step is one operation, or several where paths part and meet again; its last one is
-        where the network can be cut in two at one tensor.
+        A step is one operation, or several where paths part and meet again. Behind the last
+        operation of each step, one tensor connects the two parts of the network.
         """
         position = {name: number for number, name in enumerate(self.operations)}
         steps: list[list[str]] = [[]]
@@ -124,15 +148,15 @@ class Graph:
         return [step for step in steps if step]
 
     def between(self, first: str, last: str) -> list[str]:
-        """Returns the operations from one to another, where they can be cut out.
+        """Returns the names of the operations on the paths from one operation to another.
 
         Args:
-            first: receives the one tensor that all of them depend on.
-            last: returns the one tensor by which they act on the rest.
+            first: the only one of them that receives from outside, and one tensor only.
+            last: the only one of them whose output is received outside.
 
         Raises:
-            InputError: if no path leads from the first to the last, or another operation, which
-                the message names, reads what is computed within or brings in what is not.
+            InputError: if no path leads from the first to the last, or if another operation,
+                which the message names, connects the paths with the rest of the network.
         """
         behind = self._reached([first], self.following)
         within = behind & self._reached([last], self.received)
@@ -152,13 +176,14 @@ class Graph:
 
     @staticmethod
     def _reached(start: Iterable[str], edges: dict[str, list[str]]) -> set[str]:
-        found, ahead = set(), list(start)
+        """Returns the names that the edges lead to from some others, those included."""
+        reached, ahead = set(), list(start)
         while ahead:
             name = ahead.pop()
-            if name not in found:
-                found.add(name)
+            if name not in reached:
+                reached.add(name)
                 ahead += edges[name]
-        return found
+        return reached
 
 
 def _applied(
@@ -168,13 +193,13 @@ def _applied(
     names: set[str],
     within: tuple[str, ...],
 ) -> keras.KerasTensor:
-    """Returns what a model makes of a tensor, by copies of its operations.
+    """Applies copies of a model's operations to a tensor, and returns the output.
 
     Args:
         model: Sequential or functional.
-        inputs: what it receives.
-        copies: gets each layer and its copy.
-        names: of the copies so far.
+        inputs: the tensor.
+        copies: each layer and its copy are appended to it.
+        names: those of the copies so far; the new ones are added.
         within: the names of the models that hold this one, outermost first.
     """
     _check_is_graph(model)
@@ -184,38 +209,67 @@ def _applied(
 
     def callable_for(operation: keras.Operation) -> object:
         if operation.name in called:
-            raise InputError(
-                f"{operation.name} is called twice; a layer of a parent is called once"
-            )
+            raise InputError(f"{operation.name} is called twice; allowed: once per layer")
         called.add(operation.name)
-        if getattr(operation, "data_format", None) == "channels_first":
-            raise InputError(
-                f"{operation.name} has channels first; build the model with them last"
-            )
         if isinstance(operation, keras.Model):
             holders = (*within, operation.name)
             return lambda tensor, **_: _applied(operation, tensor, copies, names, holders)
-        name = operation.name
-        if name in names:
-            name = "_".join((*within, name))
-        names.add(name)
-        copy = copied(operation, name)
+        copy = copied(operation, _unused(operation.name, within, names))
+        names.add(copy.name)
         if isinstance(operation, keras.layers.Layer):
             copies.append((operation, copy))
         return copy
 
-    # Keras 3.15 has no public way to walk through a model with functions of one's own that
-    # also opens the models within it: `clone_model` keeps those whole. A test holds this one.
+    # Keras 3.15 has no public way to walk through a model with one's own functions that also
+    # opens the models inside it: `clone_model` keeps those whole. A test holds this one.
     return model._run_through_graph(inputs, operation_fn=callable_for)
 
 
+def _unused(name: str, within: tuple[str, ...], names: set[str]) -> str:
+    """Returns a name that is not among others: itself, with its holders, or with a number."""
+    if name in names:
+        name = "_".join((*within, name))
+    numbered = (f"{name}_{number}" for number in itertools.count(2))
+    return next(free for free in itertools.chain([name], numbered) if free not in names)
+
+
 def _check_is_graph(model: keras.Model) -> None:
+    if not isinstance(model, keras.Model):
+        raise InputError(
+            f"a {type(model).__name__} is not a model; allowed: a Sequential or functional "
+            "keras.Model"
+        )
     if isinstance(model, keras.Sequential):
         if not model.built:
-            raise InputError(f"{model.name} was never told the shape of its images")
+            raise InputError(
+                f"{model.name} is not built; give it a keras.Input with the shape of an image"
+            )
     # What `keras.Model(inputs, outputs)` makes has no class of its own in the public API.
     elif not hasattr(model, "operations"):
         raise InputError(
             f"{model.name} is a subclassed model ({type(model).__name__}), whose layers can't "
-            "be told; rebuild it as a functional one"
+            "be listed; rebuild it as a functional one"
+        )
+
+
+def _check_channels_last(model: keras.Model) -> None:
+    for layer in model.layers:
+        if getattr(layer, "data_format", None) == "channels_first":
+            raise InputError(
+                f"{layer.name} has data_format channels_first; allowed: channels_last, so "
+                "rebuild the model with it"
+            )
+        if isinstance(layer, keras.Model):
+            _check_channels_last(layer)
+
+
+def _check_size_in_inference(layer: keras.layers.Layer) -> None:
+    # The model is built for the cropped size, but in inference the layer passes on the image.
+    if isinstance(layer, keras.layers.RandomCrop) and layer.input.shape != layer.output.shape:
+        sizes = [
+            " x ".join(map(str, tensor.shape[1:3])) for tensor in (layer.input, layer.output)
+        ]
+        raise InputError(
+            f"{layer.name} crops {sizes[0]} pixels to {sizes[1]} in training only; "
+            "use CenterCrop in the model, or crop the images beforehand"
         )

@@ -1,4 +1,4 @@
-"""Which segments of a network one convolution can replace, and by what shape of one."""
+"""Which segments of a network one convolution can replace, and the convolution's shape."""
 
 import math
 from dataclasses import dataclass
@@ -23,18 +23,25 @@ _ACTIVATIONS = (
     _layers.PReLU,
     _layers.ReLU,
 )
+_GLOBAL_POOLINGS = (_layers.GlobalAveragePooling2D, _layers.GlobalMaxPooling2D)
 _DROPOUTS = (_layers.Dropout, _layers.SpatialDropout2D)
 _BESIDE_CONVOLUTIONS = (*_NORMALIZATIONS, *_ACTIVATIONS, *_DROPOUTS, _layers.ZeroPadding2D)
 
 
+HEAD = "it belongs to the classifier's head"
+
+# Sides of a map that stand for open ones: every remainder of a stride of 2 or 4.
+_SIDES = (64, 65, 66, 67)
+
+
 @dataclass(frozen=True)
 class Shape:
-    """The one 3x3 convolution that makes of a segment's input a tensor like its output.
+    """The 3x3 convolution that turns a segment's input into a tensor of its output's shape.
 
     Attributes:
         filters: the segment's output channels.
         strides: the segment's total stride, (rows, columns).
-        padding: `same`, or `valid` where the segment trims the map's edge by one pixel.
+        padding: `same`, or `valid` if the segment trims the map's edge by one pixel.
     """
 
     filters: int
@@ -43,63 +50,98 @@ class Shape:
 
 
 def convolves(operation: keras.Operation) -> bool:
-    """Says whether an operation is a convolution, depthwise and separable ones included."""
+    """Returns whether an operation is a convolution, which may be depthwise or separable."""
     return isinstance(operation, _CONVOLUTIONS)
 
 
 def runs(graph: Graph) -> list[tuple[list[list[str]], str | None]]:
     """Returns the steps of the trunk between changes of resolution, with their pooling.
 
-    A step that strides begins a run, a pooling ends one. So does what no convolution stands
-    for, such as preprocessing and dense layers. Only runs that hold a convolution count.
+    A step with a stride begins a run, and a pooling ends one. So does an operation that a
+    convolution can't replace, such as preprocessing, dense layers and the classifier's head.
 
     Returns:
-        For each run its steps, and the name of the pooling behind it or None.
+        For each run that holds a convolution its steps, and the name of the pooling behind it
+        or None.
     """
-    found: list[tuple[list[list[str]], str | None]] = []
+    ended: list[tuple[list[list[str]], str | None]] = []
     run: list[list[str]] = []
+    in_head = head(graph)
     for step in _with_paddings(graph):
         operation = graph.operations[step[-1]]
         if isinstance(operation, _POOLINGS) and _pads(graph, step[:-1]):
-            found.append((run, step[-1]))
+            ended.append((run, step[-1]))
             run = []
-        elif not _belongs(graph, step):
-            found.append((run, None))
+        elif step[-1] in in_head or not _belongs(graph, step):
+            ended.append((run, None))
             run = []
         elif _total_strides(graph, step) != (1, 1):
             kept = _before_widening(graph, run) if _strides_depthwise(graph, step) else len(run)
-            found.append((run[:kept], None))
+            ended.append((run[:kept], None))
             run = [*run[kept:], step]
         else:
             run.append(step)
-    found.append((run, None))
+    ended.append((run, None))
     return [
         (steps, pool)
-        for steps, pool in found
+        for steps, pool in ended
         if any(convolves(graph.operations[name]) for step in steps for name in step)
     ]
 
 
+def head(graph: Graph) -> list[str]:
+    """Returns the names of the operations of a classifier's head, in their order.
+
+    A global pooling that all paths go through begins the head, or a convolution before it
+    whose filters are the classes. Without either no names are returned.
+    """
+    alone = [step[0] for step in graph.trunk() if len(step) == 1]
+    pooled = [name for name in alone if isinstance(graph.operations[name], _GLOBAL_POOLINGS)]
+    first = {*pooled[:1], _convolution_of_classes(graph)}
+    names = list(graph.operations)
+    starts = [number for number, name in enumerate(names) if name in first]
+    return names[starts[0] :] if starts else []
+
+
+def undivided(graph: Graph, names: list[str]) -> tuple[str, str] | None:
+    """Returns the ends of a part of a segment that changes the resolution several times.
+
+    Such a part can't be divided: no single tensor connects what comes before and after any
+    of its operations.
+
+    Returns:
+        The names of the part's first and last operation; None without such a part.
+    """
+    for step in graph.trunk():
+        if len(step) > 1 and set(step) <= set(names):
+            largest = max(max(_strides(graph.operations[name])) for name in step)
+            if max(_total_strides(graph, step)) > largest:
+                return step[0], step[-1]
+    return None
+
+
 def refusal(graph: Graph, names: list[str]) -> str | None:
-    """Returns why a segment can't be replaced by one convolution; None where it can.
+    """Returns why one convolution can't replace a segment; None if it can.
 
     Args:
         graph: of the whole model.
-        names: its operations in order, of which the first receives all that they depend on.
+        names: the segment's operations in order; all of them depend on what the first receives.
     """
     if sum(convolves(graph.operations[name]) for name in names) < 2:
         return "it has fewer than two convolutions, so that there is nothing to replace by one"
     received, returned = _received(graph, names), graph.operations[names[-1]].output
     if len(received.shape) != 4 or len(returned.shape) != 4:
         return f"{names[-1]} returns no map of pixels"
-    strides = _total_strides(graph, names)
+    if not set(names).isdisjoint(head(graph)):
+        return HEAD
+    sizes = _sizes(graph, names)
+    if not sizes:
+        return f"{names[0]} receives a map with open sides, and not every size works"
     if _padding(graph, names) is None:
-        if None in (*received.shape[1:3], *returned.shape[1:3]):
-            return f"what {names[0]} receives has no fixed size, and its edge is trimmed"
-        before, after = (" x ".join(map(str, t.shape[1:3])) for t in (received, returned))
+        before, after = (" x ".join(map(str, size)) for size in sizes[0])
         return (
             f"it makes {after} pixels of {before}, and no 3x3 convolution of stride "
-            f"{max(strides)} does"
+            f"{max(_total_strides(graph, names))} does"
         )
     return None
 
@@ -111,9 +153,10 @@ def replacement(graph: Graph, names: list[str]) -> Shape:
 
 
 def activation(graph: Graph, names: list[str]) -> str | None:
-    """Returns the operation whose activation a segment ends with, normalised after it or not.
+    """Returns the name of the operation whose activation a segment ends with.
 
-    None where it ends without: what comes next expects negative values then.
+    Normalisation and dropout may follow it. None without one: the next layer then expects
+    negative values as well.
     """
     for name in reversed(names):
         operation = graph.operations[name]
@@ -127,7 +170,7 @@ def activation(graph: Graph, names: list[str]) -> str | None:
 
 
 def pooling_behind(graph: Graph, name: str) -> str | None:
-    """Returns the pooling that alone receives what an operation returns; None without one."""
+    """Returns the name of the pooling that alone receives an operation's output, or None."""
     following = graph.following[name]
     while len(following) == 1 and _pads(graph, following):
         following = graph.following[following[0]]
@@ -136,8 +179,19 @@ def pooling_behind(graph: Graph, name: str) -> str | None:
     return None
 
 
+def _convolution_of_classes(graph: Graph) -> str | None:
+    """Returns the convolution whose filters are the classes that a model returns, or None."""
+    name = list(graph.operations)[-1]
+    returned = graph.operations[name].output
+    while len(graph.received[name]) == 1 and not getattr(graph.operations[name], "weights", []):
+        (name,) = graph.received[name]
+    operation = graph.operations[name]
+    of_classes = convolves(operation) and len(returned.shape) == 2
+    return name if of_classes and operation.output.shape[-1] == returned.shape[-1] else None
+
+
 def _with_paddings(graph: Graph) -> list[list[str]]:
-    """Returns the steps of the trunk, each padding in one with the step it is made for."""
+    """Returns the steps of the trunk, each zero padding joined with the step behind it."""
     joined: list[list[str]] = []
     padding: list[str] = []
     for step in graph.trunk():
@@ -150,55 +204,74 @@ def _with_paddings(graph: Graph) -> list[list[str]]:
 
 
 def _pads(graph: Graph, names: list[str]) -> bool:
+    """Returns whether all operations are zero paddings."""
     return all(isinstance(graph.operations[name], _layers.ZeroPadding2D) for name in names)
 
 
 def _belongs(graph: Graph, step: list[str]) -> bool:
-    """Says whether a step may stand in a segment: maps of pixels go in and come out."""
+    """Returns whether a step may be part of a segment: it takes and returns maps of pixels."""
     last = graph.operations[step[-1]]
     paths_part = len([name for name in step if not _pads(graph, [name])]) > 1
     if not (paths_part or isinstance(last, (*_CONVOLUTIONS, *_BESIDE_CONVOLUTIONS))):
         return False
-    # Before the first operation of the graph comes none whose output could be asked for.
+    # The first operation of the graph receives nothing.
     return bool(graph.received[step[0]]) and all(
         len(tensor.shape) == 4 for tensor in (_received(graph, step), last.output)
     )
 
 
 def _received(graph: Graph, names: list[str]) -> keras.KerasTensor:
+    """Returns the tensor that a segment receives."""
     return graph.operations[graph.received[names[0]][0]].output
 
 
 def _total_strides(graph: Graph, names: list[str]) -> tuple[int, int]:
-    """Returns by how much a segment thins out rows and columns, along its longest path."""
+    """Returns a segment's total stride, (rows, columns), the largest over its paths."""
     strides = {graph.received[names[0]][0]: (1, 1)}
     for name in names:
-        operation = graph.operations[name]
-        strided = isinstance(operation, (*_CONVOLUTIONS, *_POOLINGS))
-        rows, columns = operation.strides if strided else (1, 1)
+        rows, columns = _strides(graph.operations[name])
         before = [strides[source] for source in graph.received[name]]
         strides[name] = (rows * max(b[0] for b in before), columns * max(b[1] for b in before))
     return strides[names[-1]]
 
 
+def _strides(operation: keras.Operation) -> tuple[int, int]:
+    return operation.strides if isinstance(operation, (*_CONVOLUTIONS, *_POOLINGS)) else (1, 1)
+
+
 def _padding(graph: Graph, names: list[str]) -> str | None:
-    """Returns the padding by which a 3x3 convolution gives a segment's sides, or None."""
-    received, returned = _received(graph, names), graph.operations[names[-1]].output
-    strides = _total_strides(graph, names)
-    if None in (*received.shape[1:3], *returned.shape[1:3]):
-        operations = [graph.operations[name] for name in names]
-        padded = all(
-            getattr(operation, "padding", "same") == "same" for operation in operations
-        )
-        return "same" if padded else None
+    """Returns the padding with which a 3x3 convolution returns a segment's size, or None."""
+    strides, sizes = _total_strides(graph, names), _sizes(graph, names)
     for padding, trimmed in (("same", 0), ("valid", KERNEL_SIZE - 1)):
-        sides = [
-            math.ceil((side - trimmed) / stride)
-            for side, stride in zip(received.shape[1:3], strides, strict=True)
+        expected = [
+            tuple(
+                math.ceil((side - trimmed) / stride)
+                for side, stride in zip(before, strides, strict=True)
+            )
+            for before, _ in sizes
         ]
-        if sides == list(returned.shape[1:3]):
+        if sizes and expected == [after for _, after in sizes]:
             return padding
     return None
+
+
+def _sizes(graph: Graph, names: list[str]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Returns the sizes of maps that a segment receives, each with the size that it returns.
+
+    A size is (rows, columns). Open sides are tried out; nothing is returned if one fails.
+    """
+    received, returned = _received(graph, names), graph.operations[names[-1]].output
+    if None not in (*received.shape[1:3], *returned.shape[1:3]):
+        return [(tuple(received.shape[1:3]), tuple(returned.shape[1:3]))]
+    segment, sizes = keras.Model(received, returned), []
+    for side in _SIDES:
+        before = tuple(known or side for known in received.shape[1:3])
+        try:
+            shape = segment.compute_output_shape((None, *before, received.shape[-1]))
+        except (TypeError, ValueError):  # as Keras says that tensors can't be merged
+            return []
+        sizes.append((before, tuple(shape[1:3])))
+    return sizes
 
 
 def _strides_depthwise(graph: Graph, step: list[str]) -> bool:
@@ -206,10 +279,11 @@ def _strides_depthwise(graph: Graph, step: list[str]) -> bool:
 
 
 def _before_widening(graph: Graph, run: list[list[str]]) -> int:
-    """Returns how many steps of a run come before the pointwise convolution at its end.
+    """Returns how many steps of a run come before the widening convolution at its end.
 
-    An inverted bottleneck widens a linear tensor, then convolves it depthwise: both are one
-    unit, which must not be cut where it is widest.
+    An inverted bottleneck widens a linear tensor by a pointwise convolution, then convolves it
+    depthwise. Both are one unit, which must not be cut where it is widest. Without such an end
+    the number of all steps is returned.
     """
     for number in range(len(run) - 1, 0, -1):
         operation = graph.operations[run[number][-1]]

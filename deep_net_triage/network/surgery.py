@@ -4,9 +4,12 @@ from collections.abc import Callable
 
 import keras
 
+from deep_net_triage.errors import InputError
 from deep_net_triage.network import graphs, initializers
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.blocks import Block, check_belongs
 from deep_net_triage.network.initializers import KERNEL_SIZE
+
+_INITIALIZERS = ("glorot_uniform", "mean")
 
 
 def compress(
@@ -36,6 +39,7 @@ def compress(
         synchronized: whether batch normalisation takes the statistics of the global batch,
             which under several replicas alone keeps theirs equal.
     """
+    check_belongs(parent, block)
     compressed = _compressed_layers(parent, block, batchnorm_momentum, synchronized)
 
     def call_compressed(tensor: keras.KerasTensor) -> keras.KerasTensor:
@@ -118,6 +122,8 @@ def start(
         seed: of the random initialisation, and of what the student's layers draw at random.
         mean_over: what the mean is taken over: `block` or `channel`.
     """
+    if initializer not in _INITIALIZERS:
+        raise InputError(f"initializer={initializer}: allowed: {', '.join(_INITIALIZERS)}")
     convolution, batchnorm, activation = (
         student.get_layer(name) for name in block.compressed_layers
     )
