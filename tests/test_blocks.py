@@ -4,6 +4,7 @@ import pytest
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.network import blocks, surgery
+from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.network.segments import Shape
 
 
@@ -205,3 +206,84 @@ def test_an_inverted_bottleneck_is_not_cut_where_it_is_widest():
     assert first.layers == ("stem", "narrow")
     assert second.layers == ("widen", "relu", "depthwise", "project")
     assert second.activation is None
+
+
+def open_sides(*steps):
+    x = images = keras.Input((None, None, 3))
+    for step in steps:
+        x = step(x)
+    x = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x))
+    return keras.Model(images, x)
+
+
+def down_and_up(x):
+    smaller = conv(strides=2, name="down")(x)
+    larger = keras.layers.UpSampling2D(name="up")(conv(name="small")(smaller))
+    return keras.layers.Add(name="add")([x, larger])
+
+
+def test_with_open_sides_a_branch_that_scales_down_and_up_is_refused():
+    model = open_sides(conv(name="a"), down_and_up, conv(name="b"), conv(name="c"))
+    found = blocks.survey(model)
+    assert [block.layers for block in found.blocks] == [("b", "c")]
+    (refused,) = [segment for segment in found.refused if segment.first == "down"]
+    assert refused.last == "add"
+    # Of an odd side the branch makes an even one, which can't be added.
+    assert refused.reason == "down receives a map with open sides, and not every size works"
+
+
+def test_with_open_sides_what_scales_up_is_refused_by_its_sizes():
+    def scaled(x):
+        unit = keras.layers.Conv2DTranspose(4, 3, strides=2, padding="same")(conv()(x))
+        return keras.layers.Concatenate(name="joined")([conv()(unit), unit])
+
+    model = open_sides(conv(name="a"), scaled, conv(name="b"))
+    with pytest.raises(InputError, match="makes 128 x 128 pixels of 64 x 64, and no 3x3 conv"):
+        blocks.named(model, "a", "joined")
+
+
+def test_with_open_sides_the_blocks_are_those_of_fixed_ones():
+    pad = keras.layers.ZeroPadding2D(1, name="pad")
+    steps = (conv(name="a"), conv(name="b"), pad)
+    steps += (keras.layers.Conv2D(4, 3, strides=2, name="c"), conv(name="d"))
+    found = blocks.find_blocks(open_sides(*steps))
+    assert [block.layers for block in found] == [("a", "b"), ("pad", "c", "d")]
+    assert found[1].shape == Shape(4, (2, 2), "same")
+
+
+def test_convolutions_behind_a_global_pooling_are_the_head_and_no_block():
+    model = chain(
+        conv(name="a"),
+        conv(name="b"),
+        keras.layers.GlobalAveragePooling2D(keepdims=True),
+        keras.layers.Conv2D(8, 1, activation="relu", name="wide"),
+        keras.layers.Conv2D(8, 1, activation="relu", name="wider"),
+        keras.layers.Conv2D(5, 1, name="classes"),
+        keras.layers.Flatten(),
+        keras.layers.Softmax(),
+    )
+    found = blocks.survey(model)
+    assert [block.layers for block in found.blocks] == [("a", "b")]
+    assert found.refused == (Refused("wide", "classes", "it belongs to the classifier's head"),)
+    with pytest.raises(InputError, match="it belongs to the classifier's head"):
+        blocks.named(model, "wide", "wider")
+
+
+@pytest.mark.parametrize("filters", [5, 6])
+def test_a_convolution_whose_filters_are_the_classes_is_the_head(filters):
+    head = [keras.layers.ReLU(), keras.layers.GlobalAveragePooling2D()]
+    if filters != 5:
+        head.append(keras.layers.Dense(5))
+    last = keras.layers.Conv2D(filters, 1, name="last")
+    model = chain(conv(name="a"), conv(name="b"), last, *head)
+    (block,) = blocks.find_blocks(model)
+    # With another number of filters it is a convolution like the others.
+    assert block.convolutions == (("a", "b") if filters == 5 else ("a", "b", "last"))
+
+
+def test_names_that_the_model_already_has_are_numbered():
+    model = chain(conv(name="a"), conv(name="block1_compressed_bn"), keras.layers.Flatten())
+    (block,) = blocks.find_blocks(model)
+    assert block.compressed_layers == tuple(
+        f"block1_compressed2_{kind}" for kind in ("conv", "bn", "activation")
+    )

@@ -1,3 +1,5 @@
+import keras
+
 from deep_net_triage.network import costs, inventory, surgery
 from deep_net_triage.network.blocks import find_blocks
 
@@ -22,3 +24,31 @@ def test_a_block_is_described_by_its_size_and_cost(parent):
         saved = getattr(second, name) - getattr(second, f"compressed_{name}")
         assert count(parent) - count(student) == saved
     assert first.received == (8, 8, 2)
+
+
+def crossing():
+    """Two cells that each receive what the two before them return, as in NASNet."""
+    layers = keras.layers
+    x = images = keras.Input((16, 16, 3))
+    before = here = layers.Conv2D(4, 3, padding="same", name="stem")(x)
+    for cell in "ab":
+        halved = layers.Conv2D(4, 1, strides=2, name=f"{cell}_skip")(before)
+        if cell == "b":
+            halved = layers.Conv2D(4, 1, strides=2, name="b_again")(halved)
+        down = layers.Conv2D(4, 3, strides=2, padding="same", name=f"{cell}_conv")(here)
+        before, here = here, layers.Add(name=f"{cell}_add")([halved, down])
+    x = layers.Flatten()(here)
+    return keras.Model(images, layers.Dense(2)(x))
+
+
+def test_a_block_across_several_resolutions_says_why():
+    model = crossing()
+    (block,) = find_blocks(model)
+    assert block.shape.strides == (4, 4)
+    (line,) = inventory.undivided(model, [block])
+    assert line.startswith("block1 can't be divided: between a_")
+    assert " and b_add there is no place at which a single tensor" in line
+
+
+def test_blocks_of_one_resolution_need_no_explanation(parent):
+    assert inventory.undivided(parent, find_blocks(parent)) == []

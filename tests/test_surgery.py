@@ -1,9 +1,13 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
+from deep_net_triage.errors import InputError
 from deep_net_triage.network import costs, surgery
 from deep_net_triage.network.blocks import find_blocks
+from deep_net_triage.network.segments import Shape
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 2)).astype(np.float32)
 
@@ -123,3 +127,55 @@ def test_segment_shares_weights_and_computes_the_block(parent, block):
     )
     convolution = parent.get_layer(block.convolutions[0])
     assert any(variable is convolution.kernel for variable in segment.variables)
+
+
+def test_a_student_is_compressed_again_and_again(parent):
+    first = surgery.compress(parent, find_blocks(parent)[0], initializer="mean", seed=0)
+    (block,) = find_blocks(first)
+    second = surgery.compress(first, block, initializer="mean", seed=0)
+    stems = [f"block1_compressed{number}" for number in ("", "2")]
+    names = [layer.name for layer in second.layers]
+    for stem in stems:
+        at = names.index(f"{stem}_conv")
+        kinds = ("conv", "bn", "activation")
+        assert names[at : at + 3] == [f"{stem}_{kind}" for kind in kinds]
+    # The layers of the first round keep their weights.
+    for kind in ("conv", "bn"):
+        name = f"block1_compressed_{kind}"
+        for was, now in zip(
+            first.get_layer(name).get_weights(),
+            second.get_layer(name).get_weights(),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(was, now)
+    assert second.output_shape == parent.output_shape
+
+
+def test_another_initializer_is_refused(parent, block):
+    with pytest.raises(InputError, match="initializer=zeros: allowed: glorot_uniform, mean"):
+        surgery.compress(parent, block, initializer="zeros", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"layers": ("c1", "c2")}, "which has no layer c1; allowed: blocks that find_blocks"),
+        ({"after": "flatten"}, "which connects its layers differently"),
+        ({"shape": Shape(7, (1, 1), "same")}, "which connects its layers differently"),
+    ],
+)
+def test_a_block_of_another_model_is_refused(parent, block, change, reason):
+    foreign = dataclasses.replace(block, **change)
+    with pytest.raises(InputError, match=f"{block.name} is no block of toy, {reason}"):
+        surgery.compress(parent, foreign, initializer="mean", seed=0)
+
+
+def test_nothing_but_set_trainable_freezes_a_layer(parent, block):
+    student = surgery.compress(parent, block, initializer="mean", seed=0)
+    surgery.set_trainable(student, block, "block")
+    open_before = [layer.trainable for layer in student.layers]
+    surgery.start(student, parent, block, initializer="glorot_uniform", seed=1)
+    surgery.segment(student, block)
+    surgery.reseed(student, 3)
+    surgery.copy_around(parent, student, block)
+    assert [layer.trainable for layer in student.layers] == open_before

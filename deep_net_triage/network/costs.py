@@ -31,7 +31,17 @@ _ELEMENTWISE = (
 # Operations without weights that multiply two tensors with each other.
 _PRODUCTS = (_layers.AdditiveAttention, _layers.Attention, _layers.Dot)
 # The same in `keras.ops`, whose classes are not in Keras 3.15's public API.
-_PRODUCT_OPS = ("Dot", "Einsum", "Matmul", "Tensordot")
+_PRODUCT_OPS = {
+    "Conv",
+    "ConvTranspose",
+    "DepthwiseConv",
+    "Dot",
+    "DotProductAttention",
+    "Einsum",
+    "Matmul",
+    "SeparableConv",
+    "Tensordot",
+}
 
 
 def parameters(model: keras.Model) -> int:
@@ -138,10 +148,11 @@ def _macs_of_attention(layer: _layers.MultiHeadAttention) -> int | None:
         layer.value_dense: keys,
         layer.output_dense: queries,
     }
-    config = layer.get_config()
+    over_all = tuple(layer.attention_axes) == tuple(range(1, len(query.shape) - 1))
     counted = sum(len(projection.weights) for projection in projections)
-    if config["attention_axes"] is not None or counted != len(layer.weights):
+    if not over_all or counted != len(layer.weights):
         return None
+    config = layer.get_config()
     heads, depths = config["num_heads"], config["key_dim"] + config["value_dim"]
     return queries * keys * heads * depths + sum(
         positions * math.prod(projection.kernel.shape)
