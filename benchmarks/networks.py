@@ -17,14 +17,14 @@ def parent(size: int):  # noqa: ANN201, a keras.Model: importing Keras here deci
     """Returns an untrained parent."""
     from deep_net_triage.network import vgg16
 
-    return vgg16.build(
+    return vgg16.VGG16(
         input_shape=(size, size, 3),
         classes=CLASSES,
         image_size=size,
         mean=[127.5] * 3,
         deviation=[73.9] * 3,
         width=WIDTH,
-    )
+    ).build()
 
 
 def dataset(count: int, test_count: int, size: int):  # noqa: ANN201, for the same reason

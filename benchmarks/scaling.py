@@ -67,13 +67,13 @@ class Place:
 
 def places(classes: int) -> tuple[list[Place], keras.Model]:
     """Returns the blocks of VGG16 at 224 pixels and full width, and the network."""
-    parent = vgg16.build(
+    parent = vgg16.VGG16(
         input_shape=(224, 224, 3),
         classes=classes,
         image_size=224,
         mean=[0.0] * 3,
         deviation=[1.0] * 3,
-    )
+    ).build()
     total, found = costs.macs(parent), []
     for block in blocks.find_blocks(parent):
         start, end = block.received_by(parent), block.returned_by(parent)

@@ -101,14 +101,14 @@ def plain(methods: str, width: float, train: int, test: int, epochs: int) -> Cal
 def _parent(width: float):  # noqa: ANN202, a keras.Model: importing Keras here decides too early
     from deep_net_triage.network import vgg16
 
-    return vgg16.build(
+    return vgg16.VGG16(
         input_shape=(8, 8, 1),
         classes=10,
         image_size=32,
         mean=[5.0] * 3,
         deviation=[6.0] * 3,
         width=width,
-    )
+    ).build()
 
 
 if __name__ == "__main__":

@@ -64,14 +64,14 @@ def parent():
 @pytest.fixture(scope="module")
 def vgg():
     """VGG16 with 1 to 10 filters, on 32 x 32 colour images of three classes."""
-    return vgg16.build(
+    return vgg16.VGG16(
         input_shape=(32, 32, 3),
         classes=3,
         image_size=32,
         mean=[0.0] * 3,
         deviation=[1.0] * 3,
         width=0.02,
-    )
+    ).build()
 
 
 @pytest.fixture

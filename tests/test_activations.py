@@ -192,14 +192,14 @@ def test_a_parent_of_no_fixed_size_is_kept_at_that_of_the_images(toy_dataset, tm
 
 
 def test_resizing_is_not_kept_but_done_again(tmp_path):
-    parent = vgg16.build(
+    parent = vgg16.VGG16(
         input_shape=(8, 8, 3),
         classes=3,
         image_size=32,
         mean=[0.0] * 3,
         deviation=[1.0] * 3,
         width=0.02,
-    )
+    ).build()
     split = datasets.Split(np.zeros((2, 8, 8, 3)), [0, 1])
     colours = datasets.Dataset("small", split, split, ("a", "b", "c"))
     rooms = room(tmp_path)

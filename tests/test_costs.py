@@ -61,6 +61,16 @@ class Inner(keras.layers.Layer):
         return self.convolution(inputs)
 
 
+class Scale(keras.layers.Layer):
+    """A user's layer with a factor for each channel."""
+
+    def build(self, shape):
+        self.factors = self.add_weight(shape=(1, 1, 1, shape[-1]))
+
+    def call(self, inputs):
+        return inputs * self.factors
+
+
 def around(layer, shape):
     x = inputs = keras.Input(shape)
     return keras.Model(inputs, layer(x))
@@ -126,7 +136,7 @@ def test_wrapped_and_rarer_layers_by_hand(build, expected):
 def test_what_is_not_counted_is_named_in_the_order_of_the_model():
     x = inputs = keras.Input((8, 6, 3))
     x = keras.layers.Normalization(mean=0.0, variance=1.0)(x)
-    x = Inner(name="own")(x)
+    x = Scale(name="scale")(Inner(name="own")(x))
     x = keras.layers.PReLU()(keras.layers.GroupNormalization(3)(x))
     x = keras.ops.einsum("bhwc,bhwd->bhwd", x, x)
     x = attention(x, x, name="by_rows", attention_axes=(2,))

@@ -26,14 +26,14 @@ def images():
 
 
 def parent_for(mean, deviation, image_size=64, width=1.0):
-    return vgg16.build(
+    return vgg16.VGG16(
         input_shape=(image_size, image_size, 3),
         classes=3,
         image_size=image_size,
         mean=mean,
         deviation=deviation,
         width=width,
-    )
+    ).build()
 
 
 def activations(model, layer, images):

@@ -7,7 +7,7 @@ from deep_net_triage.network import vgg16
 
 def build(input_shape=(8, 8, 1), classes=4, width=0.05, **settings):
     keras.utils.set_random_seed(3)
-    return vgg16.build(
+    return vgg16.VGG16(
         input_shape=input_shape,
         classes=classes,
         image_size=settings.pop("image_size", 32),
@@ -15,7 +15,7 @@ def build(input_shape=(8, 8, 1), classes=4, width=0.05, **settings):
         deviation=[2.0, 3.0, 4.0],
         width=width,
         **settings,
-    )
+    ).build()
 
 
 def give_statistics(model):

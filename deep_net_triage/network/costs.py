@@ -68,8 +68,8 @@ def macs_of(operations: Iterable[keras.Operation]) -> int:
 def uncounted(model: keras.Model) -> tuple[str, ...]:
     """Returns the names of the operations whose multiply-accumulates `macs` can't count.
 
-    These are layers with weights of a kind that is not known here, such as recurrent layers
-    and a user's own, and products of tensors with each other.
+    These are products of tensors, and layers of an unknown kind with matrices as weights, such
+    as recurrent layers and a user's own.
     """
     return tuple(
         operation.name for operation in model.operations if _macs_in_model(operation) is None
@@ -116,7 +116,9 @@ def _macs(layer: _layers.Layer, received: object, returned: object) -> int | Non
         return _positions(received) * math.prod(layer.kernel.shape)
     if isinstance(layer, _layers.EinsumDense):
         return _macs_of_einsum(layer, received)
-    multiplies = layer.weights and not isinstance(layer, _ELEMENTWISE)
+    # A vector, such as a user's scale per channel, is no kernel.
+    kernels = [w for w in layer.weights if math.prod(w.shape) > max(w.shape, default=1)]
+    multiplies = kernels and not isinstance(layer, _ELEMENTWISE)
     return None if multiplies or isinstance(layer, _PRODUCTS) else 0
 
 

@@ -62,7 +62,7 @@ def transplant(source: keras.Model, parent: keras.Model, images: tf.Tensor) -> N
     Args:
         source: Keras's VGG16, or a narrower one with its layer names, which takes
             `keras.applications.vgg16.preprocess_input`.
-        parent: as `vgg16.build` makes it, of the same width.
+        parent: as `VGG16.build` returns it, of the same width.
         images: training images, (examples, height, width, channels), some of which give the
             batch norms their statistics.
     """

@@ -137,7 +137,7 @@ def untrained(settings: Settings, dataset: Dataset) -> keras.Model:
     """
     keras.utils.set_random_seed(training.PARENT_SEED)
     mean, deviation = datasets.channel_statistics(dataset.train.images, settings.image_size)
-    return vgg16.build(
+    return vgg16.VGG16(
         input_shape=dataset.input_shape,
         classes=len(dataset.class_names),
         image_size=settings.image_size,
@@ -147,7 +147,7 @@ def untrained(settings: Settings, dataset: Dataset) -> keras.Model:
         dropout=settings.dropout,
         batchnorm_momentum=settings.batchnorm_momentum,
         synchronized=devices.replicas() > 1,
-    )
+    ).build()
 
 
 def of_study(chosen: Sequence[Block], settings: Settings) -> tuple[Trial, ...]:
