@@ -205,21 +205,25 @@ def check_belongs(model: keras.Model, block: Block) -> None:
             f"{block.name} is no block of {model.name}, which has no layer {missing[0]}; "
             "allowed: blocks that find_blocks returns for this model"
         )
-    try:
-        names = graph.between(block.layers[0], block.layers[-1])
-        own = _block(graph, block.name, names, block.pool)
-    except InputError:
-        own = None
-    # A copy of the model may list parallel branches in another order.
-    if not own or _end_to_end(own) != _end_to_end(block):
+    if not _is_segment(graph, block):
         raise InputError(
             f"{block.name} is no block of {model.name}, which connects its layers differently; "
             "allowed: blocks that find_blocks returns for this model"
         )
 
 
-def _end_to_end(block: Block) -> tuple[str | None, frozenset[str], Shape]:
-    return block.after, frozenset(block.layers), block.shape
+def _is_segment(graph: Graph, block: Block) -> bool:
+    """Returns whether a block's layers have its one tensor in and its one tensor out."""
+    # A copy of the model may list parallel branches in another order.
+    names = [name for name in graph.operations if name in block.layers]
+    sources = {source for name in names for source in graph.received[name]}.difference(names)
+    entries = {source if graph.received[source] else None for source in sources}
+    exits = {name for name in names if not set(graph.following[name]) <= set(names)}
+    return (
+        entries == {block.after}
+        and exits <= {block.layers[-1]}
+        and segments.replacement(graph, names) == block.shape
+    )
 
 
 def _longest_that_fits(

@@ -9,7 +9,6 @@ import math
 import keras
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.network.graphs import Graph
 
 # Functions of one class alone, whose values are neither logits nor probabilities that sum to 1.
 _PER_CLASS = {
@@ -57,8 +56,8 @@ def returns_logits(model: keras.Model) -> bool:
     Operations that keep values, such as Flatten, Dropout and a cast, are looked through.
 
     Args:
-        model: a classifier that returns one number per class, (batch, classes), Sequential or
-            functional, without models in it.
+        model: a classifier that returns one number per class, (batch, classes): a Sequential or
+            functional one without models in it, or the end of one, as `surgery.cut` returns it.
 
     Raises:
         InputError: if it returns neither, because it ends in a sigmoid or in another function
@@ -67,38 +66,45 @@ def returns_logits(model: keras.Model) -> bool:
     """
     if isinstance(model, keras.Sequential):
         model = keras.Model(model.inputs, model.outputs)
-    graph = Graph(model)
-    (last,) = [
-        name
-        for name, operation in graph.operations.items()
-        if any(tensor is model.outputs[0] for tensor in keras.tree.flatten(operation.output))
-    ]
-    return _returns_logits(graph, last, model.outputs[0].shape[-1], None)
+    producers = {
+        id(tensor): operation
+        for operation in model.operations
+        for tensor in keras.tree.flatten(operation.output)
+    }
+    last, classes = model.operations[-1], model.outputs[0].shape[-1]
+    return _returns_logits(producers, last, classes, None)
 
 
-def _returns_logits(graph: Graph, name: str, classes: int, changed_by: str | None) -> bool:
+def _returns_logits(
+    producers: dict[int, keras.Operation],
+    operation: keras.Operation,
+    classes: int,
+    changed_by: str | None,
+) -> bool:
     """Returns the answer for what an operation returns.
 
     Args:
-        graph: of the model.
-        name: the operation's name.
+        producers: the operation that returns a tensor, by the tensor's id. Tensors that enter a
+            cut network have none.
+        operation: the operation.
         classes: the number of classes.
-        changed_by: an operation between this one and the model's output that changes values;
-            None without one.
+        changed_by: the name of an operation between this one and the model's output that
+            changes values; None without one.
     """
-    operation, sources = graph.operations[name], graph.received[name]
-    function = _function(operation)
+    name, function = operation.name, _function(operation)
     if function == "softmax":
         _check_softmax(operation, classes, changed_by)
         return False
     if function in _PER_CLASS and changed_by is None:
         raise InputError(f"{name} applies {function} to each class alone; {_ALLOWED}")
+    received = [id(tensor) for tensor in keras.tree.flatten(operation.input)]
+    sources = [producers[tensor] for tensor in dict.fromkeys(received) if tensor in producers]
     ends = function in _LOGARITHMS | _PER_CLASS or getattr(operation, "weights", None)
     if ends or not sources:
         return True
     if not _keeps_values(operation, function):
         changed_by = changed_by or name
-    answers = {_returns_logits(graph, source, classes, changed_by) for source in set(sources)}
+    answers = {_returns_logits(producers, source, classes, changed_by) for source in sources}
     if len(answers) > 1:
         raise InputError(f"{name} mixes logits with probabilities; {_ALLOWED}")
     return answers.pop()
