@@ -1,8 +1,8 @@
-"""The gradient of a convolution's kernel where maps are small, by one matrix product.
+"""A faster gradient for the kernels of convolutions over small maps, by one matrix product.
 
-Where a map has few pixels oneDNN takes up to six times as long as a matrix product, and there
-VGG16 has most of its filters. Seen on two cores without AVX512-VNNI, 64 images, 512 to 512
-channels: 75 and 12 ms at 2 x 2 pixels, 70 and 41 ms at 4 x 4, and no difference at 8 x 8.
+For maps of few pixels oneDNN takes up to six times as long as a matrix product, and VGG16 has
+most of its filters there. Measured on two cores without AVX512-VNNI, for 64 images and 512 to
+512 channels: 75 and 12 ms at 2 x 2 pixels, 70 and 41 ms at 4 x 4, no difference at 8 x 8.
 """
 
 import keras
@@ -12,13 +12,13 @@ LARGEST_MAP = 16  # pixels
 
 
 def speed_up(model: keras.Model) -> None:
-    """Makes a model's convolutions over small maps compute their gradient by a product.
+    """Makes a model's convolutions over small maps compute their gradient by a matrix product.
 
-    What they compute stays the same, and so does what is saved: a plain Conv2D. It lasts as
-    long as the layer. On a GPU nothing is changed.
+    Only those of stride 1 and same padding change. Their results stay the same, and they are
+    saved as plain Conv2D layers. On a GPU nothing changes.
 
     Args:
-        model: whose convolutions of stride 1 and same padding are looked at.
+        model: a functional model, changed in place.
     """
     if tf.config.list_logical_devices("GPU"):
         return
@@ -26,7 +26,7 @@ def speed_up(model: keras.Model) -> None:
         if _is_plain(layer):
             pixels = tf.TensorShape(layer.output.shape[1:3]).num_elements()
             if pixels and pixels <= LARGEST_MAP:
-                layer.convolution_op = _convolve  # which Keras documents as to be replaced
+                layer.convolution_op = _convolve  # Keras documents that it may be overridden
 
 
 def _is_plain(layer: keras.layers.Layer) -> bool:
@@ -40,7 +40,7 @@ def _is_plain(layer: keras.layers.Layer) -> bool:
 
 
 def _convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    # Outside a graph what Keras converts to is still TensorFlow's variable.
+    # Outside a graph Keras's conversion still returns TensorFlow's variable.
     return _convolved(inputs, tf.identity(keras.ops.convert_to_tensor(kernel)))
 
 

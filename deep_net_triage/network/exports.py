@@ -1,4 +1,4 @@
-"""A model for other runtimes, each export read back and held against the original."""
+"""Exports of a model for other runtimes, each compared with the original."""
 
 import warnings
 from collections.abc import Callable
@@ -10,15 +10,15 @@ import tensorflow as tf
 
 from deep_net_triage.errors import ExportFailed
 
-# Other kernels round otherwise; no more than this share of the largest output may differ.
+# Runtimes round differently. This share of the largest output is the difference allowed.
 TOLERANCE = 1e-3
-IMAGES = 32  # enough to see it
+IMAGES = 32  # how many a caller should compare
 
 
 def litert(model: keras.Model, file: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Exports a model to LiteRT, and returns a function that runs what was exported."""
+    """Exports a model to LiteRT, and returns a function that runs the export on images."""
     model.export(str(file), format="litert", verbose=False)
-    with warnings.catch_warnings():  # of a successor, which is a package of its own
+    with warnings.catch_warnings():  # TensorFlow announces that this moves to another package
         warnings.simplefilter("ignore")
         interpreter = tf.lite.Interpreter(str(file))
 
@@ -27,20 +27,20 @@ def litert(model: keras.Model, file: Path) -> Callable[[np.ndarray], np.ndarray]
             interpreter.get_input_details(),
             interpreter.get_output_details(),
         )
-        found = []
+        outputs = []
         for image in images:
             interpreter.resize_tensor_input(received["index"], (1, *image.shape))
             interpreter.allocate_tensors()
             interpreter.set_tensor(received["index"], image[np.newaxis])
             interpreter.invoke()
-            found.append(interpreter.get_tensor(returned["index"]))
-        return np.concatenate(found)
+            outputs.append(interpreter.get_tensor(returned["index"]))
+        return np.concatenate(outputs)
 
     return run
 
 
 def saved_model(model: keras.Model, folder: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Exports a model as a SavedModel, and returns a function that runs what was exported."""
+    """Exports a model as a SavedModel, and returns a function that runs it on images."""
     model.export(str(folder), format="tf_saved_model", verbose=False)
     loaded = tf.saved_model.load(str(folder))
     return lambda images: loaded.serve(tf.constant(images)).numpy()
@@ -52,27 +52,26 @@ FORMATS = {"litert": (litert, "model.tflite"), "saved_model": (saved_model, "sav
 def export(
     model: keras.Model, folder: Path, formats: tuple[str, ...], images: tf.Tensor
 ) -> list[Path]:
-    """Exports a model in each format, and makes sure of what was exported.
+    """Exports a model in several formats, and checks that each export returns the same.
 
     Args:
-        model: as it was saved.
-        folder: where the exports go.
+        model: uncompiled.
+        folder: for the exports.
         formats: names from `FORMATS`.
-        images: whose outputs are compared.
+        images: (images, height, width, channels), whose outputs are compared.
 
     Returns:
-        What was made, in the order of the formats.
+        The files or folders of the exports, in the order of the formats.
 
     Raises:
-        ExportFailed: if an export returns something else than the model.
+        ExportFailed: if an export's outputs differ from the model's by more than the tolerance.
     """
     batch = np.asarray(images).astype(model.inputs[0].dtype)
     expected = np.asarray(model(batch, training=False))
     made = []
     for name in formats:
         run, file = FORMATS[name]
-        found = run(model, folder / file)(batch)
-        difference = np.abs(found - expected).max()
+        difference = np.abs(run(model, folder / file)(batch) - expected).max()
         if not difference <= TOLERANCE * max(1.0, np.abs(expected).max()):
             raise ExportFailed(
                 f"the export {folder / file} returns other values than the model: they differ "

@@ -1,7 +1,7 @@
-"""Weights of Keras's VGG16, which has no batch norm, moved into a parent that has.
+"""The weights of Keras's VGG16, which has no batch norm, moved into a parent that has.
 
-The parent then computes what the original computed, from its own input: its first convolution
-absorbs the other preprocessing, and each batch norm is set so that it changes nothing.
+The parent then computes what Keras's VGG16 does, from its own input: its first convolution
+absorbs the difference in preprocessing, and each batch norm is set to the identity.
 """
 
 import warnings
@@ -13,32 +13,32 @@ import tensorflow as tf
 from deep_net_triage.errors import InputError
 from deep_net_triage.network.blocks import find_blocks
 
-# Keras's VGG16 takes blue, green, red less these means, undivided; here in our order, RGB.
+# Keras's VGG16 takes BGR images minus these means, undivided; here they are in RGB order.
 KERAS_MEAN = np.array([123.68, 116.779, 103.939])
-FULL_IMAGE_SIZE = 224  # the size whose fc1 and fc2 the published weights hold
-# Batch norm's identity holds for any statistics; these only have to be good to train from.
+FULL_IMAGE_SIZE = 224  # pixels; the published weights of fc1 and fc2 fit this size only
+# The identity holds for any statistics; those of a sample are good enough to train from.
 STATISTICS_IMAGES = 2048
 
 
 def load_source(weights: str, image_size: int) -> keras.Model:
-    """Returns Keras's VGG16 with the weights asked for.
+    """Returns Keras's VGG16 with pretrained weights.
 
     Args:
         weights: `imagenet`, or a file of weights of `keras.applications.VGG16`, with or
             without its dense layers.
-        image_size: side in pixels of the parent's input; only for 224 are ImageNet's weights
-            of the dense layers, 0.5 GB, downloaded.
+        image_size: the side in pixels of the parent's images. ImageNet's weights of the dense
+            layers, 0.5 GB, are downloaded for 224 only.
 
     Raises:
-        InputError: if the weights can't be had, or the file holds others.
+        InputError: if the weights can't be downloaded, or the file does not hold such weights.
     """
     from_file = weights != "imagenet"
     for include_top in (True, False) if from_file else (image_size == FULL_IMAGE_SIZE,):
         try:
-            # Keras 3.15 warns of containers it does not find and does not need.
+            # Keras 3.15 warns of missing containers that it does not need.
             with warnings.catch_warnings(action="ignore", category=UserWarning):
                 return keras.applications.VGG16(include_top=include_top, weights=weights)
-        # Keras raises whatever its readers do: OSError, ValueError, KeyError, h5py's own.
+        # Keras passes on what its readers raise: OSError, ValueError, KeyError, h5py's errors.
         except Exception as error:
             reason = " ".join(str(error).split())[:160]
     if from_file:
@@ -55,9 +55,9 @@ def load_source(weights: str, image_size: int) -> keras.Model:
 def transplant(source: keras.Model, parent: keras.Model, images: tf.Tensor) -> None:
     """Sets a parent's weights so that it computes what a VGG16 without batch norm does.
 
-    Convolutions, and `fc1` and `fc2` where the source has both in the same shapes, are copied
-    by name; `predictions` stays as it is. What the two compute is the same but for a border
-    of one pixel a convolution: zero padding stands for another colour.
+    Convolutions are copied by name, `fc1` and `fc2` as well if the source has both in the same
+    shapes; `predictions` keeps its weights. The results are equal except at a border of one
+    pixel per convolution, because zero padding stands for another colour.
 
     Args:
         source: Keras's VGG16, or a narrower one with its layer names, which takes
@@ -85,7 +85,7 @@ def transplant(source: keras.Model, parent: keras.Model, images: tf.Tensor) -> N
 def _absorb_preprocessing(
     convolution: keras.layers.Conv2D, mean: np.ndarray, deviation: np.ndarray
 ) -> None:
-    """Rewrites a convolution of BGR less Keras's means for RGB normalised by ours."""
+    """Changes a convolution of Keras's BGR images into one of the parent's normalised RGB."""
     kernel, bias = convolution.get_weights()
     kernel = kernel[:, :, ::-1, :]
     shift = np.einsum("hwio,i->o", kernel, mean - KERAS_MEAN)
@@ -94,9 +94,9 @@ def _absorb_preprocessing(
 
 
 def _set_batchnorms_to_identity(parent: keras.Model, images: tf.Tensor) -> None:
-    """Gives each batch norm its input's own statistics, and the gamma and beta that undo them.
+    """Sets each batch norm to its input's statistics, with a gamma and beta that undo them.
 
-    In inference it then changes nothing, and in training little.
+    It is then the identity in inference, and nearly so in training.
     """
     blocks = find_blocks(parent)
     convolutions = [name for block in blocks for name in block.convolutions]
@@ -115,7 +115,7 @@ def _set_batchnorms_to_identity(parent: keras.Model, images: tf.Tensor) -> None:
 
 
 def _moments(model: keras.Model, images: tf.Tensor) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns mean and variance of each channel of each output, over some training images."""
+    """Returns for each output the mean and variance of each channel, over some images."""
 
     @tf.function(reduce_retracing=True)
     def batch_moments(images: tf.Tensor) -> list[tf.Tensor]:
@@ -128,7 +128,7 @@ def _moments(model: keras.Model, images: tf.Tensor) -> list[tuple[np.ndarray, np
     sums: list[np.ndarray] | None = None
     for start in range(0, len(images), 8):  # small: all activations of a batch live at once
         batch = images[start : start + 8]
-        found = [len(batch) * moment.numpy().astype(float) for moment in batch_moments(batch)]
-        sums = found if sums is None else [a + b for a, b in zip(sums, found, strict=True)]
+        more = [len(batch) * moment.numpy().astype(float) for moment in batch_moments(batch)]
+        sums = more if sums is None else [a + b for a, b in zip(sums, more, strict=True)]
     means = [total / len(images) for total in sums]
     return [(mean, np.maximum(square - mean**2, 0)) for mean, square in means]

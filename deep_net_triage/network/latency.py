@@ -1,4 +1,4 @@
-"""How long a model takes for a batch of images, on this machine."""
+"""The time that a model takes for a batch of images, on this machine."""
 
 import statistics
 import time
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-# Enough for a median and its spread; more are taken while they are cheap.
+# Runs go on until there are this many, and until they have taken this long.
 RUNS = 7
-LARGE_BATCH = 64
 SECONDS = 1.0
+LARGE_BATCH = 64  # images
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds that a batch takes.
+    """The time of a batch over several runs, in seconds.
 
     Attributes:
         median: of all runs.
-        spread: between the first and the third quartile.
+        spread: the distance from the first to the third quartile.
     """
 
     median: float
@@ -29,34 +29,35 @@ class Latency:
 def compare(
     parent: keras.Model, student: keras.Model, image: tuple[int, int, int]
 ) -> dict[str, float]:
-    """Measures two models side by side, for one image and for many.
+    """Returns the latencies of a parent and its student, for one image and for 64.
 
     Args:
-        parent: the one.
-        student: the other.
-        image: shape of one.
+        parent: a model that takes images.
+        student: another one.
+        image: (height, width, channels) of an image.
 
     Returns:
-        `latency`, for one image, `batch_latency`, for 64, both of the student, the same of the
-        parent after `parent_`, and the spread of each after its name; all in seconds.
+        In seconds, `latency` for one image and `batch_latency` for 64, both of the student,
+        `parent_latency` and `parent_batch_latency`, and for each its spread, such as
+        `latency_spread`.
     """
-    found = {}
+    latencies = {}
     for name, images in (("latency", 1), ("batch_latency", LARGE_BATCH)):
         for title, model in ((f"parent_{name}", parent), (name, student)):
             measured = measure(model, (images, *image))
-            found |= {title: measured.median, f"{title}_spread": measured.spread}
-    return found
+            latencies |= {title: measured.median, f"{title}_spread": measured.spread}
+    return latencies
 
 
 def measure(model: keras.Model, shape: tuple[int, int, int, int]) -> Latency:
-    """Returns how long a model takes to tell the classes of a batch of images.
+    """Returns the time that a model takes for a batch of random images.
 
-    Two runs go before those that count: the first of a shape is traced, and the second still
-    fills caches. Nothing else should run on the machine meanwhile.
+    Two runs before the measured ones trace the model and fill caches. Nothing else should run
+    on the machine meanwhile.
 
     Args:
-        model: returns a number a class.
-        shape: of the batch.
+        model: takes images.
+        shape: (images, height, width, channels) of the batch.
     """
     batch = tf.random.stateless_uniform(shape, (0, 0))
     batch = tf.cast(255 * batch, model.inputs[0].dtype)

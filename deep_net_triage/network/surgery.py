@@ -1,4 +1,4 @@
-"""A parent and a block become a student: the same network with the block compressed (2.2)."""
+"""Surgery on a network: replacing a block by one convolution (2.2), copying and cutting."""
 
 from collections.abc import Callable
 
@@ -18,26 +18,26 @@ def compress(
     *,
     initializer: str,
     seed: int,
-    mean_over: str = "block",
     batchnorm_momentum: float = 0.9,
     synchronized: bool = False,
 ) -> keras.Model:
-    """Returns a new model: the parent with a block replaced by one convolution (Eq. 1).
+    """Returns a student: a copy of the parent with a block replaced by one convolution (Eq. 1).
 
-    In place of the block stand one 3x3 Conv2D with as many filters as the block returns and
-    its total stride, BatchNormalization, and the activation it ends with, before the block's
-    own pooling. Everything else carries the parent's weights; the parent itself does not
-    change, and no variable is shared with it.
+    The replacement is a 3x3 Conv2D with the block's output channels as filters and its total
+    stride, BatchNormalization, and the activation that ends the block. The pooling behind the
+    block stays. All other layers have copies of the parent's weights.
 
     Args:
-        parent: a functional model.
+        parent: a flat functional model, as `graphs.flat` returns it; it is not changed.
         block: one of its blocks.
-        initializer: `glorot_uniform`, or the `mean` of the parent's block.
+        initializer: `glorot_uniform`, or `mean` for the averages over the block (Eq. 2).
         seed: of the random initialisation.
-        mean_over: what the mean is taken over: `block` or `channel`.
         batchnorm_momentum: of the compressed block's moving statistics.
-        synchronized: whether batch normalisation takes the statistics of the global batch,
-            which under several replicas alone keeps theirs equal.
+        synchronized: whether batch norms take the statistics of the global batch, without
+            which those of several replicas differ.
+
+    Raises:
+        InputError: if the block is not one of this model, or for another initializer.
     """
     check_belongs(parent, block)
     compressed = _compressed_layers(parent, block, batchnorm_momentum, synchronized)
@@ -49,7 +49,7 @@ def compress(
 
     student = replace(parent, block, call_compressed, synchronized=synchronized)
     student.name = f"{parent.name}_{block.name}_compressed"
-    start(student, parent, block, initializer=initializer, seed=seed, mean_over=mean_over)
+    start(student, parent, block, initializer=initializer, seed=seed)
     return student
 
 
@@ -60,13 +60,14 @@ def replace(
     *,
     synchronized: bool = False,
 ) -> keras.Model:
-    """Returns a new model: the parent with something else in the place of a block's layers.
+    """Returns a copy of the parent, with new weights, in which a function replaces a block.
 
     Args:
-        parent: a functional model; its weights are not copied.
+        parent: a flat functional model.
         block: one of its blocks.
-        replacement: makes of what the block receives what it returns, its pooling apart.
-        synchronized: whether batch normalisation takes the statistics of the global batch.
+        replacement: takes the tensor that the block receives, and returns one of the shape that
+            the block's last layer returns.
+        synchronized: whether batch norms take the statistics of the global batch.
     """
     received = {}
 
@@ -81,14 +82,14 @@ def replace(
         if operation.name == block.layers[0]:
             received["tensor"] = inputs
         if operation.name != block.layers[-1]:
-            return inputs  # which nothing but the block reads
+            return inputs  # only layers of the block read it
         return replacement(received["tensor"])
 
     return keras.models.clone_model(parent, clone_function=copy, call_function=call)
 
 
 def copy_around(parent: keras.Model, model: keras.Model, block: Block) -> None:
-    """Gives a model the parent's weights everywhere but in a block and what replaces it."""
+    """Copies the parent's weights to a model's layers outside a block and its replacement."""
     outside = {layer.name: layer for layer in parent.layers if layer.name not in block.layers}
     for layer in model.layers:
         if layer.weights and layer.name in outside:
@@ -96,7 +97,7 @@ def copy_around(parent: keras.Model, model: keras.Model, block: Block) -> None:
 
 
 def replacement(parent: keras.Model, block: Block) -> keras.Model:
-    """Returns the layers that take a block's place, alone and untrained."""
+    """Returns the layers that replace a block as an untrained model of their own."""
     x = received = keras.Input(block.received_by(parent).shape[1:])
     for layer in _compressed_layers(parent, block):
         x = layer(x)
@@ -112,15 +113,18 @@ def start(
     seed: int,
     mean_over: str = "block",
 ) -> None:
-    """Takes a student back to where its training starts, whatever it was trained to.
+    """Sets a student's weights and random states to those that its training starts from.
 
     Args:
-        student: the parent with the block compressed.
-        parent: whose weights it gets everywhere else.
-        block: the block.
-        initializer: `glorot_uniform`, or the `mean` of the parent's block.
-        seed: of the random initialisation, and of what the student's layers draw at random.
-        mean_over: what the mean is taken over: `block` or `channel`.
+        student: as `compress` returns it, trained or not.
+        parent: the model that it was made from.
+        block: the compressed block.
+        initializer: `glorot_uniform`, or `mean` for the averages over the block (Eq. 2).
+        seed: of the random initialisation, and of layers that draw at random.
+        mean_over: `block` or `channel`, as `initializers.mean` takes it.
+
+    Raises:
+        InputError: for another initializer.
     """
     if initializer not in _INITIALIZERS:
         raise InputError(f"initializer={initializer}: allowed: {', '.join(_INITIALIZERS)}")
@@ -141,11 +145,11 @@ def start(
 
 
 def copy(model: keras.Model, *, synchronized: bool = False) -> keras.Model:
-    """Returns a model of the same layers with variables of its own, not their values yet.
+    """Returns a model of the same layers with new weights.
 
     Args:
         model: a functional model.
-        synchronized: whether batch normalisation takes the statistics of the global batch.
+        synchronized: whether batch norms take the statistics of the global batch.
     """
     return keras.models.clone_model(
         model, clone_function=lambda operation: _copied(operation, synchronized)
@@ -153,14 +157,14 @@ def copy(model: keras.Model, *, synchronized: bool = False) -> keras.Model:
 
 
 def restart(model: keras.Model, original: keras.Model, seed: int) -> None:
-    """Gives a copy the weights of its original, and takes its random draws to a start."""
+    """Sets a copy's weights to its original's, and its random states by a seed."""
     for layer in model.layers:
         graphs.copy_weights(original.get_layer(layer.name), layer)
     reseed(model, seed)
 
 
 def reseed(model: keras.Model, seed: int) -> None:
-    """Takes what a model's layers draw at random to where a seed begins."""
+    """Sets the random states of a model's layers, such as dropout, by a seed."""
     weights = {id(variable) for variable in model.weights}
     generators = [v for v in model.variables if id(v) not in weights]
     for number, state in enumerate(generators):  # of dropout layers, as (seed, draws so far)
@@ -168,9 +172,9 @@ def reseed(model: keras.Model, seed: int) -> None:
 
 
 def cut(model: keras.Model, start: keras.KerasTensor, end: keras.KerasTensor) -> keras.Model:
-    """Returns the part of a model between two of its tensors, which shares its weights.
+    """Returns the part of a model from one of its tensors to another, sharing its weights.
 
-    Where they are the same, it returns what it receives.
+    If both are the same, the part returns its input.
     """
     if start is end:
         start = end = keras.Input(start.shape[1:], dtype=start.dtype)
@@ -178,15 +182,19 @@ def cut(model: keras.Model, start: keras.KerasTensor, end: keras.KerasTensor) ->
 
 
 def segment(model: keras.Model, block: Block) -> keras.Model:
-    """Returns the model cut to a block: from what it receives to what it returns pooled."""
+    """Returns the part of a model that is a block, from its input to its pooled output."""
     return cut(model, block.received_by(model), block.returned_by(model))
 
 
 def set_trainable(student: keras.Model, block: Block, updates: str) -> None:
-    """Opens the compressed block alone (`block`) or every layer (`model`) to training.
+    """Sets which of a student's layers are trainable; it holds from the next compilation on.
 
-    A frozen layer keeps its weights and its moving statistics (2.3.1). It takes effect when
-    the student is next compiled.
+    A frozen layer keeps its weights and its moving statistics (2.3.1).
+
+    Args:
+        student: as `compress` returns it.
+        block: the compressed block.
+        updates: `block` for the compressed block alone, `model` for all layers.
     """
     for layer in student.layers:
         layer.trainable = updates == "model" or layer.name in block.compressed_layers
@@ -212,11 +220,11 @@ def _compressed_layers(
 
 
 def _activation(parent: keras.Model, block: Block, name: str) -> keras.layers.Layer:
-    """Returns a layer that activates as the block does at its end."""
+    """Returns a layer with the activation that ends the block."""
     if block.activation is None:
         return keras.layers.Activation("linear", name=name)
     own = parent.get_layer(block.activation)
-    # A convolution's own, or that of an Activation layer.
+    # Of a convolution, or of an Activation layer.
     function = getattr(own, "activation", None)
     if function is not None:
         return keras.layers.Activation(function, name=name)
