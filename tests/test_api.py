@@ -125,7 +125,7 @@ def _two_outputs():
         (lambda images: images.astype(bool), "pixels of type bool"),
         (lambda images: images[:0], "one example or more"),
         (lambda images: images.tolist(), None),
-        (lambda images: (99 * images).astype(np.int64), None),
+        (lambda images: (80 * images).astype(np.int64), None),
     ],
 )
 def test_pixels_that_would_wrap_are_refused_and_lists_are_taken(

@@ -4,8 +4,9 @@ import keras
 import pytest
 
 import run_triage
-from deep_net_triage.network import graphs, surgery
+from deep_net_triage.network import costs, graphs, inventory, outputs, surgery
 from deep_net_triage.network.blocks import survey
+from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.records import study_results
 from tests.test_datasets import REAL
 
@@ -32,6 +33,8 @@ def network(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_blocks_are_found_and_each_can_be_replaced(name):
     parent = graphs.flat(network(name))
+    assert not outputs.returns_logits(parent)
+    assert costs.uncounted(parent) == ()
     found = survey(parent)
     assert len(found.blocks) >= NETWORKS[name]
     covered = [layer for block in found.blocks for layer in block.layers]
@@ -53,6 +56,24 @@ def test_blocks_are_found_and_each_can_be_replaced(name):
         assert block.received_by(student).shape == received.shape
         assert block.returned_by(student).shape == returned.shape
         assert student.output_shape == (None, 10)
+
+
+@pytest.mark.slow
+def test_the_convolutions_of_a_classifier_are_no_block():
+    found = survey(graphs.flat(network("MobileNetV3Small")))
+    assert len(found.blocks) == 4
+    assert found.refused[-1] == Refused(
+        "conv_2", "logits", "it belongs to the classifier's head"
+    )
+
+
+@pytest.mark.slow
+def test_one_block_across_all_resolutions_says_why():
+    parent = graphs.flat(network("NASNetMobile"))
+    (block,) = survey(parent).blocks
+    assert len(block.convolutions) == 195
+    (line,) = inventory.undivided(parent, [block])
+    assert line.startswith("block1 can't be divided: between activation")
 
 
 @pytest.mark.slow

@@ -10,7 +10,13 @@ import tensorflow as tf
 
 import run_triage
 from deep_net_triage.commands import endings
-from deep_net_triage.errors import InputError, LockLost, Terminated, TrainingFailed
+from deep_net_triage.errors import (
+    ExportFailed,
+    InputError,
+    LockLost,
+    Terminated,
+    TrainingFailed,
+)
 from deep_net_triage.study import command
 from deep_net_triage.study.study import Study
 from tests.studies import TINY, newcomer, run
@@ -26,7 +32,8 @@ ONEDNN = "Operation received an exception:Status: 1, message: could not create a
     ("error", "expected", "code"),
     [
         (InputError("--epochs=0 must be at least 1"), "--epochs=0 must be at least 1", 2),
-        (TrainingFailed("loss is nan"), "the parent: loss is nan", 1),
+        (TrainingFailed("the parent: loss is nan"), "py: the parent: loss is nan", 1),
+        (ExportFailed("the export a.tflite returns other"), "py: the export a.tflite", 1),
         (KeyboardInterrupt(), f"interrupted; {KEPT}", 130),
         (Terminated(), f"asked to end; {KEPT}", 143),
         (LockLost("a.lock was taken over"), "a.lock was taken over", 1),
@@ -104,13 +111,13 @@ def test_a_study_that_is_interrupted_goes_on(number, code, tmp_path):
 
 
 def test_an_output_folder_that_goes_away_ends_the_study(study, monkeypatch, capsys):
-    begin = Study.begin
+    run_trials = Study.run
 
-    def begin_and_lose(self, *rest):
-        begin(self, *rest)
+    def lose_and_run(self, *rest):
         study.rename(study.with_name("gone"))
+        run_trials(self, *rest)
 
-    monkeypatch.setattr(Study, "begin", begin_and_lose)
+    monkeypatch.setattr(Study, "run", lose_and_run)
     assert run(study.parent, "--method=cl_rw", "--block=5") == 1
     printed = capsys.readouterr().err
     assert str(study) in printed

@@ -1,5 +1,7 @@
 """A practitioner's own network and images, from the command line."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,6 @@ import pytest
 import run_triage
 from deep_net_triage.network import blocks, graphs, surgery
 from deep_net_triage.records import models, results, study_results
-from deep_net_triage.study import parents
 from tests.studies import read, snapshot
 
 
@@ -98,9 +99,20 @@ def test_held_out_images_choose_the_epoch(own, capsys):
     held_out = [record.held_out_accuracy for record in records]
     assert all(accuracy * 4 == round(accuracy * 4) for accuracy in held_out)  # of 4 images
     assert row.chosen_epoch == held_out.index(max(held_out)) + 1
-    assert row.chosen_accuracy == records[row.chosen_epoch - 1]["val_accuracy"]
+    assert row.chosen_accuracy == records[row.chosen_epoch - 1].val_accuracy
     settings = read(folder / "study.json")["settings"]
     assert (settings["train_images"], settings["validation_fraction"]) == (12, 0.25)
+
+
+def test_results_of_pictures_that_were_replaced_stop_the_study(own, tmp_path, capsys):
+    shutil.copytree(own / "photos", tmp_path / "photos")
+    flags = (f"--image_dir={tmp_path}/photos", f"--output_dir={tmp_path}/runs")
+    assert run(own, "--method=cl_mw", "--block=2", *flags) == 0
+    black = np.zeros((20, 20, 3), np.uint8)
+    keras.utils.save_img(tmp_path / "photos/train/dog/0.png", black, scale=False)
+    capsys.readouterr()
+    assert run(own, "--method=cl_mw", "--block=2", *flags) == 2
+    assert "holds a parent with other settings (images_digest: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -130,7 +142,7 @@ def test_a_legacy_file_is_the_same_model(own, capsys):
     assert run(own, "--list_blocks", f"--parent={own}/own.h5") == 0
     assert "2 blocks" in capsys.readouterr().out
     images = np.random.default_rng(2).integers(0, 256, (3, 16, 16, 3)).astype(np.float32)
-    loaded = parents.load_given(own / "own.h5")
+    loaded = models.load(own / "own.h5")
     np.testing.assert_allclose(loaded(images), model(images), rtol=1e-5)
 
 

@@ -63,6 +63,19 @@ def test_a_terminal_keeps_one_line(clock):
     assert stream.getvalue().count("\n") == 1
 
 
+def test_a_line_is_cut_to_the_terminal_so_that_it_can_be_erased(clock, monkeypatch):
+    """The first row of a wrapped line would stay at each epoch."""
+    monkeypatch.setenv("COLUMNS", "30")
+    stream = Terminal()
+    progress = Progress(stream)
+    progress.expect(epochs=3)
+    clock[0] += 1
+    progress.epoch("[3/30] block1 stn seed 0", ended(1), of=3)
+    drawn = stream.getvalue().split("\r\x1b[K")[-1]
+    assert drawn == "[3/30] block1 stn seed 0  tra…"[:28] + "…"
+    assert len(drawn) == 29
+
+
 def test_a_failed_trial_takes_its_epochs_out_of_the_time_left(clock):
     stream = io.StringIO()
     progress = Progress(stream)

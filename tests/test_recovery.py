@@ -124,7 +124,8 @@ def test_what_another_process_works_on_is_left_to_it_until_it_dies(study, anothe
     assert seen == [(False, True)]
     printed = capsys.readouterr().out
     left = printed.index(f"cm_rw seed 0  left to process {living.pid} on")
-    assert left < printed.index("cl_mw seed 0  accuracy") < printed.index("cm_rw seed 0  accuracy")
+    first, second = (printed.index(f"{name} seed 0  accuracy") for name in ("cl_mw", "cm_rw"))
+    assert left < first < second
     assert not results.lock_file(taken).exists()
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -14,7 +15,9 @@ from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.images import datasets
 from deep_net_triage.learning import training
 from deep_net_triage.learning.retraining import Retraining
+from deep_net_triage.network import exports
 from deep_net_triage.records import results, study_results
+from deep_net_triage.study import command
 from tests.studies import read, run, snapshot
 
 
@@ -270,8 +273,8 @@ def test_a_parent_that_diverges_is_recorded_and_no_result(tmp_path, capsys):
 def test_a_guard_that_is_hurt_makes_a_gap(study, monkeypatch):
     fit = training.fit
 
-    def careless(phase, learner, *rest, **more):
-        fit(phase, learner, *rest, **more)
+    def careless(learner, *rest, **more):
+        fit(learner, *rest, **more)
         frozen = learner.network.get_layer("fc1")
         frozen.kernel.assign_add(frozen.kernel * 1e-3)
 
@@ -281,3 +284,47 @@ def test_a_guard_that_is_hurt_makes_a_gap(study, monkeypatch):
     assert read(trial / "result.json")["reason"] == "the frozen layer fc1 has changed"
     assert not (trial / "model.keras").exists()
     assert [row.block for row in study_results.read_study(study).rows] == ["block4", "block4"]
+
+
+def test_what_trials_read_depends_on_what_was_asked_for_not_on_what_is_left(
+    tmp_path, monkeypatch, capsys
+):
+    """With a rounding type, reading activations or images shows in the similarity."""
+    flags = ("--method=cl_rw,cm_rw", "--block=5", "--activation_dtype=float16")
+    assert run(tmp_path / "undisturbed", *flags) == 0
+    retrain = Retraining.run
+
+    def killed(self, method, *rest):
+        if method == "cm_rw":
+            raise KeyboardInterrupt
+        return retrain(self, method, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Retraining, "run", killed)
+        assert run(tmp_path / "resumed", *flags) == 130
+    capsys.readouterr()
+    assert run(tmp_path / "resumed", *flags) == 0
+    assert "block5: computing what it receives and returns" in capsys.readouterr().out
+    trial = "digits/trials/cm_rw-block5-seed0/result.json"
+    rows = [read(tmp_path / name / trial)["row"] for name in ("undisturbed", "resumed")]
+    for name in ("reinitialized_accuracy", "bypassed_accuracy"):
+        assert rows[0][name] == rows[1][name]
+
+
+def test_an_export_that_fails_leaves_table_figures_and_page(study, monkeypatch, capsys):
+    def returns_other_values(model, file):
+        return lambda images: np.zeros((len(images), 10)) + 1e6
+
+    shutil.rmtree(study / "figures")
+    (study / "report.html").unlink()
+    monkeypatch.setitem(exports.FORMATS, "litert", (returns_other_values, "model.tflite"))
+    monkeypatch.setattr(
+        command, "_recommended", lambda folder, student: folder / "parent" / "model.keras"
+    )
+    assert run(study.parent, "--method=cl_rw", "--block=4", "--export=litert") == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("run_triage.py: the export ")
+    assert "model.tflite returns other values than the model" in printed.err
+    assert "the parent reaches" in printed.out
+    for file in ("report.html", "figures/accuracy.png"):
+        assert (study / file).is_file()

@@ -16,6 +16,7 @@ import keras
 
 from deep_net_triage.errors import DamagedFile
 from deep_net_triage.findings import verdict
+from deep_net_triage.findings.recommendation import may_replace
 from deep_net_triage.findings.verdict import BlockSummary
 from deep_net_triage.learning import guards, memory
 from deep_net_triage.learning.sources import from_images
@@ -68,7 +69,7 @@ def run(plan: Plan, parent: Parent, progress: Progress) -> Path | None:
 
     with locks.waiting(results.lock_file(folder), waits_for) as lock:
         compressed = _Compressed(plan, parent, progress, lock.check)
-        for candidate in _candidates(plan):
+        for candidate in _candidates(plan, progress):
             compressed.attempt(candidate)
         return compressed.finish()
 
@@ -188,14 +189,20 @@ class _Compressed:
             return trials.run(trial, name, folder, self._determining(trial), self.still_ours)
 
 
-def _candidates(plan: Plan) -> list[BlockSummary]:
-    """Returns the blocks that alone lose no more than may be lost, the best savings first."""
+def _candidates(plan: Plan, progress: Progress) -> list[BlockSummary]:
+    """Returns the blocks that alone lose no more than may be lost, the best savings first.
+
+    There are none if drops from the parent say nothing (`verdict.doubt`).
+    """
     settings = plan.settings
-    reached = verdict.reach(study_results.read_study(settings.folder), settings.max_drop)
+    study = study_results.read_study(settings.folder)
+    if reason := verdict.doubt(study):
+        progress.say(f"compressing: {reason}")
+        return []
     within = [
         block
-        for block in reached.ranking
-        if block.best.difference >= -settings.max_drop - 1e-12 and block.macs_saved > 0
+        for block in verdict.reach(study, settings.max_drop).ranking
+        if may_replace(block.best.difference, block.macs_saved, settings.max_drop)
     ]
     return sorted(within, key=lambda block: -block.macs_saved)
 

@@ -186,4 +186,5 @@ def _check_means(settings: Settings, network: keras.Model, chosen: Sequence[Bloc
     """Makes sure that every chosen block has a mean, if a method starts from it."""
     averaged = any(METHODS[name].initializer == "mean" for name in settings.methods)
     for block in chosen if averaged and settings.mean_over == "channel" else ():
-        initializers.check_channels(network, block)
+        convolutions = [network.get_layer(name) for name in block.convolutions]
+        initializers.check_channels(convolutions, block.shape.filters)
