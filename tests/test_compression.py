@@ -27,7 +27,7 @@ def learned(tmp_path_factory):
     x = keras.layers.Dense(10)(keras.layers.Flatten()(x))
     model = keras.Model(images, x)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(3e-3), loss, ["accuracy"])
+    model.compile(keras.optimizers.Adam(3e-3), loss, metrics=["accuracy"])
     train, test = (
         [tensor.numpy() for tensor in (split.images, split.labels)]
         for split in (digits.train, digits.test)
