@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 import run_triage
-from deep_net_triage.records import results
+from deep_net_triage.records import results, study_results
 
 WAYS = {
     "plain": (),

@@ -46,9 +46,7 @@ def test_triage_of_arrays_and_of_tf_data(parent, tmp_path, capsys):
     again = dnt.triage(
         parent, batched[0].batch(5), batched[1], name="tf_data", block="block2", **flags
     )
-    assert [row.max_accuracy for row in again.rows] == [
-        row.max_accuracy for row in study.rows
-    ]
+    assert [row.max_accuracy for row in again.rows] == [row.max_accuracy for row in study.rows]
     capsys.readouterr()
 
 

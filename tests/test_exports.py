@@ -25,9 +25,7 @@ def test_an_export_that_returns_something_else_is_no_export(
         return lambda images: run(images) * 1.01
 
     monkeypatch.setitem(exports.FORMATS, "saved_model", (wrong, "saved_model"))
-    with pytest.raises(
-        ExportFailed, match="returns other values than the model: they differ"
-    ):
+    with pytest.raises(ExportFailed, match="returns other values than the model: they differ"):
         exports.export(student, tmp_path, ("saved_model",), toy_dataset.test.images)
 
 

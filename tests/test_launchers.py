@@ -110,9 +110,7 @@ def test_the_processes_end_with_the_one_that_made_them_and_their_study_goes_on(
     study = study_results.read_study(tmp_path / "digits")
     assert len(study.rows) == 4
     for row in study.rows:
-        folder = results.trial_folder(
-            tmp_path / "digits", row.method, row.block, row.seed
-        )
+        folder = results.trial_folder(tmp_path / "digits", row.method, row.block, row.seed)
         epochs = [r.epoch for r in results.read_epochs(folder) if r.phase == "train"]
         assert epochs == list(range(1, 31))
     assert not list(tmp_path.rglob("unfinished-*"))

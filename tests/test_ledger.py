@@ -8,9 +8,8 @@ from deep_net_triage.errors import InputError
 from deep_net_triage.network.blocks import find_blocks
 from deep_net_triage.records import files, results
 from deep_net_triage.records.results import Failure, Row, TrialResult
-from deep_net_triage.study.earlier import EarlierResults
 from deep_net_triage.study.identity import Identity, Trial
-from deep_net_triage.study.ledger import Ledger
+from deep_net_triage.study.ledger import EarlierResults, Ledger
 from tests.toys import toy_parent
 
 PARENT = "0" * 64

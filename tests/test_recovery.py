@@ -12,7 +12,7 @@ import pytest
 import run_triage
 from deep_net_triage.records import processes, results, study_results
 from deep_net_triage.records.journal import Journal
-from deep_net_triage.study.earlier import EarlierResults
+from deep_net_triage.study.ledger import EarlierResults
 from tests.studies import TINY, read, run, snapshot
 
 

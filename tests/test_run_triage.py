@@ -5,7 +5,7 @@ import keras
 import pytest
 
 import run_triage
-from deep_net_triage.records import results
+from deep_net_triage.records import files
 from tests.conftest import REPOSITORY
 from tests.studies import TINY, newcomer, read, run, snapshot
 
@@ -47,7 +47,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, expected, tmp_path, ca
 
 def test_folder_without_permission_is_refused(tmp_path, capsys, monkeypatch):
     # A test may run as root, whom no permission stops.
-    monkeypatch.setattr(results.os, "access", lambda folder, mode: False)
+    monkeypatch.setattr(files.os, "access", lambda folder, mode: False)
     assert run(tmp_path / "runs") == 2
     assert f"no permission in {tmp_path}" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -1,27 +1,53 @@
+"""Wings stand on floors, and the README's table of them is the plan of the house."""
+
 import ast
+import functools
 import re
 
 from tests.conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "deep_net_triage"
 FILES = {file.stem: file for file in PACKAGE.rglob("*.py") if file.stem != "__init__"}
+MOST_FLOORS = 10
+LONGEST_FILE = 350
+MOST_METHODS = 12
+MOST_PARAMETERS = 6
 
 
-def imported_by(file):
-    """Names of this package's modules that a file imports, wherever it does."""
+def imported_by(name):
+    """Names of this package's modules that a module imports, wherever it does."""
     found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(ast.parse(FILES[name].read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             named = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             named = [alias.name for alias in node.names]
         else:
             continue
-        for name in named:
-            top, *inner = name.split(".")
+        for path in named:
+            top, *inner = path.split(".")
             if top == "deep_net_triage" and inner and inner[-1] in FILES:
                 found.add(inner[-1])
     return found
+
+
+@functools.cache
+def floor(name):
+    """A module stands above all that it imports; a circle never ends."""
+    return 1 + max(map(floor, imported_by(name)), default=0)
+
+
+def wing(name):
+    """The folder of a module; a module at the package's top is a wing of its own."""
+    folder = FILES[name].parent
+    return name if folder == PACKAGE else folder.name
+
+
+def functions():
+    for file in FILES.values():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                yield file, node
 
 
 def test_no_two_modules_share_a_name():
@@ -29,19 +55,46 @@ def test_no_two_modules_share_a_name():
     assert len(files) == len(FILES)
 
 
-def test_each_module_imports_only_from_the_floors_below_it():
+def test_each_wing_imports_only_from_the_floors_below_it():
     readme = (REPOSITORY / "README.md").read_text()
     floors = {
-        module: int(floor)
-        for floor, modules in re.findall(r"^\| (\d+) \| (.*) \|$", readme, re.MULTILINE)
-        for module in re.findall(r"`(\w+)`", modules)
+        name: int(number)
+        for number, wings in re.findall(r"^\| (\d+) \| ([^|]*) \|", readme, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", wings)
     }
-    assert set(floors) == set(FILES)
-    upwards = [
+    assert set(floors) == set(map(wing, FILES))
+    upward = [
         f"{name} imports {other}"
-        for name, file in FILES.items()
-        for other in imported_by(file)
-        if floors[other] >= floors[name]
+        for name in FILES
+        for other in imported_by(name)
+        if wing(name) != wing(other) and floors[wing(other)] >= floors[wing(name)]
     ]
-    assert upwards == []
-    assert imported_by(FILES["study"]) > {"parents", "trials", "results"}
+    assert upward == []
+    assert imported_by("study") > {"plan", "ledger", "results"}
+
+
+def test_there_are_few_floors():
+    highest = max(FILES, key=floor)
+    assert floor(highest) <= MOST_FLOORS, highest
+
+
+def test_files_classes_and_functions_are_small():
+    long = [file.name for file in FILES.values() if file.read_text().count("\n") > LONGEST_FILE]
+    assert long == []
+    for file in FILES.values():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef):
+                public = [
+                    part.name
+                    for part in node.body
+                    if isinstance(part, ast.FunctionDef) and not part.name.startswith("_")
+                ]
+                assert len(public) <= MOST_METHODS, node.name
+
+
+def test_functions_take_few_parameters():
+    """`triage` of the library, whose arguments are the user's, is the one exception."""
+    for file, node in functions():
+        taken = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        taken = [one.arg for one in taken if one.arg not in ("self", "cls")]
+        assert len(taken) <= MOST_PARAMETERS, (file.name, node.name)

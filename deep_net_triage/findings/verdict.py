@@ -165,7 +165,7 @@ def describe(verdict: Verdict) -> str:
 def _methods(study: StudyResults, block: str) -> list[MethodSummary]:
     """Returns the methods tried on a block, the one that loses least first."""
     tried = []
-    for method in study.methods():
+    for method in sorted(study.methods()):  # of equal ones the first in results.csv is first
         if rows := study.trials(method, block):
             correct = study.correct_by_seed(method, block)
             estimate = against_parent(correct, study.parent_correct)

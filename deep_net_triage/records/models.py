@@ -10,8 +10,8 @@ from deep_net_triage.errors import InputError
 from deep_net_triage.records import files
 
 _LAMBDA = (
-    "{} has a Lambda layer, whose code is not run here; replace it by one of Keras's layers, and "
-    "save the model again"
+    "{} has a Lambda layer, whose code is not run here; replace it by one of Keras's layers, "
+    "and save the model again"
 )
 
 

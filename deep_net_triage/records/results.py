@@ -144,10 +144,6 @@ class Failure:
     settings: dict[str, object]
     reason: str
 
-    def as_json(self) -> dict[str, object]:
-        """Returns the file's object."""
-        return {"status": "failed", "reason": self.reason, "settings": self.settings}
-
 
 @dataclass(frozen=True)
 class TrialResult:
@@ -162,11 +158,6 @@ class TrialResult:
     settings: dict[str, object]
     row: Row
     files: dict[str, str] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, object]:
-        """Returns the file's object."""
-        values = {"settings": self.settings, "row": dataclasses.asdict(self.row)}
-        return {"status": "finished", "reason": None, **values, "files": self.files}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,10 +185,6 @@ class ParentResult:
     macs: int
     seconds: float
     files: dict[str, str] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, object]:
-        """Returns the file's object."""
-        return {"status": "finished", "reason": None, **dataclasses.asdict(self)}
 
 
 @dataclass(frozen=True)
@@ -257,7 +244,7 @@ def read_trial(folder: Path) -> TrialResult | Failure | None:
     Raises:
         DamagedFile: if `result.json` is not as it was written.
     """
-    told = _read(folder)
+    told = files.read_json(folder / "result.json")
     if told and told.pop("status") == "finished":
         return TrialResult(told["settings"], Row(**told["row"]), told["files"])
     return told and Failure(told["settings"], told["reason"])
@@ -269,7 +256,7 @@ def read_parent(folder: Path) -> ParentResult | None:
     Raises:
         DamagedFile: if `result.json` is not as it was written.
     """
-    told = _read(folder)
+    told = files.read_json(folder / "result.json")
     if not told or told.pop("status") != "finished":
         return None
     del told["reason"]
@@ -278,11 +265,9 @@ def read_parent(folder: Path) -> ParentResult | None:
 
 def write_result(folder: Path, result: ParentResult | TrialResult | Failure) -> None:
     """Writes `result.json`."""
-    files.write_json(folder / "result.json", result.as_json())
-
-
-def _read(folder: Path) -> dict[str, object] | None:
-    return files.read_json(folder / "result.json")
+    status = "failed" if isinstance(result, Failure) else "finished"
+    told = {"status": status, "reason": None} | dataclasses.asdict(result)
+    files.write_json(folder / "result.json", told)
 
 
 def digests(folder: Path) -> dict[str, str]:

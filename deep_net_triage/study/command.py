@@ -23,10 +23,9 @@ from deep_net_triage.learning import guards, tensorboard
 from deep_net_triage.network import blocks, costs, descriptions, exports, inventory
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import files, locks, models, provenance, results, study_results
-from deep_net_triage.study import compression, earlier, parents
-from deep_net_triage.study.earlier import EarlierResults
+from deep_net_triage.study import compression, parents
 from deep_net_triage.study.identity import Identity, Parent
-from deep_net_triage.study.ledger import Ledger
+from deep_net_triage.study.ledger import EarlierResults, Ledger, remove_leftovers
 from deep_net_triage.study.plan import Plan, make_plan, untrained
 from deep_net_triage.study.study import Study
 
@@ -165,9 +164,7 @@ def list_blocks(settings: Settings, progress: Progress) -> None:
         chosen = blocks.select(network, survey.blocks, settings.blocks)
         listed = inventory.of_blocks(network, chosen)
         uncounted, notes = costs.uncounted(network), inventory.undivided(network, chosen)
-        progress.say(
-            descriptions.text(network.name, listed, survey.refused, uncounted, notes)
-        )
+        progress.say(descriptions.text(network.name, listed, survey.refused, uncounted, notes))
 
 
 @contextlib.contextmanager
@@ -248,7 +245,7 @@ def _begin(opened: Opened, typed: str, started: float) -> Parent:
     """Writes the first of the study's files, and returns its parent."""
     plan, ledger, progress = opened.plan, opened.ledger, opened.progress
     ledger.folder.mkdir(parents=True, exist_ok=True)
-    earlier.remove_leftovers(ledger.folder)
+    remove_leftovers(ledger.folder)
     opened.earlier.remove()
     ledger.remember_failures(plan.trials)
     _describe(opened, typed, started)

@@ -24,8 +24,8 @@ from deep_net_triage.network.blocks import Block
 from deep_net_triage.network.descriptions import BlockDescription, Refused
 from deep_net_triage.records import models
 from deep_net_triage.records.provenance import Command, Description
-from deep_net_triage.study.earlier import EarlierResults
 from deep_net_triage.study.identity import Identity, Trial
+from deep_net_triage.study.ledger import EarlierResults
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,8 @@ class Study:
     def run(self, trials: Sequence[Trial]) -> None:
         """Runs trials until all have ended; those that failed in earlier commands run again.
 
-        A trial that another process has taken is left to it, and looked at again at the end: the
-        process may have died.
+        A trial that another process has taken is left to it, and looked at again at the end:
+        the process may have died.
         """
         while pending := self.ledger.pending(trials):
             activations = self._walk()
