@@ -5,10 +5,11 @@ python -m benchmarks.killed --digits [--kills=30]
 
 The first kills each of many tiny deterministic studies once, one half at a moment drawn from
 the whole time that an undisturbed one takes, one half inside a write drawn from all its writes,
-which leaves a part of what was to be written. The second kills one study of the digits again
-and again. Then the same command goes on to the end, and what it leaves is compared with what an
-undisturbed study leaves: every number but the times, every weight bit by bit, every picture,
-and the names of all files.
+which leaves a part of what was to be written. It then kills one after each of its trials, with
+activations rounded to 16 bits, so that a trial which read something else would show. The second
+kills one study of the digits again and again. Then the same command continues to the end, and
+what it leaves is compared with what an undisturbed study leaves: every number but the times,
+every weight bit by bit, every picture, and the names of all files.
 
 TensorFlow is imported once; each study runs in a process that is forked before TensorFlow makes
 its first thread.
@@ -45,6 +46,7 @@ TINY = (
     "--distill_epochs=2",
     "--deterministic",
 )
+BETWEEN = (*TINY, "--method=cl_rw,cm_rw,stn", "--activation_dtype=float16")
 DIGITS = ("--deterministic",)
 _TIMES = {"seconds", "started", "sha256", "files"}
 
@@ -62,7 +64,9 @@ def main() -> None:
         if asked.digits:
             equal, of = kill_one_again_and_again(Path(folder), asked.kills, generator)
         else:
-            equal, of = kill_many_once(Path(folder), asked.runs, generator)
+            counts = kill_many_once(Path(folder), asked.runs, generator)
+            counts_between = kill_after_each_trial(Path(folder) / "between")
+            equal, of = map(sum, zip(counts, counts_between, strict=True))
     print(f"{equal} of {of} equal")
     sys.exit(equal != of)
 
@@ -101,6 +105,26 @@ def kill_many_once(
             print(f"{done}: killed {when}, {left} files then; {ending}", flush=True)
         shutil.rmtree(study, ignore_errors=True)
     return equal, runs
+
+
+def kill_after_each_trial(folder: Path, flags: tuple[str, ...] = BETWEEN) -> tuple[int, int]:
+    """Kills a study after each of its trials, and returns how many ended equal, of how many."""
+    import_everything()
+    folder.mkdir()
+    expected = folder / "undisturbed"
+    assert Study(expected, flags).wait() == 0
+    trials = len(list(expected.glob("*/trials/*/result.json")))
+    equal = 0
+    for number in range(1, trials):
+        study = folder / str(number)
+        assert (
+            Study(study, flags, lambda n=number: _die_after_trial(n)).wait() == -signal.SIGKILL
+        )
+        code = Study(study, flags).wait()
+        differing = [f"exit code {code}"] if code else differences(expected, study)
+        equal += not differing
+        print(f"killed after trial {number}: {'; '.join(differing) or 'equal'}", flush=True)
+    return equal, trials - 1
 
 
 def kill_one_again_and_again(
@@ -266,6 +290,21 @@ def _die_inside_write(chosen: int, share: float) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     _at_each_write(die)
+
+
+def _die_after_trial(number: int) -> None:
+    """Dies when so many trials have ended."""
+    from deep_net_triage.study.trials import BlockTrials
+
+    run, left = BlockTrials.run, iter(range(number - 1, -1, -1))
+
+    def run_and_die(self: BlockTrials, *arguments: object) -> object:
+        result = run(self, *arguments)
+        if next(left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    BlockTrials.run = run_and_die
 
 
 if __name__ == "__main__":
