@@ -146,20 +146,41 @@ def test_nothing_is_written_before_a_refusal(parent, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_images_of_another_size_are_resized_and_the_model_stays_as_it_is(tmp_path):
+@pytest.mark.parametrize(
+    ("train_shape", "test_shape"), [((12, 14, 3), (12, 14, 3)), ((16, 16, 3), (9, 9, 1))]
+)
+def test_images_of_another_size_are_resized_and_the_model_stays_as_it_is(
+    train_shape, test_shape, tmp_path
+):
     generator = np.random.default_rng(0)
     model = model_of((16, 16, 3))
 
-    def split(count):
-        images = generator.integers(0, 256, (count, 12, 14, 3), dtype=np.uint8)
+    def split(count, shape):
+        images = generator.integers(0, 256, (count, *shape), dtype=np.uint8)
         return images, np.arange(count) % 3
 
-    study = dnt.triage(
-        model, split(12), split(6), method="cl_mw", epochs=1, output_dir=tmp_path
-    )
+    splits = split(12, train_shape), split(6, test_shape)
+    study = dnt.triage(model, *splits, method="cl_mw", epochs=1, output_dir=tmp_path)
     # 3 x 3 kernels: 16 x 16 places of 3 to 3 and 3 to 3, 8 x 8 of 3 to 4 and 4 to 4, 4 to 3.
     macs = 9 * (256 * (9 + 9) + 64 * (12 + 16)) + 12
     assert {row.parent_macs for row in study.rows} == {macs}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        (lambda model: dnt.find_blocks("x"), "a str is not a model"),
+        (lambda model: dnt.compress("x", "block1"), "a str is not a model"),
+        (lambda model: dnt.compress(model, "block1", initializer="zeros"), "zeros"),
+        (
+            lambda model: dnt.compress(model, dnt.find_blocks(model_of((16, 16, 3)))[0]),
+            "block1 is no block",
+        ),
+    ],
+)
+def test_what_is_no_model_block_or_initializer_is_refused(parent, blocks, message):
+    with pytest.raises(InputError, match=message):
+        blocks(parent)
 
 
 def test_results_of_other_images_are_not_returned(parent, tmp_path):

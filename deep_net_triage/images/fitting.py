@@ -7,15 +7,16 @@ import tensorflow as tf
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.images.datasets import Dataset, Split, resized
+from deep_net_triage.wording import counted
 
 _BATCH = 64  # resized at once, as float32
 
 
 def fitted(dataset: Dataset, shape: tuple[int | None, int | None, int]) -> Dataset:
-    """Returns a data set with its images as a model takes them; itself where they already are.
+    """Returns a data set with images of the shape that a model takes; itself if they fit.
 
-    Images are resized as Keras's `Resizing` does, bilinearly and without antialiasing, and
-    rounded to whole levels; grey ones are repeated to RGB.
+    Images are resized as Keras's `Resizing` does, bilinearly and without antialiasing. Integer
+    pixels are rounded to whole levels. Grey images are repeated to RGB.
 
     Args:
         dataset: its images have 1 or 3 channels, or as many as the model takes.
@@ -25,22 +26,29 @@ def fitted(dataset: Dataset, shape: tuple[int | None, int | None, int]) -> Datas
         InputError: if the images have other channels than the model takes, and are not grey
             images for an RGB model.
     """
-    has = tuple(dataset.train.images.shape[1:])
-    wanted = (shape[0] or has[0], shape[1] or has[1], shape[2])
-    if wanted == has:
+    height, width, _ = dataset.train.images.shape[1:]
+    wanted = (shape[0] or height, shape[1] or width, shape[2])
+    splits = {"train": dataset.train, "test": dataset.test}
+    other = {name: split for name, split in splits.items() if _shape(split) != wanted}
+    if not other:
         return dataset
-    if has[2] != wanted[2] and (has[2], wanted[2]) != (1, 3):
-        raise InputError(
-            f"{dataset.name} has images of {_channels(has[2])}, and the model takes "
-            f"{_channels(wanted[2])}; allowed: as many, or grey images for an RGB model, so "
-            "convert the images, or give a model that takes them"
-        )
+    for split in other.values():
+        channels = _shape(split)[2]
+        if channels != wanted[2] and (channels, wanted[2]) != (1, 3):
+            raise InputError(
+                f"{dataset.name} has images of {counted(channels, 'channel')}, and the model "
+                f"takes {counted(wanted[2], 'channel')}; allowed: as many, or grey images for "
+                "an RGB model, so convert the images, or give a model that takes them"
+            )
     return dataclasses.replace(
         dataset,
-        train=Split(reshaped(dataset.train.images, wanted), dataset.train.labels),
-        test=Split(reshaped(dataset.test.images, wanted), dataset.test.labels),
-        varying_size=dataset.varying_size and wanted[:2] == has[:2],
+        **{n: Split(reshaped(s.images, wanted), s.labels) for n, s in other.items()},
+        varying_size=dataset.varying_size and wanted[:2] == (height, width),
     )
+
+
+def _shape(split: Split) -> tuple[int, int, int]:
+    return tuple(split.images.shape[1:])
 
 
 def reshaped(images: tf.Tensor | np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
@@ -62,7 +70,3 @@ def reshaped(images: tf.Tensor | np.ndarray, shape: tuple[int, int, int]) -> np.
             batch = resized(images[start : start + _BATCH], *shape[:2])
             result[start : start + _BATCH] = batch  # NumPy repeats a single channel
     return result
-
-
-def _channels(count: int) -> str:
-    return f"{count} channel{'s' * (count != 1)}"
