@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import keras
 
 from deep_net_triage.errors import InputError
+from deep_net_triage.wording import sides
 
 _INPUTS = keras.layers.InputLayer
 
@@ -266,10 +267,8 @@ def _check_channels_last(model: keras.Model) -> None:
 def _check_size_in_inference(layer: keras.layers.Layer) -> None:
     # The model is built for the cropped size, but in inference the layer passes on the image.
     if isinstance(layer, keras.layers.RandomCrop) and layer.input.shape != layer.output.shape:
-        sizes = [
-            " x ".join(map(str, tensor.shape[1:3])) for tensor in (layer.input, layer.output)
-        ]
+        before, after = (sides(t.shape[1:3]) for t in (layer.input, layer.output))
         raise InputError(
-            f"{layer.name} crops {sizes[0]} pixels to {sizes[1]} in training only; "
+            f"{layer.name} crops {before} pixels to {after} in training only; "
             "use CenterCrop in the model, or crop the images beforehand"
         )

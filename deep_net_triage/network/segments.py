@@ -7,6 +7,7 @@ import keras
 
 from deep_net_triage.network.graphs import Graph
 from deep_net_triage.network.initializers import KERNEL_SIZE
+from deep_net_triage.wording import sides
 
 _layers = keras.layers
 _CONVOLUTIONS = (_layers.Conv2D, _layers.DepthwiseConv2D, _layers.SeparableConv2D)
@@ -26,7 +27,6 @@ _ACTIVATIONS = (
 _GLOBAL_POOLINGS = (_layers.GlobalAveragePooling2D, _layers.GlobalMaxPooling2D)
 _DROPOUTS = (_layers.Dropout, _layers.SpatialDropout2D)
 _BESIDE_CONVOLUTIONS = (*_NORMALIZATIONS, *_ACTIVATIONS, *_DROPOUTS, _layers.ZeroPadding2D)
-
 
 HEAD = "it belongs to the classifier's head"
 
@@ -138,10 +138,10 @@ def refusal(graph: Graph, names: list[str]) -> str | None:
     if not sizes:
         return f"{names[0]} receives a map with open sides, and not every size works"
     if _padding(graph, names) is None:
-        before, after = (" x ".join(map(str, size)) for size in sizes[0])
+        before, after = sizes[0]
         return (
-            f"it makes {after} pixels of {before}, and no 3x3 convolution of stride "
-            f"{max(_total_strides(graph, names))} does"
+            f"it makes {sides(after)} pixels of {sides(before)}, and no 3x3 convolution of "
+            f"stride {max(_total_strides(graph, names))} does"
         )
     return None
 
