@@ -19,6 +19,7 @@ from deep_net_triage.findings import verdict
 from deep_net_triage.findings.recommendation import may_replace
 from deep_net_triage.findings.verdict import BlockSummary
 from deep_net_triage.learning import guards, memory
+from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import from_images
 from deep_net_triage.network import costs
 from deep_net_triage.network.blocks import Block
@@ -182,9 +183,10 @@ class _Compressed:
         self.progress.expect(trial.epochs(plan.settings))
         with memory.released():
             source = from_images(plan.dataset)
-            trials = BlockTrials(
-                start, trial.block, plan.dataset, source, plan.settings, self.progress
+            retraining = Retraining(
+                self.network, trial.block, plan.dataset, source, plan.settings
             )
+            trials = BlockTrials(start, retraining, self.progress)
             name = f"compressing {trial}"
             return trials.run(trial, name, folder, self._determining(trial), self.still_ours)
 

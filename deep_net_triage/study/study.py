@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deep_net_triage.learning import memory, walk
+from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import from_images
 from deep_net_triage.learning.walk import Walk
 from deep_net_triage.methods import METHODS
@@ -101,9 +102,9 @@ class Study:
         if activations and block and _reads_activations(plan.settings.methods):
             self.progress.say(f"{block.name}: computing what it receives and returns")
             source = activations.to(block)
-        return BlockTrials(
-            self.parent, block, plan.dataset, source, plan.settings, self.progress
-        )
+        model = self.parent.model
+        retraining = Retraining(model, block, plan.dataset, source, plan.settings)
+        return BlockTrials(self.parent, retraining, self.progress)
 
     def _let_go(self, activations: Walk, block: Block) -> None:
         """Removes shared activations that no trial will read, in this process or another."""

@@ -7,14 +7,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import TrainingFailed
-from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning import evidence, guards, predictions, tensorboard
 from deep_net_triage.learning.retraining import Retraining
-from deep_net_triage.learning.sources import Source
 from deep_net_triage.network import costs, latency
-from deep_net_triage.network.blocks import Block
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import models, results
 from deep_net_triage.records.journal import Journal
@@ -28,29 +24,16 @@ class BlockTrials:
 
     Args:
         parent: what the student starts from.
-        block: the compressed block; None for trials of the control.
-        dataset: what to train and test on.
-        source: the images, or what the parent makes of them before the block.
-        settings: of the command.
+        retraining: of the student.
         progress: where a person watches.
     """
 
-    def __init__(
-        self,
-        parent: Parent,
-        block: Block | None,
-        dataset: Dataset,
-        source: Source,
-        settings: Settings,
-        progress: Progress,
-    ) -> None:
+    def __init__(self, parent: Parent, retraining: Retraining, progress: Progress) -> None:
         self.parent = parent
-        self.block = block
-        self.dataset = dataset
-        self.source = source
-        self.settings = settings
+        self.retraining = retraining
+        self.block = retraining.block
+        self.settings = retraining.settings
         self.progress = progress
-        self.retraining = Retraining(parent.model, block, dataset, source, settings)
         self.untrained_accuracies = self._untrained_accuracies()
 
     def run(
@@ -92,7 +75,7 @@ class BlockTrials:
         folder = journal.folder
         trained = self.retraining.run(trial.method, trial.seed, journal)
         similarity = self.block and evidence.similarity(
-            self.parent.model, trained.model, self.block, self.source
+            self.parent.model, trained.model, self.block, self.retraining.source
         )
         epochs = results.read_epochs(folder)
         curve = results.summarize(epochs)
@@ -101,7 +84,7 @@ class BlockTrials:
         results.write_correct(folder, correct)
         guards.check_parent(self.parent.model, self.parent.weights_sha256)
         row = Row(
-            dataset=self.dataset.name,
+            dataset=self.retraining.dataset.name,
             method=trial.method,
             block=trial.block_name,
             seed=trial.seed,
@@ -135,7 +118,7 @@ class BlockTrials:
         Returns:
             Which test images it classifies correctly, bool, (images,).
         """
-        test = self.dataset.test
+        test = self.retraining.dataset.test
         if not self.settings.save_models:
             return predictions.correct(model, test.images, test.labels)
         file = folder / "model.keras"
@@ -147,7 +130,7 @@ class BlockTrials:
         if self.block is None:
             return {}
         accuracies = evidence.accuracies(
-            self.parent.model, self.block, self.dataset, self.source
+            self.parent.model, self.block, self.retraining.dataset, self.retraining.source
         )
         bypassed = accuracies["bypassed_accuracy"]
         self.progress.say(
@@ -161,7 +144,7 @@ class BlockTrials:
     def _latencies(self) -> dict[str, float]:
         if not self.settings.latency or self.block is None:
             return {}
-        shape = tuple(self.dataset.test.images.shape[1:])
+        shape = tuple(self.retraining.dataset.test.images.shape[1:])
         return latency.compare(self.parent.model, self.retraining.student, shape)
 
     def _curves(self, name: str) -> tensorboard.Curves | None:
