@@ -53,25 +53,28 @@ def ours(size: int, batch: int, number: int) -> Callable[[], float]:
 
     # isort: split
     from deep_net_triage.learning import batches
-    from deep_net_triage.learning import walk as activations
     from deep_net_triage.learning.retraining import Retraining
     from deep_net_triage.learning.rows import Room
+    from deep_net_triage.learning.walk import Walk
     from deep_net_triage.network import blocks
 
-    settings = networks.settings(batch_size=batch, epochs=EPOCHS)
+    settings = networks.settings(batch_size=batch, epochs=EPOCHS, method="cl_rw")
     parent = networks.parent(size)
     dataset = networks.dataset(STEPS_AN_EPOCH * batch, batch, size)
     found = blocks.find_blocks(parent)
-    walk = activations.Walk(parent, dataset, Room(Path(tempfile.gettempdir())), batch)
+    walk = Walk(parent, dataset, Room(Path(tempfile.gettempdir())), settings, found)
     if number > 1:
-        walk.to(found[number - 2], with_targets=False)
+        walk.to(found[number - 2])
     started = time.perf_counter()
-    source = walk.to(found[number - 1], with_targets=False)
+    source = walk.to(found[number - 1])
     walked = time.perf_counter() - started
     retraining = Retraining(parent, found[number - 1], dataset, source, settings)
     phase = retraining._of_block
     made = batches.training_batches(
-        phase.source.train, dataset.train.labels, batch_size=batch, seed=0, epochs=range(10**6)
+        (phase.source.train, dataset.train.labels),
+        batch_size=batch,
+        seed=0,
+        epochs=range(10**6),
     )
 
     def run() -> float:

@@ -47,24 +47,28 @@ def ours(size: int, batch: int) -> Callable[[], float]:
 
     # isort: split
     from deep_net_triage.learning import batches
-    from deep_net_triage.learning import walk as activations
     from deep_net_triage.learning.retraining import Retraining
     from deep_net_triage.learning.rows import Room
+    from deep_net_triage.learning.walk import Walk
     from deep_net_triage.network import blocks
 
     settings = networks.settings(batch_size=batch)
     parent = networks.parent(size)
     dataset = networks.dataset(STEPS_AN_EPOCH * batch, batch, size)
-    walk = activations.Walk(parent, dataset, Room(Path(tempfile.gettempdir())), batch)
+    found = blocks.find_blocks(parent)
+    walk = Walk(parent, dataset, Room(Path(tempfile.gettempdir())), settings, found)
     fits, walked = [], 0.0
-    for block in blocks.find_blocks(parent):
+    for block in found:
         started = time.perf_counter()
-        source = walk.to(block, with_targets=True)
+        source = walk.to(block)
         walked += time.perf_counter() - started
         retraining = Retraining(parent, block, dataset, source, settings)
         phase = retraining._of_pair
         made = batches.training_batches(
-            phase.source.train, source.targets, batch_size=batch, seed=0, epochs=range(10**6)
+            (phase.source.train, source.targets),
+            batch_size=batch,
+            seed=0,
+            epochs=range(10**6),
         )
         fits.append((phase.learner, made, retraining))
 

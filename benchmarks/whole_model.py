@@ -58,7 +58,7 @@ def ours(size: int, batch: int) -> Callable[[], float]:
     learner = training.classifier(model, networks.settings(batch_size=batch))
     split = networks.dataset(4 * batch, batch, size).train
     made = batches.training_batches(
-        split.images, split.labels, batch_size=batch, seed=0, epochs=range(10_000)
+        (split.images, split.labels), batch_size=batch, seed=0, epochs=range(10_000)
     )
     return _fit(learner, made)
 

@@ -17,10 +17,9 @@ import numpy as np
 
 from deep_net_triage.commands import settings
 from deep_net_triage.learning import training
-from deep_net_triage.learning import walk as activations
-from deep_net_triage.learning.control import Control
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.rows import Room
+from deep_net_triage.learning.sources import from_images
 from deep_net_triage.learning.walk import Walk
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
@@ -46,10 +45,10 @@ def main(replicas, policy, epochs, batch_size, methods, output):
 
         def journal(name):
             def watch(record):
-                where = f"{name}/{record['phase']}{record['epoch']}"
+                where = f"{name}/{record.phase}{record.epoch}"
                 for number in ("loss", "accuracy", "val_loss", "val_accuracy"):
-                    if record[number] is not None:
-                        found[f"{where}/{number}"] = record[number]
+                    if getattr(record, number) is not None:
+                        found[f"{where}/{number}"] = getattr(record, number)
 
             return Journal(Path(scratch) / name, {}, watch, print)
 
@@ -62,15 +61,12 @@ def main(replicas, policy, epochs, batch_size, methods, output):
                 found[f"{name}/{variable.path}"] = copies[0].numpy()
 
         parent = toy_parent()
-        block = find_blocks(parent)[1]
-        control = Control(parent, dataset, chosen)
+        blocks = find_blocks(parent)
+        block, images = blocks[1], from_images(dataset)
+        control = Retraining(parent, None, dataset, images, chosen)
         keep("control", control.run("control", 3, journal("control")).model)
-        walk = Walk(parent, dataset, Room(Path(scratch), 2**30, 0), batch_size)
-        sources = {
-            "images": activations.from_images(dataset),
-            "kept": walk.to(block, with_targets=True),
-        }
-        for fed, source in sources.items():
+        walk = Walk(parent, dataset, Room(Path(scratch), 2**30, 0), chosen, blocks)
+        for fed, source in {"images": images, "kept": walk.to(block)}.items():
             retraining = Retraining(parent, block, dataset, source, chosen)
             for method in methods:
                 trained = retraining.run(method, 3, journal(f"{method}-{fed}"))

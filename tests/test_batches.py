@@ -15,7 +15,7 @@ def numbered(count):
 
 def epochs_of(split, batch_size, seed, epochs):
     found = batches.training_batches(
-        *split, batch_size=batch_size, seed=seed, epochs=range(epochs)
+        split, batch_size=batch_size, seed=seed, epochs=range(epochs)
     )
     labels = []
     for images, batch_labels, weights in found:
@@ -45,7 +45,7 @@ def test_order_depends_on_seed_and_epoch_alone():
 
 
 def test_evaluation_leaves_none_out_and_keeps_the_order():
-    found = batches.evaluation_batches(*numbered(11), batch_size=4)
+    found = batches.evaluation_batches(numbered(11), batch_size=4)
     labels = [label for _, batch, _ in found for label in batch.numpy().tolist()]
     assert labels == list(range(11))
 
@@ -76,7 +76,7 @@ def test_every_augmented_image_is_a_shifted_and_perhaps_flipped_original():
 def test_later_epochs_do_not_depend_on_earlier_ones():
     split = numbered(23)
     every = epochs_of(split, batch_size=5, seed=0, epochs=4)
-    later = batches.training_batches(*split, batch_size=5, seed=0, epochs=range(2, 4))
+    later = batches.training_batches(split, batch_size=5, seed=0, epochs=range(2, 4))
     labels = [batch_labels.numpy().tolist() for _, batch_labels, _ in later]
     assert [labels[:5], labels[5:]] == every[2:]
 
@@ -88,8 +88,7 @@ def test_augmentation_draws_anew_each_epoch_and_repeats_by_seed():
 
     def run(seed):
         made = batches.training_batches(
-            split.images,
-            split.labels,
+            (split.images, split.labels),
             batch_size=1,
             seed=seed,
             epochs=range(8),
@@ -105,7 +104,7 @@ def test_augmentation_draws_anew_each_epoch_and_repeats_by_seed():
 @pytest.mark.parametrize("replicas", [2, 3, 5])
 def test_replicas_share_each_batch_and_none_goes_without(replicas):
     """13 images in batches of 6, 6 and 1; the one goes to all, and counts as one in all."""
-    made = batches.evaluation_batches(*numbered(13), batch_size=6, replicas=replicas)
+    made = batches.evaluation_batches(numbered(13), batch_size=6, replicas=replicas)
     shares = [(labels.numpy().tolist(), weights.numpy()) for _, labels, weights in made]
     assert len(shares) == 3 * replicas
     for number in range(3):
@@ -126,8 +125,7 @@ def test_how_a_batch_is_shared_does_not_matter_to_augmentation():
 
     def drawn(replicas):
         made = batches.training_batches(
-            split.images,
-            split.labels,
+            (split.images, split.labels),
             batch_size=7,
             seed=3,
             epochs=range(2),

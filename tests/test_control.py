@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 from deep_net_triage.learning import batches
-from deep_net_triage.learning.control import Control
-from deep_net_triage.records import results
+from deep_net_triage.learning.retraining import Retraining
+from deep_net_triage.learning.sources import from_images
+from deep_net_triage.records import results, study_results
 from tests.conftest import new_journal
 from tests.studies import read, run
 from tests.toys import toy_parent
@@ -21,16 +22,17 @@ def test_it_is_the_parent_trained_on_as_keras_trains(toy_dataset, small_settings
     )
     train = toy_dataset.train
     batched = batches.training_batches(
-        train.images, train.labels, batch_size=8, seed=5, epochs=range(1)
+        (train.images, train.labels), batch_size=8, seed=5, epochs=range(1)
     )
     expected.fit(batched, shuffle=False, verbose=0)
-    control = Control(parent, toy_dataset, small_settings(epochs=1))
+    source, settings = from_images(toy_dataset), small_settings(epochs=1)
+    control = Retraining(parent, None, toy_dataset, source, settings)
     records = []
     for _ in range(2):  # the second trial depends on nothing that the first left
         records.clear()
         trained = control.run("control", 5, new_journal(records.append))
-    assert [record["epoch"] for record in records] == [1]
-    assert (trained.distilled_accuracy, trained.similarity) == (None, None)
+    assert [record.epoch for record in records] == [1]
+    assert trained.distilled_accuracy is None
     for found, wanted in zip(trained.model.get_weights(), expected.get_weights(), strict=True):
         # Keras takes the constants of its Adam through float32.
         np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
@@ -41,14 +43,17 @@ def test_it_is_the_parent_trained_on_as_keras_trains(toy_dataset, small_settings
 def test_a_study_runs_it_beside_its_methods(tmp_path, capsys):
     assert run(tmp_path, "--method=cm_rw,control", "--block=5", "--seeds=0,1") == 0
     folder = tmp_path / "digits"
-    study = results.read_study(folder)
-    assert [row["method"] for row in study.rows] == ["cm_rw", "cm_rw"]
+    study = study_results.read_study(folder)
+    assert [row.method for row in study.rows] == ["cm_rw", "cm_rw"]
     parent = read(folder / "parent" / "result.json")
     for seed, row in enumerate(study.controls):
-        assert (row["method"], row["block"], row["seed"]) == ("control", "no-block", seed)
-        assert row["initial_accuracy"] == row["baseline_accuracy"]
-        assert row["parameters"] == row["parent_parameters"] == parent["parameters"]
-        assert row["macs"] == row["parent_macs"]
+        assert (row.method, row.block, row.seed) == ("control", "no-block", seed)
+        assert row.initial_accuracy == row.baseline_accuracy
+        assert row.parameters == row.parent_parameters == parent["parameters"]
+        assert row.macs == row.parent_macs
+        # No block is broken, left out or imitated.
+        without_a_block = row.reinitialized_accuracy, row.bypassed_accuracy, row.similarity
+        assert without_a_block == (None, None, None)
         kept = results.trial_folder(folder, "control", "no-block", seed) / "model.keras"
         assert keras.models.load_model(kept).count_params() == parent["parameters"]
     assert len(study.controls) == 2

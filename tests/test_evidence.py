@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.learning import evidence
-from deep_net_triage.learning import walk as activations
+from deep_net_triage.learning.sources import from_images
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
 
@@ -45,7 +45,7 @@ def test_unrelated_tensors_are_not_alike_however_many_features_they_have():
 
 def test_a_block_that_is_copied_is_like_the_parents(parent, toy_dataset):
     block = find_blocks(parent)[1]
-    source = activations.from_images(toy_dataset)
+    source = from_images(toy_dataset)
     assert evidence.similarity(parent, parent, block, source) == pytest.approx(1)
     student = surgery.compress(parent, block, initializer="glorot_uniform", seed=0)
     assert evidence.similarity(parent, student, block, source) < 0.99
@@ -82,7 +82,7 @@ def test_accuracy_without_the_block_and_with_it_drawn_anew(toy_dataset):
     split = Split(images, labels)
     dataset = dataclasses.replace(toy_dataset, train=split, test=split)
     (block,) = find_blocks(parent)
-    source = activations.from_images(dataset)
+    source = from_images(dataset)
     found = evidence.accuracies(parent, block, dataset, source)
     assert found["bypassed_accuracy"] == 1
     assert found == evidence.accuracies(parent, block, dataset, source)
@@ -93,7 +93,7 @@ def test_accuracy_without_the_block_and_with_it_drawn_anew(toy_dataset):
 
 def test_a_block_of_another_shape_can_not_be_left_out(parent, toy_dataset):
     block = find_blocks(parent)[0]
-    source = activations.from_images(toy_dataset)
+    source = from_images(toy_dataset)
     found = evidence.accuracies(parent, block, toy_dataset, source)
     assert found["bypassed_accuracy"] is None
     assert 0 <= found["reinitialized_accuracy"] <= 1

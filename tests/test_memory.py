@@ -32,12 +32,13 @@ def test_a_block_leaves_nothing_behind_and_its_trials_hold_no_more_each(
         parent = toy_parent()
         settings = small_settings(epochs=1, distill_epochs=1)
         rooms = Room(tmp_path, memory=GIB, disk=0)
-        block = find_blocks(parent)[1]
+        found = find_blocks(parent)
+        block = found[1]
         left = []
         for _ in range(2):
             with memory.released():
-                walk = Walk(parent, toy_dataset, rooms, batch_size=8)
-                source = walk.to(block, with_targets=True)
+                walk = Walk(parent, toy_dataset, rooms, settings, found)
+                source = walk.to(block)
                 retraining = Retraining(parent, block, toy_dataset, source, settings)
                 held = []
                 for _ in range(2):
@@ -45,6 +46,7 @@ def test_a_block_leaves_nothing_behind_and_its_trials_hold_no_more_each(
                     held.append(graphs())
                 assert held[0] == held[1]
                 student = weakref.ref(retraining.student)
+                walk.let_go(block)
                 del retraining, source, walk
             assert student() is None
             assert rooms.memory == GIB

@@ -47,9 +47,9 @@ def test_a_trial_killed_after_each_epoch(toy_dataset, small_settings, tmp_path):
             with pytest.raises(Killed):
                 first.run(method, 3, dying(folder, epochs))
             journal = going_on(folder)
-            assert len(journal.records) == epochs
+            assert len(journal.epochs) == epochs
             trained = second.run(method, 3, journal)
-            found = (journal.records, trained, trained.model.get_weights())
+            found = (journal.epochs, trained, trained.model.get_weights())
             assert_same(found, expected, tolerance=1e-9)
 
 
@@ -69,8 +69,8 @@ def test_a_parent_killed_after_each_epoch(toy_dataset, small_settings, tmp_path)
             train(dying(tmp_path / str(epochs), epochs))
         journal = going_on(tmp_path / str(epochs))
         weights = train(journal)
-        for record, wanted in zip(journal.records, whole.records, strict=True):
-            assert record["loss"] == pytest.approx(wanted["loss"], rel=1e-9)
-            assert record["val_accuracy"] == wanted["val_accuracy"]
+        for record, wanted in zip(journal.epochs, whole.epochs, strict=True):
+            assert record.loss == pytest.approx(wanted.loss, rel=1e-9)
+            assert record.val_accuracy == wanted.val_accuracy
         for array, wanted in zip(weights, expected, strict=True):
             np.testing.assert_allclose(array, wanted, rtol=1e-9, atol=1e-9)

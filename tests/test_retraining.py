@@ -6,11 +6,10 @@ import tensorflow as tf
 from deep_net_triage.commands.settings import GIB
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.learning import training
-from deep_net_triage.learning import walk as activations
-from deep_net_triage.learning.classifier import Classifier
+from deep_net_triage.learning.learner import Classifier, StudentTeacher
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.rows import Room
-from deep_net_triage.learning.student_teacher import StudentTeacher
+from deep_net_triage.learning.sources import from_images
 from deep_net_triage.learning.walk import Walk
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network import surgery
@@ -21,13 +20,12 @@ from tests.toys import toy_parent
 
 
 def retraining(parent, dataset, settings, block=1, tmp_path=None, **room):
-    """That of a toy's block, fed with images, or by a walk where there is room."""
-    block = find_blocks(parent)[block]
-    source = activations.from_images(dataset)
+    """That of a toy's block; it reads images, or a walk where there is room."""
+    found = find_blocks(parent)
+    block, source = found[block], from_images(dataset)
     if room:
         rooms = Room(tmp_path, **{"memory": 0, "disk": 0} | room)
-        walk = Walk(parent, dataset, rooms, settings.batch_size)
-        source = walk.to(block, with_targets=True)
+        source = Walk(parent, dataset, rooms, settings, found).to(block)
     return Retraining(parent, block, dataset, source, settings)
 
 
@@ -43,9 +41,10 @@ def assert_same(found, expected, tolerance):
         assert trained.initial_accuracy == other.initial_accuracy
         assert trained.distilled_accuracy == other.distilled_accuracy
         for record, wanted in zip(records, others, strict=True):
-            assert record.keys() == wanted.keys()
-            for name in record.keys() - {"seconds", "phase"}:
-                values = [np.nan if r[name] is None else r[name] for r in (record, wanted)]
+            assert (record.phase, record.epoch) == (wanted.phase, wanted.epoch)
+            for name in vars(record).keys() - {"seconds", "phase"}:
+                numbers = [getattr(r, name) for r in (record, wanted)]
+                values = [np.nan if number is None else number for number in numbers]
                 np.testing.assert_allclose(*values, rtol=tolerance)
         for array, wanted in zip(weights, other_weights, strict=True):
             np.testing.assert_allclose(array, wanted, rtol=tolerance, atol=tolerance)
@@ -105,20 +104,18 @@ def test_phases_and_records(toy_dataset, small_settings):
     for method, row in METHODS.items():
         records, trained, _ = run(bench, method)
         phases = ["distill"] * 3 * row.distil + ["train"] * 2
-        assert [record["phase"] for record in records] == phases
-        assert [record["epoch"] for record in records] == [1, 2, 3] * row.distil + [1, 2]
+        assert [record.phase for record in records] == phases
+        assert [record.epoch for record in records] == [1, 2, 3] * row.distil + [1, 2]
         assert (trained.distilled_accuracy is not None) == row.distil
         for record in records:
-            assert record["seconds"] > 0
-            if record["phase"] == "train":
+            assert record.seconds > 0
+            if record.phase == "train":
                 # Ten test images: every accuracy is a tenth.
-                assert record["val_accuracy"] in [n / 10 for n in range(11)]
-                assert "relative_error" not in record
+                assert record.val_accuracy in [n / 10 for n in range(11)]
+                assert record.relative_error is None
             else:
-                assert (
-                    record["accuracy"] is record["val_accuracy"] is record["val_loss"] is None
-                )
-                assert record["relative_error"] > 0
+                assert record.accuracy is record.val_accuracy is record.val_loss is None
+                assert record.relative_error > 0
 
 
 @pytest.mark.usefixtures("float64")
@@ -153,7 +150,7 @@ def test_a_trial_depends_on_nothing_that_ran_before(toy_dataset, small_settings,
         assert_same(run(used, method, seed=4), first[method], tolerance=1e-6)
     fresh = retraining(parent, toy_dataset, settings, 1, tmp_path, memory=GIB)
     assert_same(run(fresh, "stn", seed=4), first["stn"], tolerance=1e-6)
-    losses = [run(used, "cl_rw", seed)[0][0]["loss"] for seed in (4, 5)]
+    losses = [run(used, "cl_rw", seed)[0][0].loss for seed in (4, 5)]
     assert losses[0] != losses[1]
 
 
@@ -188,7 +185,7 @@ def test_student_is_left_at_its_best_epoch(method, block, rate, toy_dataset, sma
     settings = small_settings(epochs=6, learning_rate=rate)
     bench = retraining(toy_parent(), toy_dataset, settings, block)
     records, trained, _ = run(bench, method)
-    accuracies = [record["val_accuracy"] for record in records]
+    accuracies = [record.val_accuracy for record in records]
     assert max(accuracies) > accuracies[-1]  # else the last would pass for the best
     assert independent_accuracy(trained.model, toy_dataset.test) == max(accuracies)
 
@@ -199,15 +196,15 @@ def test_what_lies_between_the_phases(toy_dataset, small_settings, monkeypatch):
     bench = retraining(toy_parent(), toy_dataset, settings)
     fit, seen = training.fit, {}
 
-    def look(phase, learner, *rest, **more):
-        if phase == "distill":
-            return fit(phase, learner, *rest, **more)
+    def look(learner, train, settings, schedule, *rest):
+        if schedule.phase == "distill":
+            return fit(learner, train, settings, schedule, *rest)
         seen["accuracy"] = independent_accuracy(bench.student, toy_dataset.test)
         seen["weights"] = bench.student.get_weights()
         optimizer = learner.optimizer
         seen["steps"] = int(optimizer.iterations)
         seen["classifier"] = (type(optimizer), float(optimizer.learning_rate))
-        return fit(phase, learner, *rest, **more)
+        return fit(learner, train, settings, schedule, *rest)
 
     monkeypatch.setattr(training, "fit", look)
     for _ in range(2):
@@ -236,7 +233,7 @@ def test_half_precision_trains_and_restarts(policy, toy_dataset, small_settings,
         half = policy.removeprefix("mixed_")
         assert tf.as_dtype(bench.source.train.dtype).name == half  # as computed, not rounded
         first = run(bench, "stn_cm")
-        assert all(np.isfinite(record["loss"]) for record in first[0])
+        assert all(np.isfinite(record.loss) for record in first[0])
         assert_same(run(bench, "stn_cm"), first, tolerance=1e-6)
     finally:
         keras.config.set_dtype_policy("float32")
@@ -245,17 +242,20 @@ def test_half_precision_trains_and_restarts(policy, toy_dataset, small_settings,
 def test_what_is_kept_in_half_precision_trains_a_float32_network(
     toy_dataset, small_settings, tmp_path
 ):
-    parent, settings = toy_parent(), small_settings()
-    block = find_blocks(parent)[1]
-    walk = Walk(parent, toy_dataset, Room(tmp_path, GIB, 0), 8, dtype="float16")
-    source = walk.to(block, with_targets=True)
+    parent = toy_parent()
+
+    def distilled(dtype):
+        settings = small_settings(activation_dtype=dtype)
+        bench = retraining(parent, toy_dataset, settings, 1, tmp_path, memory=GIB)
+        return bench.source, *run(bench, "stn")
+
+    source, rounded, _, weights = distilled("float16")
     assert source.train.dtype == source.targets.dtype == np.float16
-    rounded, _, weights = run(Retraining(parent, block, toy_dataset, source, settings), "stn")
-    exact, _, _ = run(retraining(parent, toy_dataset, settings, 1, tmp_path, memory=GIB), "stn")
+    _, exact, *_ = distilled("exact")
     assert all(array.dtype == np.float32 for array in weights)
     # Rounded to 11 bits, and not the same.
-    np.testing.assert_allclose(rounded[0]["loss"], exact[0]["loss"], rtol=1e-2)
-    assert rounded[0]["loss"] != exact[0]["loss"]
+    np.testing.assert_allclose(rounded[0].loss, exact[0].loss, rtol=1e-2)
+    assert rounded[0].loss != exact[0].loss
 
 
 def test_a_loss_that_is_not_finite_stops_the_trial_and_not_the_next(

@@ -22,8 +22,8 @@ def filled_with(number, calls=None):
     return fill
 
 
-def kept(room, name, size, dtype="uint8", fill=filled_with(1)):
-    return room.kept(name, (size,), dtype, fill)
+def kept(room, name, size, dtype="uint8", fill=None):
+    return room.kept(name, (size,), dtype, fill or filled_with(1))
 
 
 def test_memory_first_then_disk_then_nothing(tmp_path):
@@ -71,7 +71,7 @@ def test_what_the_room_let_go_of_is_free_once_nobody_uses_it(tmp_path):
 
 
 def test_what_was_refused_stays_refused(tmp_path):
-    """What was computed in one step must not be computed in two later, which rounds otherwise."""
+    """Else a study would compute it in one step where an interrupted one took two."""
     room, calls = Room(tmp_path, memory=KIB, disk=0), []
     assert kept(room, "a", KIB) is not None
     assert kept(room, "b", KIB, fill=filled_with(1, calls)) is None

@@ -3,11 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deep_net_triage.learning.student_teacher import (
-    RelativeError,
-    StudentTeacher,
-    squared_distances,
-)
+from deep_net_triage.learning.learner import RelativeError, StudentTeacher, squared_distances
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
 from tests.toys import toy_parent

@@ -5,11 +5,12 @@ import tensorflow as tf
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.learning import tensorboard
+from deep_net_triage.records.results import Epoch
 
-RECORDS = [
-    {"phase": "distill", "epoch": 1, "loss": 4.0, "accuracy": None, "relative_error": 0.5},
-    {"phase": "train", "epoch": 1, "loss": 2.0, "accuracy": 0.25, "val_accuracy": 0.5},
-    {"phase": "train", "epoch": 2, "loss": 1.0, "accuracy": 0.75, "val_accuracy": 0.625},
+EPOCHS = [
+    Epoch(phase="distill", epoch=1, loss=4.0, relative_error=0.5, seconds=1.0),
+    Epoch(phase="train", epoch=1, loss=2.0, accuracy=0.25, val_accuracy=0.5, seconds=1.0),
+    Epoch(phase="train", epoch=2, loss=1.0, accuracy=0.75, val_accuracy=0.625, seconds=1.0),
 ]
 
 
@@ -19,8 +20,8 @@ def test_tensorboard_reads_what_the_epochs_say(tmp_path):
         reason="needs TensorBoard: pip install '.[tensorboard]'",
     )
     curves = tensorboard.Curves(tmp_path)
-    for record in RECORDS:
-        curves.add(record)
+    for epoch in EPOCHS:
+        curves.add(epoch)
     found = reader.EventAccumulator(str(tmp_path))
     found.Reload()
     read = {

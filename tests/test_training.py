@@ -55,7 +55,7 @@ def test_parent_is_trained_and_left_at_its_best_epoch(toy_dataset, small_setting
     )
     assert len(records) == 5
     assert independent_accuracy(parent, toy_dataset.test) == max(
-        r["val_accuracy"] for r in records
+        record.val_accuracy for record in records
     )
     assert all(
         not np.array_equal(was, now)
@@ -98,20 +98,17 @@ def test_a_step_is_that_of_keras_with_a_networks_own_weight_decay(toy_dataset, s
     settings = small_settings(optimizer="sgd", learning_rate=0.5, epochs=1)
     train = toy_dataset.train
     training.fit(
-        "train",
         training.classifier(ours, settings),
         (train.images, train.labels),
         settings,
-        1,
-        5,
+        training.Schedule("train", epochs=1, seed=5),
         new_journal(),
-        test=(train.images, train.labels),
     )
     plain.compile(
         keras.optimizers.SGD(0.5), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
     made = batches.training_batches(
-        train.images, train.labels, batch_size=8, seed=5, epochs=range(1)
+        (train.images, train.labels), batch_size=8, seed=5, epochs=range(1)
     )
     plain.fit(made, shuffle=False, verbose=0)
     for found, expected in zip(ours.get_weights(), plain.get_weights(), strict=True):

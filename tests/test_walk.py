@@ -1,4 +1,5 @@
 import collections
+import dataclasses
 import gc
 
 import keras
@@ -8,10 +9,11 @@ import tensorflow as tf
 
 from deep_net_triage.commands.settings import GIB
 from deep_net_triage.images import datasets
-from deep_net_triage.learning import walk as activations
+from deep_net_triage.learning import walk as walks
 from deep_net_triage.learning.retraining import Retraining
-from deep_net_triage.learning.rows import Room
-from deep_net_triage.learning.walk import Route, Walk
+from deep_net_triage.learning.rows import Room, SharedRoom
+from deep_net_triage.learning.sources import from_images
+from deep_net_triage.learning.walk import Walk
 from deep_net_triage.network import blocks, vgg16
 from deep_net_triage.network.blocks import find_blocks
 from tests.conftest import new_journal
@@ -52,16 +54,24 @@ def room(tmp_path, memory=GIB, disk=0):
     return Room(tmp_path, memory=memory, disk=disk)
 
 
+def walk_through(parent, dataset, rooms, settings):
+    """A walk through all blocks of a parent."""
+    return Walk(parent, dataset, rooms, settings, find_blocks(parent))
+
+
 def computed(parent, end, images):
     return keras.Model(parent.inputs[0], end).predict(images.numpy(), verbose=0)
 
 
 # A batch size that does not divide the 27 and 10 images; memory, or a file.
 @pytest.mark.parametrize("memory", [GIB, 0])
-def test_kept_is_what_the_parent_computes(memory, parent, toy_dataset, tmp_path):
-    walk = Walk(parent, toy_dataset, room(tmp_path, memory, GIB), batch_size=4)
+def test_kept_is_what_the_parent_computes(
+    memory, parent, toy_dataset, small_settings, tmp_path
+):
+    rooms, settings = room(tmp_path, memory, GIB), small_settings(batch_size=4)
+    walk = walk_through(parent, toy_dataset, rooms, settings)
     for block in find_blocks(parent):
-        source = walk.to(block, with_targets=True)
+        source = walk.to(block)
         received, returned = block.received_by(parent), block.returned_by(parent)
         assert source.place(parent) is received
         for rows, split in ((source.train, toy_dataset.train), (source.test, toy_dataset.test)):
@@ -74,56 +84,61 @@ def test_kept_is_what_the_parent_computes(memory, parent, toy_dataset, tmp_path)
 def test_each_image_passes_a_frozen_layer_once(toy_dataset, small_settings, tmp_path):
     parent = counted_parent()
     first, second = find_blocks(parent)
-    walk = Walk(parent, toy_dataset, room(tmp_path), batch_size=8)
+    settings = small_settings(epochs=3, distill_epochs=2)
+    walk = walk_through(parent, toy_dataset, room(tmp_path), settings)
     passed.clear()
-    walk.to(first, with_targets=True)
-    source = walk.to(second, with_targets=True)
+    walk.to(first)
+    source = walk.to(second)
     assert passed["counted"] == 27 + 10
-    retraining = Retraining(
-        parent, second, toy_dataset, source, small_settings(epochs=3, distill_epochs=2)
-    )
+    retraining = Retraining(parent, second, toy_dataset, source, settings)
     for method in ("cl_rw", "stn", "cl_mw"):
         retraining.run(method, 0, new_journal())
     assert passed["counted"] == 27 + 10
     # And the count can tell: fed with images, it passes them all in every epoch.
-    fed = activations.from_images(toy_dataset)
-    retraining = Retraining(parent, second, toy_dataset, fed, small_settings(epochs=3))
+    images = from_images(toy_dataset)
+    retraining = Retraining(parent, second, toy_dataset, images, settings)
     retraining.run("cl_rw", 0, new_journal())
     assert passed["counted"] >= 4 * (27 + 10)
 
 
-def test_bytes_kept_are_those_of_the_block_at_hand(parent, toy_dataset, tmp_path):
+def test_bytes_kept_are_those_of_the_block_at_hand(
+    parent, toy_dataset, small_settings, tmp_path
+):
     first, second = find_blocks(parent)
     rooms = room(tmp_path)
-    walk = Walk(parent, toy_dataset, rooms, batch_size=8)
-    source = walk.to(first, with_targets=True)
+    walk = walk_through(parent, toy_dataset, rooms, small_settings())
+    source = walk.to(first)
     # What block 1 receives are the images; it returns 4 x 4 x 3 float32.
     assert GIB - rooms.memory == 37 * 4 * 4 * 3 * 4
-    source = walk.to(second, with_targets=True)
+    source = walk.to(second)
     assert GIB - rooms.memory == 37 * (4 * 4 * 3 + 2 * 2 * 4) * 4
-    del source, walk
+    walk.let_go(second)
+    assert GIB - rooms.memory == 37 * (4 * 4 * 3 + 2 * 2 * 4) * 4  # the source is in use
+    del source
     gc.collect()
     assert rooms.memory == GIB
 
 
-def test_without_targets_only_what_is_received_is_kept(parent, toy_dataset, tmp_path):
-    rooms = room(tmp_path)
-    walk = Walk(parent, toy_dataset, rooms, batch_size=8)
-    source = walk.to(find_blocks(parent)[1], with_targets=False)
+def test_without_targets_only_what_is_received_is_kept(
+    parent, toy_dataset, small_settings, tmp_path
+):
+    rooms, settings = room(tmp_path), small_settings(method="cl_rw,cm_rw")
+    source = walk_through(parent, toy_dataset, rooms, settings).to(find_blocks(parent)[1])
     assert source.targets is None
     assert GIB - rooms.memory == 37 * 4 * 4 * 3 * 4
 
 
-def test_where_there_is_no_room_the_last_place_is_kept(parent, toy_dataset, tmp_path):
+def test_where_there_is_no_room_the_last_place_is_kept(
+    parent, toy_dataset, small_settings, tmp_path
+):
     first, second = find_blocks(parent)
-    returned_by_first = 37 * 4 * 4 * 3 * 4
-    walk = Walk(parent, toy_dataset, room(tmp_path, returned_by_first), batch_size=8)
-    assert walk.to(first, with_targets=True).targets is not None
-    source = walk.to(second, with_targets=True)
+    returned_by_first, settings = 37 * 4 * 4 * 3 * 4, small_settings()
+    walk = walk_through(parent, toy_dataset, room(tmp_path, returned_by_first), settings)
+    assert walk.to(first).targets is not None
+    source = walk.to(second)
     assert source.targets is None
     assert source.place(parent) is second.received_by(parent)
-    nothing = Walk(parent, toy_dataset, room(tmp_path, 0), batch_size=8)
-    source = nothing.to(second, with_targets=True)
+    source = walk_through(parent, toy_dataset, room(tmp_path, 0), settings).to(second)
     assert source.place(parent) is parent.inputs[0]
     assert source.train is toy_dataset.train.images
 
@@ -147,13 +162,14 @@ def with_a_way_around():
 
 def test_a_start_is_where_nothing_goes_around(toy_dataset, small_settings, tmp_path):
     parent = with_a_way_around()
-    first, second, third = (
+    found = [
         blocks.named(parent, f"{name}_a", f"{name}_b") for name in ("first", "second", "third")
-    )
-    starts = (parent.inputs[0], first.returned_by(parent), parent.get_layer("joined").output)
-    walk = Walk(parent, toy_dataset, room(tmp_path), batch_size=8)
-    for block, start in zip((first, second, third), starts, strict=True):
-        source = walk.to(block, with_targets=True)
+    ]
+    starts = parent.inputs[0], found[0].returned_by(parent), parent.get_layer("joined").output
+    settings = small_settings(epochs=1)
+    walk = Walk(parent, toy_dataset, room(tmp_path), settings, found)
+    for block, start in zip(found, starts, strict=True):
+        source = walk.to(block)
         assert source.place(parent) is start
         for rows, tensor in (
             (source.train, start),
@@ -161,23 +177,27 @@ def test_a_start_is_where_nothing_goes_around(toy_dataset, small_settings, tmp_p
         ):
             expected = computed(parent, tensor, toy_dataset.train.images)
             np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-4)
-        retraining = Retraining(parent, block, toy_dataset, source, small_settings(epochs=1))
+        retraining = Retraining(parent, block, toy_dataset, source, settings)
         retraining.run("stn", 0, new_journal())
 
 
-def test_nothing_is_kept_behind_a_layer_that_draws_at_random(toy_dataset, tmp_path):
+def test_nothing_is_kept_behind_a_layer_that_draws_at_random(
+    toy_dataset, small_settings, tmp_path
+):
     parent = toy_parent()
     images = keras.Input((8, 8, 2))
     tensor = keras.layers.Dropout(0.5)(images)
     for layer in parent.layers[1:]:
         tensor = type(layer).from_config(layer.get_config())(tensor)
     noisy = keras.Model(images, tensor)
-    walk = Walk(noisy, toy_dataset, room(tmp_path), batch_size=8)
-    source = walk.to(find_blocks(noisy)[1], with_targets=True)
+    walk = walk_through(noisy, toy_dataset, room(tmp_path), small_settings())
+    source = walk.to(find_blocks(noisy)[1])
     assert source.place(noisy) is noisy.inputs[0]
 
 
-def test_a_parent_of_no_fixed_size_is_kept_at_that_of_the_images(toy_dataset, tmp_path):
+def test_a_parent_of_no_fixed_size_is_kept_at_that_of_the_images(
+    toy_dataset, small_settings, tmp_path
+):
     x = images = keras.Input((None, None, 2))
     for _ in range(2):
         for _ in range(2):
@@ -185,13 +205,13 @@ def test_a_parent_of_no_fixed_size_is_kept_at_that_of_the_images(toy_dataset, tm
         x = keras.layers.MaxPooling2D(2)(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
     parent = keras.Model(images, keras.layers.Dense(3)(x))
-    walk = Walk(parent, toy_dataset, room(tmp_path), batch_size=8)
-    source = walk.to(find_blocks(parent)[1], with_targets=True)
+    walk = walk_through(parent, toy_dataset, room(tmp_path), small_settings())
+    source = walk.to(find_blocks(parent)[1])
     assert source.train.shape == (27, 4, 4, 3)
     assert source.targets.shape == (27, 2, 2, 3)
 
 
-def test_resizing_is_not_kept_but_done_again(tmp_path):
+def test_resizing_is_not_kept_but_done_again(small_settings, tmp_path):
     parent = vgg16.VGG16(
         input_shape=(8, 8, 3),
         classes=3,
@@ -202,47 +222,176 @@ def test_resizing_is_not_kept_but_done_again(tmp_path):
     ).build()
     split = datasets.Split(np.zeros((2, 8, 8, 3)), [0, 1])
     colours = datasets.Dataset("small", split, split, ("a", "b", "c"))
-    rooms = room(tmp_path)
-    source = Walk(parent, colours, rooms, 2).to(find_blocks(parent)[0], with_targets=False)
+    rooms, settings = room(tmp_path), small_settings(method="cl_rw", batch_size=2)
+    source = walk_through(parent, colours, rooms, settings).to(find_blocks(parent)[0])
     assert source.train is split.images
     assert rooms.memory == GIB
 
 
-def test_half_precision_on_request_and_not_where_it_overflows(parent, toy_dataset, tmp_path):
+def test_half_precision_on_request_and_not_where_it_overflows(
+    parent, toy_dataset, small_settings, tmp_path
+):
     block = find_blocks(parent)[1]
     received = block.received_by(parent)
-    walk = Walk(parent, toy_dataset, room(tmp_path), 8, dtype="float16")
-    source = walk.to(block, with_targets=False)
-    assert source.train.dtype == np.float16
+
+    def source(**flags):
+        settings = small_settings(method="cl_rw", **flags)
+        return walk_through(parent, toy_dataset, room(tmp_path), settings).to(block)
+
+    rounded = source(activation_dtype="float16").train
+    assert rounded.dtype == np.float16
     expected = computed(parent, received, toy_dataset.train.images)
-    np.testing.assert_allclose(source.train, expected, rtol=1e-3, atol=1e-3)
-    assert (
-        Walk(parent, toy_dataset, room(tmp_path), 8).to(block, False).train.dtype == "float32"
-    )
+    np.testing.assert_allclose(rounded, expected, rtol=1e-3, atol=1e-3)
+    assert source().train.dtype == np.float32
     bn = parent.get_layer(find_blocks(parent)[0].batchnorms[-1])
     bn.beta.assign(bn.beta + 70_000)  # float16 ends at 65,504
-    walk = Walk(parent, toy_dataset, room(tmp_path), 8, dtype="float16")
-    assert walk.to(block, with_targets=False).place(parent) is parent.inputs[0]
+    assert source(activation_dtype="float16").place(parent) is parent.inputs[0]
 
 
-def test_a_route_takes_the_same_steps_whichever_blocks_are_asked_for(toy_dataset, tmp_path):
-    parent = toy_parent()
-    found = find_blocks(parent)
+@pytest.fixture
+def steps(monkeypatch):
+    """The names of the tensors between which each array was computed, in order."""
+    taken, fill = [], Walk._fill
 
-    def reached(*asked):
-        walk = Walk(parent, toy_dataset, Room(tmp_path, GIB, 0), batch_size=8)
-        steps = []
-        pushed = walk._pushed
-        walk._pushed = lambda source, place, name: (
-            steps.append(place(parent).name) or pushed(source, place, name)
-        )
-        route = Route(walk, found, with_targets=True)
-        sources = [route.to(found[number]) for number in asked]
-        return steps, sources[-1]
+    def recorded(walk, start, between, array):
+        taken.append((between.inputs[0].name, between.outputs[0].name))
+        return fill(walk, start, between, array)
+
+    monkeypatch.setattr(Walk, "_fill", recorded)
+    return taken
+
+
+def test_a_walk_takes_the_same_steps_whichever_blocks_have_trials(
+    parent, toy_dataset, small_settings, tmp_path, steps
+):
+    found, settings = find_blocks(parent), small_settings()
+
+    def reached(*numbers):
+        steps.clear()
+        walk = walk_through(parent, toy_dataset, room(tmp_path), settings)
+        sources = [walk.to(found[number]) for number in numbers]
+        return list(steps), sources[-1]
 
     every, last = reached(0, 1)
     some, same = reached(1)
     assert some == every
-    assert len(some) >= 2
+    assert len(some) == 2
     np.testing.assert_array_equal(same.train, last.train)
     np.testing.assert_array_equal(same.targets, last.targets)
+
+
+def test_a_walk_begins_with_the_room_of_the_settings(
+    parent, toy_dataset, small_settings, tmp_path
+):
+    settings = small_settings(activation_memory=0.5, activation_disk=0.25)
+    found = find_blocks(parent)
+    settings = dataclasses.replace(settings, activation_dir=tmp_path)
+    own = walks.begin(parent, toy_dataset, settings, found).room
+    assert (own.folder, own.memory, own.disk) == (tmp_path, GIB // 2, GIB // 4)
+    shared = walks.begin(parent, toy_dataset, settings, found, tmp_path / "shared").room
+    assert isinstance(shared, SharedRoom)
+    assert (shared.folder, shared.disk) == (tmp_path / "shared", GIB // 4)
+
+
+# What each of the four blocks returns for 37 images, in float64.
+MAPS = 37 * 8 * 8 * 3 * 8
+
+
+@pytest.fixture
+def four_blocks(float64):
+    """A parent of four blocks that all return maps of one size, and the blocks."""
+    keras.utils.set_random_seed(0)
+    tensor = images = keras.Input((8, 8, 2))
+    tensor = keras.layers.Rescaling(1 / 255)(tensor)
+    for name in "abcdefgh":
+        tensor = keras.layers.Conv2D(3, 3, padding="same", name=name)(tensor)
+    tensor = keras.layers.Dense(3)(keras.layers.Flatten()(tensor))
+    model = keras.Model(images, tensor)
+    return model, [blocks.named(model, *pair) for pair in ("ab", "cd", "ef", "gh")]
+
+
+@pytest.fixture
+def shared_walk(four_blocks, toy_dataset, small_settings, tmp_path):
+    """Returns the walk of one of the processes that share a folder."""
+
+    def make(disk, folder="shared"):
+        rooms = SharedRoom(tmp_path / folder, disk)
+        return Walk(four_blocks[0], toy_dataset, rooms, small_settings(), four_blocks[1])
+
+    return make
+
+
+def arrays(source):
+    return [np.array(rows) for rows in (source.train, source.test, source.targets)]
+
+
+@pytest.fixture
+def expected(four_blocks, shared_walk):
+    """What each block receives and returns, by a walk with room for everything."""
+    model, found = four_blocks
+    walk = shared_walk(GIB, "large")
+    sources = [walk.to(block) for block in found]
+    for block, source in zip(found, sources, strict=True):
+        returned = computed(model, block.returned_by(model), walk._images.train)
+        np.testing.assert_allclose(source.targets, returned, rtol=1e-9, atol=1e-12)
+    return [arrays(source) for source in sources]
+
+
+def assert_equal(source, wanted):
+    for found, rows in zip(arrays(source), wanted, strict=True):
+        np.testing.assert_array_equal(found, rows)
+
+
+def test_later_blocks_are_kept_in_the_room_that_earlier_ones_left(
+    four_blocks, shared_walk, expected
+):
+    """The limit holds what one block receives and what it returns."""
+    model, found = four_blocks
+    first, second = shared_walk(2 * MAPS), shared_walk(2 * MAPS)
+    for block, wanted in zip(found, expected, strict=True):
+        for walk in (first, second):
+            source = walk.to(block)
+            assert source.targets is not None
+            if block is not found[0]:
+                assert source.place(model) is block.received_by(model)
+            assert_equal(source, wanted)
+        first.let_go(block)  # once for both
+    assert list(first.room.folder.glob("*.rows")) == []
+    # And the limit can tell.
+    without = shared_walk(2 * MAPS, "nothing let go")
+    assert [without.to(block).targets is not None for block in found] == [True] * 2 + [
+        False
+    ] * 2
+
+
+def test_what_was_let_go_and_is_needed_again_is_computed_again(
+    four_blocks, shared_walk, expected, steps
+):
+    _, found = four_blocks
+    quick, slow = shared_walk(2 * MAPS), shared_walk(2 * MAPS)
+    for block in found:
+        quick.to(block)
+        quick.let_go(block)
+    before = list(steps)
+    for block, wanted in zip(found, expected, strict=True):
+        assert_equal(slow.to(block), wanted)
+    assert steps == before * 2
+    # What is still there is read.
+    assert_equal(shared_walk(2 * MAPS).to(found[3]), expected[3])
+    assert steps == before * 2
+
+
+def test_what_one_process_had_no_room_for_no_process_keeps(
+    four_blocks, shared_walk, expected, steps
+):
+    model, found = four_blocks
+    small, large = shared_walk(MAPS), shared_walk(GIB)
+    assert small.to(found[1]).targets is None
+    small.let_go(found[0])
+    small.let_go(found[1])
+    before = list(steps)
+    source = large.to(found[1])
+    assert source.targets is None
+    assert source.place(model) is found[1].received_by(model)
+    np.testing.assert_array_equal(source.train, expected[1][0])
+    assert steps == before * 2
