@@ -154,6 +154,25 @@ def test_a_trial_depends_on_nothing_that_ran_before(toy_dataset, small_settings,
     assert losses[0] != losses[1]
 
 
+@pytest.mark.usefixtures("float64")
+def test_the_order_in_which_phases_are_made_does_not_matter(
+    toy_dataset, small_settings, tmp_path
+):
+    """A phase opens its layers to training when it is entered, not when it is made."""
+    parent, settings = toy_parent(), small_settings(learning_rate=0.01)
+    phases = ("_of_block", "_of_model", "_of_pair")
+    results = []
+    for order in (phases, phases[::-1], ("_of_model",)):
+        bench = retraining(parent, toy_dataset, settings, 1, tmp_path, memory=GIB)
+        for phase in order:
+            getattr(bench, phase)
+        methods = ["stn_cm", "cl_rw"][:: 1 if order == phases else -1]
+        results.append({method: run(bench, method) for method in methods})
+    for method in ("stn_cm", "cl_rw"):
+        for other in results[1:]:
+            assert_same(other[method], results[0][method], tolerance=1e-12)
+
+
 def test_no_step_is_traced_again(toy_dataset, small_settings, tmp_path, monkeypatch):
     traces = []
 

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from deep_net_triage.errors import TrainingFailed
+from deep_net_triage.errors import InputError, TrainingFailed
 from deep_net_triage.learning import batches, training
 from tests.conftest import new_journal
 from tests.toys import toy_parent
@@ -41,6 +41,73 @@ def test_a_parent_that_ends_in_softmax_has_the_loss_of_its_logits(toy_dataset, s
         dense.set_weights([weights / 100 for weights in dense.get_weights()])
         losses.append(evaluate(learner, toy_dataset.test)[0])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def ending_in(end, scale=1):
+    """A network with a dense layer as a convolution of all pixels, before a given end."""
+    keras.utils.set_random_seed(4)
+    images = keras.Input((8, 8, 2))
+    scaled = keras.layers.Rescaling(1 / 255)(images)
+    convolution = keras.layers.Conv2D(3, 8, name="convolution")
+    model = keras.Model(images, end(convolution(scaled)))
+    convolution.kernel.assign(scale * convolution.kernel)
+    return model
+
+
+def softmax_then_flatten(tensor):
+    return keras.layers.Flatten()(keras.layers.Activation("softmax")(tensor))
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_softmax_before_flatten_has_the_loss_of_its_logits(toy_dataset, small_settings):
+    """Also far below 1e-7, where Keras clips probabilities."""
+    probabilities = ending_in(softmax_then_flatten, scale=40)
+    logits = ending_in(keras.layers.Flatten(), scale=40)
+    settings = small_settings(optimizer="sgd", learning_rate=0.01, epochs=1)
+    learner = training.classifier(probabilities, settings)
+    loss, accuracy = evaluate(learner, toy_dataset.test)
+    returned, labels = (
+        logits.predict(toy_dataset.test.images, verbose=0),
+        toy_dataset.test.labels.numpy(),
+    )
+    shifted = returned - returned.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[range(10), labels]
+    assert losses.max() > 16.2  # -log(1e-7) is 16.12
+    np.testing.assert_allclose(loss, losses.mean(), rtol=1e-6)
+    assert accuracy == np.mean(returned.argmax(axis=1) == labels)
+    # Its gradients are those of the logits as well.
+    train = toy_dataset.train.images, toy_dataset.train.labels
+    for each in (learner, training.classifier(logits, settings)):
+        schedule = training.Schedule("train", epochs=1, seed=5)
+        training.fit(each, train, settings, schedule, new_journal())
+    for found, wanted in zip(probabilities.get_weights(), logits.get_weights(), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-9)
+
+
+# In reach of bfloat16, and where Keras clips.
+@pytest.mark.parametrize("scale", [3, 100])
+def test_a_softmax_layer_in_bfloat16_has_the_loss_of_plain_keras(
+    scale, toy_dataset, small_settings
+):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = ending_in(
+            lambda tensor: keras.layers.Softmax()(keras.layers.Flatten()(tensor)), scale
+        )
+        loss, _ = evaluate(training.classifier(model, small_settings()), toy_dataset.test)
+        test = toy_dataset.test
+        model.compile(loss=keras.losses.SparseCategoricalCrossentropy(), jit_compile=False)
+        expected = model.evaluate(test.images, test.labels, verbose=0)
+        np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_sigmoids_are_refused(small_settings):
+    model = ending_in(lambda tensor: keras.layers.Flatten()(keras.activations.sigmoid(tensor)))
+    with pytest.raises(InputError, match="sigmoid.* to each class alone; allowed") as refusal:
+        training.classifier(model, small_settings())
+    assert "\n" not in str(refusal.value)
 
 
 def test_parent_is_trained_and_left_at_its_best_epoch(toy_dataset, small_settings):
