@@ -343,6 +343,32 @@ def assert_equal(source, wanted):
         np.testing.assert_array_equal(found, rows)
 
 
+def test_a_process_of_its_own_lets_go_of_what_lies_behind_the_block(
+    four_blocks, toy_dataset, small_settings, tmp_path, expected
+):
+    model, found = four_blocks
+    rooms = Room(tmp_path, 2 * MAPS, 0)
+    walk = Walk(model, toy_dataset, rooms, small_settings(), found)
+    for block, wanted in zip(found, expected, strict=True):
+        source = walk.to(block)
+        assert_equal(source, wanted)
+        del source  # as a study does at the end of a block
+    gc.collect()
+    assert rooms.memory == 0
+
+
+def test_a_process_that_goes_on_takes_nothing_from_the_others(
+    four_blocks, shared_walk, expected, steps
+):
+    _, found = four_blocks
+    quick, slow = shared_walk(GIB), shared_walk(GIB)
+    quick.to(found[3])
+    before = list(steps)
+    for block, wanted in zip(found, expected, strict=True):
+        assert_equal(slow.to(block), wanted)
+    assert steps == before
+
+
 def test_later_blocks_are_kept_in_the_room_that_earlier_ones_left(
     four_blocks, shared_walk, expected
 ):
