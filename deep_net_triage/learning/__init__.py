@@ -1,1 +1,1 @@
-"""Training a network, and what is known of it before and after."""
+"""Training networks, and checking and predicting what training gives."""

@@ -1,4 +1,4 @@
-"""Adam in one pass over each weight, where Keras's own makes about ten."""
+"""Adam in one pass over each weight; Keras's own makes about ten."""
 
 import keras
 import tensorflow as tf
@@ -7,15 +7,15 @@ import tensorflow as tf
 class Adam(keras.optimizers.Adam):
     """Keras's Adam, whose update of a weight is one operation of TensorFlow's.
 
-    The formula is the same. Keras writes it as a dozen operations, each of which goes through
-    memory once more: at full width 8 % of a step on two cores.
+    The formula is the same. Keras uses a dozen operations, and each of them reads and writes
+    memory: at full width, this takes 8 % of a step on two cores.
     """
 
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
     ) -> None:
-        """Moves a variable and its two moments; Keras calls it for each, on each replica."""
-        # How Keras's own optimisers find their state; 3.15 has no public way.
+        """Updates a variable and its two moments; Keras calls it on each replica."""
+        # Keras's own optimisers look up their state like this; 3.15 has no public way.
         index = self._get_variable_index(variable)
         dtype = variable.dtype
         # `tf.cast` of a Python number would go through float32.

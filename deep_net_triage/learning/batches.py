@@ -1,13 +1,13 @@
-"""Rows become batches: in an order that seed and epoch alone determine, or as they stand."""
+"""Makes batches: in an order that depends on seed and epoch alone, or in the rows' order."""
 
 import weakref
 
 import numpy as np
 import tensorflow as tf
 
-# One row an image, in an order that all such arrays of a split share.
+# One row per image; all such arrays of a split have the same order.
 Rows = tf.Tensor | np.ndarray
-# Inputs, targets, and what each row counts.
+# Inputs, targets, and the weight of each row.
 Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
@@ -26,14 +26,14 @@ def training_batches(
     the whole training: tf.data can take seconds to tear one down.
 
     Args:
-        rows: inputs and targets: images or what a network makes of them, and their labels or
-            what a network should return for them.
-        batch_size: images a batch; an epoch's last batch may hold fewer.
-        seed: of the order, and of what augmentation draws.
-        epochs: which, counted from 0.
+        rows: inputs and targets: images or a network's outputs for them, and labels or the
+            outputs that a network should return.
+        batch_size: images per batch; an epoch's last batch may hold fewer.
+        seed: of the order, and of augmentation.
+        epochs: the epochs' numbers, from 0.
         augment: `none`, or `flip_crop`: each image flipped or not, and shifted by up to an
             eighth of its side over a black border.
-        replicas: how many share each batch (`_shares`).
+        replicas: how many replicas share each batch (`_shares`).
 
     Returns:
         A data set of (inputs, targets, weights); a weight says how much a row counts, float32.
@@ -46,7 +46,7 @@ def training_batches(
         )
         batches = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
         shares = batches.flat_map(lambda indices: _shares(indices, replicas))
-        # By an image's row, not by its place, so that it does not matter how a batch is shared.
+        # Drawn per image, not per place in a batch, so that sharing a batch changes nothing.
         draws = tf.random.stateless_uniform((len(inputs), 3), (seed, tf.cast(epoch, tf.int64)))
         return shares.map(
             lambda indices, weights: (indices, weights, tf.gather(draws, indices))
@@ -81,7 +81,7 @@ def flip_and_crop(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
 
     Args:
         images: (batch, height, width, channels).
-        draws: (batch, 3), from 0 to 1: how far from the top and the left, and whether flipped.
+        draws: (batch, 3), from 0 to 1: shift from the top and from the left, and flip.
     """
     height, width = images.shape[1:3]
     border = (height // 8, width // 8)
@@ -97,11 +97,11 @@ def flip_and_crop(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
 
 
 def _shares(indices: tf.Tensor, replicas: int) -> tf.data.Dataset:
-    """Divides a batch, and returns each replica's (indices, weights), one after another.
+    """Divides a batch, and returns (indices, weights) of one replica after another.
 
-    No share is empty, which oneDNN's convolutions do not stand (TensorFlow 2.21). Of a batch of
-    fewer images than replicas each replica gets all, which count the less: the mean of a loss
-    and the statistics of a batch norm are the same of a batch and of several times that batch.
+    No share is empty, because oneDNN's convolutions fail on one (TensorFlow 2.21). If a batch
+    holds fewer images than there are replicas, each replica gets all of them, with smaller
+    weights: the mean loss and the batch norm's statistics stay the same.
     """
     count = tf.size(indices, tf.int64)
 
@@ -118,15 +118,15 @@ def _shares(indices: tf.Tensor, replicas: int) -> tf.data.Dataset:
 def _chosen(rows: Rows, indices: tf.Tensor) -> tf.Tensor:
     if tf.is_tensor(rows):
         return tf.gather(rows, indices)
-    # An array as a tensor would be a second copy of it, and one on disk would be read whole.
-    # TensorFlow never lets go of the function, which therefore must not hold the array.
+    # A tensor would be a second copy of the array, and would read all of one on disk.
+    # TensorFlow never frees the function, so it must not hold the array.
     held = weakref.ref(rows)
     chosen = tf.numpy_function(lambda at: np.take(held(), at, axis=0), [indices], rows.dtype)
     return tf.ensure_shape(chosen, (None, *rows.shape[1:]))
 
 
 def _unstalled(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """The same batches without the autotuner, whose thread holds up the end of an iterator."""
+    """Returns the batches without tf.data's autotuner, which delays the end of an iterator."""
     options = tf.data.Options()
     options.autotune.enabled = False
     return batches.with_options(options)

@@ -1,8 +1,8 @@
-"""What can be known of a block without training: by breaking it, and by leaving it out.
+"""Evidence about a block that needs no training.
 
-Such evidence is cheap and comes first. A block without which the network is as good as before
-need not be trained to be replaced; one whose replacement returns what the block returned has
-been imitated, whatever the accuracy says.
+Two accuracies tell what the block contributes: with its kernels drawn anew, and without the
+block. The similarity tells how well a trained replacement imitates the block, whatever the
+accuracy is.
 """
 
 import keras
@@ -15,47 +15,55 @@ from deep_net_triage.learning.sources import Place, Source
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import Block
 
-# The estimate's error falls with the images, its cost grows with their square.
+# More images make the estimate more exact; its cost grows with their square.
 IMAGES_COMPARED = 512
 
 
 def accuracies(
     parent: keras.Model, block: Block, dataset: Dataset, source: Source
 ) -> dict[str, float | None]:
-    """Returns the parent's accuracy without what a block has learnt, and without the block.
+    """Returns the parent's accuracy with a block's kernels drawn anew, and without the block.
 
     Args:
         parent: read, never changed.
         block: one of its blocks.
-        dataset: its test images.
-        source: what of them is kept closer to the block.
+        dataset: its test labels are read.
+        source: the test images, or what the parent computes from them before the block.
 
     Returns:
-        `reinitialized_accuracy`, with the block's kernels drawn anew, its batch norms
-        untrained; `bypassed_accuracy`, with what the block receives passed on in its place,
-        None where that has another shape than what the block returns.
+        Accuracies, 0..1: `reinitialized_accuracy`, with the block's kernels drawn anew and its
+        batch norms untrained; `bypassed_accuracy`, with the block's input as its output, None
+        if their shapes differ.
     """
     replacements = {"reinitialized_accuracy": _reinitialized(parent, block)}
     received, last = block.received_by(parent), parent.get_layer(block.layers[-1]).output
     if received.shape == last.shape:
         replacements["bypassed_accuracy"] = lambda tensor: tensor
-    found: dict[str, float | None] = {"bypassed_accuracy": None}
+    accuracy: dict[str, float | None] = {"bypassed_accuracy": None}
     for name, replacement in replacements.items():
         model = surgery.replace(parent, block, replacement)
         surgery.copy_around(parent, model, block)
         rest = surgery.cut(model, source.place(model), model.outputs[0])
-        right = predictions.correct(rest, source.test, dataset.test.labels)
-        found[name] = float(right.mean())
-    return found
+        correct = predictions.correct(rest, source.test, dataset.test.labels)
+        accuracy[name] = float(correct.mean())
+    return accuracy
 
 
 def similarity(
     parent: keras.Model, student: keras.Model, block: Block, source: Source
 ) -> float | None:
-    """Returns how alike what parent's and student's block return is: their linear CKA.
+    """Returns the linear CKA of a block's pooled outputs in parent and student.
 
-    Of the first test images, pooled outputs, one vector an image; 1 for equal up to rotation
-    and scale, 0 for unrelated. None with fewer than four images.
+    It is 1 for outputs that are equal up to rotation and scale, and 0 for unrelated ones.
+
+    Args:
+        parent: the uncompressed network.
+        student: with the block compressed.
+        block: the compressed block.
+        source: its first test rows are compared, `IMAGES_COMPARED` at most.
+
+    Returns:
+        The similarity; None with fewer than four images.
     """
     rows = source.test[:IMAGES_COMPARED]
     if len(rows) < 4:
@@ -68,11 +76,12 @@ def similarity(
 def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
     """Returns the linear centered kernel alignment of two sets of vectors.
 
-    It is made of the unbiased estimate of HSIC (Song et al. 2012, Eq. 5): with more features
-    than images, which is usual here, the plain one calls unrelated tensors alike.
+    It uses the unbiased estimate of HSIC (Song et al. 2012, Eq. 5). Here features usually
+    outnumber images, and the biased estimate is then close to 1 for unrelated vectors.
 
     Args:
-        first, second: (images, features), four images at least; features may differ.
+        first, second: (images, features), four images at least; the numbers of features may
+            differ.
     """
     grams = [_hollow_gram(vectors) for vectors in (first, second)]
     both, of_first, of_second = (_hsic(grams[a], grams[b]) for a, b in ((0, 1), (0, 0), (1, 1)))
@@ -107,7 +116,7 @@ def _hsic(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _reinitialized(parent: keras.Model, block: Block) -> keras.Model:
-    """Returns a block's layers with kernels drawn anew, the same at every call."""
+    """Returns a block's layers as a model with new kernels, the same ones at every call."""
     last = parent.get_layer(block.layers[-1]).output
     fresh = keras.models.clone_model(surgery.cut(parent, block.received_by(parent), last))
     for number, variable in enumerate(fresh.weights):

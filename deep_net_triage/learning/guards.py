@@ -1,7 +1,7 @@
-"""What must hold whenever a training ends, checked every time.
+"""Checks of every training that ends.
 
-A result that a fault in the program, in a library or in the machine has touched must never be
-shown as one: a guard that is hurt makes its trial a failed one, with the reason.
+A fault in the program, in a library or in the machine must never give a wrong result. If a
+check fails, the trial is recorded as failed, with the reason.
 """
 
 import hashlib
@@ -15,16 +15,16 @@ from deep_net_triage.images.datasets import Split
 from deep_net_triage.learning import predictions
 from deep_net_triage.network.blocks import Block
 
-# A saved model computes from images, operation by operation; its trial may have computed from
-# what was kept, and in one piece, which rounds otherwise. One image, and so many in a thousand,
-# may then fall to the other side of a tie.
+# The saved model is evaluated on images, operation by operation. Its trial may have read stored
+# activations and run compiled steps, which round differently. One image, and this share of all
+# images, may therefore get another class.
 TIES = {"float64": 0.001, "float32": 0.001, "bfloat16": 0.03, "float16": 0.03}
 
 
 def weights_digest(model: keras.Model) -> str:
-    """Returns a SHA-256 of a model's weights, by which a parent is known wherever it lies.
+    """Returns a SHA-256 of a model's weights, which identifies a parent.
 
-    Two archives of one model differ byte for byte; its arrays do not.
+    Two files of one model differ in their bytes; its arrays do not.
     """
     digest = hashlib.sha256()
     for array in model.get_weights():
@@ -34,20 +34,24 @@ def weights_digest(model: keras.Model) -> str:
 
 
 def check_parent(parent: keras.Model, digest: str) -> None:
-    """Makes sure that a parent's weights are what they were.
+    """Checks that training students has not changed the parent's weights.
+
+    Args:
+        parent: the model.
+        digest: of its weights, as `weights_digest` returned it before.
 
     Raises:
-        TrainingFailed: if they are not.
+        TrainingFailed: if they have changed.
     """
     if weights_digest(parent) != digest:
         raise TrainingFailed("the parent's weights have changed")
 
 
 def check_frozen(student: keras.Model, parent: keras.Model, block: Block) -> None:
-    """Makes sure that a layer-only phase has left all layers but the compressed ones alone.
+    """Checks that a layer-only phase has changed the compressed layers alone.
 
     Raises:
-        TrainingFailed: if another weight differs from the parent's, or a moving statistic.
+        TrainingFailed: if a weight or moving statistic of another layer is not the parent's.
     """
     for layer in student.layers:
         if not layer.weights or layer.name in block.compressed_layers:
@@ -58,10 +62,10 @@ def check_frozen(student: keras.Model, parent: keras.Model, block: Block) -> Non
 
 
 def check_learned(before: np.ndarray, after: np.ndarray) -> None:
-    """Makes sure that the compressed block's kernel is not the one it started with.
+    """Checks that training has changed the compressed block's kernel.
 
     Raises:
-        TrainingFailed: if it is, or if it is not finite.
+        TrainingFailed: if the kernel is the same as before, or not finite.
     """
     if not np.all(np.isfinite(after)):
         raise TrainingFailed("the compressed block's kernel is not finite")
@@ -70,28 +74,28 @@ def check_learned(before: np.ndarray, after: np.ndarray) -> None:
 
 
 def check_saved(file: Path, model: keras.Model, test: Split, recorded: float) -> np.ndarray:
-    """Makes sure that a saved model is what was trained, and as accurate as its result says.
+    """Checks that a saved model has the trained weights and the recorded accuracy.
 
     Args:
-        file: the model's.
-        model: what was saved in it.
-        test: the images it is judged by.
-        recorded: its accuracy as recorded.
+        file: of the saved model.
+        model: the trained one.
+        test: images and labels.
+        recorded: the accuracy on them in the trial's records, 0..1.
 
     Returns:
-        Which of the images it gets right, bool, (images,).
+        Which of the images the saved model classifies correctly, bool, (images,).
 
     Raises:
-        TrainingFailed: if its weights are others, or its accuracy is, but for ties.
+        TrainingFailed: if its weights differ, or its accuracy does by more than ties explain.
     """
     saved = keras.models.load_model(file, compile=False)
     if weights_digest(saved) != weights_digest(model):
         raise TrainingFailed("the saved model's weights are not those that were trained")
     correct = predictions.correct(saved, test.images, test.labels)
-    found = correct.mean()
+    accuracy = correct.mean()
     ties = TIES[keras.config.dtype_policy().compute_dtype]
-    if abs(found - recorded) * len(test) > 1 + ties * len(test):
+    if abs(accuracy - recorded) * len(test) > 1 + ties * len(test):
         raise TrainingFailed(
-            f"the saved model's accuracy is {found:.4f}, where {recorded:.4f} was recorded"
+            f"the saved model's accuracy is {accuracy:.4f}, where {recorded:.4f} was recorded"
         )
     return correct

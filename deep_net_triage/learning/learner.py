@@ -11,7 +11,7 @@ import math
 import keras
 import tensorflow as tf
 
-# Below it float32 has fewer digits, and its logarithm is still finite.
+# Probabilities below it count as it: the smallest float32 with full precision.
 _SMALLEST = 2.0**-126
 
 
@@ -25,7 +25,7 @@ class Learner(keras.Model):
         name: of the model.
 
     Attributes:
-        network: likewise.
+        network: the same.
         loss_mean: the loss over the images of the epoch so far.
     """
 
@@ -33,7 +33,7 @@ class Learner(keras.Model):
         super().__init__(name=name)
         self.network = network
         self.loss_mean = keras.metrics.Mean(name="loss")
-        # Its parts are built; under a strategy Keras would otherwise build it by a dry run.
+        # The network is built; under a strategy Keras would otherwise build this by a dry run.
         self.built = True
 
     @property
@@ -42,14 +42,14 @@ class Learner(keras.Model):
         return self.network.trainable_variables
 
     def _maybe_symbolic_build(self, **_: object) -> None:
-        """Does nothing: the parts are built.
+        """Does nothing, because the network is built.
 
         Private in Keras 3.15, where it averages the first batch over the replicas to learn its
         shape, which fails where their shares are unequal. A test trains on such shares.
         """
 
     def numbers(self) -> dict[str, tf.Tensor]:
-        """Returns each metric over the images of the epoch so far, by name."""
+        """Returns the metrics over the images of the epoch so far, by name."""
         return {metric.name: metric.result() for metric in self.metrics}
 
     def losses_of(
@@ -80,7 +80,7 @@ class Learner(keras.Model):
         with tf.GradientTape() as tape:
             losses = self.losses_of(received, target, weights)
             loss = share_of_mean(losses, weights)
-            # A given network's own losses, such as weight decay, count once for all replicas.
+            # A network's own losses, such as weight decay, count once for all replicas.
             for penalty in self.network.losses:
                 loss += tf.cast(penalty, loss.dtype) / _replicas()
             scaled_loss = self.optimizer.scale_loss(loss)
@@ -139,9 +139,9 @@ class Classifier(Learner):
         # In float32 at least: half precision is too coarse for small losses.
         exact = tf.float64 if returned.dtype == tf.float64 else tf.float32
         outputs, from_logits = tf.cast(returned, exact), self.from_logits
-        # Keras 3.15 computes the loss of a softmax from its logits, which it finds on the tensor
-        # under this private name. If they are lost, as behind Flatten, it clips probabilities
-        # at 1e-7, and the loss with them at 16. A test holds both losses.
+        # Keras 3.15 attaches a softmax's logits to its output under this private name, and
+        # computes the loss from them. Behind Flatten they are lost; Keras would then clip
+        # probabilities at 1e-7, and so the loss at 16. Tests hold both losses.
         if not from_logits and not hasattr(returned, "_keras_logits"):
             outputs, from_logits = tf.math.log(tf.maximum(outputs, _SMALLEST)), True
         return keras.losses.sparse_categorical_crossentropy(

@@ -1,4 +1,4 @@
-"""Lets go of what TensorFlow keeps of a training after its models are gone."""
+"""Frees what TensorFlow holds of a training after its models are gone."""
 
 import contextlib
 import gc
@@ -9,15 +9,15 @@ from tensorflow.python.framework import ops
 
 @contextlib.contextmanager
 def released() -> Iterator[None]:
-    """Frees, at its end, everything that trainings inside it leave behind.
+    """Frees, when it exits, everything that trainings inside it leave behind.
 
-    Keras sums gradients over replicas, one replica too, by an operation with a gradient of its
-    own, and TensorFlow registers each such gradient for ever: with it the traced training step,
-    its weights and its optimiser's state, 12 bytes a weight and trial. What was registered
-    inside is removed; a gradient is looked up only while a step is being traced.
+    Keras sums gradients over replicas, even over one, by an operation with a custom gradient.
+    TensorFlow never removes such a gradient from its registry, and with it holds the traced
+    step, its weights and its optimiser's state: 12 bytes a weight and trial. Gradients that
+    were registered inside are removed here; they are looked up only while a step is traced.
 
-    TensorFlow 2.21 has no public way to remove one; `tests/test_memory.py` fails where this
-    private one no longer works.
+    TensorFlow 2.21 has no public way to remove one; `tests/test_memory.py` fails if this
+    private way stops working.
     """
     gradients = ops.gradient_registry._registry
     known = set(gradients)
@@ -26,4 +26,4 @@ def released() -> Iterator[None]:
     finally:
         for name in gradients.keys() - known:
             del gradients[name]
-        gc.collect()  # models, layers and graphs hold each other in circles
+        gc.collect()  # models, layers and graphs refer to each other in cycles

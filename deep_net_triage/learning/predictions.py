@@ -1,4 +1,4 @@
-"""Which images a model gets right, computed operation by operation: nothing is traced."""
+"""Which images a model classifies correctly; it runs eagerly, because tracing takes seconds."""
 
 import keras
 import numpy as np
@@ -6,31 +6,31 @@ import tensorflow as tf
 
 from deep_net_triage.learning.batches import Rows
 
-# Few enough for memory, many enough for calling a layer to cost little beside what it does.
+# Few enough to fit in memory, and enough for a layer to take longer than the call of it.
 PIXELS_AT_ONCE = 2**20
 
 
 def correct(model: keras.Model, rows: Rows, labels: tf.Tensor) -> np.ndarray:
-    """Says of each image whether a model tells its class.
+    """Returns which images a model classifies correctly.
 
     Args:
-        model: returns a number a class.
-        rows: a row an image, as the model takes them.
+        model: returns one number per class.
+        rows: one per image, as the model takes them.
         labels: int32, (images,).
 
     Returns:
         bool, (images,).
     """
     at_once = images_at_once(model)
-    found = []
+    classes = []
     for first in range(0, len(rows), at_once):
         batch = tf.cast(rows[first : first + at_once], model.inputs[0].dtype)
-        found.append(np.argmax(model(batch, training=False), axis=1))
-    return np.concatenate(found) == np.asarray(labels)
+        classes.append(np.argmax(model(batch, training=False), axis=1))
+    return np.concatenate(classes) == np.asarray(labels)
 
 
 def images_at_once(model: keras.Model) -> int:
-    """Returns how many images a model may be given, by the largest map it makes of one."""
+    """Returns how many images to give a model at once, by the largest map of one image."""
     maps = [
         tensor.shape[1] * tensor.shape[2]
         for layer in model.layers

@@ -40,7 +40,7 @@ class Trained:
 
 
 class Phase:
-    """One way to train a student: what learns, and what it reads.
+    """One way to train a student: a learner, the layers it trains, and what it reads.
 
     Args:
         student: the whole network, of which the learner trains all or a part.
@@ -66,10 +66,10 @@ class Phase:
         self._scalars: list[tuple[keras.Variable, np.ndarray]] = []
 
     def enter(self) -> None:
-        """Opens to training what this phase trains, and makes the optimiser a fresh one.
+        """Makes this phase's layers trainable, freezes the others, and resets the optimiser.
 
         Each phase of each trial begins with it. Keras traces a step when it first runs, with
-        the layers that are open to training at that moment.
+        the layers that are trainable at that moment.
         """
         surgery.set_trainable(self._student, self._block, self._updates)
         optimizer = self.learner.optimizer
@@ -87,14 +87,14 @@ class Phase:
 class Retraining:
     """Compresses a block of the parent and retrains the student by one method after another.
 
-    The control of claim 2 (section 4) compresses no block: it trains a copy of the parent, for
-    as many epochs and by the same optimiser, so that what more training alone gains is known.
+    The control of claim 2 (section 4) compresses no block: it trains a copy of the parent for
+    as many epochs, with the same optimiser, and so shows what more training alone gains.
 
     Args:
         parent: read, never changed.
         block: which block to compress; None for the control.
         dataset: what to train on and, after each epoch, to test on.
-        source: what the parent makes of the data set before the block, or the images.
+        source: the images, or what the parent computes from them before the block.
         settings: of the command.
 
     Attributes:
@@ -162,7 +162,7 @@ class Retraining:
         )
 
     def _start(self, row: Method, seed: int) -> None:
-        """Takes the student to where a trial starts, whatever it was trained to."""
+        """Sets the student to where a trial starts, whatever ran before."""
         if self.block is None:
             surgery.restart(self.student, self.parent, seed)
         else:

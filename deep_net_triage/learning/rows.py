@@ -1,8 +1,9 @@
-"""Room for arrays with one row an image, of one process or of several that share a folder.
+"""Storage for arrays with one row per image, of one process or of several in one folder.
 
-The walk through the parent fills an array once and reads it many times. A room gives each array
-a name, and remembers which names it refused: an array that was once computed in one step must
-not be computed in another, because that rounds otherwise.
+The walk through the parent computes an array once, and trials read it many times. A room stores
+arrays by name, and remembers the names that it refused. A refusal must be final: what would be
+stored later under that name changes the steps in which the network is computed, and so how its
+values are rounded.
 """
 
 import math
@@ -26,9 +27,9 @@ Fill = Callable[[np.ndarray], bool]
 class Room:
     """Memory, then files, for the arrays of one process.
 
-    A file has no name from the moment it is made, so that the system frees it however the
-    process ends. An array's bytes are free again when the room has let go of it and nobody else
-    refers to it.
+    Files are unlinked as soon as they are open, so that the system frees them however the
+    process ends. An array's bytes are free again once the room has let go of it and nothing
+    else refers to it.
 
     Args:
         folder: of the files.
@@ -48,11 +49,11 @@ class Room:
         self._refused: set[str] = set()
 
     def holds(self, name: str) -> bool:
-        """Returns whether an array of a name is in the room."""
+        """Returns whether the room holds the array of a name."""
         return name in self._arrays
 
     def refused(self, name: str) -> bool:
-        """Returns whether an array of a name was refused before."""
+        """Returns whether the array of a name was refused before."""
         return name in self._refused
 
     def found(self, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
@@ -62,7 +63,7 @@ class Room:
     def kept(
         self, name: str, shape: tuple[int, ...], dtype: str, fill: Fill
     ) -> np.ndarray | None:
-        """Returns the array of a name, which is made and filled if the room does not hold it.
+        """Returns the array of a name; makes and fills it if the room does not hold it.
 
         Args:
             name: of the array.
@@ -71,8 +72,8 @@ class Room:
             fill: writes the array.
 
         Returns:
-            The array; None if there is no room for it, now or when it was first asked for, or
-            if it can't be filled.
+            The array; None if it is refused: there is no room for it, or it can't be filled, or
+            it was refused before.
         """
         array = self._arrays.get(name)
         if array is None and name not in self._refused:
@@ -126,9 +127,9 @@ class SharedRoom:
     the pages that are read often in memory, once for all of them. Of an array there are
 
     - `NAME.rows`, its values,
-    - `NAME.none`, if it was refused: then all processes go without it,
-    - `NAME.again`, if it was let go. It may be made again, even beyond the limit: a refusal
-      would give this process an array that was computed otherwise than the others'.
+    - `NAME.none`, if it was refused; it is then refused to all processes,
+    - `NAME.again`, if it was removed by `let_go`. If a slower process still needs it, it is
+      made again even beyond the limit, because a refusal would change how values are rounded.
 
     Args:
         folder: of the files.
@@ -144,11 +145,11 @@ class SharedRoom:
         self.disk = free // 4 if disk is None else disk
 
     def holds(self, name: str) -> bool:
-        """Returns whether an array of a name is in the room."""
+        """Returns whether the room holds the array of a name."""
         return self._path(name, "rows").exists()
 
     def refused(self, name: str) -> bool:
-        """Returns whether an array of a name was refused before, in any process."""
+        """Returns whether the array of a name was refused before, to any process."""
         return self._path(name, "none").exists()
 
     def found(self, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
@@ -171,7 +172,7 @@ class SharedRoom:
             return array
 
     def let_go(self, name: str) -> None:
-        """Removes the file of an array, if it is there; who has it mapped can still read it."""
+        """Removes the file of an array, if it is there; arrays that map it stay readable."""
         if self.holds(name):
             self._path(name, "again").touch()
             self._path(name, "rows").unlink(missing_ok=True)

@@ -13,17 +13,17 @@ Place = Callable[[keras.Model], keras.KerasTensor]
 
 
 def images_of(model: keras.Model) -> keras.KerasTensor:
-    """Returns the tensor by which images enter a model."""
+    """Returns the input tensor of a model."""
     return model.inputs[0]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Arrays that the trials of a block read instead of computing them, one row an image.
+    """Arrays that the trials of a block read, with one row per image.
 
     Attributes:
-        place: the tensor of the network whose values the next three hold; the layers between it
-            and the block are computed in each epoch.
+        place: returns the tensor of a model whose values `train`, `test` and `validation` hold;
+            the layers between it and the block are computed in each epoch.
         train: of the training images, in the data set's order.
         test: of the test images.
         validation: of the held-out images; None if none are held out.
@@ -39,6 +39,6 @@ class Source:
 
 
 def from_images(dataset: Dataset) -> Source:
-    """Returns the source that holds the images themselves."""
+    """Returns a source that holds the images themselves."""
     held_out = dataset.validation.images if dataset.validation else None
     return Source(images_of, dataset.train.images, dataset.test.images, held_out)

@@ -22,10 +22,10 @@ def check_installed() -> None:
 
 
 class Curves:
-    """The curves of one training.
+    """The learning curves of one training.
 
     Args:
-        folder: of this training alone; events are added to those that are there.
+        folder: of this training alone; a resumed training adds to its events.
     """
 
     def __init__(self, folder: Path) -> None:

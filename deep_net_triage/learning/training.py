@@ -190,7 +190,7 @@ def _for_evaluation(test: tuple[Rows, Rows], batch_size: int) -> tuple[Divided, 
 
 
 def _divided(shares: tf.data.Dataset) -> Divided:
-    """Gives each replica its own share; by itself a strategy may leave some without any."""
+    """Gives each replica its own share; a strategy's own division may leave some empty."""
     if devices.replicas() == 1:
         return shares
     return tf.distribute.get_strategy().distribute_datasets_from_function(lambda _: shares)

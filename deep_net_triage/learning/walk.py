@@ -2,7 +2,7 @@
 
 What block k returns is the target of its student-teacher phase (Eq. 3), and usually what block
 k + 1 receives. A method that updates the compressed block alone never changes what lies before
-it, so that part of the network is computed once an image, not once an image, epoch and method.
+it, so that part of the network is computed once per image, not in each epoch of each method.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ def begin(
     blocks: Sequence[Block],
     shared: Path | None = None,
 ) -> "Walk":
-    """Returns a walk through a study's blocks, with the room that the settings give.
+    """Returns a walk through a study's blocks; the settings limit its memory and disk.
 
     Args:
         parent: read, never changed.
@@ -73,17 +73,16 @@ class _Stop:
 class Walk:
     """Computes what each block receives and returns, block after block.
 
-    Each array is computed from the nearest one before it that is kept, whichever blocks are
-    asked for: the steps in which the network is computed decide how its values are rounded, and
-    a study that was interrupted must take the same ones as a study that was not.
+    Each array is computed from the nearest earlier one that the room keeps, even if no trials
+    need the blocks between them. The steps in which a network is computed decide how its values
+    are rounded, and an interrupted study must take the same steps as an undisturbed one.
 
-    All this is exact only if nothing random happens to the images: with augmentation use
-    `sources.from_images` instead.
+    With augmentation, images differ from epoch to epoch: use `sources.from_images` instead.
 
     Args:
         parent: read, never changed.
         dataset: its images.
-        room: for the arrays.
+        room: stores the arrays.
         settings: the methods decide whether targets are computed.
         blocks: all that the study compresses, in the network's order.
     """
@@ -111,7 +110,7 @@ class Walk:
     def to(self, block: Block) -> Source:
         """Returns what the trials of a block read.
 
-        A room that other processes do not share lets go of what lies behind.
+        What only earlier blocks need is removed from the room, unless processes share it.
 
         Args:
             block: one of the walk's.
@@ -130,7 +129,7 @@ class Walk:
         """Removes from the room what no later block needs.
 
         Every process may call it once all trials of the block, and of the blocks before it,
-        have ended. A block that is asked for nevertheless is computed again.
+        have ended. If a process asks for such a block nevertheless, it is computed again.
 
         Args:
             block: one of the walk's.
@@ -139,14 +138,14 @@ class Walk:
         self._tidy()
 
     def _nearest(self, order: int) -> Source:
-        """Returns what is kept at the last stop up to `order` from which one can go on."""
+        """Returns the source at the last stop up to `order` where a block can start."""
         for stop in reversed(self._stops):
             if stop.order <= order and stop.starts_next and (kept := self._kept(stop)):
                 return kept
         return self._images
 
     def _kept(self, stop: _Stop) -> Source | None:
-        """Returns what is kept at a stop, computed if it is not there; None if it can't be."""
+        """Returns the source at a stop, computed if the room lacks it; None if refused."""
         tensor = stop.place(self.parent)
         shape = (int(self._ends[-1]), *tensor.shape[1:])
         dtype = self.dtype or tensor.dtype
@@ -154,8 +153,8 @@ class Walk:
         if array is None and not self.room.refused(stop.name):
             start = self._nearest(stop.order - 1)
             between = surgery.cut(self.parent, start.place(self.parent), tensor)
-            # Resizing again costs less than keeping what it makes of an image. Nor can anything
-            # be kept behind a layer that draws at random, such as dropout: each pass differs.
+            # Resizing again costs less than storing resized images. Behind a layer that draws
+            # at random, such as dropout, nothing can be stored, because each pass differs.
             if not between.weights or len(between.variables) > len(between.weights):
                 return None
             self._tidy()
@@ -164,7 +163,7 @@ class Walk:
         return None if array is None else Source(stop.place, *self._split(array))
 
     def _fill(self, start: Source, between: keras.Model, array: np.ndarray) -> bool:
-        """Computes an array; returns False where a value is beyond a narrow type's range."""
+        """Computes an array; returns False if a value is beyond the range of a narrow type."""
         forward = tf.function(
             lambda batch: between(batch, training=False), reduce_retracing=True
         )
@@ -181,7 +180,7 @@ class Walk:
         return np.split(array, self._ends[:-1])
 
     def _tidy(self) -> None:
-        """Lets go of what belongs to ended blocks, except what the next block starts from."""
+        """Removes the arrays of ended blocks, except the one where the next block starts."""
         following = 2 * (self._ended + 1)
         held = [stop for stop in self._stops if self.room.holds(stop.name)]
         starts = [stop for stop in held if stop.starts_next and stop.order <= following]
@@ -194,7 +193,7 @@ class Walk:
 def _stops(
     parent: keras.Model, blocks: tuple[Block, ...], *, with_targets: bool
 ) -> list[_Stop]:
-    """Returns where a walk may keep something, in the order in which it gets there."""
+    """Returns the stops of a walk, in their order."""
     stops = []
     for number, block in enumerate(blocks):
         if _cuts_through(parent, block.received_by):
