@@ -20,6 +20,7 @@ import numpy as np
 
 import run_triage
 from deep_net_triage.records import results, study_results
+from deep_net_triage.records.results import Row
 
 WAYS = {
     "plain": (),
@@ -93,17 +94,22 @@ def compare(plain: Path, other: Path, way: str) -> list[str]:
         [*expected.rows, *expected.controls], [*found.rows, *found.controls], strict=True
     )
     for row, its_row in pairs:
-        name = [row[key] for key in ("method", "block", "seed")]
         if way == "2 replicas":
-            same = [its_row[key] for key in ("method", "block", "seed")] == name
-            accuracies = [each["max_accuracy"] for each in (row, its_row)]
+            accuracies = (row.max_accuracy, its_row.max_accuracy)
+            same = row.trial == its_row.trial
             same &= abs(accuracies[0] - accuracies[1]) <= 3 * _error(*accuracies, images)
         else:
-            same = all(row[key] == its_row[key] for key in row.keys() - _TIMES)
-            same &= _same_weights(results.trial_folder(plain, *name), plain, other)
+            same = _without_times(row) == _without_times(its_row)
+            same &= _same_weights(results.trial_folder(plain, *row.trial), plain, other)
+        if not same:
+            differing.append(f"{way}: {row.trial} differs")
         if not same:
             differing.append(f"{way}: {name} differs")
     return differing
+
+
+def _without_times(row: Row) -> dict[str, object]:
+    return {name: value for name, value in vars(row).items() if name not in _TIMES}
 
 
 def _error(first: float, second: float, images: int) -> float:
