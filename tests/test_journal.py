@@ -90,7 +90,7 @@ def test_killed_between_line_and_checkpoint(folder):
 def test_killed_inside_a_line(folder):
     with (folder / "epochs.jsonl").open("a") as file:
         file.write(json.dumps(ended(2).as_json())[:20])
-    assert_goes_on(folder, says="its last line is torn, and dropped")
+    assert_goes_on(folder, says="dropping the last line, which is incomplete")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_killed_inside_a_line(folder):
 )
 def test_damaged_lines_are_written_again(content, folder):
     (folder / "epochs.jsonl").write_text(content)
-    assert_goes_on(folder, says="epochs.jsonl is damaged; it is written again")
+    assert_goes_on(folder, says="epochs.jsonl is damaged; rewriting it")
 
 
 def test_missing_lines_are_written_again(folder):
@@ -109,7 +109,8 @@ def test_missing_lines_are_written_again(folder):
 def test_other_settings_are_named_and_start_afresh_where_that_is_asked_for(folder):
     other = {**SETTINGS, "epochs": 4}
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    with pytest.raises(InputError, match=r"was interrupted, .*epochs: 3, now 4.*--overwrite"):
+    expected = r"an interrupted training with other settings .*epochs: 3, now 4.*--overwrite"
+    with pytest.raises(InputError, match=expected):
         opened(folder, other)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     journal, said, _ = opened(folder, other, overwrite=True)

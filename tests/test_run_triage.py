@@ -16,7 +16,7 @@ from tests.studies import TINY, newcomer, read, run, snapshot
         (["--dataset=cifar11"], "--dataset=cifar11 is unknown; allowed: digits, mnist"),
         (["--block=6"], "--block=6 is no block; allowed: 1 to 5"),
         (["--train_examples=9999"], "--train_examples=9999 asks for more than there are: 1437"),
-        (["--parent={tmp}/junk.keras"], "junk.keras is no Keras model"),
+        (["--parent={tmp}/junk.keras"], "junk.keras is not a Keras model"),
         (["--parent={tmp}/other.keras"], "has images of 1 channel, and the model takes 4"),
         (["--parent={tmp}/classes.keras"], "returns 4 values an image; digits has 10 classes"),
         (["--parent={tmp}/dense.keras"], "no block found in"),

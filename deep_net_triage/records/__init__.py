@@ -1,1 +1,1 @@
-"""What is kept on disk: whole or not at all, by one process at a time."""
+"""Files on disk: each is written completely or not at all, by one process at a time."""

@@ -1,4 +1,4 @@
-"""Everything that the future of a training depends on, kept after each of its epochs."""
+"""Everything that a training needs to continue, saved after each of its epochs."""
 
 import errno
 import json
@@ -11,18 +11,18 @@ import numpy as np
 
 from deep_net_triage.records import files
 
-KEPT = 2  # the newest, and the one before in case that is damaged
+KEPT = 2  # the newest, and its predecessor in case the newest is damaged
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training after an epoch.
+    """The state of a training after an epoch.
 
     Attributes:
-        settings: those that determine the training.
-        records: a record an epoch so far, as in `epochs.jsonl`.
-        facts: single numbers that were found on the way.
-        arrays: weights, optimiser and random state, by name.
+        settings: everything that determines the training.
+        records: one object per epoch so far, as in `epochs.jsonl`.
+        facts: single numbers measured during the training.
+        arrays: weights, optimizer and random state by name.
     """
 
     settings: dict[str, object]
@@ -32,13 +32,8 @@ class Checkpoint:
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Adds a checkpoint to a folder, and removes all but the newest."""
-    description = {
-        "settings": checkpoint.settings,
-        "records": checkpoint.records,
-        "facts": checkpoint.facts,
-        "arrays": list(checkpoint.arrays),
-    }
+    """Adds a checkpoint to a folder, and removes all but the newest two."""
+    description = vars(checkpoint) | {"arrays": list(checkpoint.arrays)}
     text = np.frombuffer(json.dumps(description, allow_nan=False).encode(), np.uint8)
     number = len(checkpoint.records)
     with files.replacing(folder / f"checkpoint-{number}.npz") as unfinished:
@@ -48,49 +43,48 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
-    """Returns the newest checkpoint of a folder that is whole, if there is one.
+    """Returns the newest undamaged checkpoint in a folder; None if there is none.
 
     Args:
-        folder: of the training.
-        say: is told of a damaged one, which is removed.
+        folder: the training's folder.
+        say: receives a message about each damaged checkpoint, which is then removed.
 
     Raises:
-        OSError: if one can't be read for a reason of the disk's.
+        OSError: if the disk fails.
     """
     for file in _newest_first(folder):
-        checkpoint = _read(file) if _is_whole(file) else None
-        if checkpoint:
+        if _is_whole(file) and (checkpoint := _read(file)):
             return checkpoint
-        say(f"{file} is damaged; what was there before it is taken")
+        say(f"{file} is damaged; falling back on the state before it")
         file.unlink()
     return None
 
 
 def remove(folder: Path) -> None:
-    """Removes a training's checkpoints: it has ended."""
+    """Removes the checkpoints of a training that has ended."""
     for file in _newest_first(folder):
         file.unlink(missing_ok=True)
 
 
 def _is_whole(file: Path) -> bool:
-    """Checks the sum that an archive has for each of its arrays."""
+    """Returns whether every array in an archive matches its checksum."""
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.testzip() is None and "description.npy" in archive.namelist()
     except OSError as error:
-        # To look for something before the file's beginning is damage; the rest is not.
+        # Damage can make zipfile seek to a negative position; other errors come from the disk.
         if error.errno not in (None, errno.EINVAL):
             raise
         return False
-    # What zipfile raises for a damaged archive is anything from BadZipFile to RuntimeError.
+    # For a damaged archive zipfile raises anything from BadZipFile to RuntimeError.
     except Exception:
         return False
 
 
 def _read(file: Path) -> Checkpoint | None:
-    """Returns what an archive holds; None where it lacks an array.
+    """Returns the checkpoint in an archive; None if an array is missing.
 
-    A change to its list of contents may leave some out, and the sums of the others right.
+    A damaged table of contents can omit arrays while the other checksums still match.
     """
     with np.load(file, allow_pickle=False) as archive:
         arrays = dict(archive)
@@ -101,8 +95,8 @@ def _read(file: Path) -> Checkpoint | None:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    numbered = {
+    numbers = {
         file: file.stem.removeprefix("checkpoint-") for file in folder.glob("checkpoint-*.npz")
     }
-    found = [file for file in numbered if numbered[file].isdecimal()]
-    return sorted(found, key=lambda file: int(numbered[file]), reverse=True)
+    valid = [file for file in numbers if numbers[file].isdecimal()]
+    return sorted(valid, key=lambda file: int(numbers[file]), reverse=True)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and that show it when they were damaged."""
+"""Writing files completely or not at all, and detecting later damage to them."""
 
 import contextlib
 import hashlib
@@ -11,15 +11,11 @@ from pathlib import Path
 from deep_net_triage.errors import DamagedFile, InputError
 from deep_net_triage.records import processes
 
-_SEAL = "sha256"  # of everything else in a JSON file
+_SEAL = "sha256"  # the key in a JSON file for the digest of its other entries
 
 
 def check_writable(folder: Path) -> None:
-    """Makes sure that an output folder can be made and written to, without making it.
-
-    Raises:
-        InputError: if it can't.
-    """
+    """Raises InputError if an output folder can't be created or written to; creates nothing."""
     existing = folder.absolute()
     try:
         while not existing.exists() and existing != existing.parent:
@@ -34,10 +30,10 @@ def check_writable(folder: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """Yields a path beside a file to write to; what was written then takes the file's place.
+    """Yields a temporary path; the file written there then replaces `file` atomically.
 
-    The folder is made where it is missing, but not the folder around it: a study whose own
-    folder has gone must not go on in a new one.
+    A missing folder is created, but not its parent: a study whose own folder was removed
+    must not continue in a new one.
     """
     file.parent.mkdir(exist_ok=True)
     unfinished = unfinished_name(file)
@@ -45,22 +41,22 @@ def replacing(file: Path) -> Iterator[Path]:
         yield unfinished
         _reach_the_disk(unfinished)
         os.replace(unfinished, file)
-        with contextlib.suppress(OSError):  # not every file system can do that for a folder
+        with contextlib.suppress(OSError):  # some file systems can't sync a folder
             _reach_the_disk(file.parent)
     except OSError as error:
-        error.filename = error.filename or str(file)  # which some writers leave out
+        error.filename = error.filename or str(file)  # some writers leave it out
         raise
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 def unfinished_name(file: Path) -> Path:
-    """Returns the path beside a file at which this process prepares it."""
+    """Returns the temporary path, in the same folder, at which this process writes a file."""
     return file.with_name(f"{processes.prefix()}{os.getpid()}-{file.name}")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what processes of this machine that were killed left unfinished in a folder."""
+    """Removes the temporary files that killed processes of this machine left in a folder."""
     for file in list(folder.rglob(f"{processes.prefix()}*")):
         number, _, _ = file.name.removeprefix(processes.prefix()).partition("-")
         if number.isdecimal() and not processes.runs(int(number)):
@@ -71,7 +67,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def append_line(file: Path, line: str) -> None:
-    """Adds a line to a file, on the disk when this returns."""
+    """Appends a line to a file and waits until it is on the disk."""
     with file.open("a", encoding="utf-8") as lines:
         lines.write(f"{line}\n")
         lines.flush()
@@ -79,18 +75,18 @@ def append_line(file: Path, line: str) -> None:
 
 
 def write_json(file: Path, value: dict[str, object]) -> None:
-    """Writes a JSON file, sealed: with a digest of what it says."""
+    """Writes a JSON file that includes a digest of its own content."""
     with replacing(file) as unfinished:
         text = json.dumps({**value, _SEAL: _seal(value)}, indent=2, allow_nan=False)
         unfinished.write_text(f"{text}\n", encoding="utf-8")
 
 
 def read_json(file: Path) -> dict[str, object] | None:
-    """Returns what `write_json` was given, or None if there is no file.
+    """Returns the content of a file that `write_json` wrote; None if there is no file.
 
     Raises:
-        DamagedFile: if the file does not say what was written; the message names it.
-        InputError: if it says something else altogether.
+        DamagedFile: if the file has changed since; the message names it.
+        InputError: if the file has no digest.
     """
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
@@ -98,16 +94,16 @@ def read_json(file: Path) -> dict[str, object] | None:
         whole = seal == _seal(value)
     except FileNotFoundError:
         return None
-    # What JSON allows and this program does not write, such as a list or a NaN, is damage too.
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise DamagedFile(f"{file} is damaged: it does not hold what was written") from error
+    # Valid JSON that this program never writes, such as a list or a NaN, is damage too.
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        seal, whole = "", False
     if seal is None:
         raise InputError(
             f"{file} was written by another version of this program, or by hand; choose "
             "another --output_dir, or move its study away"
         )
     if not whole:
-        raise DamagedFile(f"{file} is damaged: it does not hold what was written")
+        raise DamagedFile(f"{file} is damaged: its content has changed")
     return value
 
 
@@ -123,7 +119,7 @@ def _seal(value: dict[str, object]) -> str:
 
 
 def _reach_the_disk(path: Path) -> None:
-    """Waits until a file's content, or what a folder lists, would survive a power failure."""
+    """Waits until a file's content, or a folder's listing, would survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,14 +1,14 @@
-"""A training's own record, which a killed training goes on from.
+"""The journal of a training, from which a killed training resumes.
 
-1. An epoch that has ended is first a line of `epochs.jsonl` and then a checkpoint. Both are on
-   the disk before the next begins.
-2. A training goes on from its newest checkpoint. Lines beyond it are of an epoch that did not
-   end, and are dropped; the epoch is run again. A checkpoint with other settings stops the
-   study; with `--overwrite` the training starts afresh.
-3. A damaged checkpoint is said and passed over for the one before. Lines that are damaged or
-   missing are said and written again from the checkpoint, which holds them all.
-4. Without a checkpoint the training starts afresh, in an empty folder.
-5. `result.json` is the last file of a training. Once it is there, the checkpoints go.
+1. When an epoch ends, a line is added to `epochs.jsonl`, then a checkpoint is written. Both are
+   on the disk before the next epoch begins.
+2. A training resumes from its newest checkpoint. Lines after it belong to an epoch that did not
+   finish: they are dropped, and the epoch runs again. A checkpoint with other settings stops
+   the study; with `--overwrite` the training starts over.
+3. A damaged checkpoint is reported, and the one before is used. Damaged or missing lines are
+   reported, and rewritten from the checkpoint, which holds them all.
+4. Without a checkpoint the training starts over, in an empty folder.
+5. `result.json` is the last file that a training writes. The checkpoints are then removed.
 """
 
 import json
@@ -26,18 +26,18 @@ from deep_net_triage.records.results import Epoch, Failure, ParentResult, TrialR
 
 
 class Journal:
-    """The record of one training, new or gone on with.
+    """The journal of one training, new or resumed.
 
     Args:
-        folder: the training's; the folder around it has to exist.
+        folder: the training's folder; its parent folder must exist.
         settings: everything that determines the training.
         watch: is called with each epoch that ends.
-        say: is told what was damaged, and where the training goes on.
-        still_ours: raises if another process has taken the training over.
-        overwrite: whether a training with other settings may be replaced.
+        say: receives a message about each damaged file.
+        still_ours: raises LockLost if another process has taken the training over.
+        overwrite: whether to replace a training with other settings.
 
     Raises:
-        InputError: by rule 2.
+        InputError: if the checkpoint has other settings, and `overwrite` is false.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class Journal:
 
     @property
     def seconds(self) -> float:
-        """How long the training has taken, without what was lost."""
+        """Seconds that the training has taken, without epochs lost to an interruption."""
         return self._seconds_before + time.perf_counter() - self._opened
 
     def of_phase(self, phase: str) -> list[Epoch]:
-        """Returns the epochs of a phase that have ended."""
+        """Returns the finished epochs of a phase."""
         return [epoch for epoch in self.epochs if epoch.phase == phase]
 
     def resumed(self, phase: str) -> dict[str, np.ndarray] | None:
-        """Returns the arrays that a phase continues from; None at its beginning."""
+        """Returns the arrays from which a phase resumes; None if the phase starts anew."""
         made_in = self._checkpoint and self.epochs[-1].phase
         return self._checkpoint.arrays if made_in == phase else None
 
@@ -86,9 +86,8 @@ class Journal:
         self._checkpoint = None
         self.epochs.append(epoch)
         records = [ended.as_json() for ended in self.epochs]
-        files.append_line(
-            self.folder / "epochs.jsonl", json.dumps(records[-1], allow_nan=False)
-        )
+        line = json.dumps(records[-1], allow_nan=False)
+        files.append_line(self.folder / "epochs.jsonl", line)
         facts = {**self.facts, "seconds": self.seconds}
         checkpoints.write(self.folder, Checkpoint(self.settings, records, facts, arrays))
         self._watch(epoch)
@@ -100,28 +99,28 @@ class Journal:
         checkpoints.remove(self.folder)
 
     def _newest(self, overwrite: bool, say: Callable[[str], None]) -> Checkpoint | None:
-        found = checkpoints.newest(self.folder, say)
-        differing = results.differences(found.settings, self.settings) if found else []
+        newest = checkpoints.newest(self.folder, say)
+        differing = results.differences(newest.settings, self.settings) if newest else []
         if differing and not overwrite:
             raise InputError(
-                f"{self.folder} holds a training that was interrupted, with other settings "
+                f"{self.folder} holds an interrupted training with other settings "
                 f"({'; '.join(differing)}); choose another --output_dir, or --overwrite to "
-                "begin it anew"
+                "start it over"
             )
-        return None if differing else found
+        return None if differing else newest
 
     def _restore_lines(self, say: Callable[[str], None]) -> None:
-        """Makes `epochs.jsonl` say what the checkpoint says, and removes what was half done."""
-        for half in self.folder.glob("unfinished-*"):
-            half.unlink()
+        """Makes `epochs.jsonl` agree with the checkpoint, and removes temporary files."""
+        for temporary in self.folder.glob("unfinished-*"):
+            temporary.unlink()
         file = self.folder / "epochs.jsonl"
-        wanted = "".join(f"{json.dumps(epoch.as_json())}\n" for epoch in self.epochs)
-        found = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
-        if found == wanted:
+        expected = "".join(f"{json.dumps(epoch.as_json())}\n" for epoch in self.epochs)
+        actual = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+        if actual == expected:
             return
-        if not found.startswith(wanted):
-            say(f"{file} is damaged; it is written again from the checkpoint")
-        elif not found.endswith("\n"):
-            say(f"{file}: its last line is torn, and dropped")
+        if not actual.startswith(expected):
+            say(f"{file} is damaged; rewriting it from the checkpoint")
+        elif not actual.endswith("\n"):
+            say(f"{file}: dropping the last line, which is incomplete")
         with files.replacing(file) as unfinished:
-            unfinished.write_text(wanted, encoding="utf-8")
+            unfinished.write_text(expected, encoding="utf-8")

@@ -1,17 +1,15 @@
-"""A lock that one process holds, others can read, and a dead one loses.
+"""A lock file that one process holds, and that others may take over once the holder is dead.
 
-It is a file: any number of machines may share the folder, as long as their clocks agree to
-within half a minute.
+Any number of machines may share the folder, if their clocks agree to within half a minute.
 
-1. Whoever makes the file holds the lock. It says which process that is.
-2. Its time of change is the holder's heartbeat, every ten seconds.
-3. A holder on another machine that has had no heartbeat for a minute has lost the lock. One on
-   this machine has lost it when it has ended, at once. Whoever finds it so puts a file of his
-   own in its place.
-4. Where two do so at the same time the later one counts, so that each waits a moment and looks
-   whose it is.
-5. A holder that was away for so long that another took over finds out when it asks, which it
-   does before it writes anything.
+1. The process that creates the file holds the lock. The file names that process.
+2. The holder updates the file's modification time every ten seconds, as a heartbeat.
+3. A holder on this machine loses the lock as soon as it ends. A holder on another machine loses
+   it after a minute without a heartbeat. Any other process may then replace the file.
+4. If two processes replace the file at the same time, the later one wins. Each waits a moment
+   and reads the file to learn which one did.
+5. A holder that was suspended so long that another process took over learns so from `check`,
+   which it calls before it writes anything.
 """
 
 import contextlib
@@ -35,11 +33,11 @@ RETRY = 0.5
 
 
 class Lock:
-    """The right to work on one thing, for as long as a `with` lasts.
+    """A context manager that tries once to take a lock, and releases it at the end.
 
     Attributes:
-        file: where the lock is; its folder has to exist.
-        holder: another process that holds it; None where it is ours.
+        file: the lock file; its folder must exist.
+        holder: the other process that holds the lock; None if this one does.
     """
 
     def __init__(self, file: Path) -> None:
@@ -49,24 +47,20 @@ class Lock:
         self.holder: str | None = None
 
     def __enter__(self) -> "Lock":
-        """Takes the lock where that is possible; `holder` says whether it was."""
+        """Takes the lock if it is free, and sets `holder`."""
         self.holder = self._make()
         if self.holder is None:
             threading.Thread(target=self._beat, daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Lets others have the lock."""
+        """Releases the lock if this process holds it."""
         self._ended.set()
         if self.holder is None and _read(self.file) == self._mine:
             self.file.unlink(missing_ok=True)
 
     def check(self) -> None:
-        """Makes sure that the lock is still held.
-
-        Raises:
-            LockLost: if another process has taken it over.
-        """
+        """Raises LockLost if another process has taken the lock over."""
         if _read(self.file) != self._mine:
             raise LockLost(f"{self.file} was taken over by another process")
 
@@ -80,7 +74,7 @@ class Lock:
                     return None
                 holder = _read(self.file)
                 if holder is None:
-                    continue  # given back since
+                    continue  # released in the meantime
                 if not _is_dead(holder, self.file):
                     return _name(holder)
                 os.replace(written, self.file)
@@ -92,7 +86,7 @@ class Lock:
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT):
-            # A lock that another has taken over must not be kept alive for him.
+            # No heartbeat for a lock that another process has taken over.
             with contextlib.suppress(OSError):
                 if _read(self.file) == self._mine:
                     os.utime(self.file)
@@ -102,37 +96,37 @@ class Lock:
 def waiting(
     file: Path, waits_for: Callable[[str], None] = lambda holder: None
 ) -> Iterator[Lock]:
-    """Yields a lock that is ours, as soon as it is.
+    """Waits for a lock, and yields it once this process holds it.
 
     Args:
-        file: where the lock is.
-        waits_for: is told who holds it, once.
+        file: the lock file.
+        waits_for: is called once with the holder's name if this process has to wait.
     """
-    told = False
+    announced = False
     while True:
         with Lock(file) as lock:
             if lock.holder is None:
                 yield lock
                 return
-        if not told:
+        if not announced:
             waits_for(lock.holder)
-            told = True
+            announced = True
         time.sleep(RETRY)
 
 
 def holder(file: Path) -> str | None:
-    """Returns who holds the lock in a file; None if nobody does."""
+    """Returns the name of the process that holds a lock file; None if no process does."""
     text = _read(file)
     return None if text is None or _is_dead(text, file) else _name(text)
 
 
 def _publish(written: Path, file: Path) -> None:
-    """Gives a file its name if nothing has it yet; raises FileExistsError otherwise."""
+    """Creates `file` with the content of `written`; raises FileExistsError if it exists."""
     try:
         os.link(written, file)
     except FileExistsError:
         raise
-    except OSError:  # a file system without hard links: a moment of emptiness has to do
+    except OSError:  # no hard links on this file system: the lock is empty for a moment
         with file.open("x", encoding="utf-8") as lock:
             lock.write(written.read_text(encoding="utf-8"))
 
@@ -145,11 +139,11 @@ def _read(file: Path) -> str | None:
 
 
 def _process(text: str) -> Process | None:
-    """Returns the holder; None where the file is damaged."""
+    """Returns the holder that a lock file names; None if the file is damaged."""
     try:
-        told = json.loads(text)
-        del told["token"]
-        return Process(**told)
+        content = json.loads(text)
+        del content["token"]
+        return Process(**content)
     except (ValueError, TypeError, KeyError):
         return None
 

@@ -1,4 +1,4 @@
-"""Saved Keras models: written so that anyone can load them, read without running their code."""
+"""Saves Keras models so that every backend can load them; loads them without running code."""
 
 import zipfile
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from deep_net_triage.errors import InputError
 from deep_net_triage.records import files
 
 _LAMBDA = (
-    "{} has a Lambda layer, whose code is not run here; replace it by one of Keras's layers, "
+    "{} has a Lambda layer, whose code is not trusted; replace it by one of Keras's layers, "
     "and save the model again"
 )
 
@@ -19,21 +19,21 @@ def load(file: Path) -> keras.Model:
     """Returns a saved model.
 
     Raises:
-        InputError: if the file holds none.
+        InputError: if the file is not a Keras model, or has a Lambda layer.
     """
     if file.suffix == ".keras" and not zipfile.is_zipfile(file):
-        raise InputError(f"{file} is no Keras model (it is no archive, or is cut short)")
+        raise InputError(f"{file} is not a Keras model (not an archive, or truncated)")
     try:
-        # Safe mode: code inside a file is never run.
+        # Safe mode never runs code from the file.
         model = keras.models.load_model(file, compile=False, safe_mode=True)
     # A damaged file makes Keras raise OSError, ValueError, KeyError, and more.
     except Exception as error:
         reason = " ".join(str(error).split())
         if "Lambda" in reason:
             raise InputError(_LAMBDA.format(file)) from error
-        raise InputError(f"{file} is no Keras model ({reason[:160]})") from error
+        raise InputError(f"{file} is not a Keras model ({reason[:160]})") from error
     if not isinstance(model, keras.Model):
-        raise InputError(f"{file} is no Keras model but a {type(model).__name__}")
+        raise InputError(f"{file} is not a Keras model but a {type(model).__name__}")
     if any(isinstance(layer, keras.layers.Lambda) for layer in _layers(model)):
         raise InputError(_LAMBDA.format(file))
     return model
@@ -43,11 +43,11 @@ def save(model: keras.Model, file: Path) -> None:
     """Saves a model uncompiled, with all layers trainable; a crash leaves no partial file."""
     model = uncompiled(model)
     synchronized = []
-    for layer in model.layers:  # the model's own setter does not reach a layer frozen by itself
+    for layer in model.layers:  # model.trainable = True skips layers frozen individually
         layer.trainable = True
         if getattr(layer, "synchronized", False):
             synchronized.append(layer)
-            layer.synchronized = False  # other backends refuse to load it
+            layer.synchronized = False  # other backends can't load synchronized layers
     try:
         with files.replacing(file) as unfinished:
             model.save(unfinished)
@@ -57,15 +57,15 @@ def save(model: keras.Model, file: Path) -> None:
 
 
 def uncompiled(model: keras.Model) -> keras.Model:
-    """Returns a model of the same layers without optimizer, metrics and traced steps."""
-    # Single tensors: lists of one would show in the signature of an export.
+    """Returns a model of the same layers without optimizer, metrics and traced functions."""
+    # Single tensors, because lists of one would appear in an export's signature.
     return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
 
 
 def weights_bytes(file: Path) -> int | None:
-    """Returns the bytes of a saved model's weights; None if there is no such file.
+    """Returns the size of a saved model's weights in bytes; None if there is no such file.
 
-    The rest of the archive is small, and its size is not the same each time.
+    The rest of the archive is small, and its size varies.
     """
     if not file.is_file():
         return None
@@ -74,7 +74,7 @@ def weights_bytes(file: Path) -> int | None:
 
 
 def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Yields a model's layers, and those of nested models."""
+    """Yields the layers of a model and of its nested models."""
     for layer in model.layers:
         yield layer
         if isinstance(layer, keras.Model):

@@ -1,4 +1,4 @@
-"""Which process of which machine wrote something, and whether it still runs."""
+"""Identifies processes across machines, and finds out whether they still run."""
 
 import os
 import socket
@@ -11,13 +11,13 @@ import psutil
 
 @dataclass(frozen=True)
 class Process:
-    """A process as others may look for it.
+    """A process, identified so that others can find out whether it still runs.
 
     Attributes:
-        host: the machine's name, for people.
-        machine: what its number is valid in: one run of a machine's system, or of a container.
-        number: of the process.
-        started: when, by a clock that nobody sets, because numbers are used again.
+        host: the machine's name, for messages.
+        machine: identifies the boot, and on Linux the container, in which `number` is valid.
+        number: the process id.
+        started: start time, by a clock that can't be set; process ids are reused.
     """
 
     host: str
@@ -26,37 +26,37 @@ class Process:
     started: float
 
     def __str__(self) -> str:
-        """How a person is told of it."""
+        """Returns the process's name for messages."""
         return f"process {self.number} on {self.host}"
 
     def is_here(self) -> bool:
-        """Says whether it is one of this machine, so that it can be looked for."""
+        """Returns whether the process belongs to this machine, or container."""
         return self.machine == machine()
 
     def is_gone(self) -> bool:
-        """Says whether it is known to have ended, which can be told of this machine's only."""
+        """Returns whether the process is known to have ended; false for other machines'."""
         return self.is_here() and _started(self.number) != self.started
 
 
 def current() -> Process:
-    """Returns the process that asks."""
+    """Returns the process that runs this."""
     number = os.getpid()
     return Process(socket.gethostname(), machine(), number, _started(number))
 
 
 def prefix() -> str:
-    """Returns what the names of files begin with that a process of this machine may leave."""
+    """Returns the prefix of the names of temporary files of this machine's processes."""
     return f"unfinished-{machine()}-"
 
 
 def runs(number: int) -> bool:
-    """Says whether this machine runs a process of this number."""
+    """Returns whether a process with this id runs on this machine."""
     return _started(number) is not None
 
 
 @cache
 def machine() -> str:
-    """Returns what tells this run of this system, or container, from every other."""
+    """Returns an identifier of this boot and container, or the host name outside Linux."""
     boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     if boot.exists() and namespace.exists():  # on Linux
         return f"{boot.read_text().strip()[:8]}.{namespace.stat().st_ino}"
@@ -66,11 +66,11 @@ def machine() -> str:
 def _started(number: int) -> float | None:
     try:
         process = psutil.Process(number)
-        # One that has ended, but was not asked for its exit code yet, has ended.
+        # A zombie has ended; its parent has not read its exit code yet.
         if process.status() == psutil.STATUS_ZOMBIE:
             return None
         if Path("/proc/self/stat").exists():
-            # In ticks since the system began; psutil adds the time of day, which may be set.
+            # In ticks since boot; psutil adds the wall clock, which may be set.
             fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
             return float(fields[19])
         return process.create_time()

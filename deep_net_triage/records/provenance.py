@@ -18,10 +18,10 @@ class Command:
     """A command that added to a study.
 
     Attributes:
-        command: as it was typed.
-        started: in seconds since 1970.
-        seconds: that it took; None until it has ended.
-        versions: of the packages that it ran with.
+        command: the command line as typed.
+        started: start time in seconds since 1970.
+        seconds: its duration; None until it has ended.
+        versions: package versions by name.
         hardware: processors, GPUs and replicas.
     """
 
@@ -37,13 +37,13 @@ class Description:
     """The content of `study.json`.
 
     Attributes:
-        dataset: its name.
-        settings: what all trials share.
-        classes: how many the data set has; None where there is no file.
-        blocks: the network's blocks in its order.
+        dataset: the data set's name.
+        settings: the settings that all trials share.
+        classes: the number of classes; None if there is no file.
+        blocks: the network's blocks in network order.
         refused: segments that can't be replaced by one convolution.
         uncounted: layers whose multiply-accumulates are not counted.
-        commands: that added to the study, in their order.
+        commands: the commands that added to the study, in order.
     """
 
     dataset: str = ""
@@ -56,36 +56,36 @@ class Description:
 
 
 def this_command(command: str, started: float, seconds: float | None) -> Command:
-    """Returns a command as it runs here, with this machine's versions and hardware."""
+    """Returns a command with the versions and hardware of this machine."""
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return Command(command, started, seconds, versions, devices.describe())
 
 
 def read(file: Path) -> Description:
-    """Returns what `study.json` says; an empty description if there is no such file.
+    """Returns the content of `study.json`; an empty description if there is no such file.
 
     Raises:
-        DamagedFile: if it is not as it was written.
+        DamagedFile: if the file has changed since it was written.
     """
-    told = files.read_json(file)
-    if told is None:
+    content = files.read_json(file)
+    if content is None:
         return Description()
     values = {
-        "blocks": tuple(map(_block, told.pop("blocks", ()))),
-        "refused": tuple(Refused(**segment) for segment in told.pop("refused", ())),
-        "uncounted": tuple(told.pop("uncounted", ())),
-        "commands": tuple(Command(**command) for command in told.pop("commands", ())),
+        "blocks": tuple(map(_block, content.pop("blocks", ()))),
+        "refused": tuple(Refused(**segment) for segment in content.pop("refused", ())),
+        "uncounted": tuple(content.pop("uncounted", ())),
+        "commands": tuple(Command(**command) for command in content.pop("commands", ())),
     }
-    return Description(**told, **values)
+    return Description(**content, **values)
 
 
-def _block(told: dict[str, object]) -> BlockDescription:
-    shapes = {name: tuple(told[name]) for name in ("received", "returned")}  # JSON has lists
-    return BlockDescription(**told | shapes)
+def _block(content: dict[str, object]) -> BlockDescription:
+    shapes = {name: tuple(content[name]) for name in ("received", "returned")}  # not lists
+    return BlockDescription(**content | shapes)
 
 
 def blocks_of(file: Path) -> tuple[BlockDescription, ...]:
-    """Returns the blocks in `study.json`; none if the file is missing or damaged."""
+    """Returns the blocks in `study.json`; empty if the file is missing or damaged."""
     try:
         return read(file).blocks
     except DamagedFile:
@@ -93,17 +93,17 @@ def blocks_of(file: Path) -> tuple[BlockDescription, ...]:
 
 
 def write(file: Path, description: Description, say: Callable[[str], None]) -> None:
-    """Writes `study.json`; earlier commands stay in it.
+    """Writes `study.json`, and keeps the earlier commands in it.
 
     Args:
         file: `study.json`.
-        description: with one command, which replaces what the same command wrote before.
-        say: is told of a damaged file, whose earlier commands are lost.
+        description: has one command, which replaces the entry with the same start time.
+        say: receives a message if the file is damaged and its earlier commands are lost.
     """
     try:
         earlier = read(file)
     except DamagedFile as damage:
-        say(f"{damage}; it begins anew")
+        say(f"{damage}; writing a new one")
         earlier = Description()
     (command,) = description.commands
     others = [one for one in earlier.commands if one.started != command.started]

@@ -1,4 +1,4 @@
-"""What a training leaves in its folder, as typed values, and how it is written and read.
+"""Typed values for the files in a training's folder, and functions to read and write them.
 
 A trial's folder and the parent's hold `epochs.jsonl`, `result.json`, `correct.npy` and, where
 models are saved, `model.keras`.
@@ -28,11 +28,11 @@ class Epoch:
         loss: the mean over the training images.
         accuracy: on the training images, 0..1; None while distilling, like the next two.
         val_loss: on the test images.
-        val_accuracy: on the test images.
+        val_accuracy: on the test images, 0..1.
         relative_error: squared distance from the parent's output over that output's squared
             norm; None while training on labels.
-        held_out_accuracy: on the held-out training images; None where none are held out.
-        seconds: that the epoch took.
+        held_out_accuracy: on the held-out training images; None without held-out images.
+        seconds: the epoch's duration.
     """
 
     phase: Literal["distill", "train"]
@@ -47,11 +47,11 @@ class Epoch:
 
     @property
     def judged_by(self) -> float | None:
-        """The accuracy that epochs are chosen by: on held-out images, else on test images."""
+        """The accuracy that chooses the best epoch: on held-out images, else on test images."""
         return self.val_accuracy if self.held_out_accuracy is None else self.held_out_accuracy
 
     def as_json(self) -> dict[str, object]:
-        """Returns the line's object; what a phase never measures is left out."""
+        """Returns the line's JSON object, without optional values that were not measured."""
         line = dataclasses.asdict(self)
         for name in ("relative_error", "held_out_accuracy"):
             if line[name] is None:
@@ -64,28 +64,28 @@ class Row:
     """A line of `results.csv`: one finished trial. Accuracies are shares, 0..1.
 
     Attributes:
-        dataset, method, block, seed: which trial; `no-block` for the control.
+        dataset, method, block, seed: identify the trial; the control's block is `no-block`.
         baseline_accuracy: the parent's chosen accuracy.
         initial_accuracy: right after surgery, before any training.
         distilled_accuracy: after the student-teacher phase; None without one.
-        max_accuracy: of the best classification epoch on the test images.
-        max_epoch: the first epoch that reaches it.
-        epochs_to_99: the first epoch that reaches 99 % of it (Figure 3).
+        max_accuracy: the highest of any classification epoch on the test images.
+        max_epoch: the first epoch that reaches `max_accuracy`.
+        epochs_to_99: the first epoch that reaches 99 % of `max_accuracy` (Figure 3).
         distill_epochs: epochs of the student-teacher phase.
-        final_accuracy: of the last classification epoch.
+        final_accuracy: after the last classification epoch.
         accuracy_drop: `baseline_accuracy - chosen_accuracy`; negative for a gain.
         parent_parameters, parameters: numbers that parent and student store.
         parent_macs, macs: multiply-accumulates of convolutions and dense layers for one image.
-        seconds: that the trial took.
+        seconds: the trial's duration.
         chosen_epoch: the best epoch on the held-out images; without them, `max_epoch`.
         chosen_accuracy: on the test images at that epoch.
-        reinitialized_accuracy: the parent's, with the block's kernels drawn anew; None for the
-            control.
-        bypassed_accuracy: the parent's, without the block; None where shapes forbid it.
-        similarity: linear CKA of the outputs of the block and its replacement.
-        parent_bytes, bytes: of the saved weights; None where models are not saved.
+        reinitialized_accuracy: the parent's with the block's kernels reinitialized; None for
+            the control.
+        bypassed_accuracy: the parent's without the block; None if the shapes don't match.
+        similarity: linear CKA between the outputs of the block and its replacement.
+        parent_bytes, bytes: size of the saved weights; None if models are not saved.
         parent_latency ... batch_latency_spread: seconds for one image and for a large batch,
-            medians and spreads between quartiles; None where they were not measured.
+            as medians and interquartile ranges; None if not measured.
     """
 
     dataset: str
@@ -138,7 +138,7 @@ class Failure:
 
     Attributes:
         settings: everything that determines the training.
-        reason: why its numbers can't be trusted.
+        reason: why the training failed.
     """
 
     settings: dict[str, object]
@@ -151,8 +151,8 @@ class TrialResult:
 
     Attributes:
         settings: everything that determines the trial.
-        row: its numbers.
-        files: SHA-256 by the name of each file beside it.
+        row: the trial's line of `results.csv`.
+        files: SHA-256 of the folder's other files, by name.
     """
 
     settings: dict[str, object]
@@ -166,14 +166,14 @@ class ParentResult:
 
     Attributes:
         settings: everything that determines the parent.
-        baseline_accuracy: on the test images at its chosen epoch, 0..1.
-        max_epoch: its chosen epoch; None for a given parent, like the next.
-        final_accuracy: of its last epoch.
-        weights_sha256: digest of its weights, by which it is known.
-        parameters: numbers that it stores.
-        macs: multiply-accumulates of one image.
-        seconds: that training, or evaluating a given parent, took.
-        files: SHA-256 by the name of each file beside it.
+        baseline_accuracy: on the test images at the chosen epoch, 0..1.
+        max_epoch: the chosen epoch; None, like the next, if the user gave the parent.
+        final_accuracy: after the last epoch.
+        weights_sha256: a digest of the weights, which identifies the parent.
+        parameters: the number of values that the model stores.
+        macs: multiply-accumulates for one image.
+        seconds: duration of the training, or of the evaluation of a given parent.
+        files: SHA-256 of the folder's other files, by name.
     """
 
     settings: dict[str, object]
@@ -189,7 +189,7 @@ class ParentResult:
 
 @dataclass(frozen=True)
 class Curve:
-    """The numbers of a learning curve; a row's attributes of the same names explain them."""
+    """A summary of a learning curve; `Row` documents the attributes of the same names."""
 
     max_accuracy: float
     max_epoch: int
@@ -200,13 +200,13 @@ class Curve:
 
 
 def summarize(epochs: Sequence[Epoch]) -> Curve:
-    """Returns the numbers of a learning curve; only epochs of the phase `train` count."""
+    """Returns a learning curve's summary; only epochs of the phase `train` count."""
     trained = [epoch for epoch in epochs if epoch.phase == "train"]
     accuracies = [epoch.val_accuracy for epoch in trained]
     best = max(accuracies)
     choosing = [epoch.judged_by for epoch in trained]
     chosen = choosing.index(max(choosing))
-    # An exact 99 % must count as one, whatever the last bit of the product.
+    # Exactly 99 % counts, whatever the rounding of the product.
     near = 0.99 * best - 1e-12
     return Curve(
         max_accuracy=best,
@@ -219,7 +219,7 @@ def summarize(epochs: Sequence[Epoch]) -> Curve:
 
 
 def differences(recorded: dict[str, object], wanted: dict[str, object]) -> list[str]:
-    """Returns a text for each setting that differs: `epochs: 2, now 3`."""
+    """Returns one text per setting that differs, such as `epochs: 2, now 3`."""
     names = [*recorded, *(name for name in wanted if name not in recorded)]
     return [
         f"{name}: {recorded.get(name, 'not set')}, now {wanted.get(name, 'not set')}"
@@ -234,7 +234,7 @@ def trial_folder(study: Path, method: str, block: str, seed: int) -> Path:
 
 
 def lock_file(folder: Path) -> Path:
-    """Returns where the lock of a trial or a parent is: beside its folder."""
+    """Returns the lock file of a trial or a parent, which lies beside its folder."""
     return folder.with_name(f"{folder.name}.lock")
 
 
@@ -242,64 +242,58 @@ def read_trial(folder: Path) -> TrialResult | Failure | None:
     """Returns a trial's result; None if there is none yet.
 
     Raises:
-        DamagedFile: if `result.json` is not as it was written.
+        DamagedFile: if `result.json` has changed since it was written.
     """
-    told = files.read_json(folder / "result.json")
-    if told and told.pop("status") == "finished":
-        return TrialResult(told["settings"], Row(**told["row"]), told["files"])
-    return told and Failure(told["settings"], told["reason"])
+    content = files.read_json(folder / "result.json")
+    if content and content.pop("status") == "finished":
+        return TrialResult(content["settings"], Row(**content["row"]), content["files"])
+    return content and Failure(content["settings"], content["reason"])
 
 
 def read_parent(folder: Path) -> ParentResult | None:
     """Returns a finished parent's result; None if there is none.
 
     Raises:
-        DamagedFile: if `result.json` is not as it was written.
+        DamagedFile: if `result.json` has changed since it was written.
     """
-    told = files.read_json(folder / "result.json")
-    if not told or told.pop("status") != "finished":
+    content = files.read_json(folder / "result.json")
+    if not content or content.pop("status") != "finished":
         return None
-    del told["reason"]
-    return ParentResult(**told)
+    del content["reason"]
+    return ParentResult(**content)
 
 
 def write_result(folder: Path, result: ParentResult | TrialResult | Failure) -> None:
     """Writes `result.json`."""
     status = "failed" if isinstance(result, Failure) else "finished"
-    told = {"status": status, "reason": None} | dataclasses.asdict(result)
-    files.write_json(folder / "result.json", told)
+    content = {"status": status, "reason": None} | dataclasses.asdict(result)
+    files.write_json(folder / "result.json", content)
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Returns the SHA-256 of each file of a trial or a parent, for its result."""
-    beside = [folder / name for name in ("epochs.jsonl", "model.keras", "correct.npy")]
-    return {file.name: files.digest(file) for file in beside if file.is_file()}
+    """Returns the SHA-256 of each file in a trial's or a parent's folder but `result.json`."""
+    others = [folder / name for name in ("epochs.jsonl", "model.keras", "correct.npy")]
+    return {file.name: files.digest(file) for file in others if file.is_file()}
 
 
 def check_files(folder: Path, recorded: dict[str, str]) -> None:
-    """Makes sure that the files of a trial or a parent are as its result says.
-
-    A file that was removed misleads nobody, and is not missed.
-
-    Raises:
-        DamagedFile: if one has changed.
-    """
+    """Raises DamagedFile if a file differs from its recorded SHA-256; one may be missing."""
     for name, digest in digests(folder).items():
         if digest != recorded.get(name):
-            raise DamagedFile(f"{folder / name} is damaged: it is not as it was written")
+            raise DamagedFile(f"{folder / name} is damaged: its content has changed")
 
 
 def read_epochs(folder: Path) -> list[Epoch]:
-    """Returns the lines of a trial's or a parent's `epochs.jsonl`, in order."""
+    """Returns the epochs in a trial's or a parent's `epochs.jsonl`, in order."""
     with (folder / "epochs.jsonl").open(encoding="utf-8") as lines:
         return [Epoch(**json.loads(line)) for line in lines]
 
 
 def write_correct(folder: Path, correct: np.ndarray) -> None:
-    """Writes which test images a model classifies correctly, eight in a byte.
+    """Writes which test images a model classifies correctly, one bit per image.
 
     Args:
-        folder: of the trial or the parent.
+        folder: the trial's or the parent's.
         correct: bool, (images,), in the data set's order.
     """
     with files.replacing(folder / "correct.npy") as unfinished, unfinished.open("wb") as file:
@@ -307,10 +301,12 @@ def write_correct(folder: Path, correct: np.ndarray) -> None:
 
 
 def read_correct(folder: Path, images: int) -> np.ndarray | None:
-    """Returns which test images a model classifies correctly, bool, (images,), or None.
+    """Returns which test images a model classifies correctly: bool, (images,).
+
+    Returns None if there is no file.
 
     Raises:
-        DamagedFile: if `correct.npy` is not as it was written.
+        DamagedFile: if `correct.npy` can't be decoded.
     """
     file = folder / "correct.npy"
     if not file.is_file():
@@ -319,11 +315,11 @@ def read_correct(folder: Path, images: int) -> np.ndarray | None:
         packed = np.load(file, allow_pickle=False)
         return np.unpackbits(packed, count=images).astype(bool)
     except (ValueError, TypeError, EOFError) as error:
-        raise DamagedFile(f"{file} is damaged: it is not as it was written") from error
+        raise DamagedFile(f"{file} is damaged: its content has changed") from error
 
 
 def write_table(study: Path, rows: Iterable[Row]) -> None:
-    """Writes `results.csv`, a line a row, in the order given."""
+    """Writes `results.csv`, one line per row, in the given order."""
     with (
         files.replacing(study / "results.csv") as unfinished,
         unfinished.open("w", newline="", encoding="utf-8") as file,

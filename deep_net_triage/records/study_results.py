@@ -1,4 +1,4 @@
-"""A whole study as it lies on disk, read once; tables, figures, claims and page start here."""
+"""Reads a study from disk once, for tables, figures, claims and the page."""
 
 import contextlib
 import math
@@ -24,22 +24,22 @@ class StudyResults:
     """The results of one data set.
 
     Attributes:
-        dataset: its name.
+        dataset: the data set's name.
         baseline_accuracy: the parent's, on the test images, 0..1.
-        rows: of finished trials that compress a block, in the network's order.
-        controls: of finished trials of the control.
-        correct: by trial, which test images its model classifies correctly, in the data set's
-            order; bool, (images,).
-        parent_correct: the same for the parent; None where the file is missing.
-        epochs: by trial, its learning curve; damaged files are left out.
-        failures: by the name of its folder, why a trial failed.
-        blocks: the network's blocks in its order.
+        rows: finished trials that compress a block, in network order.
+        controls: finished trials of the control.
+        correct: which test images each trial's model classifies correctly, by trial; bool,
+            (images,), in the data set's order.
+        parent_correct: the same for the parent; None if the file is missing.
+        epochs: learning curves by trial, without those in damaged files.
+        failures: the reason of each failed trial, by the name of its folder.
+        blocks: the network's blocks in network order.
         refused: segments that can't be replaced by one convolution.
         uncounted: layers whose multiply-accumulates are not counted.
-        settings: what all trials share, as in `study.json`.
-        classes: how many the data set has; None where it is not known.
-        commands: that added to the study.
-        folder: where it was read from; None where it was not.
+        settings: the settings that all trials share, as in `study.json`.
+        classes: the number of classes; None if unknown.
+        commands: the commands that added to the study.
+        folder: the study's folder; None if the study was not read from disk.
     """
 
     dataset: str
@@ -60,39 +60,39 @@ class StudyResults:
 
     @property
     def test_images(self) -> int | None:
-        """How many test images there are; None where it is not known."""
+        """The number of test images; None if unknown."""
         if self.parent_correct is not None:
             return len(self.parent_correct)
         return self.settings.get("test_images")
 
     @property
     def holds_out(self) -> bool:
-        """Whether held-out training images chose the epochs, not the test images."""
+        """Whether held-out training images, instead of test images, chose the epochs."""
         return bool(self.settings.get("validation_fraction"))
 
     def methods(self) -> list[str]:
-        """Returns the methods that have a finished trial, in the table's order."""
+        """Returns the methods that have a finished trial, in the order of `METHODS`."""
         ran = {row.method for row in self.rows}
         return [name for name in METHODS if name in ran]
 
     def blocks_run(self) -> list[str]:
-        """Returns the blocks that have a finished trial, in the network's order."""
+        """Returns the blocks that have a finished trial, in network order."""
         ran = {row.block for row in self.rows}
         return [name for name in self.all_blocks() if name in ran]
 
     def all_blocks(self) -> list[str]:
-        """Returns all blocks, those without a finished trial included, in network order."""
+        """Returns all blocks in network order, with or without a finished trial."""
         known = [block.name for block in self.blocks]
         others = {row.block for row in self.rows}.difference(known)
         return known + sorted(others, key=lambda name: (len(name), name))
 
     def trials(self, method: str, block: str | None = None) -> list[Row]:
-        """Returns the rows of a method, at one block or at all of them."""
+        """Returns the rows of a method, for one block or for all of them."""
         rows = [row for row in self.rows if row.method == method]
         return [row for row in rows if block in (None, row.block)]
 
     def correct_by_seed(self, method: str, block: str) -> dict[int, np.ndarray]:
-        """Returns by seed which test images the trials of a method and block get right."""
+        """Returns, by seed, which test images a method's trials of a block classify right."""
         return {
             seed: correct
             for (its_method, its_block, seed), correct in sorted(self.correct.items())
@@ -109,7 +109,7 @@ def read_study(folder: Path) -> StudyResults:
     parent = results.read_parent(folder / "parent")
     if parent is None or not (folder / "results.csv").is_file():
         raise InputError(f"{folder} holds no finished parent, or no results.csv")
-    description = provenance.read(folder / "study.json")
+    described = vars(provenance.read(folder / "study.json"))
     images = parent.settings.get("test_images", 0)
     rows = results.read_table(folder)
     trials = read_trials(folder)
@@ -118,7 +118,7 @@ def read_study(folder: Path) -> StudyResults:
         for row in rows
     }
     return StudyResults(
-        dataset=parent.settings["dataset"],
+        **described | {"dataset": parent.settings["dataset"]},
         baseline_accuracy=parent.baseline_accuracy,
         rows=tuple(row for row in rows if row.method != CONTROL),
         controls=tuple(row for row in rows if row.method == CONTROL),
@@ -126,18 +126,12 @@ def read_study(folder: Path) -> StudyResults:
         parent_correct=results.read_correct(folder / "parent", images),
         epochs=_curves(trials),
         failures={f.name: r.reason for f, r in trials.items() if isinstance(r, Failure)},
-        blocks=description.blocks,
-        refused=description.refused,
-        uncounted=description.uncounted,
-        settings=description.settings,
-        classes=description.classes,
-        commands=description.commands,
         folder=folder,
     )
 
 
 def read_trials(study: Path) -> dict[Path, TrialResult | Failure]:
-    """Returns the result of every trial that has ended by its folder, damaged ones left out."""
+    """Returns the results of all ended trials by folder, without damaged ones."""
     ended = {}
     for folder in sorted((study / "trials").glob("*/")):
         with contextlib.suppress(DamagedFile):
@@ -148,7 +142,7 @@ def read_trials(study: Path) -> dict[Path, TrialResult | Failure]:
 
 
 def _curves(trials: Mapping[Path, TrialResult | Failure]) -> dict[Name, tuple[Epoch, ...]]:
-    """Reads the learning curves of finished trials that are as they were written."""
+    """Returns the undamaged learning curves of finished trials."""
     curves = {}
     for folder, result in trials.items():
         file = folder / "epochs.jsonl"
@@ -160,7 +154,7 @@ def _curves(trials: Mapping[Path, TrialResult | Failure]) -> dict[Name, tuple[Ep
 
 
 def studies_in(folder: Path) -> list[Path]:
-    """Returns the folders of all studies under an output folder, or the folder if it is one.
+    """Returns the study folders among a folder and its subfolders.
 
     Raises:
         InputError: if there is none.
