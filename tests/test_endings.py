@@ -35,7 +35,7 @@ ONEDNN = "Operation received an exception:Status: 1, message: could not create a
         (TrainingFailed("the parent: loss is nan"), "py: the parent: loss is nan", 1),
         (ExportFailed("the export a.tflite returns other"), "py: the export a.tflite", 1),
         (KeyboardInterrupt(), f"interrupted; {KEPT}", 130),
-        (Terminated(), f"asked to end; {KEPT}", 143),
+        (Terminated(), f"terminated; {KEPT}", 143),
         (LockLost("a.lock was taken over"), "a.lock was taken over", 1),
         (MemoryError(), "out of memory; ", 1),
         (tf.errors.ResourceExhaustedError(None, None, "OOM"), "out of memory; ", 1),

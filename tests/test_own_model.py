@@ -119,10 +119,10 @@ def test_results_of_pictures_that_were_replaced_stop_the_study(own, tmp_path, ca
     ("arguments", "expected"),
     [
         (["--dataset=digits"], "--image_dir and --dataset exclude each other"),
-        (["--image_dir=/nowhere"], "--image_dir=/nowhere is no folder"),
+        (["--image_dir=/nowhere"], "--image_dir=/nowhere is not a folder"),
         (["--class_names={own}/nothing.txt"], "nothing.txt"),
         (["--validation_fraction=0.01"], "--validation_fraction=0.01 of 16 training images"),
-        (["--export=onnx"], "'onnx' is no format; allowed: litert, saved_model"),
+        (["--export=onnx"], "'onnx' is not a format; allowed: litert, saved_model"),
         (["--compress", "--nosave_models"], "--compress and --export need the models"),
         (["--block=stem:nothing", "--output_dir={own}/new"], "no layer nothing"),
     ],

@@ -58,7 +58,7 @@ def test_a_small_disk(tmp_path, monkeypatch):
 
 
 def test_an_address_space_in_which_nothing_starts(tmp_path):
-    assert "needs 3 at least" in starved.in_a_small_space(2, tmp_path / "runs")
+    assert "needs at least 3" in starved.in_a_small_space(2, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 

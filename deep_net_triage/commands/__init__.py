@@ -1,1 +1,1 @@
-"""The command line: flags in, lines and an exit code out."""
+"""The command line: flags, settings and exit codes."""

@@ -1,4 +1,4 @@
-"""How a command ends early: one line for the person, and an exit code."""
+"""Turns errors and signals into one line for the user and an exit code."""
 
 import contextlib
 import errno
@@ -18,13 +18,13 @@ from deep_net_triage.errors import (
 )
 
 _GOES_ON = "everything finished is kept, and the same command continues from there"
-# `dnnl_out_of_memory`, as TensorFlow 2.21 passes it on.
+# TensorFlow 2.21's text for oneDNN's status `dnnl_out_of_memory`.
 _ONEDNN_OUT_OF_MEMORY = "exception:Status: 1,"
 _SMALLEST_ADDRESS_SPACE = 3 * 2**30
 _LONGEST = 500  # characters
-# As shells number processes that a signal has ended.
+# Shells use these exit codes for processes that a signal has ended.
 _INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
-_OF_THE_DISK = {
+_REMEDIES = {
     errno.ENOSPC: "free some space there, or choose another --output_dir",
     errno.EDQUOT: "free some space there, or choose another --output_dir",
     errno.EROFS: "make it writable, or choose another --output_dir",
@@ -34,9 +34,9 @@ _OF_THE_DISK = {
 
 
 def describe(error: BaseException) -> tuple[str, int] | None:
-    """Returns what to print for an error, and the exit code; None for a bug in this program.
+    """Returns the line to print for an error and the exit code; None for a bug in this program.
 
-    The code is 1 if something went wrong on the way, 2 for bad input, and 128 plus the signal's
+    The code is 1 for an error during the study, 2 for bad input, and 128 plus the signal's
     number after a signal.
     """
     if isinstance(error, InputError):
@@ -48,15 +48,15 @@ def describe(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, KeyboardInterrupt):
         return f"interrupted; {_GOES_ON}", _INTERRUPTED
     if isinstance(error, Terminated):
-        return f"asked to end; {_GOES_ON}", _TERMINATED
+        return f"terminated; {_GOES_ON}", _TERMINATED
     if isinstance(error, LockLost):
         return f"{error}; {_GOES_ON}", 1
-    if _is_of_memory(error):
+    if _is_out_of_memory(error):
         return f"out of memory; {_GOES_ON}", 1
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         reason = _one_line(error.strerror or str(error))
-        remedy = _OF_THE_DISK.get(error.errno)
+        remedy = _REMEDIES.get(error.errno)
         return f"{where}{reason}{f' ({remedy})' if remedy else ''}; {_GOES_ON}", 1
     return None
 
@@ -76,17 +76,17 @@ def terminable() -> Iterator[None]:
 
 
 def in_address_space(run: Callable[[], int]) -> int:
-    """Runs a command and returns its exit code, also if `ulimit -v` limits the address space.
+    """Runs a command and returns its exit code, even if `ulimit -v` limits the address space.
 
-    Under such a limit TensorFlow ends the process by a signal instead of an error. A child
-    process then runs the command, and this one reports how it ended.
+    Under such a limit TensorFlow may be killed by a signal instead of raising an error. A child
+    process then runs the command, and this process reports how it ended.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return run()
     space = f"the address space is limited to {limit / 2**30:.1f} GiB (ulimit -v)"
     if limit < _SMALLEST_ADDRESS_SPACE:
-        print(f"run_triage.py: {space}; TensorFlow needs 3 at least", file=sys.stderr)
+        print(f"run_triage.py: {space}; TensorFlow needs at least 3", file=sys.stderr)
         return 2
     process = os.fork()
     if not process:
@@ -102,17 +102,17 @@ def in_address_space(run: Callable[[], int]) -> int:
 
 
 def _one_line(text: str) -> str:
-    """Returns a text without line breaks, and without its middle if it is very long."""
+    """Returns a text on one line, without its middle if it is very long."""
     text = " ".join(text.split())
     if len(text) <= _LONGEST:
         return text
     return f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
-def _is_of_memory(error: BaseException) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     """Returns whether Python, TensorFlow or oneDNN ran out of memory.
 
-    TensorFlow's errors are recognized by name: importing TensorFlow may be what failed.
+    TensorFlow's errors are recognized by name, because its import may have failed.
     """
     name = type(error).__name__
     if name == "AbortedError":

@@ -1,8 +1,8 @@
-"""Flag files, read strictly: every line sets a flag, or the file is refused.
+"""Reads flag files strictly: every line sets a flag, or the file is refused.
 
-absl's own reader takes a line without `--` for a positional argument, keeps a trailing
-comment as part of the value, and resolves an included file from the working directory; here
-the first two are errors that name the line, and the third is resolved from the including file.
+absl's own reader takes a line without `--` for a positional argument, and keeps a trailing
+comment as part of the value; both are errors here. It looks for an included file in the working
+directory; here its path is relative to the including file.
 """
 
 from pathlib import Path
@@ -13,12 +13,12 @@ from deep_net_triage.errors import InputError
 def read(path: Path, switches: frozenset[str], including: tuple[Path, ...] = ()) -> list[str]:
     """Returns a flag file's lines as command-line arguments, each `--name=value` or `--name`.
 
-    Lines that are empty or begin with `#` or `//` are comments.
+    Empty lines, and comments that begin with `#` or `//`, are skipped.
 
     Args:
-        path: the file.
+        path: the flag file.
         switches: the arguments that set a flag without a value, such as `--overwrite`.
-        including: the files that are being read and led to this one.
+        including: the chain of files that include this one.
 
     Raises:
         InputError: if the file can't be read, includes itself, or has a line that sets
@@ -46,10 +46,10 @@ def read(path: Path, switches: frozenset[str], including: tuple[Path, ...] = ())
 
 
 def split(arguments: list[str]) -> tuple[list[Path], list[str]]:
-    """Splits command-line arguments into the flag files they name and all the others.
+    """Returns the flag files that command-line arguments name, and the other arguments.
 
     Raises:
-        InputError: if `--flagfile` stands without a file.
+        InputError: if a file is missing after `--flagfile`.
     """
     files: list[Path] = []
     others: list[str] = []
@@ -67,7 +67,7 @@ def split(arguments: list[str]) -> tuple[list[Path], list[str]]:
 
 
 def _check(line: str, switches: frozenset[str], where: str) -> None:
-    """Refuses a line that sets no flag, or whose value would swallow a comment."""
+    """Raises InputError if a line sets no flag, or ends in a comment."""
     name, equals, value = line.partition("=")
     if " #" in line or " //" in line:
         raise InputError(f"{where}: a comment must stand on a line of its own")

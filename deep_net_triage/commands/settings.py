@@ -1,4 +1,4 @@
-"""The command line: every flag declared and checked once, turned into one frozen value."""
+"""Turns a command line into one frozen value, in which every flag has been checked."""
 
 import os
 import re
@@ -12,15 +12,16 @@ from deep_net_triage import methods
 from deep_net_triage.commands import declarations, flagfiles, shards
 from deep_net_triage.errors import InputError
 
-_LONGEST_NAME = 100
-
 GIB = 2**30
+_LONGEST_NAME = 100
+_NOT_A_FLAG = "'{}' is not a flag; write --name=value (--help lists all)"
+_PATHS = ("parent", "data_dir", "output_dir", "activation_dir", "image_dir", "class_names")
 
-# Student-teacher training uses Adam at its usual rate whatever the classification phase uses:
-# Eq. 3 sums over up to 802,816 elements, and plain SGD diverges on it.
+# The student-teacher phase always uses Adam at its usual rate: Eq. 3 sums over up to 802,816
+# elements, and plain SGD diverges on it.
 DISTILL_LEARNING_RATE = 1e-3
 
-# What absl passes on of Python's own errors, and what a person should read instead.
+# Python's error messages that absl passes on, and plain words for them.
 _PLAIN_WORDS = (
     (r"invalid literal for int\(\).*", "must be a whole number"),
     (r"could not convert string to float.*", "must be a number"),
@@ -31,13 +32,14 @@ _PLAIN_WORDS = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What one command asks for; each attribute is the flag of its name.
+    """The flags of one command, checked; each attribute is the flag of the same name, except:
 
-    `methods` are those of the table, and `control` says whether the parent is trained on beside
-    them; `blocks` is None for all, and otherwise holds what was typed, names or numbers, which
-    only the parent can resolve; `train_examples` and `test_examples` are None for all;
-    `activation_memory` and `activation_disk` are in bytes, and None for a quarter of what is
-    free.
+    Attributes:
+        methods: names from `METHODS`; `control` is separate.
+        control: whether `--method` includes the control.
+        blocks: names or numbers as typed, which only the parent can resolve; None for all.
+        activation_memory, activation_disk: in bytes; None for a quarter of what is free.
+        shard: the job's number, from 0, and the number of jobs; None for all trials.
     """
 
     dataset: str
@@ -92,69 +94,58 @@ class Settings:
         return self.output_dir / re.sub(r"[^\w.-]", "-", self.dataset)
 
     def of_data(self) -> dict[str, object]:
-        """The settings that determine which images a network sees, and how."""
-        return {
-            "dataset": self.dataset,
-            **({"image_dir": str(self.image_dir)} if self.image_dir else {}),
-            "train_examples": self.train_examples,
-            "test_examples": self.test_examples,
-            "validation_fraction": self.validation_fraction,
-            "image_size": self.image_size,
-        }
+        """Returns the settings that determine which images a network sees, and how."""
+        folder = {"image_dir": str(self.image_dir)} if self.image_dir else {}
+        counts = ("train_examples", "test_examples", "validation_fraction", "image_size")
+        return self._only("dataset") | folder | self._only(*counts)
 
     def of_training(self) -> dict[str, object]:
-        """The settings that determine how a network is trained on its labels."""
-        return {
-            "batch_size": self.batch_size,
-            "learning_rate": self.learning_rate,
-            "optimizer": self.optimizer,
-            "augment": self.augment,
-            "precision": self.precision,
-            "deterministic": self.deterministic,
-        }
+        """Returns the settings that determine how a network is trained on labels."""
+        optimizing = ("batch_size", "learning_rate", "optimizer", "augment")
+        return self._only(*optimizing, "precision", "deterministic")
 
     def of_parent(self) -> dict[str, object]:
-        """The settings that determine a parent trained here."""
+        """Returns the settings that determine a parent that is trained here."""
         return {
             **self.of_data(),
-            "width": self.width,
-            "parent_weights": self.parent_weights,
-            "parent_epochs": self.parent_epochs,
+            **self._only("width", "parent_weights", "parent_epochs"),
             **self.of_training(),
-            "dropout": self.dropout,
-            "batchnorm_momentum": self.batchnorm_momentum,
+            **self._only("dropout", "batchnorm_momentum"),
         }
 
     def of_trial(self, method: str) -> dict[str, object]:
-        """The settings that determine a trial of a method or of the control.
+        """Returns the settings that determine a trial, besides those of data and parent.
 
-        The parent and the data are apart.
+        Settings that a method does not use are left out, so that changing them leaves its
+        trials valid.
 
-        What a method does not use (distillation epochs without distillation, the kind of mean
-        without one) is left out, so that changing it leaves the method's trials valid.
+        Args:
+            method: a name from `TABLE`.
         """
         row = methods.TABLE[method]
-        determining = {"epochs": self.epochs, **self.of_training()}
-        if row.compresses:
-            determining["batchnorm_momentum"] = self.batchnorm_momentum
-        if row.distil:
-            determining["distill_epochs"] = self.distill_epochs
-        if row.distil or row.updates == "block":
-            determining["activation_dtype"] = self.activation_dtype
-        if row.initializer == "mean":
-            determining["mean_over"] = self.mean_over
-        return determining
+        reads_activations = row.distil or row.updates == "block"
+        used = {
+            "batchnorm_momentum": row.compresses,
+            "distill_epochs": row.distil,
+            "activation_dtype": reads_activations,
+            "mean_over": row.initializer == "mean",
+        }
+        names = [name for name, is_used in used.items() if is_used]
+        return {**self._only("epochs"), **self.of_training(), **self._only(*names)}
+
+    def _only(self, *names: str) -> dict[str, object]:
+        return {name: getattr(self, name) for name in names}
 
 
 def from_command_line(arguments: list[str], flags_dir: Path | None = None) -> Settings:
-    """Returns the settings that a command line asks for.
+    """Returns the settings of a command line.
 
-    The data set's own flag file comes first, then each `--flagfile`, then every flag typed,
-    wherever it stands on the line; what comes later wins.
+    Flags are read from the data set's own flag file, then from each `--flagfile`, then from the
+    command line, wherever they stand on it; later values win.
 
     Args:
         arguments: the command line without the program's name.
-        flags_dir: the folder that holds `<dataset>.flags`; None without any.
+        flags_dir: the folder with `<dataset>.flags`; None to read no such file.
 
     Raises:
         InputError: if a flag, a value or a flag file is wrong.
@@ -163,33 +154,34 @@ def from_command_line(arguments: list[str], flags_dir: Path | None = None) -> Se
         if "\0" in argument:
             raise InputError(f"{argument!r} holds a null character, which no flag allows")
     files, typed = flagfiles.split(arguments)
-    switches = _switches(declarations.declare())
-    asked = [line for file in files for line in flagfiles.read(file, switches)] + typed
-    values = _parse(asked)
-    defaults = []
+    declared = declarations.declare()
+    switches = frozenset(
+        f"--{prefix}{name}"
+        for name in declared
+        if declared[name].boolean
+        for prefix in ("", "no")
+    )
+    flags_given = [line for file in files for line in flagfiles.read(file, switches)] + typed
+    values = _parse(flags_given)
     if flags_dir and not values.image_dir:
         own = flags_dir / f"{values.dataset}.flags"
-        defaults = flagfiles.read(own, switches) if _allows(own.is_file) else []
-    return _settings(_parse(defaults + asked))
+        if _is_true(own.is_file):
+            values = _parse(flagfiles.read(own, switches) + flags_given)
+    return _settings(values)
 
 
 def help_text() -> str:
-    """Returns a paragraph a flag: its name, its meaning, its default."""
+    """Returns the name, meaning and default of every flag, for people."""
     return declarations.declare().get_help()
 
 
-def _switches(values: flags.FlagValues) -> frozenset[str]:
-    names = [name for name in values if values[name].boolean]
-    return frozenset(f"--{prefix}{name}" for name in names for prefix in ("", "no"))
-
-
 def _parse(arguments: list[str]) -> flags.FlagValues:
-    """Parses arguments by absl, whose messages name the flag and the value."""
+    """Returns parsed flags; absl's error messages name the flag and the value."""
     values = declarations.declare()
     for argument in arguments:
-        # absl looks for flags of similar names by a recursion as deep as the name is long.
+        # absl searches for similar names by a recursion as deep as the name is long.
         if len(argument.partition("=")[0]) > _LONGEST_NAME:
-            raise InputError(f"'{argument}' is no flag; write --name=value (--help lists all)")
+            raise InputError(_NOT_A_FLAG.format(argument))
     try:
         _, *unexpected = values(["run_triage.py", *arguments])
     except flags.Error as error:
@@ -198,101 +190,104 @@ def _parse(arguments: list[str]) -> flags.FlagValues:
             message = re.sub(python, plain, message)
         raise InputError(f"{message} (--help lists all flags)") from error
     if unexpected:
-        raise InputError(f"'{unexpected[0]}' is no flag; write --name=value (--help lists all)")
+        raise InputError(_NOT_A_FLAG.format(unexpected[0]))
     return values
 
 
 def _settings(values: flags.FlagValues) -> Settings:
-    """Turns parsed flags into the frozen value, checking what takes more than one look."""
-    asked = values.flag_values_dict()
-    method, block = asked.pop("method"), asked.pop("block")
-    paths = ("parent", "data_dir", "output_dir", "activation_dir", "image_dir", "class_names")
-    for name in paths:
-        asked[name] = Path(asked[name]).expanduser() if asked[name] else None
-    if asked["output_dir"] is None:
-        raise InputError("--output_dir is empty; it must be a folder")
-    if asked["class_names"] and not asked["image_dir"]:
-        raise InputError("--class_names goes with --image_dir; other data sets name their own")
-    if asked["image_dir"]:
-        asked["dataset"] = _folder_of_images(values, asked["image_dir"])
-    elif not re.fullmatch(r"\w[\w.+/:-]*", asked["dataset"]):
-        raise InputError(f"--dataset='{asked['dataset']}' is no data set's name")
-    folder = asked["activation_dir"]
-    if folder and not (_allows(folder.is_dir) and os.access(folder, os.W_OK)):
-        raise InputError(f"--activation_dir={folder} is no folder that can be written to")
+    """Returns the settings of parsed flags, after the checks that absl can't make."""
+    given = values.flag_values_dict()
+    for name in _PATHS:
+        given[name] = Path(given[name]).expanduser() if given[name] else None
+    _check(given, values["dataset"].present)
+    if given["image_dir"]:
+        given["dataset"] = given["image_dir"].resolve().name
     for name in ("activation_memory", "activation_disk"):
-        asked[name] = None if asked[name] is None else int(asked[name] * GIB)
-    if asked["parent"] and not _allows(asked["parent"].is_file):
-        raise InputError(f"--parent={asked['parent']} is no file; it must be a .keras model")
-    if asked["parent"] and asked["parent_weights"] != "none":
-        raise InputError("--parent and --parent_weights exclude each other: one trained parent")
-    _check_weights(asked["parent_weights"], asked["width"])
-    asked["seeds"] = _seeds(asked["seeds"])
-    asked["export"] = _formats(asked["export"])
-    asked["shard"] = shards.parse(asked["shard"], os.environ)
-    if asked["launcher"] == "ray" and (asked["parallel_trials"] > 1 or asked["shard"]):
-        raise InputError(
-            "--launcher=ray divides the trials itself; --parallel_trials and "
-            "--shard do not go with it"
-        )
-    if (asked["compress"] or asked["export"]) and not asked["save_models"]:
-        raise InputError("--compress and --export need the models that --nosave_models drops")
-    names = tuple(dict.fromkeys(name.strip() for name in block.split(",")))
-    if not all(names):
-        raise InputError(f"--block='{block}' names no block; allowed: numbers, names, or all")
-    chosen = methods.select(method)
+        given[name] = None if given[name] is None else int(given[name] * GIB)
+    given["seeds"] = _seeds(given["seeds"])
+    given["export"] = _names(given["export"]) if given["export"] else ()
+    for name in given["export"]:
+        if name not in declarations.EXPORTS:
+            allowed = ", ".join(declarations.EXPORTS)
+            raise InputError(f"--export: '{name}' is not a format; allowed: {allowed}")
+    given["shard"] = shards.parse(given["shard"], os.environ)
+    blocks, chosen = _names(given.pop("block")), methods.select(given.pop("method"))
     return Settings(
         methods=tuple(name for name in chosen if name in methods.METHODS),
         control=methods.CONTROL in chosen,
-        blocks=None if "all" in names else names,
-        **asked,
+        blocks=None if "all" in blocks else blocks,
+        **given,
     )
 
 
-def _allows(exists: Callable[[], bool]) -> bool:
-    """Asks for a file or folder by a name that the file system may not even allow."""
+def _check(given: dict[str, object], dataset_typed: bool) -> None:
+    """Raises InputError if paths, names or combinations of flags are wrong."""
+    parent, weights, folder = (given[n] for n in ("parent", "parent_weights", "image_dir"))
+    scratch = given["activation_dir"]
+    trials_divided = given["parallel_trials"] > 1 or given["shard"]
+    wrong = {
+        "--output_dir is empty; it must be a folder": not given["output_dir"],
+        "--class_names goes with --image_dir; other data sets name their own": (
+            given["class_names"] and not folder
+        ),
+        "--image_dir and --dataset exclude each other: one set of images": (
+            folder and dataset_typed
+        ),
+        f"--image_dir={folder} is not a folder; it must hold train/ and test/": (
+            folder and not _is_true(folder.is_dir)
+        ),
+        f"--dataset='{given['dataset']}' is not the name of a data set": (
+            not folder and not re.fullmatch(r"\w[\w.+/:-]*", given["dataset"])
+        ),
+        f"--activation_dir={scratch} is not a folder that can be written to": (
+            scratch and not (_is_true(scratch.is_dir) and os.access(scratch, os.W_OK))
+        ),
+        f"--parent={parent} is not a file; it must be a .keras model": (
+            parent and not _is_true(parent.is_file)
+        ),
+        "--parent and --parent_weights exclude each other: one trained parent": (
+            parent and weights != "none"
+        ),
+        f"--parent_weights needs --width=1, the width of VGG16, not {given['width']}": (
+            weights != "none" and given["width"] != 1
+        ),
+        f"--parent_weights={weights} is not a file; allowed: none, imagenet, or a file": (
+            weights not in ("none", "imagenet") and not _is_true(Path(weights).is_file)
+        ),
+        "--launcher=ray divides the trials itself; --parallel_trials and --shard exclude it": (
+            given["launcher"] == "ray" and trials_divided
+        ),
+        "--compress and --export need the models that --nosave_models drops": (
+            (given["compress"] or given["export"]) and not given["save_models"]
+        ),
+        f"--block='{given['block']}' names no block; allowed: numbers, names, or all": (
+            not all(_names(given["block"]))
+        ),
+    }
+    for message, is_wrong in wrong.items():
+        if is_wrong:
+            raise InputError(message)
+
+
+def _is_true(exists: Callable[[], bool]) -> bool:
+    """Returns the result of a test of a path; False if the system allows no such path."""
     try:
         return exists()
     except OSError:
         return False
 
 
-def _folder_of_images(values: flags.FlagValues, folder: Path) -> str:
-    """Returns a folder's name, which is the data set's."""
-    if values["dataset"].present:
-        raise InputError("--image_dir and --dataset exclude each other: one set of images")
-    if not _allows(folder.is_dir):
-        raise InputError(f"--image_dir={folder} is no folder; it must hold train/ and test/")
-    return folder.resolve().name
-
-
-def _check_weights(parent_weights: str, width: float) -> None:
-    if parent_weights == "none":
-        return
-    if width != 1:
-        raise InputError(f"--parent_weights needs --width=1, the width of VGG16, not {width}")
-    if parent_weights != "imagenet" and not _allows(Path(parent_weights).is_file):
-        raise InputError(
-            f"--parent_weights={parent_weights} is no file; allowed: none, imagenet, or a file"
-        )
-
-
-def _formats(text: str | None) -> tuple[str, ...]:
-    """Returns the formats that a comma-separated list names."""
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(","))) if text else ()
-    for name in names:
-        if name not in declarations.EXPORTS:
-            allowed = ", ".join(declarations.EXPORTS)
-            raise InputError(f"--export: '{name}' is no format; allowed: {allowed}")
-    return names
+def _names(text: str) -> tuple[str, ...]:
+    """Returns the different names of a comma-separated list, in order."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
 def _seeds(text: str) -> tuple[int, ...]:
     try:
-        seeds = tuple(dict.fromkeys(int(seed) for seed in text.split(",")))
+        seeds = tuple(map(int, _names(text)))
     except ValueError:
         seeds = ()
     # Keras seeds are unsigned 32-bit integers.
     if not seeds or not all(0 <= seed < 2**32 for seed in seeds):
         raise InputError(f"--seeds='{text}': must be whole numbers from 0, comma-separated")
-    return seeds
+    return tuple(dict.fromkeys(seeds))

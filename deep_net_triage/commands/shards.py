@@ -1,4 +1,4 @@
-"""Which part of a study's trials is a job's: typed, or as Slurm and Kubernetes number jobs."""
+"""Reads which part of a study's trials a job runs, from `--shard` or the job's environment."""
 
 import re
 from collections.abc import Mapping
@@ -9,37 +9,37 @@ _ALLOWED = "allowed: i/n with i from 0 to n-1, auto (Slurm), or auto/n (Slurm, K
 
 
 def parse(text: str | None, environment: Mapping[str, str]) -> tuple[int, int] | None:
-    """Returns a job's number, from 0, and the number of jobs; None for all trials in one.
+    """Returns a job's number, from 0, and the number of jobs; None if one job runs all trials.
 
-    `auto` reads what Slurm tells each job of an array (`SLURM_ARRAY_TASK_ID`, `_MIN`, `_STEP`
-    and `_COUNT`), and `auto/n` also the index of a Kubernetes indexed job
-    (`JOB_COMPLETION_INDEX`), which does not tell how many there are.
+    `auto` reads both from the environment of a Slurm array job (`SLURM_ARRAY_TASK_ID`, `_MIN`,
+    `_STEP` and `_COUNT`). `auto/n` also reads the index of a Kubernetes indexed job
+    (`JOB_COMPLETION_INDEX`), where the environment does not hold the number of jobs.
 
     Args:
-        text: as typed.
-        environment: the process's.
+        text: the value of `--shard`.
+        environment: environment variables.
 
     Raises:
-        InputError: if it is neither, or the environment does not say.
+        InputError: if the value is malformed or out of range, or the environment lacks it.
     """
     if not text:
         return None
     typed = re.fullmatch(r"(auto|\d{1,9})(?:/(\d{1,9}))?", text)
     if not typed or (typed[1] != "auto" and not typed[2]):
-        raise InputError(f"--shard={text} is no part of a whole; {_ALLOWED}")
+        raise InputError(f"--shard={text} is not a part of the trials; {_ALLOWED}")
     index, count = typed[1], typed[2]
     if index == "auto":
-        index, told = _told(text, environment)
-        count = count or told
+        index, array_count = _from_environment(text, environment)
+        count = count or array_count
         if count is None:
-            raise InputError(f"--shard={text}: how many jobs there are is not told; {_ALLOWED}")
+            raise InputError(f"--shard={text}: the number of jobs is unknown; {_ALLOWED}")
     if not 0 <= int(index) < int(count):
         raise InputError(f"--shard={text}: job {index} of {count}; {_ALLOWED}")
     return int(index), int(count)
 
 
-def _told(text: str, environment: Mapping[str, str]) -> tuple[int, str | None]:
-    """Returns a job's number, and how many there are where that is told."""
+def _from_environment(text: str, environment: Mapping[str, str]) -> tuple[int, str | None]:
+    """Returns a job's number, and the number of jobs; None in its place if it is unknown."""
     try:
         if "SLURM_ARRAY_TASK_ID" in environment:
             number = int(environment["SLURM_ARRAY_TASK_ID"])
