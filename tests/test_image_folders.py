@@ -200,8 +200,8 @@ def test_class_names_say_the_order(pets, tmp_path):
         ("cat\nDog\ncat\n", "lists 'cat' more than once"),
         ("cat\n\nDog\n", "line 2 is empty"),
         ("\n", "line 1 is empty"),
-        (b"caf\xe9\n", "is no list of class names .*UTF-8"),
-        (None, "is no list of class names .*No such file"),
+        (b"caf\xe9\n", "is not a list of class names .*UTF-8"),
+        (None, "is not a list of class names .*No such file"),
     ],
 )
 def test_class_names_that_are_not_those_of_the_folders(pets, tmp_path, text, said):
@@ -271,7 +271,7 @@ def test_link_to_nothing_is_named(pets):
 
 def test_bmp_of_a_palette_is_refused(pets):
     write(pets, {"train/cat/c.bmp": plain(RED).convert("P", palette=Image.Palette.ADAPTIVE)})
-    with pytest.raises(InputError, match="c.bmp is a BMP of a palette .*save it again as PNG"):
+    with pytest.raises(InputError, match="c.bmp is a BMP with a palette .*save it again as PNG"):
         image_folders.load(pets, image_size=32)
 
 
@@ -283,7 +283,7 @@ def test_split_without_folder_or_images_is_refused(pets, split):
     with pytest.raises(InputError, match=f"{split} holds no images; put files .jpg, .jpeg, "):
         image_folders.load(pets, image_size=32)
     shutil.rmtree(pets / split)
-    with pytest.raises(InputError, match=f"{split} is no folder; images are read from"):
+    with pytest.raises(InputError, match=f"{split} is not a folder; images are read from"):
         image_folders.load(pets, image_size=32)
 
 

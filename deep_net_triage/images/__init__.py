@@ -1,1 +1,1 @@
-"""Images and labels: where they come from, and how they reach a network."""
+"""Reading images and labels, and checking and resizing them."""

@@ -1,4 +1,4 @@
-"""A data set's name becomes raw images, labels, class names and channel statistics (3)."""
+"""Loads data sets by name, and measures their channel statistics (section 3)."""
 
 import dataclasses
 import hashlib
@@ -18,19 +18,18 @@ from deep_net_triage.images import subsets
 
 @dataclass(frozen=True)
 class Split:
-    """Images as they come and their labels, arrays turned into tensors once and for all.
+    """Raw images and their labels, as tensors in the host's memory.
 
-    Attributes:
-        images: (examples, height, width, channels), 1 or 3 channels; uint8, or float32 where
-            they were given so.
-        labels: int32, (examples,).
+    Args:
+        images: array or tensor, (examples, height, width, channels); floating images become
+            float32, all others uint8.
+        labels: integers, (examples,), which become int32.
     """
 
     images: tf.Tensor
     labels: tf.Tensor
 
     def __post_init__(self) -> None:
-        # In the host's memory: a set of images need not fit a GPU.
         with tf.device("CPU:0"):
             floating = tf.as_dtype(self.images.dtype).is_floating
             images = tf.cast(self.images, tf.float32 if floating else tf.uint8)
@@ -47,12 +46,12 @@ class Dataset:
     """A data set in memory.
 
     Attributes:
-        name: as asked for.
-        train: what networks are trained on.
-        test: what they are judged by, in the data set's order.
-        class_names: one a label.
+        name: the data set's name, as the user gave it.
+        train: the images to train on.
+        test: the images to measure accuracy on, in the data set's order.
+        class_names: one name per label.
         varying_size: whether the images had several sizes and were resized when read.
-        validation: training images held out to choose an epoch by; None where the test images
+        validation: training images held out to choose the best epoch; None if the test images
             choose it, as in the paper.
     """
 
@@ -65,7 +64,7 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int | None, int | None, int]:
-        """Shape of one raw image; height and width are None where they vary."""
+        """Height, width and channels of a raw image; height and width are None if they vary."""
         height, width, channels = self.train.images.shape[1:]
         return (None, None, channels) if self.varying_size else (height, width, channels)
 
@@ -78,38 +77,32 @@ def load(
     train_examples: int | None = None,
     test_examples: int | None = None,
 ) -> Dataset:
-    """Returns a data set's official splits, downloading it where TFDS can.
+    """Returns a data set's official splits; downloads the data set if TFDS can.
 
     Args:
-        name: `digits`, or a TFDS data set that has `image` and `label`.
-        image_size: side in pixels to which images of varying size are resized.
-        data_dir: where TFDS keeps its data; None for TFDS's own folder.
-        train_examples: how many training images to use, class-balanced; None for all.
+        name: `digits`, or a TFDS data set that has the features `image` and `label`.
+        image_size: height and width in pixels to which images of varying size are resized.
+        data_dir: the folder of TFDS's data; None for TFDS's default.
+        train_examples: the number of training images to use, class-balanced; None for all.
         test_examples: the same for the test split.
 
     Raises:
-        InputError: if the name is unknown, the data set has no labelled images, it is neither
-            prepared nor to be had, or it holds fewer examples than asked for.
+        InputError: if the name is unknown, the data set has no labelled images, can't be
+            downloaded, is damaged, or has too few examples.
     """
     if name == "digits":
-        dataset = _digits()
-        return dataclasses.replace(
-            dataset,
-            train=_subset(dataset.train, train_examples, "--train_examples"),
-            test=_subset(dataset.test, test_examples, "--test_examples"),
-        )
+        return _digits(train_examples, test_examples)
     builder = _prepared(name, data_dir)
     image, label = _features(builder)
     train, test = _split_names(builder)
 
     def read(split: str, count: int | None, flag: str) -> Split:
         try:
-            labels = _labels(name, split, data_dir)
-            chosen = subsets.chosen_examples(labels, count, flag)
-            return _images(name, split, data_dir, chosen, image, image_size)
+            chosen = subsets.chosen_examples(_labels(builder, split), count, flag)
+            return _images(builder, split, chosen, image_size)
         except tf.errors.ResourceExhaustedError:
             raise
-        # A record that is torn, an image that is none: what TensorFlow's readers raise.
+        # TensorFlow's readers raise this for damaged records and for undecodable images.
         except tf.errors.OpError as error:
             raise InputError(
                 f"{name}: the split {split} can't be read ({reason_of(error)}); prepare it "
@@ -126,10 +119,10 @@ def load(
 
 
 def hold_out(dataset: Dataset, fraction: float) -> Dataset:
-    """Returns a data set of which part of the training images, class-balanced, is held out.
+    """Returns a data set with a class-balanced part of its training images held out.
 
     Raises:
-        InputError: if that leaves no image on either side.
+        InputError: if no image is held out, or none is left to train on.
     """
     images, labels = (tensor.numpy() for tensor in (dataset.train.images, dataset.train.labels))
     count = round(fraction * len(labels))
@@ -147,7 +140,7 @@ def hold_out(dataset: Dataset, fraction: float) -> Dataset:
 
 
 def digest(dataset: Dataset) -> str:
-    """Returns a digest of all pixels and labels in their order, 16 hexadecimal digits."""
+    """Returns a digest of all pixels and labels, in order, as 16 hexadecimal digits."""
     total = hashlib.sha256()
     for split in (dataset.train, dataset.test):
         for tensor in (split.images, split.labels):
@@ -157,31 +150,30 @@ def digest(dataset: Dataset) -> str:
 
 
 def resized(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Returns images, or one, resized bilinearly; uint8 ones are rounded to whole levels."""
+    """Returns one or several images resized bilinearly; uint8 pixels are rounded."""
     result = tf.image.resize(images, (height, width))
-    return (
-        tf.cast(tf.round(result), tf.uint8) if tf.as_dtype(images.dtype) == tf.uint8 else result
-    )
+    is_uint8 = tf.as_dtype(images.dtype) == tf.uint8
+    return tf.cast(tf.round(result), tf.uint8) if is_uint8 else result
 
 
 def reason_of(error: tf.errors.OpError) -> str:
-    """Returns what TensorFlow says is wrong, without the names it has for its operations."""
+    """Returns TensorFlow's error message without the names of its operations."""
     names = r"\{\{.*?\}\}|Error in user-defined .*? iterator: \S+: |\[(\[|Op:).*"
     return re.sub(names, "", " ".join(str(error.message).split())).strip()[:120]
 
 
 def channel_statistics(images: tf.Tensor, image_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and standard deviation of each RGB channel after resizing (3).
+    """Returns the mean and standard deviation of each RGB channel after resizing (section 3).
 
     Args:
-        images: uint8 (examples, height, width, 1 or 3).
-        image_size: side in pixels of the network's input.
+        images: uint8, (examples, height, width, 1 or 3).
+        image_size: height and width of the network's input in pixels.
 
     Returns:
         Two float64 arrays of shape (3,), in units of raw pixels.
 
     Raises:
-        InputError: if a channel is the same in every pixel, so that it can't be normalised.
+        InputError: if a channel is constant, so that it can't be normalised.
     """
     total = squares = 0.0
     for start in range(0, len(images), 256):
@@ -192,14 +184,14 @@ def channel_statistics(images: tf.Tensor, image_size: int) -> tuple[np.ndarray, 
     pixels = len(images) * image_size**2
     mean = total / pixels
     deviation = np.sqrt(np.maximum(squares / pixels - np.square(mean), 0))
-    # Far below one grey level in one pixel of 60,000 images, far above rounding.
+    # Far below one grey level in one pixel of 60,000 images, but far above rounding errors.
     if np.any(deviation < 1e-4):
         raise InputError("all training pixels of a channel are equal; there is nothing to see")
     return np.broadcast_to(mean, 3), np.broadcast_to(deviation, 3)
 
 
-def _digits() -> Dataset:
-    """Scikit-learn's 1,797 digits, 8x8, grey levels 0 to 16; a stratified 80/20 split."""
+def _digits(train_examples: int | None, test_examples: int | None) -> Dataset:
+    """Returns scikit-learn's 1,797 digits, 8x8, levels 0 to 16, in a stratified 80/20 split."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -209,6 +201,8 @@ def _digits() -> Dataset:
     train, test = train_test_split(
         np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=subsets.SUBSET_SEED
     )
+    train = train[subsets.chosen_examples(labels[train], train_examples, "--train_examples")]
+    test = test[subsets.chosen_examples(labels[test], test_examples, "--test_examples")]
     return Dataset(
         name="digits",
         train=Split(images[train], labels[train]),
@@ -217,13 +211,8 @@ def _digits() -> Dataset:
     )
 
 
-def _subset(split: Split, count: int | None, flag: str) -> Split:
-    chosen = subsets.chosen_examples(split.labels.numpy(), count, flag)
-    return Split(tf.gather(split.images, chosen), tf.gather(split.labels, chosen))
-
-
 def _prepared(name: str, data_dir: Path | None) -> tfds.core.DatasetBuilder:
-    """Returns a data set's builder, its files prepared or about to be downloaded."""
+    """Returns a data set's builder, after downloading and preparing its files if necessary."""
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.registered.DatasetNotFoundError as error:
@@ -231,7 +220,7 @@ def _prepared(name: str, data_dir: Path | None) -> tfds.core.DatasetBuilder:
             f"--dataset={name} is unknown; allowed: digits, mnist, cifar10, cifar100, "
             "stanford_dogs, or any TFDS image classification set"
         ) from error
-    # A wrong version or configuration is an AssertionError or a ValueError, and so on.
+    # TFDS raises AssertionError, ValueError and others for a wrong version or configuration.
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"--dataset={name} can't be opened by TFDS ({reason})") from error
@@ -240,20 +229,20 @@ def _prepared(name: str, data_dir: Path | None) -> tfds.core.DatasetBuilder:
         _check_reachable(builder)
         try:
             builder.download_and_prepare()
-        # Whatever a download or a stranger's preparation code raises, the remedy is the same.
+        # The preparation code of a data set may raise anything; the remedy is the same.
         except Exception as error:
             raise _unavailable(builder, error) from error
     return builder
 
 
 def _check_reachable(builder: tfds.core.DatasetBuilder) -> None:
-    """Asks the data set's host for an answer, because TFDS tries for minutes in silence."""
+    """Raises InputError if a data set's host does not answer; TFDS would retry for minutes."""
     for url in list(builder.url_infos or ())[:1]:
         request = urllib.request.Request(url, method="HEAD")
         try:
             urllib.request.urlopen(request, timeout=10).close()
         except urllib.error.HTTPError:
-            return  # an answer all the same
+            return  # the host answered
         except OSError as error:
             raise _unavailable(builder, error) from error
 
@@ -271,15 +260,12 @@ def _unavailable(builder: tfds.core.DatasetBuilder, error: Exception) -> InputEr
 def _features(
     builder: tfds.core.DatasetBuilder,
 ) -> tuple[tfds.features.Image, tfds.features.ClassLabel]:
-    """Returns the features `image` and `label`, or refuses a data set without them."""
+    """Returns the features `image` and `label`; raises InputError if they don't fit."""
     features = builder.info.features
-    features = (
-        dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
-    )
+    features = dict(features) if isinstance(features, tfds.features.FeaturesDict) else {}
     image, label = features.get("image"), features.get("label")
-    if not isinstance(label, tfds.features.ClassLabel) or not isinstance(
-        image, tfds.features.Image
-    ):
+    is_labelled = isinstance(label, tfds.features.ClassLabel)
+    if not is_labelled or not isinstance(image, tfds.features.Image):
         raise InputError(
             f"{builder.name} has no images with one label each: it needs the features "
             f"'image' and 'label', and has {', '.join(features) or 'none by name'}"
@@ -293,9 +279,9 @@ def _features(
 
 
 def _split_names(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
-    """Returns the names of the official splits; `validation` serves where no `test` is."""
+    """Returns the names of the official splits; `validation` replaces a missing `test`."""
     known = set(builder.info.splits)
-    # Under tfds.testing.mock_data no split is known and every name is answered.
+    # Under tfds.testing.mock_data no split is known, but every name can be read.
     test = "validation" if "validation" in known and "test" not in known else "test"
     if known and not {"train", test} <= known:
         raise InputError(
@@ -307,38 +293,31 @@ def _split_names(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
     return "train", test
 
 
-def _labels(name: str, split: str, data_dir: Path | None) -> np.ndarray:
+def _labels(builder: tfds.core.DatasetBuilder, split: str) -> np.ndarray:
     only_labels = tfds.decode.PartialDecoding({"label": True})
-    examples = tfds.load(name, split=split, data_dir=data_dir, decoders=only_labels)
+    examples = builder.as_dataset(split=split, decoders=only_labels)
     batches = examples.map(lambda example: example["label"]).batch(4096).as_numpy_iterator()
     return np.concatenate([np.empty(0, np.int64), *batches])
 
 
 def _images(
-    name: str,
-    split: str,
-    data_dir: Path | None,
-    chosen: np.ndarray,
-    image: tfds.features.Image,
-    image_size: int,
+    builder: tfds.core.DatasetBuilder, split: str, chosen: np.ndarray, image_size: int
 ) -> Split:
-    """Reads the chosen examples of a split, each resized if the set's images vary in size."""
-    height, width, channels = image.shape
-    if None in (height, width):
+    """Returns the chosen examples of a split; images of varying size are resized."""
+    height, width, channels = builder.info.features["image"].shape
+    varying_size = None in (height, width)
+    if varying_size:
         height = width = image_size
 
-    def as_uint8(example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    def pair(position: tf.Tensor, example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = example["image"]
-        if image.shape != (height, width, channels):
-            pixels = resized(pixels, height, width)
-        return pixels, example["label"]
+        return resized(pixels, height, width) if varying_size else pixels, example["label"]
 
     is_chosen = np.zeros(chosen.max(initial=-1) + 1, bool)
     is_chosen[chosen] = True
-    examples = tfds.load(name, split=split, data_dir=data_dir)
-    examples = examples.take(len(is_chosen)).enumerate()
+    examples = builder.as_dataset(split=split).take(len(is_chosen)).enumerate()
     examples = examples.filter(lambda position, _: tf.gather(is_chosen, position))
-    examples = examples.map(lambda _, example: as_uint8(example), tf.data.AUTOTUNE)
+    examples = examples.map(pair, tf.data.AUTOTUNE)
     images = np.empty((len(chosen), height, width, channels), np.uint8)
     labels = np.empty(len(chosen), np.int32)
     read = 0

@@ -1,4 +1,4 @@
-"""A data set's images become what a given model takes: of its sides, of its channels."""
+"""Resizes a data set's images to the input shape of a given model."""
 
 import dataclasses
 
@@ -9,31 +9,31 @@ from deep_net_triage.errors import InputError
 from deep_net_triage.images.datasets import Dataset, Split, resized
 from deep_net_triage.wording import counted
 
-_BATCH = 64  # resized at once, as float32
+_BATCH = 64  # images resized at once, as float32
 
 
 def fitted(dataset: Dataset, shape: tuple[int | None, int | None, int]) -> Dataset:
-    """Returns a data set with images of the shape that a model takes; itself if they fit.
+    """Returns a data set with images of a model's input shape; the same object if they fit.
 
-    Images are resized as Keras's `Resizing` does, bilinearly and without antialiasing. Integer
-    pixels are rounded to whole levels. Grey images are repeated to RGB.
+    Images are resized like Keras's `Resizing` layer: bilinearly, without antialiasing. Integer
+    pixels are rounded. Grey images become RGB by repeating the channel.
 
     Args:
-        dataset: its images have 1 or 3 channels, or as many as the model takes.
+        dataset: its images may have any size.
         shape: height, width and channels of the model's input; None for a side of any length.
 
     Raises:
-        InputError: if the images have other channels than the model takes, and are not grey
-            images for an RGB model.
+        InputError: if the numbers of channels differ, except for grey images and an RGB model.
     """
     height, width, _ = dataset.train.images.shape[1:]
     wanted = (shape[0] or height, shape[1] or width, shape[2])
     splits = {"train": dataset.train, "test": dataset.test}
-    other = {name: split for name, split in splits.items() if _shape(split) != wanted}
+    shapes = {name: tuple(split.images.shape[1:]) for name, split in splits.items()}
+    other = {name: split for name, split in splits.items() if shapes[name] != wanted}
     if not other:
         return dataset
-    for split in other.values():
-        channels = _shape(split)[2]
+    for name in other:
+        channels = shapes[name][2]
         if channels != wanted[2] and (channels, wanted[2]) != (1, 3):
             raise InputError(
                 f"{dataset.name} has images of {counted(channels, 'channel')}, and the model "
@@ -47,16 +47,11 @@ def fitted(dataset: Dataset, shape: tuple[int | None, int | None, int]) -> Datas
     )
 
 
-def _shape(split: Split) -> tuple[int, int, int]:
-    return tuple(split.images.shape[1:])
-
-
 def reshaped(images: tf.Tensor | np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Returns images resized to a shape, grey ones repeated where it has more channels.
+    """Returns images resized to a shape; a single channel is repeated if the shape has more.
 
     Args:
-        images: uint8 or floating, (examples, height, width, channels); 1 channel, or as many
-            as the shape.
+        images: uint8 or floating, (examples, any height, any width, 1 or channels).
         shape: height, width, channels.
 
     Returns:
@@ -64,7 +59,7 @@ def reshaped(images: tf.Tensor | np.ndarray, shape: tuple[int, int, int]) -> np.
     """
     floating = tf.as_dtype(images.dtype).is_floating
     result = np.empty((len(images), *shape), np.float32 if floating else np.uint8)
-    # Not on a GPU: data sets read from TFDS are resized on the CPU, and levels shall agree.
+    # On the CPU, where images from TFDS are resized as well, so that pixels are equal.
     with tf.device("CPU:0"):
         for start in range(0, len(images), _BATCH):
             batch = resized(images[start : start + _BATCH], *shape[:2])

@@ -1,4 +1,4 @@
-"""A folder of images, one folder a class, becomes a data set in memory."""
+"""Loads images from folders, one folder per class, into memory."""
 
 import math
 import os
@@ -14,7 +14,7 @@ from deep_net_triage.images import datasets, fitting, subsets
 from deep_net_triage.images.datasets import Dataset, Split
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
-_GROWTH = 2**26  # bytes by which the array of images grows
+_GROWTH = 2**26  # bytes by which the array of images grows at a time
 
 
 def load(
@@ -27,55 +27,55 @@ def load(
 ) -> Dataset:
     """Returns the images of `folder/train/<class>/` and `folder/test/<class>/`.
 
-    They are JPEG, PNG, BMP or GIF files, of which the first picture counts; other files and
-    hidden ones are ignored. They are sorted by class name, then path, and keep their size
-    where all that are read have one. Grey images among RGB ones become RGB; alpha is dropped.
+    Images are JPEG, PNG, BMP or GIF files; of an animation, the first frame is read. Hidden and
+    other files are ignored. Images are sorted by class name, then path. They are resized only
+    if their sizes differ. Grey images among RGB images become RGB; alpha is dropped.
 
     Args:
-        folder: its own name becomes the data set's.
-        image_size: side in pixels to which images of varying size are resized.
-        class_names: a UTF-8 text of one class name a line, in the order of a model's outputs;
-            None for the order of Keras's `image_dataset_from_directory`.
-        train_examples: how many training images to use, class-balanced; None for all.
+        folder: its name becomes the data set's name.
+        image_size: height and width in pixels to which images of varying size are resized.
+        class_names: a UTF-8 text file with one class name per line, in the order of a model's
+            outputs; None for the order of Keras's `image_dataset_from_directory`.
+        train_examples: the number of training images to use, class-balanced; None for all.
         test_examples: the same for the test split.
 
     Raises:
-        InputError: if a split has no folder or no images, holds fewer than asked for or one
-            that can't be decoded, or if the class names are not those of the folders.
+        InputError: if a split has no folder, too few images, or one that can't be decoded, or
+            if the class names don't match the folders.
     """
     train = _class_files(folder / "train")
     test = _class_files(folder / "test")
-    # As Keras does: by code point, so that 10 precedes 2.
+    # Sorted by code point, like Keras: 10 precedes 2.
     folders = sorted(train.keys() | test.keys())
     names = _listed(class_names, folders) if class_names else folders
     numbers = {name: number for number, name in enumerate(names)}
 
-    def chosen(found: dict[str, list[Path]], count: int | None, flag: str) -> list[Path]:
-        # By name and not by number, so that the order of the classes changes no subset.
-        files = [file for name in sorted(found) for file in found[name]]
+    def chosen(by_class: dict[str, list[Path]], count: int | None, flag: str) -> list[Path]:
+        # Sorted by name, so that the order of the classes does not change a subset.
+        files = [file for name in sorted(by_class) for file in by_class[name]]
         labels = np.array([numbers[file.parent.name] for file in files])
         return [files[n] for n in subsets.chosen_examples(labels, count, flag)]
 
     files = chosen(train, train_examples, "--train_examples")
-    cut = len(files)
+    train_count = len(files)
     files += chosen(test, test_examples, "--test_examples")
     labels = np.array([numbers[file.parent.name] for file in files])
     images, varying_size = _read(files, image_size)
     return Dataset(
         name=Path(os.path.abspath(folder)).name,
-        train=Split(images[:cut], labels[:cut]),
-        test=Split(images[cut:], labels[cut:]),
+        train=Split(images[:train_count], labels[:train_count]),
+        test=Split(images[train_count:], labels[train_count:]),
         class_names=tuple(names),
         varying_size=varying_size,
     )
 
 
 def _class_files(split: Path) -> dict[str, list[Path]]:
-    """Returns the image files of each class folder, sorted."""
+    """Returns the sorted image files of each class."""
     if not split.is_dir():
         raise InputError(
-            f"{split} is no folder; images are read from {split.parent / 'train'} and "
-            f"{split.parent / 'test'}, each with a folder a class"
+            f"{split} is not a folder; images are read from {split.parent / 'train'} and "
+            f"{split.parent / 'test'}, each with one folder per class"
         )
     files = {
         folder.name: sorted(file for file in folder.iterdir() if _is_image(file))
@@ -84,32 +84,31 @@ def _class_files(split: Path) -> dict[str, list[Path]]:
     }
     if not any(files.values()):
         raise InputError(
-            f"{split} holds no images; put files {', '.join(_SUFFIXES)} into a folder a class "
-            f"in it, as {split / 'cat' / '1.png'}"
+            f"{split} holds no images; put files {', '.join(_SUFFIXES)} into one folder per "
+            f"class, such as {split / 'cat' / '1.png'}"
         )
     return files
 
 
 def _is_image(file: Path) -> bool:
-    # A link to nothing counts, so that reading it tells of it.
+    # A dangling link counts as an image, so that reading it reports the file.
     hidden = file.name.startswith(".")
     return file.suffix.lower() in _SUFFIXES and not hidden and not file.is_dir()
 
 
 def _listed(file: Path, folders: list[str]) -> list[str]:
-    """Returns the class names that a file lists, having compared them with the folders."""
+    """Returns the class names in a file; raises InputError if they don't match the folders."""
     try:
-        text = file.read_text("utf-8-sig")  # with the mark that some editors begin it with
+        text = file.read_text("utf-8-sig")  # some editors write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{file} is no list of class names ({error}); it must be a UTF-8 text of one name "
-            "a line"
+            f"{file} is not a list of class names ({error}); it must be a UTF-8 text file with "
+            "one name per line"
         ) from error
     names = [line.strip() for line in text.rstrip().split("\n")]
     if "" in names:
-        raise InputError(
-            f"{file}: line {names.index('') + 1} is empty; write one class name a line"
-        )
+        line = names.index("") + 1
+        raise InputError(f"{file}: line {line} is empty; write one class name per line")
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise InputError(f"{file} lists {twice[0]!r} more than once; keep one of them")
@@ -117,7 +116,7 @@ def _listed(file: Path, folders: list[str]) -> list[str]:
     if unlisted:
         raise InputError(
             f"{file} does not list {unlisted[0]!r}, which has a folder of images; add its line "
-            f"or take the folder away ({len(unlisted)} of {len(folders)} are not listed)"
+            f"or remove the folder ({len(unlisted)} of {len(folders)} are not listed)"
         )
     return names
 
@@ -125,8 +124,8 @@ def _listed(file: Path, folders: list[str]) -> list[str]:
 def _read(files: list[Path], image_size: int) -> tuple[np.ndarray, bool]:
     """Returns the images in one array, and whether they had several sizes.
 
-    The array is as the images so far need it. What all need is known only after the last one,
-    and to decode them twice would take longer.
+    The array's shape fits the images read so far. The final shape is known only after the last
+    image, and decoding all images twice would take longer.
     """
     images, varying_size = np.empty((0, 0, 0, 0), np.uint8), False
     for row, pixels in enumerate(_decoded(files)):
@@ -137,21 +136,22 @@ def _read(files: list[Path], image_size: int) -> tuple[np.ndarray, bool]:
         if shape != images.shape[1:]:
             images = fitting.reshaped(images[:row], shape)
         if row == len(images):
-            # In place, by which the system moves no data. The whole array at once could be
-            # more than there is, where images as large as the first will have to be resized.
+            # Resized in place, which copies no data. Allocating the whole array at once could
+            # exceed the memory if images as large as the first are resized later.
             rows = row + 1 + _GROWTH // math.prod(shape)
             images.resize((min(rows, len(files)), *shape), refcheck=False)
-        fits = pixels.shape[:2] == sides
-        images[row] = pixels if fits else fitting.reshaped(pixels[np.newaxis], shape)[0]
+        if pixels.shape[:2] != sides:
+            pixels = fitting.reshaped(pixels[np.newaxis], shape)[0]
+        images[row] = pixels
     return images, varying_size
 
 
 def _decoded(files: list[Path]) -> Iterator[np.ndarray]:
-    """Yields each file's pixels, uint8 (height, width, 1 or 3), in turn; reads in parallel."""
+    """Yields each file's pixels, uint8 (height, width, 1 or 3), in order; reads in parallel."""
 
     def decode(path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         content = tf.io.read_file(path)
-        # By their content, whatever their suffix; of an animation the first picture.
+        # The content decides on the format, not the suffix.
         pixels = tf.io.decode_image(content, expand_animations=False)
         return pixels, tf.strings.substr(content, 0, 2**11)
 
@@ -165,15 +165,15 @@ def _decoded(files: list[Path]) -> Iterator[np.ndarray]:
         except tf.errors.OpError as error:
             raise InputError(
                 f"{file} can't be decoded ({datasets.reason_of(error)}); allowed: JPEG, PNG, "
-                "BMP and GIF, so save it again as one of these or take it away"
+                "BMP and GIF, so save it again as one of these or remove it"
             ) from error
         if _has_palette(head):
-            raise InputError(f"{file} is a BMP of a palette of colours; save it again as PNG")
+            raise InputError(f"{file} is a BMP with a palette of colours; save it again as PNG")
         yield pixels[..., : 3 if pixels.shape[2] > 2 else 1]
 
 
 def _has_palette(head: bytes) -> bool:
-    """Tells whether a BMP's bytes are numbers of colours, which TensorFlow takes for grey."""
+    """Returns whether a BMP has a palette of colours, which TensorFlow would read as grey."""
     if head[:2] != b"BM" or int.from_bytes(head[28:30], "little") != 8:
         return False
     compression = int.from_bytes(head[30:34], "little")

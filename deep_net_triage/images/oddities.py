@@ -1,4 +1,4 @@
-"""What is wrong with a data set, or odd about it, found before anything is trained on it."""
+"""Checks a data set before anything is trained on it."""
 
 import hashlib
 
@@ -9,11 +9,7 @@ from deep_net_triage.images.datasets import Dataset, Split
 
 
 def refuse(dataset: Dataset) -> None:
-    """Refuses a data set that can't be trained on.
-
-    Raises:
-        InputError: if a label names no class.
-    """
+    """Raises InputError if a label is not the number of a class."""
     classes = len(dataset.class_names)
     for name, split in (("train", dataset.train), ("test", dataset.test)):
         labels = split.labels.numpy()
@@ -27,7 +23,7 @@ def refuse(dataset: Dataset) -> None:
 
 
 def notice(dataset: Dataset) -> list[str]:
-    """Returns a line for each oddity that makes a study's numbers mean less."""
+    """Returns a warning for each property of a data set that makes results less meaningful."""
     lines = []
     present = set(dataset.train.labels.numpy().tolist())
     absent = [name for n, name in enumerate(dataset.class_names) if n not in present]
@@ -48,9 +44,9 @@ def notice(dataset: Dataset) -> list[str]:
 
 
 def _digests(split: Split) -> list[bytes]:
-    """Returns a digest an image, of its pixels."""
+    """Returns a digest of each image's pixels."""
     return [
         hashlib.blake2b(image, digest_size=16).digest()
-        for first in range(0, len(split), 256)  # as arrays, all images would be there twice
+        for first in range(0, len(split), 256)  # one NumPy copy of all would double the memory
         for image in split.images[first : first + 256].numpy()
     ]

@@ -1,17 +1,17 @@
-"""Which examples a smaller set holds: the same ones each time, its classes in balance."""
+"""Chooses reproducible, class-balanced subsets of examples."""
 
 import numpy as np
 
 from deep_net_triage.errors import InputError
 
-SUBSET_SEED = 0  # the same images for every study that asks for as many
+SUBSET_SEED = 0  # one seed, so that subsets of equal size are equal in all studies
 
 
 def chosen_examples(labels: np.ndarray, count: int | None, flag: str) -> np.ndarray:
-    """Returns which examples a study uses, int64 and ascending: all, or a balanced subset.
+    """Returns the ascending indices, int64, of a balanced subset, or of all if `count` is None.
 
     Raises:
-        InputError: if there are fewer than `count`, which `flag` asks for.
+        InputError: if there are fewer examples than `count`, the value of `flag`.
     """
     if count is not None and count > len(labels):
         raise InputError(f"{flag}={count} asks for more than there are: {len(labels)}")
@@ -19,17 +19,14 @@ def chosen_examples(labels: np.ndarray, count: int | None, flag: str) -> np.ndar
 
 
 def balanced_subset(labels: np.ndarray, count: int) -> np.ndarray:
-    """Returns which examples a subset holds: the first `count` after one seeded shuffle.
+    """Returns the ascending indices of a subset, int64, (count,).
 
-    Classes take turns, so that their numbers differ by at most one while each has examples
-    left, and a smaller subset is part of every larger one.
+    Examples are shuffled once, and classes take turns. Class sizes thus differ by at most one
+    while no class is exhausted, and a smaller subset is part of every larger one.
 
     Args:
-        labels: (examples,) integers.
-        count: how many to choose.
-
-    Returns:
-        int64 (count,), ascending.
+        labels: integers, (examples,).
+        count: the size of the subset.
     """
     shuffled = np.random.default_rng(SUBSET_SEED).permutation(len(labels))
     turn = np.empty(len(labels), int)
