@@ -103,8 +103,6 @@ def compare(plain: Path, other: Path, way: str) -> list[str]:
             same &= _same_weights(results.trial_folder(plain, *row.trial), plain, other)
         if not same:
             differing.append(f"{way}: {row.trial} differs")
-        if not same:
-            differing.append(f"{way}: {name} differs")
     return differing
 
 

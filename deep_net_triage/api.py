@@ -83,7 +83,7 @@ def triage(
         name: of the study's folder in `output_dir`.
         class_names: one for each label; by default their numbers.
         progress: shows what happens; on standard output by default.
-        flags: any other flag of the command line, such as `method="cl_mw"` or `epochs=3`.
+        flags: any other flag of the command line, such as `method="cl_mw"` or `seeds=(0, 1)`.
 
     Raises:
         InputError: if a flag is wrong, or model and images don't fit together.
@@ -91,10 +91,12 @@ def triage(
     for flag in _GIVEN:
         if flag in flags:
             raise InputError(f"{flag} is no argument: model and images are given")
+    if "list_blocks" in flags:
+        raise InputError("list_blocks is no argument: call find_blocks")
     for flag in _OF_COMMANDS:
         if flag in flags:
             raise InputError(f"{flag} is no argument: a call runs in its own process")
-    arguments = [f"--{flag}={value}" for flag, value in flags.items()]
+    arguments = [f"--{flag}={_typed(value)}" for flag, value in flags.items()]
     parsed = settings.from_command_line([*arguments, f"--dataset={name}"])
     parents.check(model, "the model")
     splits = [_split(examples, which) for examples, which in ((train, "train"), (test, "test"))]
@@ -108,11 +110,17 @@ def triage(
     return read_study(parsed.folder)
 
 
+def _typed(value: object) -> str:
+    """Returns a flag's value as it is typed; lists and tuples are separated by commas."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def _split(examples: Examples, which: str) -> Split:
     """Returns images and labels in memory.
 
     Raises:
-        InputError: if they are no images with a label each, or pixels are not 0 to 255.
+        InputError: if they are not images with one label each, or integer pixels are not from 0
+            to 255.
     """
     if isinstance(examples, tf.data.Dataset):
         examples = _unbatched(examples, which)

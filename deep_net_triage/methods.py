@@ -51,7 +51,10 @@ CONTROL = "control"
 NO_BLOCK = "no-block"  # in the place of a block's name
 TABLE = {**METHODS, CONTROL: Method(None, False, "model", "control")}
 
-GROUPS = {"paper": tuple(METHODS)[:5], "all": tuple(METHODS)}
+GROUPS = {
+    "paper": ("cl_rw", "cm_rw", "cl_mw", "cm_mw", "stn"),
+    "all": tuple(METHODS),
+}
 
 
 def select(names: str) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def test_blocks_of_a_model_and_one_of_them_compressed(parent):
 
 def test_triage_of_arrays_and_of_tf_data(parent, tmp_path, capsys):
     train, test = examples(24), examples(12)
-    flags = {"method": "cl_mw,cm_mw", "epochs": 1, "batch_size": 8, "output_dir": tmp_path}
+    flags = {"method": ["cl_mw", "cm_mw"], "epochs": 1, "batch_size": 8, "output_dir": tmp_path}
     study = dnt.triage(parent, train, test, name="arrays", block="block2", **flags)
     assert {(row.method, row.block) for row in study.rows} == {
         ("cl_mw", "block2"),
@@ -54,6 +54,8 @@ def test_what_does_not_fit_is_refused(parent, tmp_path):
     train, test = examples(24), examples(12)
     with pytest.raises(InputError, match="dataset is no argument"):
         dnt.triage(parent, train, test, dataset="digits")
+    with pytest.raises(InputError, match="list_blocks is no argument: call find_blocks"):
+        dnt.triage(parent, train, test, list_blocks=True)
     with pytest.raises(InputError, match="parallel_trials is no argument"):
         dnt.triage(parent, train, test, parallel_trials=2)
     with pytest.raises(InputError, match="epochs"):

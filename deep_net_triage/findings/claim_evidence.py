@@ -66,8 +66,8 @@ def layer_only_is_near(studies: Sequence[StudyResults]) -> Evidence:
 def blocks_are_equal(studies: Sequence[StudyResults]) -> Evidence:
     """Compares every two blocks by each method, and shows the two that differ most clearly.
 
-    Noise alone does not show that blocks are equal: an interval that holds both no difference
-    and one beyond `_EQUIVALENT` holds both answers.
+    A difference that is not significant does not show equality: an interval that holds zero
+    and reaches beyond `_EQUIVALENT` is inconclusive.
     """
     evidence = Evidence()
     for study, method in itertools.product(studies, METHODS):

@@ -16,7 +16,7 @@ from deep_net_triage.records.study_results import StudyResults, mean
 # Accuracy after each classification epoch, by (block, method), the mean over seeds.
 Curves = Mapping[tuple[str, str], Sequence[float]]
 
-_COLUMNS = 2  # as wide as the other figures, so that a phone shows all in letters of one size
+_COLUMNS = 2  # as wide as the other figures, for text of one size on a phone
 _TICKS = (100, 99, 98, 95, 90, 80, *range(70, -1, -10))  # in percent, by precedence
 _MARKED = 12  # the largest number of markers on a line
 
@@ -25,8 +25,8 @@ def means(study: StudyResults) -> Curves:
     """Returns the test accuracy after each epoch that trained on labels, 0..1.
 
     Epochs of distillation are left out, because no accuracy is measured in them. Seeds that ran
-    for different numbers of epochs are averaged as far as all of them go. The control, which
-    compresses no block, is left out.
+    for different numbers of epochs are averaged over the epochs that all of them have. The
+    control, which compresses no block, is left out.
     """
     seeds: dict[tuple[str, str], list[list[float]]] = {}
     for (method, block, _), epochs in study.epochs.items():
@@ -87,7 +87,7 @@ def _scale(panel: Axes, accuracies: Sequence[float]) -> None:
 
 
 def _widened(percent: float | np.ndarray) -> float | np.ndarray:
-    """Returns the negative logarithm of the error in points, plus one: errors may be zero."""
+    """Returns -log10(error + 1), the error in points; the 1 keeps it finite at no error."""
     return -np.log10(101 - np.minimum(percent, 100.99))
 
 

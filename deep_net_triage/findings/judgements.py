@@ -42,9 +42,9 @@ class Comparison:
         text: the difference with its interval, in words.
         estimate: the difference.
         agrees: whether the whole interval is as the claim says.
-        against: the p value of the claim, 1 where the difference is as it says. It is below
-            0.05 exactly where the whole interval contradicts the claim, unless the comparison
-            was chosen among several and its p value corrected for that.
+        against: the p value of the evidence against the claim, 1 if the difference agrees
+            with it. It is below 0.05 exactly where the whole interval contradicts the claim,
+            unless the comparison was chosen among several and its p value corrected for that.
         unit: of the difference, in `SCALES`.
     """
 

@@ -81,7 +81,7 @@ def words(values: Iterable[object]) -> list[Cell]:
 
 
 def numbers(values: Iterable[float | None], places: int) -> list[Cell]:
-    """Returns a cell for each number, with so many decimals, and a gap for None."""
+    """Returns a cell for each number, with `places` decimals, and a gap for None."""
     return [Cell(GAP) if value is None else _number(value, places) for value in values]
 
 

@@ -31,8 +31,8 @@ _KINDS = {
 }
 _MOST_BOXES = 14
 _MOST_PANELS = 3
-# A marker so many times as far below the parent as the median marker would press all others
-# into one line.
+# A marker this many times as far below the parent as the median marker is drawn at the
+# edge: to scale it would squash all the others into one line.
 _FAR = 10
 
 

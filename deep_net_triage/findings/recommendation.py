@@ -43,7 +43,7 @@ def may_replace(difference: float, macs_saved: float, max_drop: float) -> bool:
         macs_saved: as a fraction of the parent's; what needs more is no compression.
         max_drop: the accuracy that may be lost, 0..1.
     """
-    # The last bit of a difference must not decide where it is exactly what may be lost.
+    # Rounding must not reject a drop of exactly `max_drop`.
     return macs_saved > 0 and difference >= -max_drop - 1e-12
 
 

@@ -29,7 +29,7 @@ def draw(study: StudyResults) -> Figure:
     """Returns a figure with a panel for each saving that was measured.
 
     A point is a block and method, the mean over seeds. A line joins the Pareto front: the
-    points that no other beats in both numbers.
+    points that no other beats in one number without being worse in the other.
     """
     measured = [name for name in _SAVINGS if _points(study, name)]
     rows = math.ceil(len(measured) / _COLUMNS)

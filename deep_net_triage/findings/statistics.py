@@ -87,9 +87,9 @@ def accuracy_difference(correct: np.ndarray, reference: np.ndarray) -> Estimate:
     two seeds that differ much, 89 %.
 
     Models that agree on every image of a small test set need not be equal. As Bonett and Price
-    (2012) do for paired proportions, two images are added for the interval, not for the mean:
-    one that only the first gets right, and one that only the second does. Where the models
-    agree on every image, the interval then reaches about 2.8 / N to either side of zero.
+    (2012) do for paired proportions, two artificial images are added for the interval, not for
+    the mean: one that only the first gets right, and one that only the second does. Where the
+    models agree on every image, the interval then reaches about 2.8 / N to either side of zero.
 
     Args:
         correct: which images the method's models get right; (seeds, images).

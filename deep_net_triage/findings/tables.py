@@ -11,7 +11,7 @@ def table(study: StudyResults) -> str:
 
     A cell reads `98.1 -0.3 2`: accuracy in percent, its difference from the parent in points,
     and epochs to 99 % of the maximum, each the mean over seeds. A cell without a finished trial
-    is a dash. The last line says so where drops from this parent say nothing.
+    is a dash. If drops from this parent are meaningless, a last line says why.
     """
     methods = study.methods()
     lines = [["", *(METHODS[name].title for name in methods)]]

@@ -176,7 +176,7 @@ def _numbers(study: StudyResults, rows: Sequence[Row], name: str) -> list[page.C
     values = [None if value is None else value * scale for value in recorded]
     places = _decimals(measure, [v for v in values if v is not None], study.test_images)
     cells = page.numbers(values, places)
-    # A dash would say that it could have been measured.
+    # Empty, not a dash: for the parent it is not applicable rather than missing.
     return cells if of_parent else [page.Cell(""), *cells[1:]]
 
 
@@ -184,7 +184,7 @@ def _decimals(measure: Measure, values: Sequence[float], test_images: int | None
     """Returns the number of decimals of all numbers in a column, which are in its unit."""
     if measure.kind == "count":
         return 0
-    if measure.kind == "accuracy":  # enough to show a single image, and no more
+    if measure.kind == "accuracy":  # just enough for one image to make a difference
         return 1 if test_images and test_images < 1000 else 2
     largest = max((abs(value) for value in values), default=0)
     return max(0, 2 - math.floor(math.log10(largest))) if largest else 0

@@ -117,7 +117,7 @@ def reach(study: StudyResults, max_drop: float) -> Verdict:
 
 
 def doubt(study: StudyResults) -> str | None:
-    """Returns why drops from a study's parent say nothing, as one sentence; None if they do.
+    """Returns one sentence on why drops from the parent are meaningless; None if they are not.
 
     Either the parent has not learned, or its students show that it was not trained to its end.
     """

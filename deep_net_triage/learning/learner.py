@@ -11,7 +11,7 @@ import math
 import keras
 import tensorflow as tf
 
-# Probabilities below it count as it: the smallest float32 with full precision.
+# Floor of probabilities before the logarithm: the smallest normal float32.
 _SMALLEST = 2.0**-126
 
 

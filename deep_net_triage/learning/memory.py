@@ -13,8 +13,9 @@ def released() -> Iterator[None]:
 
     Keras sums gradients over replicas, even over one, by an operation with a custom gradient.
     TensorFlow never removes such a gradient from its registry, and with it holds the traced
-    step, its weights and its optimiser's state: 12 bytes a weight and trial. Gradients that
-    were registered inside are removed here; they are looked up only while a step is traced.
+    step, its weights and its optimiser's state: 12 bytes per weight for every trial. Gradients
+    that were registered inside are removed here; they are looked up only while a step is
+    traced.
 
     TensorFlow 2.21 has no public way to remove one; `tests/test_memory.py` fails if this
     private way stops working.

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from deep_net_triage.learning.batches import Rows
 
-# Few enough to fit in memory, and enough for a layer to take longer than the call of it.
+# Small enough to fit in memory, and large enough that computing outweighs the calls.
 PIXELS_AT_ONCE = 2**20
 
 

@@ -133,7 +133,7 @@ class SharedRoom:
 
     Args:
         folder: of the files.
-        disk: bytes there; None for a quarter of what is free or in use by the room itself.
+        disk: limit in bytes; None for a quarter of the free space and of what the room uses.
     """
 
     shared = True

@@ -87,8 +87,8 @@ def classifier(
     Args:
         network: returns one number per class.
         settings: optimiser and learning rate.
-        from_logits: whether the numbers are logits; None to read it from the network's graph,
-            which must be a whole one.
+        from_logits: whether the numbers are logits; None to read it from the graph, which must
+            then be a whole network's.
 
     Raises:
         InputError: if the numbers are neither logits nor probabilities.
@@ -135,7 +135,7 @@ def fit(
     Raises:
         TrainingFailed: if a loss is no longer finite.
     """
-    # Else it has no state to save yet. One that scales its loss must not be built twice.
+    # Now, because `_State` saves its variables. One that scales its loss is never built twice.
     if not learner.optimizer.built:
         learner.optimizer.build(learner.trainable_variables)
     state = _State(learner)
@@ -160,7 +160,7 @@ def fit(
             initial_epoch=len(ended),
             epochs=schedule.epochs,
             callbacks=[_Recorder(schedule.phase, journal, examples, state, held_out)],
-            shuffle=False,  # the batches are
+            shuffle=False,  # `training_batches` has shuffled
             verbose=0,
             **validation,
         )

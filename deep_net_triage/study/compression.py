@@ -36,7 +36,7 @@ FOLDER = "compressed"
 
 @dataclass(frozen=True)
 class Step:
-    """One block more that was compressed.
+    """An attempt to compress one more block.
 
     Attributes:
         block: its name.
@@ -52,7 +52,7 @@ class Step:
 
 
 def run(plan: Plan, parent: Parent, progress: Progress) -> Path | None:
-    """Compresses as many blocks of a study's parent as may be, and saves the model.
+    """Compresses as many blocks of a parent as `--max_drop` allows, and saves the model.
 
     Args:
         plan: of the study, whose trials have ended.
@@ -76,7 +76,7 @@ def run(plan: Plan, parent: Parent, progress: Progress) -> Path | None:
 
 
 class _Compressed:
-    """The network as it is by now, and what was done to it.
+    """The network compressed so far, and the steps taken.
 
     Args:
         plan: of the study.
@@ -175,7 +175,7 @@ class _Compressed:
         return None
 
     def _retrained(self, trial: Trial, folder: Path) -> TrialResult | Failure:
-        """Compresses a block in the network as it is by now, and retrains it."""
+        """Compresses a block in the network compressed so far, and retrains it."""
         plan = self.plan
         start = dataclasses.replace(
             self.parent, model=self.network, weights_sha256=guards.weights_digest(self.network)
@@ -194,7 +194,7 @@ class _Compressed:
 def _candidates(plan: Plan, progress: Progress) -> list[BlockSummary]:
     """Returns the blocks that alone lose no more than may be lost, the best savings first.
 
-    There are none if drops from the parent say nothing (`verdict.doubt`).
+    There are none if drops from the parent are meaningless (`verdict.doubt`).
     """
     settings = plan.settings
     study = study_results.read_study(settings.folder)

@@ -87,7 +87,7 @@ class Identity:
         """Returns what determines a trial.
 
         Args:
-            method, block, seed: its names.
+            method, block, seed: which trial.
             parent_sha256: digest of the parent's weights; None if it is not trained yet.
         """
         return {

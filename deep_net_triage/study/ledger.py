@@ -6,8 +6,8 @@
    it, so that no table mixes them. `--overwrite` removes such trials, and no others.
 3. A finished parent or trial with equal settings is used as it is.
 4. A parent or trial whose files have changed since they were written is named and run again.
-   With `--deterministic` the parent comes out as it was, so that rule 2 is applied to trials
-   only after that.
+   With `--deterministic` training reproduces the same parent, so that rule 2 is applied to
+   trials after that.
 5. An unfinished training continues as `journal.py` says. A failed one starts afresh.
 6. Nothing is replaced while another process works on it.
 """
@@ -138,7 +138,7 @@ class Ledger:
         return [trial for trial in trials if self._failed_at(trial) is not None]
 
     def remember_failures(self, trials: Iterable[Trial]) -> None:
-        """Takes the failures that are there now for those of earlier commands."""
+        """Records the current failures as those of earlier commands, to be run again."""
         failed = {
             self.folder_of(trial): self._failed_at(trial) for trial in self.failed(trials)
         }
@@ -156,7 +156,7 @@ class Ledger:
             results.write_table(self.folder, rows)
 
     def _failed_at(self, trial: Trial) -> int | None:
-        """Returns when a trial's failure was written, in nanoseconds; None if it is none."""
+        """Returns when a trial's failure was written, in nanoseconds, or None."""
         folder = self.folder_of(trial)
         return self._read[folder][0] if isinstance(self.result(folder), Failure) else None
 
@@ -205,8 +205,8 @@ class EarlierResults:
         """Compares all finished trials in the folder with the command's settings.
 
         Args:
-            trials: the command's. A job of an array checks the files of no others: together the
-                jobs would read all models once a job.
+            trials: the command's. A job of an array checks the files of its own trials only;
+                otherwise every job would read every model.
 
         Raises:
             InputError: by rules 2 and 6.

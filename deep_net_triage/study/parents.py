@@ -177,7 +177,8 @@ def _adopted(
     parent, settings, test = plan.network, plan.settings, plan.dataset.test
     learner = training.classifier(parent, settings)
     _, accuracy = training.evaluate(learner, test.images, test.labels, settings.batch_size)
-    # It may be the file that the parent was loaded from.
+    still_ours()
+    # This may replace the file that the parent was loaded from; `models.save` does it at once.
     models.save(parent, folder / "model.keras")
     results.write_correct(folder, predictions.correct(parent, test.images, test.labels))
     (folder / "epochs.jsonl").unlink(missing_ok=True)
@@ -193,6 +194,5 @@ def _adopted(
         seconds=time.perf_counter() - started,
         files=results.digests(folder),
     )
-    still_ours()
     results.write_result(folder, result)
     return result

@@ -56,15 +56,19 @@ class Study:
         the process may have died.
         """
         while pending := self.ledger.pending(trials):
-            activations = self._walk()
-            for block in (*self.plan.blocks, None):
-                with memory.released():
-                    of_block = [trial for trial in pending if trial.block == block]
-                    self._run_block(of_block, activations)
-                if activations and block:
-                    self._let_go(activations, block)
+            self._run_blocks(pending)
             self._wait_for(self.ledger.pending(trials))
         self.ledger.write_table()
+
+    def _run_blocks(self, trials: Sequence[Trial]) -> None:
+        """Runs trials block by block, in the network's order."""
+        activations = self._walk()
+        for block in (*self.plan.blocks, None):
+            with memory.released():
+                of_block = [trial for trial in trials if trial.block == block]
+                self._run_block(of_block, activations)
+            if activations and block:
+                self._let_go(activations, block)
 
     def _walk(self) -> Walk | None:
         """Returns a walk at its beginning; None where images differ from epoch to epoch."""
@@ -120,7 +124,7 @@ class Study:
 
 
 def _reads_activations(methods: Sequence[str]) -> bool:
-    """Returns whether a study's blocks read what the walk keeps, or images.
+    """Returns True if blocks read stored activations, and False if they read images.
 
     It depends on all of the command's methods, not on those that are left to run: a study that
     was interrupted must compute each trial as one that was not.

@@ -1,4 +1,4 @@
-"""The trials of one block: each retrains a student and leaves its folder finished or failed."""
+"""Runs, checks and records the trials of one block; training is in `learning/retraining.py`."""
 
 import functools
 from collections.abc import Callable
