@@ -46,7 +46,7 @@ def training_batches(
         )
         batches = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
         shares = batches.flat_map(lambda indices: _shares(indices, replicas))
-        # Drawn per image, not per position in the batch: the number of replicas changes nothing.
+        # Drawn per image, not per position in a batch: the number of replicas changes nothing.
         draws = tf.random.stateless_uniform((len(inputs), 3), (seed, tf.cast(epoch, tf.int64)))
         return shares.map(
             lambda indices, weights: (indices, weights, tf.gather(draws, indices))

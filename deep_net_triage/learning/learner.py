@@ -11,6 +11,8 @@ import math
 import keras
 import tensorflow as tf
 
+from deep_net_triage import devices
+
 # Floor of probabilities before the logarithm: the smallest normal float32.
 _SMALLEST = 2.0**-126
 
@@ -48,10 +50,6 @@ class Learner(keras.Model):
         shape, which fails where their shares are unequal. A test trains on such shares.
         """
 
-    def numbers(self) -> dict[str, tf.Tensor]:
-        """Returns the metrics over the images of the epoch so far, by name."""
-        return {metric.name: metric.result() for metric in self.metrics}
-
     def losses_of(
         self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
     ) -> tf.Tensor:
@@ -82,7 +80,7 @@ class Learner(keras.Model):
             loss = share_of_mean(losses, weights)
             # A network's own losses, such as weight decay, count once for all replicas.
             for penalty in self.network.losses:
-                loss += tf.cast(penalty, loss.dtype) / _replicas()
+                loss += tf.cast(penalty, loss.dtype) / devices.replicas()
             scaled_loss = self.optimizer.scale_loss(loss)
         learning = self.trainable_variables
         gradients = tape.gradient(scaled_loss, learning)
@@ -90,7 +88,7 @@ class Learner(keras.Model):
             gradients = agreed(gradients)
         self.optimizer.apply(gradients, learning)
         self.loss_mean.update_state(losses, weights)
-        return self.numbers()
+        return self.get_metrics_result()
 
 
 class Classifier(Learner):
@@ -130,7 +128,7 @@ class Classifier(Learner):
         inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         losses = self._cross_entropies(self(inputs, training=False), labels, weights)
         self.loss_mean.update_state(losses, weights)
-        return self.numbers()
+        return self.get_metrics_result()
 
     def _cross_entropies(
         self, returned: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None
@@ -175,10 +173,6 @@ class StudentTeacher(Learner):
     def metrics(self) -> list[keras.metrics.Metric]:
         """The loss and the relative error, over the images of the epoch so far."""
         return [self.loss_mean, self.relative_error]
-
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Returns the student's pooled output of the block."""
-        return self.network(self.before(inputs, training=False), training=training)
 
     def losses_of(
         self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
@@ -261,7 +255,3 @@ def agreed(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         tf.where(anywhere, tf.constant(math.nan, gradient.dtype), gradient)
         for gradient in gradients
     ]
-
-
-def _replicas() -> int:
-    return tf.distribute.get_replica_context().num_replicas_in_sync

@@ -12,11 +12,6 @@ from deep_net_triage.learning.batches import Rows
 Place = Callable[[keras.Model], keras.KerasTensor]
 
 
-def images_of(model: keras.Model) -> keras.KerasTensor:
-    """Returns the input tensor of a model."""
-    return model.inputs[0]
-
-
 @dataclass(frozen=True)
 class Source:
     """Arrays that the trials of a block read, with one row per image.
@@ -41,4 +36,5 @@ class Source:
 def from_images(dataset: Dataset) -> Source:
     """Returns a source that holds the images themselves."""
     held_out = dataset.validation.images if dataset.validation else None
-    return Source(images_of, dataset.train.images, dataset.test.images, held_out)
+    splits = dataset.train.images, dataset.test.images, held_out
+    return Source(lambda model: model.inputs[0], *splits)
