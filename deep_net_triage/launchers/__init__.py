@@ -1,1 +1,1 @@
-"""Several trials at once: processes of one machine, or of a Ray cluster."""
+"""Runs several trials at once, in processes of one machine or of a Ray cluster."""

@@ -1,4 +1,4 @@
-"""What processes that work on one study tell the one that a person watches."""
+"""Messages from the processes that run a study to the process that the user watches."""
 
 from collections.abc import Callable
 
@@ -6,45 +6,45 @@ from deep_net_triage.errors import WorkerEnded
 from deep_net_triage.progress import Progress
 from deep_net_triage.records.results import Epoch
 
-# What a process sends: what it is, and what goes with it.
+# The name of a method of `Progress`, or `ended`, and its arguments.
 Message = tuple[str, tuple]
 _ENDED = "ended"
 
 
 class Messenger:
-    """A `Progress` that sends what it is told to another process.
+    """Has the methods of `Progress`, and sends their arguments to another process.
 
     Args:
-        send: takes a message there.
+        send: sends a message.
     """
 
     def __init__(self, send: Callable[[Message], None]) -> None:
         self._send = send
 
     def say(self, text: str) -> None:
-        """Sends a line that stays."""
+        """Sends a line to print."""
         self._send(("say", (text,)))
 
     def expect(self, epochs: int) -> None:
-        """Sends how many epochs are left of all that the study's processes run."""
+        """Sends the number of epochs that all processes of the study have left."""
         self._send(("expect", (epochs,)))
 
     def epoch(self, training: str, epoch: Epoch, of: int) -> None:
-        """Sends an epoch that has ended."""
+        """Sends a finished epoch."""
         self._send(("epoch", (training, epoch, of)))
 
     def ended(self, ending: tuple[str, int]) -> None:
-        """Sends the line and the exit code that a process ends early with."""
+        """Sends the line and the exit code with which a process ends early."""
         self._send((_ENDED, ending))
 
 
 class Board:
-    """Shows in one place what several processes tell.
+    """Shows the messages of several processes in one place.
 
-    What they all say, because each of them reads the images and the parent, is shown once.
+    A line that several processes send, such as that they read the images, is shown once.
 
     Args:
-        progress: where a person watches.
+        progress: prints the messages.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -53,7 +53,7 @@ class Board:
         self._ending: tuple[str, int] | None = None
 
     def show(self, message: Message) -> None:
-        """Shows what a process has sent."""
+        """Shows a message; remembers the first process that ended early."""
         kind, content = message
         if kind == _ENDED:
             self._ending = self._ending or content
@@ -64,14 +64,11 @@ class Board:
             self._progress.say(*content)
 
     def check(self, ended_well: bool, otherwise: str) -> None:
-        """Makes sure that a part of the study came to its end.
+        """Raises WorkerEnded unless a process has finished its part of the study.
 
         Args:
-            ended_well: whether one of its processes did, which has then seen to all there was.
-            otherwise: what to say where none told why not.
-
-        Raises:
-            WorkerEnded: if none did.
+            ended_well: whether one has; it has then waited for the work of the others.
+            otherwise: the error's message if no process has sent a reason.
         """
         if not ended_well:
             raise WorkerEnded(*(self._ending or (otherwise, 1)))

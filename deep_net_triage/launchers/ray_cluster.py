@@ -1,8 +1,8 @@
-"""Trials as tasks of a Ray cluster, each asking for the GPUs that it needs.
+"""Runs trials as tasks of a Ray cluster, each with the GPUs that it needs.
 
-All nodes see the study's folder, by the same path. A task whose node or process is lost is run
-again elsewhere by Ray, and goes on from its trial's last checkpoint. What the walk through the
-parent keeps lies in that folder too, or in `--activation_dir`, which may be each node's own.
+All nodes must see the study's folder under the same path. If a node or process is lost, Ray
+runs its task elsewhere, from the trial's last checkpoint. Shared activations are stored in the
+study's folder, or in `--activation_dir`, which may be local to each node.
 """
 
 import os
@@ -19,33 +19,32 @@ from deep_net_triage.launchers.messages import Board, Message, Messenger
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import files
 
-_GLANCE = 0.5  # seconds between two looks at what processes tell
+_GLANCE = 0.5  # seconds between two reads of the mailbox
 
 
 def run(settings: Settings, command: str, progress: Progress) -> int:
-    """Runs a study on a Ray cluster, and returns how many trials failed.
+    """Runs a study on a Ray cluster, and returns the number of failed trials.
 
     Args:
-        settings: what to run, where results go, and the cluster's address.
-        command: what was typed, for the record.
-        progress: where a person watches.
+        settings: the command's settings, with the cluster's address.
+        command: the command line as typed, for `study.json`.
+        progress: prints the messages of all processes.
 
     Raises:
         InputError: if Ray is not installed, or no cluster is at the address.
-        WorkerEnded: if the parent, a trial, or the end of the study could not be run.
+        WorkerEnded: if a part of the study ends early.
     """
     ray = _connected(settings.ray_address)
     started = time.time()
     folder = settings.activation_dir or settings.folder
-    kept = files.unfinished_name(folder / "activations")
+    activations = files.unfinished_name(folder / "activations")
     try:
         cluster = _Cluster(ray, settings.replicas, Board(progress))
-        beginning = ("make_parent", (settings, command, started))
-        (work,) = cluster.run([beginning], alone=True)
+        (work,) = cluster.run([("make_parent", (settings, command, started))], alone=True)
         try:
-            cluster.run([("run_trials", (settings, kept, work, only)) for only in work])
+            cluster.run([("run_trials", (settings, activations, work, only)) for only in work])
         finally:
-            cluster.remove(kept)
+            cluster.remove(activations)
         (failed,) = cluster.run([("finish", (settings, command, started))], alone=True)
         return failed
     finally:
@@ -53,7 +52,7 @@ def run(settings: Settings, command: str, progress: Progress) -> int:
 
 
 def _connected(address: str) -> ModuleType:
-    """Returns Ray, connected to a cluster."""
+    """Returns the module `ray`, connected to a cluster."""
     try:
         import ray
     except ImportError as error:
@@ -64,46 +63,46 @@ def _connected(address: str) -> ModuleType:
         ray.init(address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"--ray_address={address}: no Ray cluster is there; start one by ray start --head"
+            f"--ray_address={address}: no Ray cluster answers; start one with ray start --head"
         ) from error
     return ray
 
 
 class _Cluster:
-    """What is asked of a cluster's nodes, and what they tell.
+    """Runs tasks on a cluster, and shows their messages.
 
     Args:
-        ray: connected.
-        replicas: GPUs that share a batch, as asked for.
-        board: shows what processes tell.
+        ray: the connected module.
+        replicas: the value of `--replicas`.
+        board: shows the messages.
     """
 
     def __init__(self, ray: ModuleType, replicas: int | None, board: Board) -> None:
         self.ray = ray
         self.board = board
-        # On this node, which stays as long as this process does.
+        # On this node, which lives as long as this process.
         here = ray.get_runtime_context().get_node_id()
         self.mailbox = ray.remote(_Mailbox).options(**self._on(here)).remote()
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         gpus = max(node.get("GPU", 0) for node in nodes)
-        # Without GPUs a task has all the cores of a node.
+        # Without GPUs, a task uses all cores of a node.
         cores = [node["CPU"] for node in nodes if node.get("CPU")]
         cpus = 1 if gpus else min(cores, default=1)
         self.for_one = {"num_cpus": cpus, "num_gpus": replicas or 1 if gpus else 0}
         self.for_all = {"num_cpus": cpus, "num_gpus": replicas or gpus if gpus else 0}
 
     def run(self, work: list[tuple[str, tuple]], alone: bool = False) -> list[object]:
-        """Runs parts of a study, each in a process of its own, and returns what they return.
+        """Runs parts of a study, each in a process of its own, and returns their results.
 
         Args:
-            work: the name of a function of `command`, and its arguments but for the last.
-            alone: whether nothing else runs at the time, so that all GPUs of a node are free.
+            work: names of functions of `study.command`, and their arguments but the last.
+            alone: whether nothing else runs meanwhile, so that all GPUs of a node are free.
 
         Raises:
-            WorkerEnded: if one of them ended early.
+            WorkerEnded: if one of them ends early.
         """
         ray = self.ray
-        # A process a task: a GPU's memory is given back by nothing else.
+        # One process per task, because only its end releases a GPU's memory.
         needs = self.for_all if alone else self.for_one
         task = ray.remote(max_calls=1, max_retries=-1, **needs)(_work)
         tasks = [task.remote(os.getcwd(), self.mailbox, *part) for part in work]
@@ -113,16 +112,16 @@ class _Cluster:
             for message in ray.get(self.mailbox.take.remote()):
                 self.board.show(message)
         try:
-            endings_of_work = ray.get(tasks)
-        except ray.exceptions.RayError as error:  # lost more often than Ray bears with
+            outcomes = ray.get(tasks)
+        except ray.exceptions.RayError as error:  # such as a task lost too often
             raise WorkerEnded(f"Ray: {type(error).__name__}", 1) from error
-        for kind, content in endings_of_work:
-            if kind == "ended":
-                raise WorkerEnded(*content)
-        return [content for _, content in endings_of_work]
+        for _, ending in outcomes:
+            if ending:
+                raise WorkerEnded(*ending)
+        return [returned for returned, _ in outcomes]
 
     def remove(self, folder: Path) -> None:
-        """Removes a folder on each node that is there."""
+        """Removes a folder on each live node."""
         ray = self.ray
         removed = [
             ray.remote(shutil.rmtree)
@@ -141,7 +140,7 @@ class _Cluster:
 
 
 class _Mailbox:
-    """What processes tell, until it is asked for."""
+    """Holds the messages of all processes until `take` returns them."""
 
     def __init__(self) -> None:
         self._messages: list[Message] = []
@@ -154,17 +153,17 @@ class _Mailbox:
         return messages
 
 
-def _work(folder: str, mailbox: object, part: str, arguments: tuple) -> tuple[str, object]:
-    """Runs a part of the study in a process that Ray has made for it."""
-    os.chdir(folder)  # paths are as they were typed
+def _work(folder: str, mailbox: object, part: str, arguments: tuple) -> tuple[object, object]:
+    """Returns a part's result and None, or None and the line and exit code of an early end."""
+    os.chdir(folder)  # paths may be relative
     messenger = Messenger(mailbox.put.remote)
     try:
         devices.import_tensorflow(arguments[0].replicas)
         from deep_net_triage.study import command
 
-        return "returned", getattr(command, part)(*arguments, messenger)
+        return getattr(command, part)(*arguments, messenger), None
     except Exception as error:
         ending = endings.describe(error)
         if not ending:
             raise
-        return "ended", ending
+        return None, ending

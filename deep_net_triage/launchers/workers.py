@@ -1,9 +1,9 @@
-"""Several trials at once on one machine, in processes that each have their share of it.
+"""Runs several trials at once on one machine, in processes that divide it among them.
 
-First one process makes the parent, with all of the machine. Then each of several takes trials
-that no other has, on a GPU of its own, or on its share of the processor's cores. At last one
-writes what the study ends in. Each ends before the next part begins, and with it what it had of
-a GPU's memory. This process itself never touches TensorFlow.
+First, one process makes the parent, on the whole machine. Then several processes run trials,
+each on its own GPU or its share of the cores. Finally, one process writes the study's results.
+All processes of a part end before the next part begins, which releases their GPU memory. This
+process itself never imports TensorFlow.
 """
 
 import contextlib
@@ -23,64 +23,67 @@ from deep_net_triage.launchers.messages import Board, Messenger
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import files
 
-# Never forked: what TensorFlow holds does not survive that.
+# Not forked, because TensorFlow does not survive a fork.
 _CONTEXT = multiprocessing.get_context("spawn")
 _WHOLE = Share(0, 1)
 
 
 def run(settings: Settings, command: str, progress: Progress) -> int:
-    """Runs a study with several trials at once, and returns how many failed.
+    """Runs a study with several trials at once, and returns the number of failed trials.
 
     Args:
-        settings: what to run, how many trials at once, and where results go.
-        command: what was typed, for the record.
-        progress: where a person watches.
+        settings: the command's settings, with the number of trials at once.
+        command: the command line as typed, for `study.json`.
+        progress: prints the messages of all processes.
 
     Raises:
-        WorkerEnded: if the parent, all that run trials, or the end of the study came to none.
+        WorkerEnded: if all processes of a part of the study end early.
     """
     started = time.time()
-    kept = files.unfinished_name((settings.activation_dir or settings.folder) / "activations")
-    shares = [Share(i, settings.parallel_trials) for i in range(settings.parallel_trials)]
+    folder, count = settings.activation_dir or settings.folder, settings.parallel_trials
+    activations = files.unfinished_name(folder / "activations")
+    shares = [Share(index, count) for index in range(count)]
     board = Board(progress)
     try:
         work = _together("make_parent", (settings, command, started), [_WHOLE], board)
-        _together("run_trials", (settings, kept, work, None), shares, board)
+        _together("run_trials", (settings, activations, work, None), shares, board)
     finally:
-        shutil.rmtree(kept, ignore_errors=True)
+        shutil.rmtree(activations, ignore_errors=True)
     return _together("finish", (settings, command, started), [_WHOLE], board)
 
 
 def _together(part: str, arguments: tuple, shares: list[Share], board: Board) -> object:
-    """Runs a part of the study in a process a share, and returns what one of them returned."""
-    workers, ends = [], {}
+    """Runs a function of `study.command` in one process per share; returns the first result.
+
+    The function gets a messenger to the board as its last argument.
+    """
+    workers = {}
     try:
         for share in shares:
-            here, there = _CONTEXT.Pipe(duplex=False)
-            worker = _CONTEXT.Process(target=_work, args=(there, share, part, arguments))
+            receiver, sender = _CONTEXT.Pipe(duplex=False)
+            worker = _CONTEXT.Process(target=_work, args=(sender, share, part, arguments))
             worker.start()
-            there.close()
-            workers.append(worker)
-            ends[here] = worker
-        returned = _listened(ends, board)
+            workers[receiver] = worker
+            sender.close()
+        returned = _results(dict(workers), board)
     finally:
-        for worker in workers:
+        for worker in workers.values():
             worker.terminate()
-        for worker in workers:
+        for worker in workers.values():
             worker.join()
     board.check(bool(returned), f"every process that was to {part} was killed")
     return returned[0]
 
 
-def _listened(ends: dict[Connection, multiprocessing.Process], board: Board) -> list[int]:
-    """Shows what processes send until the last has ended, and returns what those returned."""
+def _results(running: dict[Connection, multiprocessing.Process], board: Board) -> list[object]:
+    """Shows the messages of processes until all have ended, and returns their results."""
     returned = []
-    while ends:
-        for connection in wait(list(ends)):
+    while running:
+        for connection in wait(list(running)):
             try:
                 kind, content = connection.recv()
             except EOFError:
-                worker = ends.pop(connection)
+                worker = running.pop(connection)
                 worker.join()
                 if worker.exitcode < 0:
                     name = signal.Signals(-worker.exitcode).name
@@ -94,9 +97,9 @@ def _listened(ends: dict[Connection, multiprocessing.Process], board: Board) -> 
 
 
 def _work(connection: Connection, share: Share, part: str, arguments: tuple) -> None:
-    """Runs a part of the study in this process, which was made for that."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that made this one decides
-    threading.Thread(target=_follow, daemon=True).start()
+    """Runs a part of the study in this process, and sends its result or its early end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
+    threading.Thread(target=_end_with_parent_process, daemon=True).start()
     settings = arguments[0]
     messenger = Messenger(connection.send)
     try:
@@ -111,12 +114,12 @@ def _work(connection: Connection, share: Share, part: str, arguments: tuple) -> 
         ending = endings.describe(error)
         if not ending:
             raise
-        with contextlib.suppress(OSError):  # nobody listens any more
+        with contextlib.suppress(OSError):  # the parent process has ended
             messenger.ended(ending)
         os._exit(ending[1])
 
 
-def _follow() -> None:
-    """Ends this process when the one that made it has ended, however that did."""
+def _end_with_parent_process() -> None:
+    """Ends this process as soon as its parent process has ended, for whatever reason."""
     multiprocessing.parent_process().join()
     os._exit(1)
