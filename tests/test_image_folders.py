@@ -271,7 +271,7 @@ def test_link_to_nothing_is_named(pets):
 
 def test_bmp_of_a_palette_is_refused(pets):
     write(pets, {"train/cat/c.bmp": plain(RED).convert("P", palette=Image.Palette.ADAPTIVE)})
-    with pytest.raises(InputError, match="c.bmp is a BMP with a palette .*save it again as PNG"):
+    with pytest.raises(InputError, match="c.bmp is a BMP with a palette .*as PNG"):
         image_folders.load(pets, image_size=32)
 
 
