@@ -13,9 +13,9 @@ FLAGS_DIR = Path(__file__).resolve().parent / "flags"
 
 
 def main(arguments: list[str]) -> int:
-    """Runs what the command line asks for, and returns the process's exit code.
+    """Runs a command line, and returns the process's exit code.
 
-    It is 0 when every trial finished, 1 when something failed on the way, and 2 for bad input.
+    The code is 0 if every trial finished, 1 after a failure, and 2 for bad input.
     """
     if "--help" in arguments or "-h" in arguments:
         print(f"{__doc__}\n{settings.help_text()}")
@@ -36,20 +36,20 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    asked = settings.from_command_line(arguments, FLAGS_DIR)
+    chosen = settings.from_command_line(arguments, FLAGS_DIR)
     typed, progress = shlex.join(["run_triage.py", *arguments]), Progress()
-    progress.say(f"{asked.dataset}: starting TensorFlow")
-    if not asked.list_blocks and asked.launcher == "ray":
-        return ray_cluster.run(asked, typed, progress)
-    if not asked.list_blocks and asked.parallel_trials > 1:
-        return workers.run(asked, typed, progress)
-    devices.import_tensorflow(asked.replicas)
+    progress.say(f"{chosen.dataset}: starting TensorFlow")
+    if not chosen.list_blocks and chosen.launcher == "ray":
+        return ray_cluster.run(chosen, typed, progress)
+    if not chosen.list_blocks and chosen.parallel_trials > 1:
+        return workers.run(chosen, typed, progress)
+    devices.import_tensorflow(chosen.replicas)
     from deep_net_triage.study import command
 
-    if asked.list_blocks:
-        command.list_blocks(asked, progress)
+    if chosen.list_blocks:
+        command.list_blocks(chosen, progress)
         return 0
-    return command.run(asked, typed, progress)
+    return command.run(chosen, typed, progress)
 
 
 if __name__ == "__main__":

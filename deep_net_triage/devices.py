@@ -1,4 +1,4 @@
-"""What the study runs on: decided once, at the start, and asked by nobody afterwards."""
+"""Sets up TensorFlow's devices, precision and determinism at the start of a command."""
 
 import contextlib
 import functools
@@ -19,26 +19,26 @@ T = TypeVar("T")
 
 
 def prepare_environment() -> None:
-    """Sets what TensorFlow and Keras read when they are imported; what is set already stays."""
+    """Sets environment variables that TensorFlow and Keras read on import, if unset."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    # Off by default on CPUs without AVX512-VNNI, where it trains 2.4 times faster all the same.
+    # Off by default on CPUs without AVX512-VNNI, although training is 2.4 times faster with it.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 @dataclass(frozen=True)
 class Share:
-    """A process's part of a machine that several divide among them.
+    """One process's share of a machine, of which `count` processes each have one.
 
     Attributes:
-        index: which, from 0.
-        count: of how many.
+        index: the process's number, from 0.
+        count: the number of processes.
     """
 
     index: int
     count: int
 
     def of(self, things: Sequence[T]) -> list[T]:
-        """Returns the process's own of some things; where they are too few, one it shares."""
+        """Returns this process's elements; one shared element if there are too few."""
         own = things[self.index :: self.count]
         return list(own or things[self.index % len(things) :][:1])
 
@@ -47,12 +47,12 @@ def take(share: Share, deterministic: bool) -> None:
     """Binds this process to its share of the cores, before TensorFlow is imported.
 
     Args:
-        share: which.
-        deterministic: whether numbers must be those of a process that has all cores. How a sum
-            is divided into threads decides how it is rounded, so that there are then as many
-            threads in each process as there are cores in all.
+        share: this process's share.
+        deterministic: whether results must equal those of a process with all cores. Rounding
+            depends on the number of threads, so each process then starts one thread per core
+            of the machine.
     """
-    if not hasattr(os, "sched_setaffinity"):  # only Linux has it
+    if not hasattr(os, "sched_setaffinity"):  # exists on Linux only
         return
     cores = sorted(os.sched_getaffinity(0))
     if deterministic:
@@ -60,18 +60,18 @@ def take(share: Share, deterministic: bool) -> None:
     os.sched_setaffinity(0, share.of(cores))
 
 
-def import_tensorflow(asked_replicas: int | None = None, share: Share | None = None) -> None:
-    """Imports TensorFlow and finds its devices without the log lines that no setting silences.
+def import_tensorflow(replica_count: int | None = None, share: Share | None = None) -> None:
+    """Imports TensorFlow and sets up its devices, without log lines that no setting silences.
 
-    With TF_CPP_MIN_LOG_LEVEL in the environment they are shown: the person asked for them.
+    If the environment sets TF_CPP_MIN_LOG_LEVEL, log lines are shown.
 
     Args:
-        asked_replicas: where there is no GPU, the processor is divided into so many devices.
-        share: of the GPUs; None for all.
+        replica_count: the number of devices to divide the CPU into if there is no GPU.
+        share: this process's share of the GPUs; None for all.
     """
-    wanted = "TF_CPP_MIN_LOG_LEVEL" in os.environ
+    log_lines_wanted = "TF_CPP_MIN_LOG_LEVEL" in os.environ
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with contextlib.nullcontext() if wanted else native_messages_silenced():
+    with contextlib.nullcontext() if log_lines_wanted else native_messages_silenced():
         import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
@@ -80,24 +80,24 @@ def import_tensorflow(asked_replicas: int | None = None, share: Share | None = N
             tf.config.set_visible_devices(gpus, "GPU")
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
-        if asked_replicas and not gpus:
+        if replica_count and not gpus:
             (processor,) = tf.config.list_physical_devices("CPU")
-            parts = [tf.config.LogicalDeviceConfiguration()] * asked_replicas
-            # Where TensorFlow runs already it is as it is, and `strategy` says what is missing.
+            parts = [tf.config.LogicalDeviceConfiguration()] * replica_count
+            # Too late if TensorFlow is initialized; `strategy` then reports missing devices.
             with contextlib.suppress(RuntimeError):
                 tf.config.set_logical_device_configuration(processor, parts)
         tf.config.list_logical_devices()
-        if not wanted:  # TFDS 4.9.10 warns of deprecated calls of its own
+        if not log_lines_wanted:  # TFDS 4.9.10 warns about its own deprecated calls
             logging.set_verbosity(logging.ERROR)
-            tf.get_logger().setLevel("ERROR")  # of devices that are no GPUs
+            tf.get_logger().setLevel("ERROR")  # warns about devices other than GPUs
 
 
 @contextlib.contextmanager
 def restored() -> Iterator[None]:
-    """Gives the caller of the library back his dtype policy, determinism and global seed.
+    """Restores the dtype policy, determinism and global seed of the library's caller.
 
-    TensorFlow 2.21 can turn determinism off, and tell its state and the seed, by private
-    functions only; `tests/test_api.py` fails if they no longer do.
+    TensorFlow 2.21 has only private functions to read the seed and to read or turn off
+    determinism; `tests/test_api.py` guards them.
     """
     import keras
     import tensorflow as tf
@@ -116,31 +116,31 @@ def restored() -> Iterator[None]:
 
 
 def make_deterministic() -> None:
-    """Makes every operation of TensorFlow give the same bits each time; it costs speed."""
+    """Makes TensorFlow's operations deterministic, which makes them slower."""
     import tensorflow as tf
 
-    # TensorFlow then refuses to draw at random without a seed.
+    # Deterministic TensorFlow refuses to draw random numbers without a seed.
     tf.random.set_seed(0)
     tf.config.experimental.enable_op_determinism()
 
 
 @functools.cache
-def strategy(asked_replicas: int | None = None) -> "tf.distribute.Strategy":
-    """Returns MirroredStrategy over several devices, and TensorFlow's default for one.
+def strategy(replica_count: int | None = None) -> "tf.distribute.Strategy":
+    """Returns MirroredStrategy for several devices, and TensorFlow's default for one.
 
-    Always the same: a second strategy's collective operations collide with the first one's.
+    It is cached, because the collective operations of two strategies collide.
 
     Args:
-        asked_replicas: how many devices share each batch; None for all GPUs.
+        replica_count: the number of devices that share each batch; None for all GPUs.
 
     Raises:
-        InputError: if there are not so many.
+        InputError: if there are too few devices.
     """
     import tensorflow as tf
 
     gpus = tf.config.list_logical_devices("GPU")
     devices = gpus or tf.config.list_logical_devices("CPU")
-    wanted = asked_replicas or max(1, len(gpus))
+    wanted = replica_count or max(1, len(gpus))
     if wanted > len(devices):
         kind = "GPUs" if gpus else "parts of the processor"
         raise InputError(f"--replicas={wanted}; this process has {len(devices)} {kind}")
@@ -150,35 +150,34 @@ def strategy(asked_replicas: int | None = None) -> "tf.distribute.Strategy":
 
 
 def replicas() -> int:
-    """Returns how many devices share each batch under the strategy in force."""
+    """Returns how many devices share each batch under the current strategy."""
     import tensorflow as tf
 
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def compile_with_xla() -> bool:
-    """Says whether training is compiled by XLA: on one GPU only.
+    """Returns whether to compile training with XLA: on a single GPU only.
 
-    On a CPU it makes convolutions slower, and under several replicas it fails.
+    XLA makes convolutions slower on a CPU, and fails with several replicas.
     """
     import tensorflow as tf
 
     return replicas() == 1 and bool(tf.config.list_logical_devices("GPU"))
 
 
-def resolve_precision(asked: str) -> str:
-    """Returns the dtype policy that `--precision` stands for on this machine.
+def resolve_precision(precision: str) -> str:
+    """Returns the dtype policy for a value of `--precision` on this machine.
 
-    `auto` is `mixed_bfloat16` where every GPU computes in it (compute capability 8.0),
-    `mixed_float16` where every GPU is made for that (7.0), and `float32` anywhere else.
+    `auto` is `mixed_bfloat16` if all GPUs have compute capability 8.0, `mixed_float16` if all
+    have 7.0, and `float32` otherwise.
     """
     import tensorflow as tf
 
-    if asked != "auto":
-        return asked
-    details = map(
-        tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU")
-    )
+    if precision != "auto":
+        return precision
+    gpus = tf.config.list_physical_devices("GPU")
+    details = map(tf.config.experimental.get_device_details, gpus)
     capability = min((gpu.get("compute_capability", (0, 0)) for gpu in details), default=(0, 0))
     if capability >= (8, 0):
         return "mixed_bfloat16"
@@ -186,7 +185,7 @@ def resolve_precision(asked: str) -> str:
 
 
 def describe() -> dict[str, object]:
-    """Returns the hardware as plain values: processors, GPUs by name, and replicas."""
+    """Returns the number of CPUs, the names of GPUs, and the number of replicas, for JSON."""
     import tensorflow as tf
 
     gpus = [
@@ -198,13 +197,13 @@ def describe() -> dict[str, object]:
 
 @contextlib.contextmanager
 def native_messages_silenced() -> Iterator[None]:
-    """Silences file descriptor 2, where C++ code writes past Python's `sys.stderr`."""
+    """Silences file descriptor 2, to which C++ code writes without Python's `sys.stderr`."""
     sys.stderr.flush()
-    kept = os.dup(2)
+    stderr = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)

@@ -1,34 +1,34 @@
-"""The ways in which a study ends early, each with a message for the person who runs it."""
+"""Errors that end a study early, with messages for its user."""
 
 
 class InputError(ValueError):
-    """A command that can't be run; the message names the thing and says what is allowed.
+    """A command can't be run; the message names what is wrong and says what is allowed.
 
-    The command line prints it as one line and exits with code 2, before anything is written.
+    The command line prints the message as one line and exits with code 2.
     """
 
 
-class DamagedFile(InputError):  # noqa: N818, the name says what is wrong, as below
-    """A file that has changed since this program wrote it."""
+class DamagedFile(InputError):  # noqa: N818, like the names below
+    """A file has changed since this program wrote it."""
 
 
 class TrainingFailed(RuntimeError):  # noqa: N818
-    """A training whose result can't be trusted; the message says why."""
+    """A training failed; the message is the reason."""
 
 
 class ExportFailed(RuntimeError):  # noqa: N818
-    """An exported model that returns other values than the original."""
+    """An exported model returns other values than the original."""
 
 
 class LockLost(RuntimeError):  # noqa: N818
-    """Another process took over this one's work, because it had seen no sign of life."""
+    """Another process took over this one's lock, after it had missed its heartbeats."""
 
 
 class WorkerEnded(RuntimeError):  # noqa: N818
-    """All processes that worked on a part of a study ended early; the first one's message.
+    """All processes of a part of a study ended early; the message is the first one's.
 
     Attributes:
-        code: the exit code to end with.
+        code: the exit code of the command.
     """
 
     def __init__(self, message: str, code: int) -> None:
@@ -37,4 +37,4 @@ class WorkerEnded(RuntimeError):  # noqa: N818
 
 
 class Terminated(BaseException):  # noqa: N818
-    """The system asks the process to end (SIGTERM); like Ctrl-C it passes every `except`."""
+    """The process received SIGTERM; like KeyboardInterrupt, this is not an `Exception`."""

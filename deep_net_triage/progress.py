@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: one line that changes, or one line an epoch."""
+"""Shows the progress of a study, as one line that is rewritten or as one line per epoch."""
 
 import shutil
 import sys
@@ -10,18 +10,18 @@ from deep_net_triage.wording import duration
 
 
 class Progress:
-    """Shows where a study stands and how long it will take.
+    """Shows what a study does and how long it will take.
 
-    On a terminal one line is rewritten in place; anywhere else each epoch is a line of its
-    own. Time left is what is left of the epochs, each taken as long as those so far.
+    On a terminal, one line is rewritten in place; elsewhere, each epoch is a line of its own.
+    The time left is the number of epochs left times the mean duration of epochs so far.
 
     Args:
-        stream: where to write; standard output by default.
+        stream: the stream to write to; standard output by default.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
-        if hasattr(self._stream, "reconfigure"):  # a path may hold what no terminal can show
+        if hasattr(self._stream, "reconfigure"):  # a path may hold undecodable bytes
             self._stream.reconfigure(errors="backslashreplace")
         self._rewrites = self._stream.isatty()
         self._started = time.monotonic()
@@ -29,22 +29,22 @@ class Progress:
         self._epochs_done = 0
 
     def say(self, text: str) -> None:
-        """Prints a line that stays."""
+        """Prints a line that is not rewritten."""
         self._write(f"{text}\n")
 
     def expect(self, epochs: int) -> None:
-        """Says how many epochs are left; the clock starts with the first of them."""
+        """Sets the number of epochs left; restarts the clock if no epoch has finished."""
         if not self._epochs_done:
             self._started = time.monotonic()
         self._epochs_left = epochs
 
     def epoch(self, training: str, epoch: Epoch, of: int) -> None:
-        """Shows an epoch that has ended.
+        """Shows a finished epoch.
 
         Args:
-            training: what is being trained, such as `[3/30] block1 cl_mw seed 0`.
-            epoch: its numbers.
-            of: the number of epochs of its phase.
+            training: the training's name, such as `[3/30] block1 cl_mw seed 0`.
+            epoch: the epoch's measurements.
+            of: the number of epochs in the phase.
         """
         self._epochs_done += 1
         self._epochs_left -= 1
@@ -62,12 +62,12 @@ class Progress:
         return f"{duration(left)} left"
 
     def _write(self, text: str) -> None:
-        # Carriage return and "erase to the end of the line".
+        # Returns to the line's start and erases the line.
         self._stream.write(f"\r\x1b[K{text}" if self._rewrites else text)
         self._stream.flush()
 
 
 def _fitting(line: str) -> str:
-    """Returns a line cut to the terminal's width: the rest of a wrapped one can't be erased."""
+    """Returns a line cut to the terminal's width, because a wrapped line can't be erased."""
     width = shutil.get_terminal_size().columns - 1
     return line if len(line) <= width else f"{line[: width - 1]}…"

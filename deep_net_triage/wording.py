@@ -1,10 +1,10 @@
-"""How numbers are written for people, the same in the terminal, on the page and in figures."""
+"""Formats numbers and lists for people: in the terminal, on the page and in figures."""
 
 from collections.abc import Iterable, Sequence
 
 
 def signed(number: float, places: int = 1) -> str:
-    """Returns a number with its sign and so many decimals: `+1.2`, `-0.3`, `+0.0`."""
+    """Returns a number with its sign and a number of decimals: `+1.2`, `-0.3`, `+0.0`."""
     # Adding zero turns a rounded -0.0 into 0.0.
     return f"{round(number, places) + 0.0:+.{places}f}"
 
@@ -36,7 +36,7 @@ def alternatives(names: Sequence[str]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a duration rounded to what matters: `45 s`, `12 min`, `3.5 h`."""
+    """Returns a rounded duration: `45 s`, `12 min`, `3.5 h`."""
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     if seconds < 99.5 * 60:

@@ -1,4 +1,4 @@
-"""The command line of the figure scripts: which results to read, where to put the picture."""
+"""The command line that the figure scripts share."""
 
 import argparse
 import sys
@@ -13,12 +13,12 @@ from deep_net_triage.records import study_results
 
 
 def main(script: str, meaning: str, draw: Callable[[list[Path]], Figure]) -> int:
-    """Draws a figure from results on disk and returns the process's exit code.
+    """Draws and saves a figure of results on disk, and returns the process's exit code.
 
     Args:
-        script: the script's path; the picture gets its name.
-        meaning: what the script draws, for `--help`.
-        draw: returns the figure of the studies in the given folders.
+        script: the script's path, which also names the picture.
+        meaning: the description for `--help`.
+        draw: returns the figure of the studies in a list of folders.
     """
     name = Path(script).stem
     parser = argparse.ArgumentParser(description=meaning)
@@ -41,7 +41,7 @@ def main(script: str, meaning: str, draw: Callable[[list[Path]], Figure]) -> int
 
 
 def _choose(folders: list[Path], datasets: str | None) -> list[Path]:
-    """Returns the studies of the named data sets, in the order named."""
+    """Returns the folders of the named data sets, in the same order; all for None."""
     if datasets is None:
         return folders
     by_name = {folder.resolve().name: folder for folder in folders}

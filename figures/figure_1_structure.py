@@ -11,7 +11,7 @@ from deep_net_triage.findings import plots
 
 
 def draw(studies: list[Path]) -> Figure:
-    """Returns the figure, from the layers of the first study's saved parent."""
+    """Returns the figure for the largest block of the first study's parent."""
     devices.import_tensorflow()
     from deep_net_triage.network import blocks, surgery
     from deep_net_triage.records import models
