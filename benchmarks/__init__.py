@@ -1,1 +1,1 @@
-"""What this project costs beside what a user would otherwise write."""
+"""Benchmarks against stock Keras and PyTorch, and stress tests of whole studies."""

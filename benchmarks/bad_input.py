@@ -1,10 +1,10 @@
-"""Feeds the command line nonsense, and counts tracebacks.
+"""Runs the command line with invalid input, and counts tracebacks.
 
 python -m benchmarks.bad_input
 
-Each input is a distinct mistake: in a flag, a flag file, a saved model, or a data set. It has
-to end with one line that begins with the program's name, exit code 2, and nothing written; a
-few odd inputs that are no mistakes have to end in a finished study.
+Each input has one mistake: in a flag, a flag file, a saved model, or a data set. The command
+must print one line that begins with the program's name, exit with code 2, and write nothing. A
+few inputs are unusual but valid, and must give a finished study.
 """
 
 import contextlib
@@ -139,7 +139,7 @@ FLAG_FILES = {
     "absent include": b"--flagfile=absent.flags\n",
     "long line": b"--seeds=" + b"9" * 100_000 + b"\n",
 }
-# Odd, but no mistakes: the study has to finish.
+# Unusual but valid: the study must finish.
 ODD = {
     "one training image and one test image": ("--train_examples=1", "--test_examples=1"),
     "a batch larger than the data": ("--train_examples=20", "--batch_size=1000"),
@@ -148,7 +148,7 @@ ODD = {
 
 
 def main() -> None:
-    """Prints each input and its ending, and how many were not as they should be."""
+    """Prints each input and its outcome, and the number of wrong outcomes."""
     wrong, count, tracebacks = 0, 0, 0
     for name, arguments, allowed in _inputs():
         count += 1
@@ -163,7 +163,7 @@ def main() -> None:
 
 
 def _inputs() -> Iterator[tuple[str, list[str], tuple[int, ...]]]:
-    """Yields a name, arguments and the exit codes that are right."""
+    """Yields a name, arguments and the allowed exit codes."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for flag in FLAGS:
             yield flag, [*TINY, flag], (2,)
@@ -181,7 +181,7 @@ def _inputs() -> Iterator[tuple[str, list[str], tuple[int, ...]]]:
 
 
 def _run(arguments: list[str]) -> tuple[object, str]:
-    """Returns the exit code, or `traceback`, and what was printed as an error."""
+    """Returns the exit code, or `traceback`, and the text on standard error."""
     import run_triage
 
     printed = io.StringIO()
@@ -268,7 +268,7 @@ def _save(file: Path, shape: tuple[int, ...], classes: int):  # noqa: ANN202, se
 
 
 def _datasets(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yields data sets in TFDS form whose content is not as they say."""
+    """Yields the names of TFDS data sets with invalid content."""
     import tensorflow as tf
 
     def png(value: int) -> bytes:
@@ -306,10 +306,10 @@ def _datasets(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def write(folder: Path, name: str, examples: list[tuple[bytes, int]]) -> Path:
-    """Writes a TFDS set of encoded images and labels as they are, unchecked.
+    """Writes a TFDS data set of encoded images and labels, without checking them.
 
     Returns:
-        The file of the training split's records.
+        The record file of the training split.
     """
     import tensorflow as tf
     import tensorflow_datasets as tfds

@@ -1,12 +1,12 @@
-"""Damages each file of a study, and sees what the next run makes of it.
+"""Damages each file of a study, runs the study again, and checks the outcome.
 
 python -m benchmarks.damaged [--cuts=20] [--seed=0]
 
-A tiny deterministic study that has finished, and the same one killed in its trial and in its
-parent. Each of their files in turn is cut at random places, each cut a run of its own, and once
-has twenty random bytes changed. Then the same command is given again. It may end as if nothing
-had happened, with every number and weight as in an undisturbed study, or with one clear line
-and an exit code; never with a wrong number.
+There are three tiny deterministic studies: a finished one, and two that were killed while they
+trained a trial or the parent. Each of their files is truncated at random positions, and once
+has twenty random bytes changed; each damage is tried alone. The same command must then either
+give every number and weight of an undisturbed study, or print one line and exit with an error
+code.
 """
 
 import argparse
@@ -35,20 +35,20 @@ FLAGS = (
 
 
 def main() -> None:
-    """Prints a line a damage, and how many ended wrong."""
+    """Prints one line per damage, and the number of each outcome."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--cuts", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     killed.import_everything()
     with tempfile.TemporaryDirectory() as folder:
-        tally = damage_each(Path(folder), asked.cuts, random.Random(asked.seed))
+        tally = damage_each(Path(folder), options.cuts, random.Random(options.seed))
     print(", ".join(f"{count} {ending}" for ending, count in tally.items()))
     sys.exit(tally["wrong"] > 0)
 
 
 def damage_each(folder: Path, cuts: int, generator: random.Random) -> dict[str, int]:
-    """Returns how many damages were mended, refused by a line, or ended wrong."""
+    """Returns how many damages were repaired, refused in one line, or gave a wrong outcome."""
     expected = folder / "undisturbed"
     studies = {"finished": expected}
     assert killed.Study(expected, FLAGS).wait() == 0
@@ -65,7 +65,7 @@ def damage_each(folder: Path, cuts: int, generator: random.Random) -> dict[str, 
                 shutil.copytree(study, copy)
                 damage = _damage(copy / file.relative_to(study), number < cuts, generator)
                 code, printed = _run(copy, folder / "printed")
-                ending = _ending(code, printed, expected, copy)
+                ending = _outcome(code, printed, expected, copy)
                 shutil.rmtree(copy)
                 tally[ending.partition(":")[0]] += 1
                 name = file.relative_to(study)
@@ -77,7 +77,7 @@ _OF_A_TRAINING = ("epochs.jsonl", "checkpoint-1.npz", "checkpoint-2.npz")
 
 
 def _run_until(folder: Path, file: Path) -> None:
-    """Runs a study and kills it as soon as it has written a file."""
+    """Starts a study and kills it as soon as a file exists."""
     process = killed.Study(folder, FLAGS)
     while not file.exists():
         pass
@@ -90,13 +90,13 @@ def _damage(file: Path, cut: bool, generator: random.Random) -> str:
     if cut:
         at = generator.randrange(len(content))
         del content[at:]
-        told = f"cut at {at}"
+        description = f"cut at {at}"
     else:
         for _ in range(20):
             content[generator.randrange(len(content))] ^= generator.randrange(1, 256)
-        told = "20 bytes changed"
+        description = "20 bytes changed"
     file.write_bytes(content)
-    return told
+    return description
 
 
 def _run(study: Path, printed: Path) -> tuple[int, str]:
@@ -108,7 +108,7 @@ def _print_to(file: Path) -> None:
     os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
 
 
-def _ending(code: int, printed: str, expected: Path, found: Path) -> str:
+def _outcome(code: int, printed: str, expected: Path, found: Path) -> str:
     if code == 0:
         differing = killed.differences(expected, found)
         return f"wrong: {'; '.join(differing)}" if differing else "mended"

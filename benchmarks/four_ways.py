@@ -1,11 +1,11 @@
-"""One study four ways: in one process, on two replicas, by two processes, on a Ray cluster.
+"""Runs one study four ways: in one process, on two replicas, in two processes, and on Ray.
 
 python -m benchmarks.four_ways [FLAGS...]    (needs pip install ".[ray]")
 
-The Ray cluster has two nodes on this machine, one of which is killed in the middle. All runs
-are `--deterministic`: all but that on two replicas must end in the same numbers and weights,
-bit for bit, times apart. That one sums in another order, so that its parent is another one; it
-must end in the same rows, each accuracy within three binomial standard errors of a difference.
+The Ray cluster has two nodes on this machine, and loses one during the study. All runs are
+`--deterministic`. Except for durations, two processes and Ray must give the numbers and weights
+of one process, bit for bit. Two replicas sum in another order, and therefore train another
+parent: each of their accuracies must agree to within three standard errors of a difference.
 """
 
 import math
@@ -33,7 +33,7 @@ _TIMES = {"seconds"}
 
 
 def main(flags: list[str]) -> int:
-    """Runs a study all four ways, says what became of each, and returns the exit code."""
+    """Runs a study all four ways, prints the differences, and returns the exit code."""
     wrong = []
     with tempfile.TemporaryDirectory() as scratch:
         for way, own in WAYS.items():
@@ -53,7 +53,7 @@ def main(flags: list[str]) -> int:
 
 
 def run(command: list[str]) -> bool:
-    """Runs a command to its end."""
+    """Runs a command; returns False, because it kills no node."""
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     return False
 
@@ -86,7 +86,7 @@ def on_ray(command: list[str], folder: Path) -> bool:
 
 
 def compare(plain: Path, other: Path, way: str) -> list[str]:
-    """Returns in what a study differs from the one that was run in one process."""
+    """Returns a line for each trial that differs from the one run in one process."""
     expected, found = study_results.read_study(plain), study_results.read_study(other)
     images = len(expected.parent_correct)
     differing = []
@@ -111,7 +111,7 @@ def _without_times(row: Row) -> dict[str, object]:
 
 
 def _error(first: float, second: float, images: int) -> float:
-    """Returns the standard error of the difference of two accuracies, of one image at least."""
+    """Returns the standard error of a difference of accuracies, but at least one image."""
     variance = first * (1 - first) + second * (1 - second)
     return max(math.sqrt(variance / images), 1 / images)
 

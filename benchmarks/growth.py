@@ -1,10 +1,10 @@
-"""(f): time and peak memory of a study against what is asked of it.
+"""(f): how time and peak memory grow with the size of a study.
 
 python -m benchmarks.growth
 
-Each study is a process of its own, on digits at 64 px and a quarter of the width. Memory is
-what the process holds for itself, sampled; mapped files are not counted, whose pages the system
-takes back when it needs them.
+Each study runs in a process of its own, on digits at 64 px and a quarter of the width. Memory
+is the process's private memory, sampled; memory-mapped files are not counted, because the
+system can reclaim their pages.
 """
 
 import subprocess
@@ -36,7 +36,7 @@ GROWN = {
 
 
 def main() -> None:
-    """Prints seconds and peak memory, and their ratios to the smallest study."""
+    """Prints time and peak memory of each study, and their ratios to the smallest study."""
     print(side_by_side.machine())
     start_up, _ = _study({**BASE, "method": "cl_rw", "block": "5", "train_examples": 64,
                           "test_examples": 32, "epochs": 1})  # fmt: skip
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _study(flags: dict[str, object]) -> tuple[float, int]:
-    """Returns the seconds and the peak bytes of a study."""
+    """Returns the duration in seconds and the peak memory in bytes of a study."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "run_triage.py", f"--output_dir={folder}"]
         command += [f"--{name}={value}" for name, value in flags.items()]

@@ -1,18 +1,17 @@
-"""Kills studies at moments drawn at random, goes on with each, and compares the outcome.
+"""Kills studies at random moments, continues them, and compares their results.
 
 python -m benchmarks.killed [--runs=100] [--seed=0]
 python -m benchmarks.killed --digits [--kills=30]
 
-The first kills each of many tiny deterministic studies once, one half at a moment drawn from
-the whole time that an undisturbed one takes, one half inside a write drawn from all its writes,
-which leaves a part of what was to be written. It then kills one after each of its trials, with
-activations rounded to 16 bits, so that a trial which read something else would show. The second
-kills one study of the digits again and again. Then the same command continues to the end, and
-what it leaves is compared with what an undisturbed study leaves: every number but the times,
-every weight bit by bit, every picture, and the names of all files.
+The first command kills many tiny deterministic studies once each: one half at a random time,
+the other half inside a random write, which leaves a truncated file. It then kills a study after
+each of its trials; activations are rounded to 16 bits, which reveals a trial that read from
+another source. The second command kills one study of the digits repeatedly. Each study is then
+continued to its end, and compared with an undisturbed study: all numbers except durations, all
+weights bit for bit, all pictures, and the names of all files.
 
-TensorFlow is imported once; each study runs in a process that is forked before TensorFlow makes
-its first thread.
+TensorFlow is imported once. Each study runs in a process forked before TensorFlow's first
+thread.
 """
 
 import argparse
@@ -52,19 +51,19 @@ _TIMES = {"seconds", "started", "sha256", "files"}
 
 
 def main() -> None:
-    """Prints a line a run, and how many of them ended as if undisturbed."""
+    """Prints one line per killed study, and how many equal an undisturbed one."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--digits", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    generator = random.Random(asked.seed)
+    options = parser.parse_args()
+    generator = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
-        if asked.digits:
-            equal, of = kill_one_again_and_again(Path(folder), asked.kills, generator)
+        if options.digits:
+            equal, of = kill_one_again_and_again(Path(folder), options.kills, generator)
         else:
-            counts = kill_many_once(Path(folder), asked.runs, generator)
+            counts = kill_many_once(Path(folder), options.runs, generator)
             counts_between = kill_after_each_trial(Path(folder) / "between")
             equal, of = map(sum, zip(counts, counts_between, strict=True))
     print(f"{equal} of {of} equal")
@@ -74,7 +73,7 @@ def main() -> None:
 def kill_many_once(
     folder: Path, runs: int, generator: random.Random, flags: tuple[str, ...] = TINY
 ) -> tuple[int, int]:
-    """Kills each of many studies once, and returns how many ended equal, and of how many."""
+    """Kills many studies once each; returns how many ended equal, of how many."""
     import_everything()
     started = time.monotonic()
     expected = folder / "undisturbed"
@@ -95,7 +94,7 @@ def kill_many_once(
             process.kill_after(moment)
             when = f"after {moment:.2f} s"
         killed = process.wait() == -signal.SIGKILL
-        if killed:  # else it had ended before its moment came, and another is drawn
+        if killed:  # otherwise it had already ended, and is not counted
             done += 1
             left = sum(file.is_file() for file in study.rglob("*"))
             code = Study(study, flags).wait()
@@ -108,7 +107,7 @@ def kill_many_once(
 
 
 def kill_after_each_trial(folder: Path, flags: tuple[str, ...] = BETWEEN) -> tuple[int, int]:
-    """Kills a study after each of its trials, and returns how many ended equal, of how many."""
+    """Kills a study after each of its trials; returns how many ended equal, of how many."""
     import_everything()
     folder.mkdir()
     expected = folder / "undisturbed"
@@ -130,7 +129,7 @@ def kill_after_each_trial(folder: Path, flags: tuple[str, ...] = BETWEEN) -> tup
 def kill_one_again_and_again(
     folder: Path, kills: int, generator: random.Random, flags: tuple[str, ...] = DIGITS
 ) -> tuple[int, int]:
-    """Kills one study many times on its way, and returns whether it ended equal, of one."""
+    """Kills one study many times; returns 1 if it ended equal, else 0, and 1."""
     import_everything()
     started = time.monotonic()
     expected, study = folder / "undisturbed", folder / "killed"
@@ -140,7 +139,7 @@ def kill_one_again_and_again(
     done = 0
     while done < kills:
         process = Study(study, flags)
-        # So that the study gets on: what it takes to train again, and some of a trial.
+        # Enough time to start training again, so that the study makes progress.
         process.kill_after(generator.uniform(0, seconds / kills) + START_UP)
         if process.wait() != -signal.SIGKILL:
             break
@@ -153,11 +152,11 @@ def kill_one_again_and_again(
     return int(done == kills and not differing), 1
 
 
-START_UP = 3.0  # seconds until a study that goes on trains again
+START_UP = 3.0  # seconds until a continued study trains
 
 
 def differences(expected: Path, found: Path) -> list[str]:
-    """Names what two studies' folders do not share; times, and digests over them, apart."""
+    """Returns the names of files that differ, apart from times and digests of times."""
     names = [
         {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
         for folder in (expected, found)
@@ -170,7 +169,7 @@ def differences(expected: Path, found: Path) -> list[str]:
 
 
 def _content(file: Path) -> object:
-    """Returns what a file says, times apart."""
+    """Returns a file's content without times."""
     if file.suffix == ".keras":
         return _weights(file)
     if file.suffix == ".csv":
@@ -179,7 +178,7 @@ def _content(file: Path) -> object:
     if file.suffix == ".jsonl":
         return [_without_times(json.loads(line)) for line in file.read_text().splitlines()]
     if file.name == "report.html":
-        return None  # it is made of the others, their times included
+        return None  # derived from the other files and their times
     if file.name == "study.json":
         return json.loads(file.read_text())["settings"]
     if file.suffix == ".json":
@@ -196,7 +195,7 @@ def _without_times(value: object) -> object:
 def _weights(file: Path) -> dict[str, bytes]:
     """Returns a saved model's configuration and arrays, read without Keras."""
     with zipfile.ZipFile(file) as archive:
-        # Keras writes memory addresses there.
+        # These ids are memory addresses.
         config = re.sub(rb'"shared_object_id": \d+', b"", archive.read("config.json"))
         found = {"config.json": config}
         weights = h5py.File(io.BytesIO(archive.read("model.weights.h5")))
@@ -210,12 +209,12 @@ def _weights(file: Path) -> dict[str, bytes]:
 
 
 class Study:
-    """A study in a forked process, silent.
+    """A study that runs silently in a forked process.
 
     Args:
-        folder: its output folder.
-        flags: its flags.
-        prepare: is called in the process before the study.
+        folder: the value of `--output_dir`.
+        flags: the other flags.
+        prepare: a function to call in the new process before the study.
     """
 
     def __init__(
@@ -233,11 +232,11 @@ class Study:
                     prepare()
                 code = run_triage.main([f"--output_dir={folder}", *flags])
             except BaseException:
-                code = 99  # what would have been a traceback
+                code = 99  # stands for a traceback
             os._exit(code)
 
     def kill_after(self, seconds: float) -> None:
-        """Kills the process after a while, if it is still there."""
+        """Kills the process after some seconds, if it still runs."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if os.waitid(os.P_PID, self.process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
@@ -246,12 +245,12 @@ class Study:
         os.kill(self.process, signal.SIGKILL)
 
     def wait(self) -> int:
-        """Waits for the end, and returns the exit code, or less the number of a signal."""
+        """Waits for the process, and returns its exit code, or minus a signal's number."""
         return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
 
 
 def import_everything() -> None:
-    """Imports what a study imports, none of which starts a thread that a fork would lose."""
+    """Imports the modules of a study; they start no thread, which a fork would lose."""
     from deep_net_triage import devices
 
     with devices.native_messages_silenced():
@@ -261,7 +260,7 @@ def import_everything() -> None:
 
 
 def _at_each_write(act: Callable[[int, int], None]) -> None:
-    """Calls `act(number, descriptor)` whenever something written is about to reach the disk."""
+    """Calls `act(number, descriptor)` before each `os.fsync` of this process."""
     synchronize, numbers = os.fsync, iter(range(1, 10**9))
 
     def counting(descriptor: int) -> None:
@@ -280,7 +279,7 @@ def _count_writes(file: Path) -> None:
 
 
 def _die_inside_write(chosen: int, share: float) -> None:
-    """Dies at a write, with only a part of the file's last bytes written."""
+    """Makes this process truncate a file and die at its `chosen`-th write."""
 
     def die(number: int, descriptor: int) -> None:
         if number == chosen:
@@ -293,7 +292,7 @@ def _die_inside_write(chosen: int, share: float) -> None:
 
 
 def _die_after_trial(number: int) -> None:
-    """Dies when so many trials have ended."""
+    """Makes this process die when a number of trials have ended."""
     from deep_net_triage.study.trials import BlockTrials
 
     run, left = BlockTrials.run, iter(range(number - 1, -1, -1))

@@ -1,9 +1,9 @@
-"""(c): a layer-only epoch beside stock Keras `fit` with `trainable` flags.
+"""(c): a layer-only epoch compared with stock Keras `fit` and `trainable` flags.
 
 python -m benchmarks.layer_only [--size=32] [--batch=64] [--blocks=1,2,3,4,5]
 
-Ten epochs each. Ours counts in the walk: pushing what the block before received through it,
-divided by the three layer-only methods of a study that read what that leaves.
+Both train ten epochs. Our time includes a third of the walk's last step, which computes the
+block's input from the previous block's input: three layer-only methods read the result.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from benchmarks.side_by_side import contestant
 EPOCHS = 10
 READERS = 3  # cl_rw, cl_mw and stn
 STEPS_AN_EPOCH = 2
-# Arithmetic of stock fit over that of ours, with the dense layers and without the walk.
+# Ratio of operations, stock to ours, with the dense layers and without the walk.
 ARITHMETIC = {32: (1.0, 1.1, 1.30, 2.44, 6.0), 64: (1.0, 1.1, 1.33, 2.78, 10.0)}
 GOALS = {32: ("-", "-", "1.15", "1.8", "4.2"), 64: ("-", "-", "1.15", "2.2", "5.5")}
 
@@ -30,25 +30,25 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--blocks", default="1,2,3,4,5")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     print(side_by_side.machine())
-    for number in map(int, asked.blocks.split(",")):
-        here = {"size": asked.size, "batch": asked.batch, "number": number}
+    for number in map(int, options.blocks.split(",")):
+        here = {"size": options.size, "batch": options.batch, "number": number}
         found = side_by_side.compare(
             [
                 contestant("ours", "benchmarks.layer_only:ours", **here),
                 contestant("stock, oneDNN", "benchmarks.layer_only:stock", onednn="1", **here),
             ],
-            asked.rounds,
+            options.rounds,
         )
         ratio = found["stock, oneDNN"] / found["ours"]
-        arithmetic = ARITHMETIC[asked.size][number - 1]
-        name = f"block {number} at {asked.size} px, arithmetic allows {arithmetic}"
-        side_by_side.report(name, ratio, GOALS[asked.size][number - 1])
+        arithmetic = ARITHMETIC[options.size][number - 1]
+        name = f"block {number} at {options.size} px, arithmetic allows {arithmetic}"
+        side_by_side.report(name, ratio, GOALS[options.size][number - 1])
 
 
 def ours(size: int, batch: int, number: int) -> Callable[[], float]:
-    """The walk's last stretch to the block, and ten epochs of `cl_rw` on what it keeps."""
+    """Returns a run of ten epochs of `cl_rw` on the walk's activations."""
     import deep_net_triage  # noqa: F401
 
     # isort: split
@@ -88,7 +88,7 @@ def ours(size: int, batch: int, number: int) -> Callable[[], float]:
 
 
 def stock(size: int, batch: int, number: int) -> Callable[[], float]:
-    """The student with every other layer frozen by its flag, compiled, and fit on images."""
+    """Returns a run of ten epochs of stock `fit` on images, with all other layers frozen."""
     import keras
     import tensorflow as tf
 

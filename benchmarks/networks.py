@@ -1,4 +1,4 @@
-"""The network all benchmarks train: full-width VGG16 with batch norm, on random images."""
+"""The network and data of the benchmarks: full-width VGG16 with batch norm, random images."""
 
 import numpy as np
 
@@ -13,8 +13,8 @@ def images(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     return pixels, generator.integers(0, CLASSES, count).astype(np.int32)
 
 
-def parent(size: int):  # noqa: ANN201, a keras.Model: importing Keras here decides too early
-    """Returns an untrained parent."""
+def parent(size: int):  # noqa: ANN201, a keras.Model; contestants import Keras later
+    """Returns the network, untrained."""
     from deep_net_triage.network import vgg16
 
     return vgg16.VGG16(
@@ -28,7 +28,7 @@ def parent(size: int):  # noqa: ANN201, a keras.Model: importing Keras here deci
 
 
 def dataset(count: int, test_count: int, size: int):  # noqa: ANN201, for the same reason
-    """Returns random images as a data set of this package."""
+    """Returns a `Dataset` of random images."""
     from deep_net_triage.images import datasets
 
     train, test = images(count, size), images(test_count, size)
@@ -37,7 +37,7 @@ def dataset(count: int, test_count: int, size: int):  # noqa: ANN201, for the sa
 
 
 def settings(**flags: object):  # noqa: ANN201, for the same reason
-    """Returns settings from flags."""
+    """Returns the settings of a command with the given flags."""
     from pathlib import Path
 
     from deep_net_triage.commands import settings

@@ -1,8 +1,8 @@
-"""The six methods as a competent user would write them with stock Keras, and nothing else.
+"""The six methods as a competent user would write them with stock Keras.
 
-One compile a trial, a cached tf.data pipeline, both networks run only up to the block for
-distillation. It shares with this project the network, the surgery, and the data, so that both
-do the same work.
+Each trial compiles once, and reads a cached tf.data pipeline. Distillation runs both networks
+only up to the block. Network, surgery and data are this project's, so that both do the same
+work.
 """
 
 import keras
@@ -54,7 +54,7 @@ def run(
 
 
 class Pair(keras.Model):
-    """A student that learns what its teacher returns."""
+    """A student that learns its teacher's output."""
 
     def __init__(self, teacher: keras.Model, student: keras.Model) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Pair(keras.Model):
         self.built = True
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step of Eq. 3."""
+        """Runs one training step on the loss of Eq. 3."""
         images, _ = data
         target = self.teacher(images, training=False)
         with tf.GradientTape() as tape:

@@ -1,11 +1,11 @@
-"""The arithmetic of the paper's experiment at 224 pixels: operations, bytes, hours on GPUs.
+"""Estimates the cost of the paper's experiment at 224 pixels: operations, bytes, GPU hours.
 
 python -m benchmarks.scaling [--sustained=50] [--efficiency=0.85]
 
-Multiply-accumulates and sizes are those of the networks this package builds. Two numbers are
-assumed: what a GPU sustains (TFLOP/s, training in bfloat16), and what eight GPUs that share
-each batch reach of eight times that. A step backwards costs as much as one forwards for the
-gradient of inputs, and as much again for that of weights; frozen layers need the first only.
+Multiply-accumulates and sizes are those of the networks that this package builds. Two numbers
+are assumed: the sustained TFLOP/s of a GPU (training in bfloat16), and the efficiency of eight
+GPUs that share each batch. The gradient of a layer's input costs as much as its forward pass,
+and so does the gradient of its weights, which frozen layers don't need.
 """
 
 import argparse
@@ -32,16 +32,16 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Place:
-    """What a block and its surroundings cost for one image, in multiply-accumulates.
+    """A block's costs for one image.
 
     Attributes:
-        name: the block's.
-        before: of the layers before it.
-        block: of its own layers.
-        compressed: of the one in its place.
-        behind: of the layers behind it.
-        received: values that it receives.
-        returned: values that it returns, pooled.
+        name: the block's name.
+        before: multiply-accumulates of the layers before the block.
+        block: multiply-accumulates of the block.
+        compressed: multiply-accumulates of its replacement.
+        behind: multiply-accumulates of the layers after the block.
+        received: number of values in the block's input.
+        returned: number of values in its pooled output.
     """
 
     name: str
@@ -53,16 +53,16 @@ class Place:
     returned: int
 
     def trial(
-        self, updates: str, distil: bool, train: int, test: int, asked: settings.Settings
+        self, updates: str, distil: bool, train: int, test: int, options: settings.Settings
     ) -> float:
-        """Returns the multiply-accumulates of a trial that is fed from a walk where it can."""
+        """Returns the multiply-accumulates of a trial that reads activations where it can."""
         judged = self.compressed + self.behind
         step = 2 * judged
         if updates == "model":
             step = 3 * (self.before + judged)
             judged += self.before
-        distilling = 2 * self.compressed * train * asked.distill_epochs if distil else 0
-        return asked.epochs * (step * train + judged * test) + distilling
+        distilling = 2 * self.compressed * train * options.distill_epochs if distil else 0
+        return options.epochs * (step * train + judged * test) + distilling
 
 
 def places(classes: int) -> tuple[list[Place], keras.Model]:
@@ -88,7 +88,7 @@ def places(classes: int) -> tuple[list[Place], keras.Model]:
 
 
 def longest(durations: list[float], slots: int) -> float:
-    """Returns when the last of some trials ends, each begun as soon as a slot is free."""
+    """Returns the duration of trials that each start as soon as one of the slots is free."""
     free = [0.0] * slots
     for duration in sorted(durations, reverse=True):
         heapq.heappush(free, heapq.heappop(free) + duration)
@@ -96,18 +96,18 @@ def longest(durations: list[float], slots: int) -> float:
 
 
 def plan(sustained: float, efficiency: float) -> Iterator[str]:
-    """Yields the lines of the plan, as tables in Markdown."""
-    asked = settings.from_command_line([])
-    rate = sustained * 1e12 * 3600 / 2  # multiply-accumulates an hour
+    """Yields the lines of the estimate, as Markdown tables."""
+    options = settings.from_command_line([])
+    rate = sustained * 1e12 * 3600 / 2  # multiply-accumulates per hour
     yield "| data set | parent | 15 whole-model trials | 15 layer-only trials | all, one GPU |"
     yield "|---|---|---|---|---|"
     tables = []
     for name, (classes, train, test) in DATASETS.items():
         found, parent = places(classes)
         total = costs.macs(parent)
-        of_parent = asked.parent_epochs * total * (3 * train + test) / rate
+        of_parent = options.parent_epochs * total * (3 * train + test) / rate
         hours = {
-            (place.name, method): place.trial(row.updates, row.distil, train, test, asked)
+            (place.name, method): place.trial(row.updates, row.distil, train, test, options)
             / rate
             for place in found
             for method, row in METHODS.items()
@@ -140,7 +140,7 @@ def plan(sustained: float, efficiency: float) -> Iterator[str]:
 
 
 def main() -> None:
-    """Prints the plan."""
+    """Prints the estimate."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sustained", type=float, default=50.0)
     parser.add_argument("--efficiency", type=float, default=0.85)

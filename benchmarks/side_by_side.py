@@ -1,11 +1,11 @@
-"""Runs contestants in turns, A B A B, each in a process of its own that stays warm.
+"""Times contestants in turns, A B A B, each in its own long-lived process.
 
-What differs between contestants may be read when TensorFlow is imported, so they can't share a
-process; and a machine's speed drifts over minutes, so they take turns.
+Contestants need processes of their own, because TensorFlow reads some of their settings on
+import. They take turns, because a machine's speed drifts over minutes.
 
-A contestant is named `module:function`; the function takes keyword arguments, prepares
-everything, and returns what is timed: a function without arguments that may return a number of
-seconds to count instead of its own time.
+A contestant is named `module:function`. This function takes keyword arguments, prepares
+everything, and returns a function without arguments, whose calls are timed. If a call returns a
+number, that is the time in seconds instead.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who runs: a title, `module:function`, its arguments, and environment variables."""
+    """A contestant: a title, `module:function`, its arguments, and environment variables."""
 
     title: str
     function: str
@@ -38,7 +38,7 @@ class Contestant:
 def contestant(
     title: str, function: str, *, onednn: str | None = None, **arguments: object
 ) -> Contestant:
-    """Returns a contestant; `onednn` is TensorFlow's switch, None for what it chooses."""
+    """Returns a contestant; `onednn` is TensorFlow's switch, None for its default."""
     environment = {} if onednn is None else {"TF_ENABLE_ONEDNN_OPTS": onednn}
     return Contestant(title, function, arguments, environment)
 
@@ -46,12 +46,12 @@ def contestant(
 def compare(
     contestants: list[Contestant], rounds: int = 5, warm: bool = True
 ) -> dict[str, float]:
-    """Runs all in turns and returns the median seconds of each.
+    """Times contestants in turns, and returns the median seconds of each by title.
 
     Args:
-        contestants: who runs.
-        rounds: how often each.
-        warm: whether each first runs once unmeasured.
+        contestants: the contestants.
+        rounds: the number of timed calls of each.
+        warm: whether each is called once before, untimed.
     """
     seconds: dict[str, list[float]] = {one.title: [] for one in contestants}
     with contextlib.ExitStack() as stack:
@@ -73,7 +73,7 @@ def report(what: str, ratio: float, goal: str) -> None:
 
 
 def machine() -> str:
-    """Returns processor and versions in a line."""
+    """Returns the processor and package versions on one line."""
     names = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     model = next((line.split(":")[1].strip() for line in names.splitlines()
                   if line.startswith("model name")), platform.processor())  # fmt: skip

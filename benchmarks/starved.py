@@ -1,11 +1,11 @@
-"""Runs studies on a disk that is too small and in an address space that is too small.
+"""Runs studies on a disk, or in an address space, that is too small.
 
 python -m benchmarks.starved
 
-The disk is a file system in memory that only the study's process sees; making it takes the
-right to make user namespaces (`unshare`), or root. On the disk the study has to end with one
-line and exit code 1; the disk is then made large enough, and the same command has to end as if
-nothing had happened. In the address space it has to end with one line of its own.
+The disk is a tmpfs that only the study's process sees; mounting it requires user namespaces
+(`unshare`) or root. On a small disk the study must print one line and exit with code 1. After
+the disk is enlarged, the same command must give the results of an undisturbed study. In a small
+address space the study must print one line.
 """
 
 import resource
@@ -32,7 +32,7 @@ WIDE = (*FLAGS, "--width=1", "--batch_size=64")
 
 
 def main() -> None:
-    """Prints how each ended, and how many ended otherwise than they should."""
+    """Prints the outcome of each study, and the number of wrong outcomes."""
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         expected = Path(folder) / "undisturbed"
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def on_a_small_disk(size: int, folder: Path, expected: Path, flags: tuple = FLAGS) -> str:
-    """Returns how a study ended on a disk of so many MiB, and whether it went on."""
+    """Returns the outcome of a study on a disk of `size` MiB, and after its enlargement."""
     disk, copy = folder / "disk", folder / "copy"
     disk.mkdir(exist_ok=True)
     script = f"""
@@ -80,7 +80,7 @@ def on_a_small_disk(size: int, folder: Path, expected: Path, flags: tuple = FLAG
 
 
 def in_a_small_space(size: float, folder: Path) -> str:
-    """Returns how a study ended in an address space of so many GiB."""
+    """Returns the outcome of a study in an address space of `size` GiB."""
     limit = int(size * 2**30)
     try:
         done = subprocess.run(
@@ -102,7 +102,7 @@ def in_a_small_space(size: float, folder: Path) -> str:
 
 
 def command(folder: Path) -> list[str]:
-    """Returns what runs a study into a folder."""
+    """Returns the command line of a study with its results in a folder."""
     return [sys.executable, run_triage.__file__, f"--output_dir={folder}"]
 
 

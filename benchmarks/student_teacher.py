@@ -1,9 +1,9 @@
-"""(d): the student-teacher phase beside `keras.distillation.Distiller` on the same tensor.
+"""(d): the student-teacher phase compared with `keras.distillation.Distiller`.
 
 python -m benchmarks.student_teacher [--size=32] [--batch=64]
 
-The sum over the five blocks of an epoch's time. Ours counts in the walk over each block,
-divided by the two methods that distil and by the ten epochs that each takes.
+Times are sums over the five blocks, per epoch, for a loss on the same tensor. Our time includes
+the walk over each block, divided by the two methods that distil and the ten epochs of each.
 """
 
 import argparse
@@ -27,8 +27,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
-    asked = parser.parse_args()
-    here = {"size": asked.size, "batch": asked.batch}
+    options = parser.parse_args()
+    here = {"size": options.size, "batch": options.batch}
     print(side_by_side.machine())
     function = "benchmarks.student_teacher:distiller"
     found = side_by_side.compare(
@@ -36,13 +36,13 @@ def main() -> None:
             contestant("ours", "benchmarks.student_teacher:ours", **here),
             contestant("Distiller, oneDNN", function, onednn="1", **here),
         ],
-        asked.rounds,
+        options.rounds,
     )
     side_by_side.report("five blocks", found["Distiller, oneDNN"] / found["ours"], "15")
 
 
 def ours(size: int, batch: int) -> Callable[[], float]:
-    """Three epochs of each block on kept tensors."""
+    """Returns a run of three epochs for each block, on the walk's activations."""
     import deep_net_triage  # noqa: F401
 
     # isort: split
@@ -88,7 +88,7 @@ def ours(size: int, batch: int) -> Callable[[], float]:
 
 
 def distiller(size: int, batch: int) -> Callable[[], float]:
-    """The same by Keras's own."""
+    """Returns the same run with Keras's `Distiller`, on images."""
     import keras
     import tensorflow as tf
 

@@ -1,9 +1,9 @@
-"""(e): a whole study beside a plain script with stock Keras, the same epochs.
+"""(e): a whole study compared with a plain script with stock Keras and equal epochs.
 
 python -m benchmarks.study [--width=1] [--train=512] [--test=128] [--rounds=2] [--defaults]
 
-The parent is given to both. The six methods are timed in two halves, those that update the
-compressed block alone and those that update the whole model; their sum is the study.
+Both are given the same parent. The methods that update only the compressed block are timed
+apart from those that update the whole model; the study's time is the sum.
 """
 
 import argparse
@@ -28,10 +28,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--defaults", action="store_true", help="also without oneDNN")
-    asked = parser.parse_args()
-    print(side_by_side.machine(), vars(asked))
-    here = {name: getattr(asked, name) for name in ("width", "train", "test", "epochs")}
-    against = {"oneDNN": "1"} | ({"defaults": "0"} if asked.defaults else {})
+    options = parser.parse_args()
+    print(side_by_side.machine(), vars(options))
+    here = {name: getattr(options, name) for name in ("width", "train", "test", "epochs")}
+    against = {"oneDNN": "1"} | ({"defaults": "0"} if options.defaults else {})
     seconds: dict[str, list[float]] = {}
     for half, methods in HALVES.items():
         print(half, flush=True)
@@ -42,7 +42,7 @@ def main() -> None:
                 contestant(title, plain, onednn=switch, methods=methods, **here)
                 for title, switch in against.items()
             ],
-            asked.rounds,
+            options.rounds,
             warm=False,
         )
         for title, value in found.items():
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def ours(methods: str, width: float, train: int, test: int, epochs: int) -> Callable[[], None]:
-    """The command line, with a given parent, into a folder of its own."""
+    """Returns a run of the command line with a given parent."""
     import run_triage
 
     folder = Path(tempfile.mkdtemp())
@@ -83,7 +83,7 @@ def ours(methods: str, width: float, train: int, test: int, epochs: int) -> Call
 
 
 def plain(methods: str, width: float, train: int, test: int, epochs: int) -> Callable[[], None]:
-    """The plain script on the same images."""
+    """Returns a run of the plain script on the same images."""
     from benchmarks import plain_script
     from deep_net_triage.images import datasets
 
@@ -98,7 +98,7 @@ def plain(methods: str, width: float, train: int, test: int, epochs: int) -> Cal
     return run
 
 
-def _parent(width: float):  # noqa: ANN202, a keras.Model: importing Keras here decides too early
+def _parent(width: float):  # noqa: ANN202, see networks.py
     from deep_net_triage.network import vgg16
 
     return vgg16.VGG16(

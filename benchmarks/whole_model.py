@@ -1,4 +1,4 @@
-"""(a) and (b): a whole-model step beside stock Keras, PyTorch, and the machine's ceiling.
+"""(a) and (b): a whole-model step compared with stock Keras, PyTorch, and a lower bound.
 
 python -m benchmarks.whole_model [--size=32] [--batch=64]
 """
@@ -23,8 +23,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
-    asked = parser.parse_args()
-    here = {"size": asked.size, "batch": asked.batch}
+    options = parser.parse_args()
+    here = {"size": options.size, "batch": options.batch}
     print(side_by_side.machine())
     found = side_by_side.compare(
         [
@@ -35,7 +35,7 @@ def main() -> None:
             contestant("ceiling", "benchmarks.whole_model:ceiling", onednn="1", **here),
             contestant("from memory", "benchmarks.whole_model:fixed_batch", **here),
         ],
-        asked.rounds,
+        options.rounds,
     )
     step = found["ours"]
     side_by_side.report("against stock Keras without oneDNN", found["stock"] / step, "2.2")
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def ours(size: int, batch: int) -> Callable[[], float]:
-    """Steps as this package trains a parent, from its own input pipeline."""
+    """Returns a run of steps as this package trains a parent, with its input pipeline."""
     import deep_net_triage  # noqa: F401
 
     # isort: split
@@ -64,7 +64,7 @@ def ours(size: int, batch: int) -> Callable[[], float]:
 
 
 def fixed_batch(size: int, batch: int) -> Callable[[], float]:
-    """The same steps on one batch that is there already."""
+    """Returns the same run on one batch in memory."""
     import deep_net_triage  # noqa: F401
 
     # isort: split
@@ -80,7 +80,7 @@ def fixed_batch(size: int, batch: int) -> Callable[[], float]:
 
 
 def stock(size: int, batch: int) -> Callable[[], float]:
-    """What a competent user writes: compile, a cached tf.data pipeline, fit."""
+    """Returns a run of stock Keras: compile, a cached tf.data pipeline, fit."""
     import keras
     import tensorflow as tf
 
@@ -96,7 +96,7 @@ def stock(size: int, batch: int) -> Callable[[], float]:
 
 
 def _fit(model: object, made: object) -> Callable[[], float]:
-    """Times steps alone: an epoch's first and last are not counted."""
+    """Returns a run of `fit` that measures the time from the end of the first step."""
     import keras
 
     class Clock(keras.callbacks.Callback):
@@ -116,7 +116,7 @@ def _fit(model: object, made: object) -> Callable[[], float]:
 
 
 def pytorch(size: int, batch: int) -> Callable[[], float]:
-    """The same network, channels last, in PyTorch."""
+    """Returns a run of the same network in PyTorch, with channels last."""
     import torch
 
     from deep_net_triage.network import vgg16
@@ -154,11 +154,11 @@ def pytorch(size: int, batch: int) -> Callable[[], float]:
 
 
 def ceiling(size: int, batch: int) -> Callable[[], float]:
-    """What no step can do without, by the same kernels one after another, and nothing else.
+    """Returns a run of the operations that no step can avoid, one after another.
 
-    Forward and both backward passes of each convolution (none to the image), the three matrix
-    products of each dense layer, and the optimiser's 28 bytes a weight at the bandwidth of a
-    copy by all cores.
+    These are the forward pass and both backward passes of each convolution (without a gradient
+    of the image), and three matrix products per dense layer. The optimizer adds 28 bytes per
+    weight at the bandwidth of a copy by all cores.
     """
     import tensorflow as tf
 
@@ -225,7 +225,7 @@ def _dense(tf: object, batch: int, inputs: int, outputs: int) -> list[Callable[[
 
 
 def _bandwidth() -> float:
-    """Returns bytes a second, read and written, of a copy by two threads."""
+    """Returns the bytes per second that two threads read and write while copying."""
     source, target = np.ones((2, 16 << 20), np.float32), np.empty((2, 16 << 20), np.float32)
     target[:] = 0
     best = math.inf
