@@ -38,8 +38,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     number = len(checkpoint.records)
     with files.replacing(folder / f"checkpoint-{number}.npz") as unfinished:
         np.savez(unfinished, description=text, **checkpoint.arrays)
-    for file in _newest_first(folder)[KEPT:]:
-        file.unlink(missing_ok=True)
+    remove(folder, keep=KEPT)
 
 
 def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
@@ -60,9 +59,9 @@ def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
     return None
 
 
-def remove(folder: Path) -> None:
-    """Removes the checkpoints of a training that has ended."""
-    for file in _newest_first(folder):
+def remove(folder: Path, keep: int = 0) -> None:
+    """Removes a training's checkpoints, except the newest `keep`."""
+    for file in _newest_first(folder)[keep:]:
         file.unlink(missing_ok=True)
 
 

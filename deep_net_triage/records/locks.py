@@ -26,7 +26,8 @@ from deep_net_triage.errors import LockLost
 from deep_net_triage.records import files, processes
 from deep_net_triage.records.processes import Process
 
-HEARTBEAT = 10.0  # seconds
+# In seconds.
+HEARTBEAT = 10.0
 DEAD_AFTER = 60.0
 SETTLING = 0.3
 RETRY = 0.5
@@ -48,7 +49,7 @@ class Lock:
 
     def __enter__(self) -> "Lock":
         """Takes the lock if it is free, and sets `holder`."""
-        self.holder = self._make()
+        self.holder = self._take()
         if self.holder is None:
             threading.Thread(target=self._beat, daemon=True).start()
         return self
@@ -64,7 +65,8 @@ class Lock:
         if _read(self.file) != self._mine:
             raise LockLost(f"{self.file} was taken over by another process")
 
-    def _make(self) -> str | None:
+    def _take(self) -> str | None:
+        """Takes the lock and returns None, or returns the name of its holder."""
         written = files.unfinished_name(self.file)
         written.write_text(self._mine, encoding="utf-8")
         try:

@@ -113,10 +113,8 @@ def read_study(folder: Path) -> StudyResults:
     images = parent.settings.get("test_images", 0)
     rows = results.read_table(folder)
     trials = read_trials(folder)
-    correct = {
-        row.trial: results.read_correct(results.trial_folder(folder, *row.trial), images)
-        for row in rows
-    }
+    folders = {row.trial: results.trial_folder(folder, *row.trial) for row in rows}
+    correct = {trial: results.read_correct(own, images) for trial, own in folders.items()}
     return StudyResults(
         **described | {"dataset": parent.settings["dataset"]},
         baseline_accuracy=parent.baseline_accuracy,
