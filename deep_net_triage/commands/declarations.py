@@ -67,7 +67,9 @@ def _what_runs(declared: _Declared) -> None:
     declared.text(
         "block", "all", "Comma-separated numbers, names, first_layer:last_layer, or all."
     )
-    declared.switch("list_blocks", False, "List the parent's blocks, and stop.")
+    declared.switch(
+        "list_blocks", False, "List the parent's blocks and why other segments are refused."
+    )
     declared.text("seeds", "0", "Comma-separated; each seed is a trial of its own.")
     declared.text("parent", None, "A saved model (.keras, .h5) to triage; else one is trained.")
     declared.text(

@@ -129,7 +129,7 @@ def read_study(folder: Path) -> StudyResults:
 
 
 def read_trials(study: Path) -> dict[Path, TrialResult | Failure]:
-    """Returns the results of all ended trials by folder, without damaged ones."""
+    """Returns the undamaged results of ended trials by folder."""
     ended = {}
     for folder in sorted((study / "trials").glob("*/")):
         with contextlib.suppress(DamagedFile):
