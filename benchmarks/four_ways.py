@@ -28,7 +28,7 @@ WAYS = {
     "2 processes": ("--parallel_trials=2",),
     "Ray": ("--launcher=ray",),
 }
-# Of a row, what tells of time or of the machine.
+# Columns that depend on time or on the machine.
 _TIMES = {"seconds"}
 
 
