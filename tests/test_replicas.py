@@ -55,8 +55,8 @@ def test_in_less_than_float64_they_are_alike(policy, tmp_path):
         for replicas in (1, 2, 3)
     )
     # A bias before a batch norm has a gradient of zero, of whose noise Adam makes a step; and
-    # what follows from that step is judged by `val_`. After several epochs the weights are those
-    # of the best one, which a single image of nine can decide.
+    # what follows from that step is judged by `val_`. Of several epochs weights are the best
+    # one's, which a single image of nine can decide.
     noise = re.compile(r"conv\d?\|bias$|val_|accuracy$" if epochs == 1 else r"(?<!\|loss)$")
     for other in others:
         for name in filter(lambda name: not noise.search(name), alone.files):
