@@ -53,6 +53,7 @@ def ours(size: int, batch: int, number: int) -> Callable[[], float]:
 
     # isort: split
     from deep_net_triage.learning import batches
+    from deep_net_triage.learning.batches import Examples
     from deep_net_triage.learning.retraining import Retraining
     from deep_net_triage.learning.rows import Room
     from deep_net_triage.learning.walk import Walk
@@ -71,7 +72,7 @@ def ours(size: int, batch: int, number: int) -> Callable[[], float]:
     retraining = Retraining(parent, found[number - 1], dataset, source, settings)
     phase = retraining._of_block
     made = batches.training_batches(
-        (phase.source.train, dataset.train.labels),
+        Examples(phase.source.train, dataset.train.labels, len(dataset.train)),
         batch_size=batch,
         seed=0,
         epochs=range(10**6),

@@ -43,4 +43,15 @@ def settings(**flags: object):  # noqa: ANN201, for the same reason
     from deep_net_triage.commands import settings
 
     typed = [f"--{name}={value}" for name, value in flags.items()]
-    return settings.from_command_line(typed, Path("no flag files here"))
+    return settings.from_command_line(["--recipe=paper", *typed], Path("no flag files here"))
+
+
+def classifier(model, images: int, batch: int):  # noqa: ANN001, ANN201, for the same reason
+    """Returns the learner of a parent with its optimiser."""
+    from deep_net_triage.learning import training
+    from deep_net_triage.learning.learner import Classifier
+
+    chosen, learner = settings(batch_size=batch), Classifier(model)
+    rate, epochs = chosen.learning_rate, chosen.parent_epochs
+    training.compile_for_labels(learner, chosen, rate, epochs, images)
+    return learner

@@ -97,7 +97,7 @@ def longest(durations: list[float], slots: int) -> float:
 
 def plan(sustained: float, efficiency: float) -> Iterator[str]:
     """Yields the lines of the estimate, as Markdown tables."""
-    options = settings.from_command_line([])
+    options = settings.from_command_line(["--recipe=paper"])
     rate = sustained * 1e12 * 3600 / 2  # multiply-accumulates per hour
     yield "| data set | parent | 15 whole-model trials | 15 layer-only trials | all, one GPU |"
     yield "|---|---|---|---|---|"
@@ -111,6 +111,7 @@ def plan(sustained: float, efficiency: float) -> Iterator[str]:
             / rate
             for place in found
             for method, row in METHODS.items()
+            if not row.taught
         }
         whole = [h for (_, m), h in hours.items() if METHODS[m].updates == "model"]
         only = [h for (_, m), h in hours.items() if METHODS[m].updates == "block"]

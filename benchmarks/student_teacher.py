@@ -47,6 +47,7 @@ def ours(size: int, batch: int) -> Callable[[], float]:
 
     # isort: split
     from deep_net_triage.learning import batches
+    from deep_net_triage.learning.batches import Examples
     from deep_net_triage.learning.retraining import Retraining
     from deep_net_triage.learning.rows import Room
     from deep_net_triage.learning.walk import Walk
@@ -65,7 +66,7 @@ def ours(size: int, batch: int) -> Callable[[], float]:
         retraining = Retraining(parent, block, dataset, source, settings)
         phase = retraining._of_pair
         made = batches.training_batches(
-            (phase.source.train, source.targets),
+            Examples(phase.source.train, source.targets, len(phase.source.train)),
             batch_size=batch,
             seed=0,
             epochs=range(10**6),

@@ -50,15 +50,19 @@ def ours(size: int, batch: int) -> Callable[[], float]:
     import deep_net_triage  # noqa: F401
 
     # isort: split
-    from deep_net_triage.learning import batches, training
+    from deep_net_triage.learning import batches
+    from deep_net_triage.learning.batches import Examples
     from deep_net_triage.network import convolutions
 
     model = networks.parent(size)
     convolutions.speed_up(model)
-    learner = training.classifier(model, networks.settings(batch_size=batch))
+    learner = networks.classifier(model, 4 * batch, batch)
     split = networks.dataset(4 * batch, batch, size).train
     made = batches.training_batches(
-        (split.images, split.labels), batch_size=batch, seed=0, epochs=range(10_000)
+        Examples(split.images, split.labels, len(split)),
+        batch_size=batch,
+        seed=0,
+        epochs=range(10_000),
     )
     return _fit(learner, made)
 
@@ -70,12 +74,11 @@ def fixed_batch(size: int, batch: int) -> Callable[[], float]:
     # isort: split
     import tensorflow as tf
 
-    from deep_net_triage.learning import training
     from deep_net_triage.network import convolutions
 
     model = networks.parent(size)
     convolutions.speed_up(model)
-    learner = training.classifier(model, networks.settings(batch_size=batch))
+    learner = networks.classifier(model, 4 * batch, batch)
     return _fit(learner, tf.data.Dataset.from_tensors(networks.images(batch, size)).repeat())
 
 

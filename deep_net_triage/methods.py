@@ -20,6 +20,8 @@ class Method:
         colour: in every figure; Okabe and Ito's colours can be told apart by colour-blind
             readers.
         marker: matplotlib's name for it; it tells methods apart in print without colour.
+        taught: whether the classification phase also learns from the parent's outputs,
+            beside the labels.
     """
 
     initializer: Literal["glorot_uniform", "mean"] | None
@@ -28,6 +30,7 @@ class Method:
     title: str
     colour: str = "#333333"
     marker: str = "x"
+    taught: bool = False
 
     @property
     def compresses(self) -> bool:
@@ -43,6 +46,8 @@ METHODS = {
     "stn": Method("glorot_uniform", True, "block", "STN", "#009E73", "v"),
     # The paper's untested hypothesis (end of section 4).
     "stn_cm": Method("glorot_uniform", True, "model", "STN-CM", "#CC79A7", "P"),
+    # Not the paper's: what Hinton et al. (2015) call distillation.
+    "stn_kd": Method("glorot_uniform", True, "model", "STN-KD", "#882255", "X", taught=True),
 }
 
 # What the methods are compared with in claim 2 (section 4): a copy of the parent, trained for
@@ -53,7 +58,7 @@ TABLE = {**METHODS, CONTROL: Method(None, False, "model", "control")}
 
 GROUPS = {
     "paper": ("cl_rw", "cm_rw", "cl_mw", "cm_mw", "stn"),
-    "all": tuple(METHODS),
+    "all": ("cl_rw", "cm_rw", "cl_mw", "cm_mw", "stn", "stn_cm"),
 }
 
 

@@ -90,7 +90,7 @@ def small_settings(tmp_path):
     """Settings for a training of seconds; keyword arguments are flags."""
 
     def make(**flags):
-        flags = {"epochs": 2, "distill_epochs": 2, "batch_size": 8} | flags
+        flags = {"recipe": "paper", "epochs": 2, "distill_epochs": 2, "batch_size": 8} | flags
         typed = [f"--{name}={value}" for name, value in flags.items()]
         return settings.from_command_line(typed, tmp_path / "no flag files here")
 

@@ -19,7 +19,7 @@ from deep_net_triage.commands import settings
 from deep_net_triage.learning import training
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.rows import Room
-from deep_net_triage.learning.sources import from_images
+from deep_net_triage.learning.sources import for_model
 from deep_net_triage.learning.walk import Walk
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
@@ -36,7 +36,9 @@ def main(replicas, policy, epochs, batch_size, methods, output):
     keras.config.set_dtype_policy(policy)
     if policy == "float64":
         keras.config.set_floatx("float64")  # metrics go by this one
-    asked = [f"--{name}={epochs}" for name in ("epochs", "parent_epochs", "distill_epochs")]
+    asked = ["--recipe=paper"] + [
+        f"--{name}={epochs}" for name in ("epochs", "parent_epochs", "distill_epochs")
+    ]
     chosen = settings.from_command_line([*asked, f"--batch_size={batch_size}"])
     dataset, found = toy_images(TRAIN, TEST), {}
 
@@ -62,7 +64,7 @@ def main(replicas, policy, epochs, batch_size, methods, output):
 
         parent = toy_parent()
         blocks = find_blocks(parent)
-        block, images = blocks[1], from_images(dataset)
+        block, images = blocks[1], for_model(dataset, chosen)
         control = Retraining(parent, None, dataset, images, chosen)
         keep("control", control.run("control", 3, journal("control")).model)
         walk = Walk(parent, dataset, Room(Path(scratch), 2**30, 0), chosen, blocks)

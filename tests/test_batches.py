@@ -3,7 +3,8 @@ import pytest
 import tensorflow as tf
 
 from deep_net_triage.images import datasets
-from deep_net_triage.learning import batches
+from deep_net_triage.learning import augmentation, batches
+from deep_net_triage.learning.batches import Examples
 
 
 def numbered(count):
@@ -13,9 +14,13 @@ def numbered(count):
     return split.images, split.labels
 
 
+def whole(rows, augment="none"):
+    return Examples(*rows, len(rows[0]), augment)
+
+
 def epochs_of(split, batch_size, seed, epochs):
     found = batches.training_batches(
-        split, batch_size=batch_size, seed=seed, epochs=range(epochs)
+        whole(split), batch_size=batch_size, seed=seed, epochs=range(epochs)
     )
     labels = []
     for images, batch_labels, weights in found:
@@ -53,7 +58,7 @@ def test_evaluation_leaves_none_out_and_keeps_the_order():
 def test_every_augmented_image_is_a_shifted_and_perhaps_flipped_original():
     images = np.random.default_rng(0).integers(1, 256, (40, 16, 16, 3), dtype=np.uint8)
     draws = np.random.default_rng(1).uniform(size=(40, 3)).astype(np.float32)
-    changed = batches.flip_and_crop(tf.constant(images), draws).numpy()
+    changed = augmentation.shifted(tf.constant(images), draws, flip=True).numpy()
     flips, shifts = set(), set()
     for original, found in zip(images, changed, strict=True):
         padded = np.pad(original, ((2, 2), (2, 2), (0, 0)))
@@ -76,7 +81,7 @@ def test_every_augmented_image_is_a_shifted_and_perhaps_flipped_original():
 def test_later_epochs_do_not_depend_on_earlier_ones():
     split = numbered(23)
     every = epochs_of(split, batch_size=5, seed=0, epochs=4)
-    later = batches.training_batches(split, batch_size=5, seed=0, epochs=range(2, 4))
+    later = batches.training_batches(whole(split), batch_size=5, seed=0, epochs=range(2, 4))
     labels = [batch_labels.numpy().tolist() for _, batch_labels, _ in later]
     assert [labels[:5], labels[5:]] == every[2:]
 
@@ -88,11 +93,10 @@ def test_augmentation_draws_anew_each_epoch_and_repeats_by_seed():
 
     def run(seed):
         made = batches.training_batches(
-            (split.images, split.labels),
+            whole((split.images, split.labels), "flip_crop"),
             batch_size=1,
             seed=seed,
             epochs=range(8),
-            augment="flip_crop",
         )
         return [images.numpy().tobytes() for images, _, _ in made]
 
@@ -125,11 +129,10 @@ def test_how_a_batch_is_shared_does_not_matter_to_augmentation():
 
     def drawn(replicas):
         made = batches.training_batches(
-            (split.images, split.labels),
+            whole((split.images, split.labels), "flip_crop"),
             batch_size=7,
             seed=3,
             epochs=range(2),
-            augment="flip_crop",
             replicas=replicas,
         )
         return [

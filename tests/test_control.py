@@ -4,11 +4,11 @@ import pytest
 
 from deep_net_triage.learning import batches
 from deep_net_triage.learning.retraining import Retraining
-from deep_net_triage.learning.sources import from_images
+from deep_net_triage.learning.sources import for_model
 from deep_net_triage.records import results, study_results
 from tests.conftest import new_journal
 from tests.studies import read, run
-from tests.toys import toy_parent
+from tests.toys import examples, toy_parent
 
 
 @pytest.mark.usefixtures("float64")
@@ -21,11 +21,10 @@ def test_it_is_the_parent_trained_on_as_keras_trains(toy_dataset, small_settings
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     train = toy_dataset.train
-    batched = batches.training_batches(
-        (train.images, train.labels), batch_size=8, seed=5, epochs=range(1)
-    )
+    batched = batches.training_batches(examples(train), batch_size=8, seed=5, epochs=range(1))
     expected.fit(batched, shuffle=False, verbose=0)
-    source, settings = from_images(toy_dataset), small_settings(epochs=1)
+    settings = small_settings(epochs=1)
+    source = for_model(toy_dataset, settings)
     control = Retraining(parent, None, toy_dataset, source, settings)
     records = []
     for _ in range(2):  # the second trial depends on nothing that the first left

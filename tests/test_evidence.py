@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.learning import evidence
-from deep_net_triage.learning.sources import from_images
+from deep_net_triage.learning.sources import for_model
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
 
@@ -43,9 +43,9 @@ def test_unrelated_tensors_are_not_alike_however_many_features_they_have():
     assert np.sum(k * m) / np.sqrt(np.sum(k * k) * np.sum(m * m)) > 0.9
 
 
-def test_a_block_that_is_copied_is_like_the_parents(parent, toy_dataset):
+def test_a_block_that_is_copied_is_like_the_parents(parent, toy_dataset, small_settings):
     block = find_blocks(parent)[1]
-    source = from_images(toy_dataset)
+    source = for_model(toy_dataset, small_settings())
     assert evidence.similarity(parent, parent, block, source) == pytest.approx(1)
     student = surgery.compress(parent, block, initializer="glorot_uniform", seed=0)
     assert evidence.similarity(parent, student, block, source) < 0.99
@@ -69,7 +69,7 @@ def identity_block():
     return model
 
 
-def test_accuracy_without_the_block_and_with_it_drawn_anew(toy_dataset):
+def test_accuracy_without_the_block_and_with_it_drawn_anew(toy_dataset, small_settings):
     import dataclasses
 
     from deep_net_triage.images.datasets import Split
@@ -82,7 +82,7 @@ def test_accuracy_without_the_block_and_with_it_drawn_anew(toy_dataset):
     split = Split(images, labels)
     dataset = dataclasses.replace(toy_dataset, train=split, test=split)
     (block,) = find_blocks(parent)
-    source = from_images(dataset)
+    source = for_model(dataset, small_settings())
     found = evidence.accuracies(parent, block, dataset, source)
     assert found["bypassed_accuracy"] == 1
     assert found == evidence.accuracies(parent, block, dataset, source)
@@ -91,9 +91,9 @@ def test_accuracy_without_the_block_and_with_it_drawn_anew(toy_dataset):
     assert all(map(np.array_equal, parent.get_weights(), before))
 
 
-def test_a_block_of_another_shape_can_not_be_left_out(parent, toy_dataset):
+def test_a_block_of_another_shape_can_not_be_left_out(parent, toy_dataset, small_settings):
     block = find_blocks(parent)[0]
-    source = from_images(toy_dataset)
+    source = for_model(toy_dataset, small_settings())
     found = evidence.accuracies(parent, block, toy_dataset, source)
     assert found["bypassed_accuracy"] is None
     assert 0 <= found["reinitialized_accuracy"] <= 1

@@ -9,7 +9,7 @@ from deep_net_triage.learning import training
 from deep_net_triage.learning.learner import Classifier, StudentTeacher
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.rows import Room
-from deep_net_triage.learning.sources import from_images
+from deep_net_triage.learning.sources import for_model
 from deep_net_triage.learning.walk import Walk
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network import surgery
@@ -22,7 +22,7 @@ from tests.toys import toy_parent
 def retraining(parent, dataset, settings, block=1, tmp_path=None, **room):
     """That of a toy's block; it reads images, or a walk where there is room."""
     found = find_blocks(parent)
-    block, source = found[block], from_images(dataset)
+    block, source = found[block], for_model(dataset, settings)
     if room:
         rooms = Room(tmp_path, **{"memory": 0, "disk": 0} | room)
         source = Walk(parent, dataset, rooms, settings, found).to(block)
@@ -195,8 +195,9 @@ def test_no_step_is_traced_again(toy_dataset, small_settings, tmp_path, monkeypa
     bench = retraining(toy_parent(), toy_dataset, settings, 1, tmp_path, memory=GIB)
     for method in METHODS:
         run(bench, method)
-    # Compressed block, whole model, block and teacher; the first two are evaluated as well.
-    assert sorted(traces) == ["test_step"] * 2 + ["train_step"] * 3
+    # Compressed block, whole model without and with a teacher, all three evaluated as well;
+    # block and teacher.
+    assert sorted(traces) == ["test_step"] * 3 + ["train_step"] * 4
     for method in METHODS:
         run(bench, method, seed=1)
     assert len(traces) == 5
@@ -304,9 +305,7 @@ def test_a_loss_that_is_not_finite_stops_the_trial_and_not_the_next(
 def test_a_distillation_that_is_not_finite_stops_the_trial(
     toy_dataset, small_settings, monkeypatch
 ):
-    monkeypatch.setattr(
-        "deep_net_triage.learning.retraining.DISTILL_LEARNING_RATE", float("inf")
-    )
+    monkeypatch.setattr("deep_net_triage.commands.settings.DISTILL_LEARNING_RATE", float("inf"))
     bench = retraining(toy_parent(), toy_dataset, small_settings(), 0)
     with pytest.raises(TrainingFailed, match="loss is (nan|inf) after distill epoch 1"):
         bench.run("stn", 0, new_journal())

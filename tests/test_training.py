@@ -5,7 +5,7 @@ import pytest
 from deep_net_triage.errors import InputError, TrainingFailed
 from deep_net_triage.learning import batches, training
 from tests.conftest import new_journal
-from tests.toys import toy_parent
+from tests.toys import compiled, examples, toy_parent
 
 
 def independent_accuracy(model, split):
@@ -19,7 +19,7 @@ def evaluate(learner, split):
 
 def test_evaluate_counts_every_image_once(toy_dataset, small_settings):
     parent = toy_parent()
-    learner = training.classifier(parent, small_settings())
+    learner = compiled(parent, small_settings())
     loss, accuracy = evaluate(learner, toy_dataset.test)
     logits = parent.predict(toy_dataset.test.images.numpy(), verbose=0).astype(float)
     labels = toy_dataset.test.labels.numpy()
@@ -35,7 +35,7 @@ def test_a_parent_that_ends_in_softmax_has_the_loss_of_its_logits(toy_dataset, s
     probabilities.layers[-1].activation = keras.activations.softmax
     losses = []
     for model in (logits, probabilities):
-        learner = training.classifier(model, small_settings())
+        learner = compiled(model, small_settings())
         # In reach of both: Keras clips probabilities at 1e-7.
         dense = model.layers[-1]
         dense.set_weights([weights / 100 for weights in dense.get_weights()])
@@ -64,7 +64,7 @@ def test_a_softmax_before_flatten_has_the_loss_of_its_logits(toy_dataset, small_
     probabilities = ending_in(softmax_then_flatten, scale=40)
     logits = ending_in(keras.layers.Flatten(), scale=40)
     settings = small_settings(optimizer="sgd", learning_rate=0.01, epochs=1)
-    learner = training.classifier(probabilities, settings)
+    learner = compiled(probabilities, settings)
     loss, accuracy = evaluate(learner, toy_dataset.test)
     returned, labels = (
         logits.predict(toy_dataset.test.images, verbose=0),
@@ -76,8 +76,8 @@ def test_a_softmax_before_flatten_has_the_loss_of_its_logits(toy_dataset, small_
     np.testing.assert_allclose(loss, losses.mean(), rtol=1e-6)
     assert accuracy == np.mean(returned.argmax(axis=1) == labels)
     # Its gradients are those of the logits as well.
-    train = toy_dataset.train.images, toy_dataset.train.labels
-    for each in (learner, training.classifier(logits, settings)):
+    train = examples(toy_dataset.train)
+    for each in (learner, compiled(logits, settings)):
         schedule = training.Schedule("train", epochs=1, seed=5)
         training.fit(each, train, settings, schedule, new_journal())
     for found, wanted in zip(probabilities.get_weights(), logits.get_weights(), strict=True):
@@ -94,7 +94,7 @@ def test_a_softmax_layer_in_bfloat16_has_the_loss_of_plain_keras(
         model = ending_in(
             lambda tensor: keras.layers.Softmax()(keras.layers.Flatten()(tensor)), scale
         )
-        loss, _ = evaluate(training.classifier(model, small_settings()), toy_dataset.test)
+        loss, _ = evaluate(compiled(model, small_settings()), toy_dataset.test)
         test = toy_dataset.test
         model.compile(loss=keras.losses.SparseCategoricalCrossentropy(), jit_compile=False)
         expected = model.evaluate(test.images, test.labels, verbose=0)
@@ -106,7 +106,7 @@ def test_a_softmax_layer_in_bfloat16_has_the_loss_of_plain_keras(
 def test_sigmoids_are_refused(small_settings):
     model = ending_in(lambda tensor: keras.layers.Flatten()(keras.activations.sigmoid(tensor)))
     with pytest.raises(InputError, match="sigmoid.* to each class alone; allowed") as refusal:
-        training.classifier(model, small_settings())
+        compiled(model, small_settings())
     assert "\n" not in str(refusal.value)
 
 
@@ -131,9 +131,7 @@ def test_parent_is_trained_and_left_at_its_best_epoch(toy_dataset, small_setting
 
 
 def test_optimizer_and_rate_are_those_asked_for(small_settings):
-    learner = training.classifier(
-        toy_parent(), small_settings(optimizer="sgd", learning_rate=0.25)
-    )
+    learner = compiled(toy_parent(), small_settings(optimizer="sgd", learning_rate=0.25))
     assert isinstance(learner.optimizer, keras.optimizers.SGD)
     assert float(learner.optimizer.learning_rate) == 0.25
 
@@ -165,8 +163,8 @@ def test_a_step_is_that_of_keras_with_a_networks_own_weight_decay(toy_dataset, s
     settings = small_settings(optimizer="sgd", learning_rate=0.5, epochs=1)
     train = toy_dataset.train
     training.fit(
-        training.classifier(ours, settings),
-        (train.images, train.labels),
+        compiled(ours, settings),
+        examples(train),
         settings,
         training.Schedule("train", epochs=1, seed=5),
         new_journal(),
@@ -174,9 +172,7 @@ def test_a_step_is_that_of_keras_with_a_networks_own_weight_decay(toy_dataset, s
     plain.compile(
         keras.optimizers.SGD(0.5), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
-    made = batches.training_batches(
-        (train.images, train.labels), batch_size=8, seed=5, epochs=range(1)
-    )
+    made = batches.training_batches(examples(train), batch_size=8, seed=5, epochs=range(1))
     plain.fit(made, shuffle=False, verbose=0)
     for found, expected in zip(ours.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)

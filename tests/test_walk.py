@@ -12,7 +12,7 @@ from deep_net_triage.images import datasets
 from deep_net_triage.learning import walk as walks
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.rows import Room, SharedRoom
-from deep_net_triage.learning.sources import from_images
+from deep_net_triage.learning.sources import for_model
 from deep_net_triage.learning.walk import Walk
 from deep_net_triage.network import blocks, graphs, vgg16
 from deep_net_triage.network.blocks import find_blocks
@@ -95,7 +95,7 @@ def test_each_image_passes_a_frozen_layer_once(toy_dataset, small_settings, tmp_
         retraining.run(method, 0, new_journal())
     assert passed["counted"] == 27 + 10
     # And the count can tell: fed with images, it passes them all in every epoch.
-    images = from_images(toy_dataset)
+    images = for_model(toy_dataset, settings)
     retraining = Retraining(parent, second, toy_dataset, images, settings)
     retraining.run("cl_rw", 0, new_journal())
     assert passed["counted"] >= 4 * (27 + 10)

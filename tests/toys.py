@@ -4,6 +4,9 @@ import keras
 import numpy as np
 
 from deep_net_triage.images.datasets import Dataset, Split
+from deep_net_triage.learning import training
+from deep_net_triage.learning.batches import Examples
+from deep_net_triage.learning.learner import Classifier
 
 
 def toy_parent(seed=0):
@@ -38,3 +41,16 @@ def toy_images(train, test):
         return Split(images.astype(np.uint8), labels)
 
     return Dataset("toy", split(train), split(test), ("a", "b", "c"))
+
+
+def compiled(network, settings, images=27):
+    """The classifier of a network, compiled as for a parent."""
+    learner = Classifier(network, settings.label_smoothing, settings.clip_norm)
+    rate, epochs = settings.learning_rate, settings.parent_epochs
+    training.compile_for_labels(learner, settings, rate, epochs, images)
+    return learner
+
+
+def examples(split):
+    """The images of a split and their labels, as they are."""
+    return Examples(split.images, split.labels, len(split))

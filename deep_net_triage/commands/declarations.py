@@ -6,6 +6,7 @@ from collections.abc import Callable
 from absl import flags
 
 from deep_net_triage import methods
+from deep_net_triage.commands.recipes import RECIPES
 
 EXPORTS = ("litert", "saved_model")
 _PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
@@ -15,7 +16,8 @@ _SMALLEST_IMAGE = 32  # five poolings by two leave one pixel
 def declare() -> flags.FlagValues:
     """Returns all flags, declared and not parsed yet."""
     declared = _Declared()
-    for declare_some in (_what_runs, _images, _network, _training, _resources, _outcome):
+    groups = (_what_runs, _images, _network, _training, _optimization, _resources, _outcome)
+    for declare_some in groups:
         declare_some(declared)
     return declared.values
 
@@ -39,17 +41,17 @@ class _Declared:
         flags.DEFINE_integer(name, default, meaning, flag_values=self.values)
         self._check(name, lambda n: n >= at_least, f"at least {at_least}")
 
-    def positive(self, name: str, default: float, meaning: str) -> None:
+    def positive(self, name: str, default: float | None, meaning: str) -> None:
         flags.DEFINE_float(name, default, meaning, flag_values=self.values)
         self._check(name, lambda x: x > 0, "above 0")
+
+    def not_negative(self, name: str, default: float | None, meaning: str) -> None:
+        flags.DEFINE_float(name, default, meaning, flag_values=self.values)
+        self._check(name, lambda x: x >= 0, "at least 0")
 
     def fraction(self, name: str, default: float, meaning: str) -> None:
         flags.DEFINE_float(name, default, meaning, flag_values=self.values)
         self._check(name, lambda x: 0 <= x < 1, "from 0 to below 1")
-
-    def gibibytes(self, name: str, meaning: str) -> None:
-        flags.DEFINE_float(name, None, meaning, flag_values=self.values)
-        self._check(name, lambda x: x >= 0, "at least 0")
 
     def _check(self, name: str, valid: Callable[[float], bool], allowed: str) -> None:
         flags.register_validator(
@@ -92,7 +94,18 @@ def _images(declared: _Declared) -> None:
         0.0,
         "Share of training images held out to choose the epoch; 0: test images choose it.",
     )
-    declared.choice("augment", ("none", "flip_crop"), "Random changes to training images.")
+    declared.choice(
+        "augment",
+        ("none", "crop", "flip_crop"),
+        "Random changes to training images; digits and letters are never flipped.",
+    )
+    declared.count(
+        "augment_copies",
+        None,
+        "Fixed draws of each image for training a block alone, which then reads stored "
+        "activations; 0: images as they are; by default every epoch draws anew, from images.",
+        at_least=0,
+    )
 
 
 def _network(declared: _Declared) -> None:
@@ -107,29 +120,66 @@ def _network(declared: _Declared) -> None:
 
 
 def _training(declared: _Declared) -> None:
+    declared.choice(
+        "recipe", tuple(RECIPES), "Flags on training under one name; others override them."
+    )
     # The paper gives no epochs. From scratch a parent needs more than a student, which starts
     # from trained weights everywhere but in one layer.
     declared.count("parent_epochs", 30, "Epochs of the parent's training.")
+    declared.count(
+        "parent_patience",
+        None,
+        "End the parent's training after N epochs without a better one; a constant rate only.",
+    )
+    declared.count("parent_seed", 0, "Of the parent's first weights and order of images.", 0)
     declared.count("epochs", 15, "Epochs of a trial's classification phase.")
     declared.count("distill_epochs", 10, "Epochs of a trial's student-teacher phase.")
     # Small enough for many updates on the smallest sets, large enough for batch statistics.
     declared.count("batch_size", 32, "Images per step, over all replicas.")
-    # Adam's own default; docs/reproduction.md lists the rates that were tried.
-    declared.positive("learning_rate", 1e-3, "Learning rate of the optimiser.")
-    declared.choice("optimizer", ("adam", "sgd"), "Of parents and classification phases.")
     declared.choice("precision", _PRECISIONS, "auto: 16 bits on GPUs made for it.")
     declared.switch(
         "deterministic", False, "Equal commands, interrupted or not, give equal numbers."
     )
+    declared.choice(
+        "distill",
+        ("logits", "features", "both"),
+        "What stn_kd learns from the parent, beside the labels, while the whole model trains.",
+    )
+    declared.positive("temperature", 4.0, "Softens the logits that stn_kd learns from.")
+
+
+def _optimization(declared: _Declared) -> None:
+    declared.choice("optimizer", ("adam", "adamw", "sgd"), "Of everything but distillation.")
+    # Adam's own default; docs/reproduction.md lists the rates that were tried.
+    declared.positive("learning_rate", 1e-3, "Learning rate of the parent.")
+    declared.positive(
+        "retrain_learning_rate", None, "Of the whole model in a trial; by default the parent's."
+    )
+    declared.positive(
+        "layer_learning_rate",
+        None,
+        "Of the compressed block alone; by default the parent's, and 0.001 in distillation.",
+    )
+    declared.choice(
+        "schedule",
+        ("constant", "cosine"),
+        "Of the rate in each phase; with cosine, which falls to 0, the last epoch counts.",
+    )
+    declared.count("warmup_epochs", 0, "Epochs in which the rate rises to its value.", 0)
+    declared.not_negative("weight_decay", 0.0, "Of adamw; biases and batch norms do not decay.")
+    declared.fraction("label_smoothing", 0.0, "Share of a label spread over all classes.")
+    declared.positive("clip_norm", None, "Largest norm of a step's gradient; none by default.")
 
 
 def _resources(declared: _Declared) -> None:
-    declared.gibibytes(
+    declared.not_negative(
         "activation_memory",
+        None,
         "GiB of memory for activations of frozen layers; by default a quarter of what is free.",
     )
-    declared.gibibytes(
+    declared.not_negative(
         "activation_disk",
+        None,
         "GiB of disk for activations beyond that; by default a quarter of what is free.",
     )
     declared.text("activation_dir", None, "Where that disk is; by default in --output_dir.")

@@ -2,14 +2,14 @@
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from absl import flags
 
 from deep_net_triage import methods
-from deep_net_triage.commands import declarations, flagfiles, shards
+from deep_net_triage.commands import checks, declarations, flagfiles, shards
+from deep_net_triage.commands.recipes import RECIPES
 from deep_net_triage.errors import InputError
 
 GIB = 2**30
@@ -17,9 +17,11 @@ _LONGEST_NAME = 100
 _NOT_A_FLAG = "'{}' is not a flag; write --name=value (--help lists all)"
 _PATHS = ("parent", "data_dir", "output_dir", "activation_dir", "image_dir", "class_names")
 
-# The student-teacher phase always uses Adam at its usual rate: Eq. 3 sums over up to 802,816
-# elements, and plain SGD diverges on it.
+# Adam's usual rate, whatever suits other phases and another optimiser.
 DISTILL_LEARNING_RATE = 1e-3
+
+# Mirrored, many digits and letters become others, or none.
+_NEVER_FLIPPED = re.compile(r"(digits|(e|k|q)?mnist|svhn_cropped|omniglot)\b")
 
 # Python's error messages that absl passes on, and plain words for them.
 _PLAIN_WORDS = (
@@ -58,15 +60,28 @@ class Settings:
     validation_fraction: float
     image_size: int
     width: float
+    recipe: str
     parent_epochs: int
+    parent_patience: int | None
+    parent_seed: int
     epochs: int
     distill_epochs: int
     batch_size: int
-    learning_rate: float
     optimizer: str
+    learning_rate: float
+    retrain_learning_rate: float | None
+    layer_learning_rate: float | None
+    schedule: str
+    warmup_epochs: int
+    weight_decay: float
+    label_smoothing: float
+    clip_norm: float | None
+    distill: str
+    temperature: float
     dropout: float
     batchnorm_momentum: float
     augment: str
+    augment_copies: int | None
     mean_over: str
     output_dir: Path
     save_models: bool
@@ -99,16 +114,41 @@ class Settings:
         counts = ("train_examples", "test_examples", "validation_fraction", "image_size")
         return self._only("dataset") | folder | self._only(*counts)
 
+    @property
+    def settles(self) -> bool:
+        """Whether the rate falls to zero in each phase, so that the last epoch counts."""
+        return self.schedule == "cosine"
+
+    def classification_rate(self, updates: str) -> float:
+        """Returns the learning rate of a trial's classification phase.
+
+        Args:
+            updates: `block` if the compressed block is trained alone, `model` if all layers.
+        """
+        own = {"block": self.layer_learning_rate, "model": self.retrain_learning_rate}
+        return own[updates] or self.learning_rate
+
+    @property
+    def distillation_rate(self) -> float:
+        """The learning rate of the student-teacher phase.
+
+        The phase always uses Adam: Eq. 3 sums over up to 802,816 elements, and plain SGD
+        diverges on it.
+        """
+        return self.layer_learning_rate or DISTILL_LEARNING_RATE
+
     def of_training(self) -> dict[str, object]:
         """Returns the settings that determine how a network is trained on labels."""
-        optimizing = ("batch_size", "learning_rate", "optimizer", "augment")
-        return self._only(*optimizing, "precision", "deterministic")
+        optimizing = ("batch_size", "learning_rate", "optimizer", "schedule", "warmup_epochs")
+        regularizing = ("weight_decay", "label_smoothing", "clip_norm", "augment")
+        return self._only(*optimizing, *regularizing, "precision", "deterministic")
 
     def of_parent(self) -> dict[str, object]:
         """Returns the settings that determine a parent that is trained here."""
+        epochs = ("parent_epochs", "parent_patience", "parent_seed")
         return {
             **self.of_data(),
-            **self._only("width", "parent_weights", "parent_epochs"),
+            **self._only("width", "parent_weights", *epochs),
             **self.of_training(),
             **self._only("dropout", "batchnorm_momentum"),
         }
@@ -127,11 +167,16 @@ class Settings:
         used = {
             "batchnorm_momentum": row.compresses,
             "distill_epochs": row.distil,
+            "distillation_rate": row.distil,
             "activation_dtype": reads_activations,
+            "augment_copies": reads_activations,
             "mean_over": row.initializer == "mean",
+            "distill": row.taught,
+            "temperature": row.taught and self.distill != "features",
         }
         names = [name for name, is_used in used.items() if is_used]
-        return {**self._only("epochs"), **self.of_training(), **self._only(*names)}
+        rate = {"learning_rate": self.classification_rate(row.updates)}
+        return {**self._only("epochs"), **self.of_training(), **rate, **self._only(*names)}
 
     def _only(self, *names: str) -> dict[str, object]:
         return {name: getattr(self, name) for name in names}
@@ -140,8 +185,8 @@ class Settings:
 def from_command_line(arguments: list[str], flags_dir: Path | None = None) -> Settings:
     """Returns the settings of a command line.
 
-    Flags are read from the data set's own flag file, then from each `--flagfile`, then from the
-    command line, wherever they stand on it; later values win.
+    Flags are read from the recipe, then from the data set's own flag file, then from each
+    `--flagfile`, then from the command line, wherever they stand on it; later values win.
 
     Args:
         arguments: the command line without the program's name.
@@ -163,11 +208,11 @@ def from_command_line(arguments: list[str], flags_dir: Path | None = None) -> Se
     )
     flags_given = [line for file in files for line in flagfiles.read(file, switches)] + typed
     values = _parse(flags_given)
-    if flags_dir and not values.image_dir:
-        own = flags_dir / f"{values.dataset}.flags"
-        if _is_true(own.is_file):
-            values = _parse(flagfiles.read(own, switches) + flags_given)
-    return _settings(values)
+    own = flags_dir / f"{values.dataset}.flags" if flags_dir and not values.image_dir else None
+    if own and checks.is_true(own.is_file):
+        flags_given = flagfiles.read(own, switches) + flags_given
+        values = _parse(flags_given)
+    return _settings(_parse([*RECIPES[values.recipe], *flags_given]))
 
 
 def help_text() -> str:
@@ -199,19 +244,21 @@ def _settings(values: flags.FlagValues) -> Settings:
     given = values.flag_values_dict()
     for name in _PATHS:
         given[name] = Path(given[name]).expanduser() if given[name] else None
-    _check(given, values["dataset"].present)
+    checks.check(given, values["dataset"].present)
     if given["image_dir"]:
         given["dataset"] = given["image_dir"].resolve().name
+    elif given["augment"] == "flip_crop" and _NEVER_FLIPPED.match(given["dataset"]):
+        given["augment"] = "crop"
     for name in ("activation_memory", "activation_disk"):
         given[name] = None if given[name] is None else int(given[name] * GIB)
     given["seeds"] = _seeds(given["seeds"])
-    given["export"] = _names(given["export"]) if given["export"] else ()
+    given["export"] = checks.names(given["export"]) if given["export"] else ()
     for name in given["export"]:
         if name not in declarations.EXPORTS:
             allowed = ", ".join(declarations.EXPORTS)
             raise InputError(f"--export: '{name}' is not a format; allowed: {allowed}")
     given["shard"] = shards.parse(given["shard"], os.environ)
-    blocks, chosen = _names(given.pop("block")), methods.select(given.pop("method"))
+    blocks, chosen = checks.names(given.pop("block")), methods.select(given.pop("method"))
     return Settings(
         methods=tuple(name for name in chosen if name in methods.METHODS),
         control=methods.CONTROL in chosen,
@@ -220,71 +267,9 @@ def _settings(values: flags.FlagValues) -> Settings:
     )
 
 
-def _check(given: dict[str, object], dataset_typed: bool) -> None:
-    """Raises InputError if paths, names or combinations of flags are wrong."""
-    parent, weights, folder = (given[n] for n in ("parent", "parent_weights", "image_dir"))
-    scratch = given["activation_dir"]
-    trials_divided = given["parallel_trials"] > 1 or given["shard"]
-    wrong = {
-        "--output_dir is empty; it must be a folder": not given["output_dir"],
-        "--class_names goes with --image_dir; other data sets name their own": (
-            given["class_names"] and not folder
-        ),
-        "--image_dir and --dataset exclude each other: one set of images": (
-            folder and dataset_typed
-        ),
-        f"--image_dir={folder} is not a folder; it must hold train/ and test/": (
-            folder and not _is_true(folder.is_dir)
-        ),
-        f"--dataset='{given['dataset']}' is not the name of a data set": (
-            not folder and not re.fullmatch(r"\w[\w.+/:-]*", given["dataset"])
-        ),
-        f"--activation_dir={scratch} is not a folder that can be written to": (
-            scratch and not (_is_true(scratch.is_dir) and os.access(scratch, os.W_OK))
-        ),
-        f"--parent={parent} is not a file; it must be a .keras model": (
-            parent and not _is_true(parent.is_file)
-        ),
-        "--parent and --parent_weights exclude each other: one trained parent": (
-            parent and weights != "none"
-        ),
-        f"--parent_weights needs --width=1, the width of VGG16, not {given['width']}": (
-            weights != "none" and given["width"] != 1
-        ),
-        f"--parent_weights={weights} is not a file; allowed: none, imagenet, or a file": (
-            weights not in ("none", "imagenet") and not _is_true(Path(weights).is_file)
-        ),
-        "--launcher=ray divides the trials itself; --parallel_trials and --shard exclude it": (
-            given["launcher"] == "ray" and trials_divided
-        ),
-        "--compress and --export need the models that --nosave_models drops": (
-            (given["compress"] or given["export"]) and not given["save_models"]
-        ),
-        f"--block='{given['block']}' names no block; allowed: numbers, names, or all": (
-            not all(_names(given["block"]))
-        ),
-    }
-    for message, is_wrong in wrong.items():
-        if is_wrong:
-            raise InputError(message)
-
-
-def _is_true(exists: Callable[[], bool]) -> bool:
-    """Returns the result of a test of a path; False if the system allows no such path."""
-    try:
-        return exists()
-    except OSError:
-        return False
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """Returns the different names of a comma-separated list, in order."""
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-
-
 def _seeds(text: str) -> tuple[int, ...]:
     try:
-        seeds = tuple(map(int, _names(text)))
+        seeds = tuple(map(int, checks.names(text)))
     except ValueError:
         seeds = ()
     # Keras seeds are unsigned 32-bit integers.

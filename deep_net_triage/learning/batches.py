@@ -1,9 +1,12 @@
 """Makes batches: in an order that depends on seed and epoch alone, or in the rows' order."""
 
 import weakref
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+
+from deep_net_triage.learning import augmentation
 
 # One row per image; all such arrays of a split have the same order.
 Rows = tf.Tensor | np.ndarray
@@ -11,14 +14,30 @@ Rows = tf.Tensor | np.ndarray
 Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
+@dataclass(frozen=True)
+class Examples:
+    """What a network is trained on: inputs, and what it should return for them.
+
+    Each array holds a row for every image, in the data set's order. It may hold several rows
+    for an image: first one of every image, then a second one of every image, and so on. Epoch
+    after epoch reads the next of them.
+
+    Attributes:
+        inputs: images, or a network's outputs for them.
+        targets: labels, or the outputs that a network should return.
+        images: how many there are.
+        augment: `none`; `crop`: each input is shifted by up to an eighth of its side over a
+            black border, anew in each epoch; `flip_crop`: and flipped or not.
+    """
+
+    inputs: Rows
+    targets: Rows
+    images: int
+    augment: str = "none"
+
+
 def training_batches(
-    rows: tuple[Rows, Rows],
-    *,
-    batch_size: int,
-    seed: int,
-    epochs: range,
-    augment: str = "none",
-    replicas: int = 1,
+    examples: Examples, *, batch_size: int, seed: int, epochs: range, replicas: int = 1
 ) -> tf.data.Dataset:
     """Returns all batches of a training, epoch after epoch, each image once an epoch.
 
@@ -26,37 +45,41 @@ def training_batches(
     the whole training: tf.data can take seconds to tear one down.
 
     Args:
-        rows: inputs and targets: images or a network's outputs for them, and labels or the
-            outputs that a network should return.
+        examples: inputs and targets.
         batch_size: images per batch; an epoch's last batch may hold fewer.
         seed: of the order, and of augmentation.
         epochs: the epochs' numbers, from 0.
-        augment: `none`, or `flip_crop`: each image flipped or not, and shifted by up to an
-            eighth of its side over a black border.
         replicas: how many replicas share each batch (`_shares`).
 
     Returns:
         A data set of (inputs, targets, weights); a weight says how much a row counts, float32.
     """
-    inputs, targets = rows
+    count, augment = examples.images, examples.augment
 
     def epoch_of_indices(epoch: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(
-            tf.range(len(inputs)), seed=(seed, tf.cast(epoch, tf.int64))
+            tf.range(count), seed=(seed, tf.cast(epoch, tf.int64))
         )
         batches = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
         shares = batches.flat_map(lambda indices: _shares(indices, replicas))
         # Drawn per image, not per position in a batch: the number of replicas changes nothing.
-        draws = tf.random.stateless_uniform((len(inputs), 3), (seed, tf.cast(epoch, tf.int64)))
+        draws = tf.random.stateless_uniform((count, 3), (seed, tf.cast(epoch, tf.int64)))
         return shares.map(
-            lambda indices, weights: (indices, weights, tf.gather(draws, indices))
+            lambda indices, weights: (epoch, indices, weights, tf.gather(draws, indices))
         )
 
-    def gather(indices: tf.Tensor, weights: tf.Tensor, draws: tf.Tensor) -> Batch:
-        batch = _chosen(inputs, indices)
-        if augment == "flip_crop":
-            batch = flip_and_crop(batch, draws)
-        return batch, _chosen(targets, indices), weights
+    def of_epoch(rows: Rows, epoch: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+        """Returns the rows of this epoch's turn."""
+        turn = epoch % (len(rows) // count)
+        return _chosen(rows, indices + tf.cast(turn * count, indices.dtype))
+
+    def gather(
+        epoch: tf.Tensor, indices: tf.Tensor, weights: tf.Tensor, draws: tf.Tensor
+    ) -> Batch:
+        batch = of_epoch(examples.inputs, epoch, indices)
+        if augment != "none":
+            batch = augmentation.shifted(batch, draws, flip=augment == "flip_crop")
+        return batch, of_epoch(examples.targets, epoch, indices), weights
 
     shares = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch_of_indices)
     return _unstalled(shares.map(gather).prefetch(2 * replicas))
@@ -74,26 +97,6 @@ def evaluation_batches(
     batches = tf.data.Dataset.range(len(inputs)).batch(batch_size)
     shares = batches.flat_map(lambda indices: _shares(indices, replicas))
     return _unstalled(shares.map(gather).prefetch(2 * replicas))
-
-
-def flip_and_crop(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-    """Returns images each flipped left to right with probability a half, and shifted.
-
-    Args:
-        images: (batch, height, width, channels).
-        draws: (batch, 3), from 0 to 1: shift from the top and from the left, and flip.
-    """
-    height, width = images.shape[1:3]
-    border = (height // 8, width // 8)
-    padded = tf.pad(images, [[0, 0], [border[0]] * 2, [border[1]] * 2, [0, 0]])
-    top, left = (
-        tf.cast(draws[:, axis] * (2 * border[axis] + 1), tf.int32)[:, tf.newaxis]
-        for axis in (0, 1)
-    )
-    columns = tf.range(width)
-    columns = tf.where(draws[:, 2:] < 0.5, columns, columns[::-1])
-    rows = tf.gather(padded, top + tf.range(height), axis=1, batch_dims=1)
-    return tf.gather(rows, left + columns, axis=2, batch_dims=1)
 
 
 def _shares(indices: tf.Tensor, replicas: int) -> tf.data.Dataset:

@@ -12,9 +12,10 @@ import keras
 import tensorflow as tf
 
 from deep_net_triage import devices
+from deep_net_triage.network import outputs
 
 # Floor of probabilities before the logarithm: the smallest normal float32.
-_SMALLEST = 2.0**-126
+SMALLEST = 2.0**-126
 
 
 class Learner(keras.Model):
@@ -25,15 +26,18 @@ class Learner(keras.Model):
     Args:
         network: its trainable layers learn.
         name: of the model.
+        clip_norm: the largest norm that the gradient of a step may have, all weights taken
+            together; None for any.
 
     Attributes:
         network: the same.
         loss_mean: the loss over the images of the epoch so far.
     """
 
-    def __init__(self, network: keras.Model, name: str) -> None:
+    def __init__(self, network: keras.Model, name: str, clip_norm: float | None = None) -> None:
         super().__init__(name=name)
         self.network = network
+        self.clip_norm = clip_norm
         self.loss_mean = keras.metrics.Mean(name="loss")
         # The network is built; under a strategy Keras would otherwise build this by a dry run.
         self.built = True
@@ -86,6 +90,9 @@ class Learner(keras.Model):
         gradients = tape.gradient(scaled_loss, learning)
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             gradients = agreed(gradients)
+        if self.clip_norm:
+            limit = self.optimizer.scale_loss(tf.constant(self.clip_norm, scaled_loss.dtype))
+            gradients = clipped(gradients, limit)
         self.optimizer.apply(gradients, learning)
         self.loss_mean.update_state(losses, weights)
         return self.get_metrics_result()
@@ -96,12 +103,23 @@ class Classifier(Learner):
 
     Args:
         network: returns one number per class; its trainable layers learn.
-        from_logits: whether the numbers are logits, or probabilities.
+        label_smoothing: the share of each training label that is spread over all classes;
+            evaluation has none.
+        clip_norm: as `Learner` takes it.
+
+    Raises:
+        InputError: if the numbers are neither logits nor probabilities.
     """
 
-    def __init__(self, network: keras.Model, from_logits: bool) -> None:
-        super().__init__(network, f"{network.name}_and_labels")
-        self.from_logits = from_logits
+    def __init__(
+        self,
+        network: keras.Model,
+        label_smoothing: float = 0.0,
+        clip_norm: float | None = None,
+    ) -> None:
+        super().__init__(network, f"{network.name}_and_labels", clip_norm)
+        self.from_logits = outputs.returns_logits(network)
+        self.label_smoothing = label_smoothing
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
 
     @property
@@ -117,7 +135,9 @@ class Classifier(Learner):
         self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
     ) -> tf.Tensor:
         """Returns each image's cross-entropy, (batch,), and updates the accuracy."""
-        return self._cross_entropies(self.network(received, training=True), target, weights)
+        returned = self.network(received, training=True)
+        self.accuracy.update_state(target, returned, weights)
+        return self.cross_entropies(returned, target, self.label_smoothing)
 
     def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """Takes one step on a batch."""
@@ -126,25 +146,41 @@ class Classifier(Learner):
     def test_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """Evaluates the network on a batch."""
         inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
-        losses = self._cross_entropies(self(inputs, training=False), labels, weights)
+        returned = self(inputs, training=False)
+        self.accuracy.update_state(labels, returned, weights)
+        losses = self.cross_entropies(returned, labels)
         self.loss_mean.update_state(losses, weights)
         return self.get_metrics_result()
 
-    def _cross_entropies(
-        self, returned: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None
+    def cross_entropies(
+        self, returned: tf.Tensor, labels: tf.Tensor, smoothing: float = 0.0
     ) -> tf.Tensor:
-        self.accuracy.update_state(labels, returned, weights)
-        # In float32 at least: half precision is too coarse for small losses.
-        exact = tf.float64 if returned.dtype == tf.float64 else tf.float32
-        outputs, from_logits = tf.cast(returned, exact), self.from_logits
+        """Returns each image's cross-entropy, (batch,).
+
+        Args:
+            returned: by the network, (batch, classes).
+            labels: (batch,).
+            smoothing: the share of each label that is spread over all classes.
+        """
+        exact, from_logits = exactly(returned), self.from_logits
         # Keras 3.15 attaches a softmax's logits to its output under this private name, and
         # computes the loss from them. Behind Flatten they are lost; Keras would then clip
         # probabilities at 1e-7, and so the loss at 16. Tests hold both losses.
         if not from_logits and not hasattr(returned, "_keras_logits"):
-            outputs, from_logits = tf.math.log(tf.maximum(outputs, _SMALLEST)), True
-        return keras.losses.sparse_categorical_crossentropy(
-            labels, outputs, from_logits=from_logits
+            exact, from_logits = tf.math.log(tf.maximum(exact, SMALLEST)), True
+        if not smoothing:
+            return keras.losses.sparse_categorical_crossentropy(
+                labels, exact, from_logits=from_logits
+            )
+        whole = tf.one_hot(tf.cast(labels, tf.int32), exact.shape[-1], dtype=exact.dtype)
+        return keras.losses.categorical_crossentropy(
+            whole, exact, from_logits=from_logits, label_smoothing=smoothing
         )
+
+
+def exactly(values: tf.Tensor) -> tf.Tensor:
+    """Returns values in float32 at least: half precision is too coarse for a loss."""
+    return tf.cast(values, tf.float64 if values.dtype == tf.float64 else tf.float32)
 
 
 class StudentTeacher(Learner):
@@ -159,12 +195,17 @@ class StudentTeacher(Learner):
             what the block receives.
         teacher: the parent's block; None if the targets are what it returns.
         student: the compressed block; its trainable layers learn.
+        clip_norm: as `Learner` takes it.
     """
 
     def __init__(
-        self, before: keras.Model, teacher: keras.Model | None, student: keras.Model
+        self,
+        before: keras.Model,
+        teacher: keras.Model | None,
+        student: keras.Model,
+        clip_norm: float | None = None,
     ) -> None:
-        super().__init__(student, f"{student.name}_and_teacher")
+        super().__init__(student, f"{student.name}_and_teacher", clip_norm)
         self.before = before
         self.teacher = teacher
         self.relative_error = RelativeError()
@@ -222,8 +263,7 @@ def squared_distances(target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
 
     In float32 at least: half precision overflows on a sum of so many squares.
     """
-    dtype = tf.float64 if target.dtype == tf.float64 else tf.float32
-    difference = tf.cast(output, dtype) - tf.cast(target, dtype)
+    difference = exactly(output) - exactly(target)
     return tf.reduce_sum(tf.square(difference), axis=tuple(range(1, len(difference.shape))))
 
 
@@ -238,6 +278,23 @@ def share_of_mean(losses: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Ten
     replica = tf.distribute.get_replica_context()
     of_all = replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(weights))
     return tf.reduce_sum(weights * losses) / of_all
+
+
+def clipped(gradients: list[tf.Tensor], limit: tf.Tensor) -> list[tf.Tensor]:
+    """Returns a replica's share of the gradient of all, scaled down to a norm at most.
+
+    Keras 3.15 clips the gradient of each replica before they are added up, so that the number
+    of replicas would change the step.
+
+    Args:
+        gradients: of a replica's share of the mean loss.
+        limit: the largest norm of all gradients taken together, scaled as the loss is.
+    """
+    replica = tf.distribute.get_replica_context()
+    whole = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+    norm = tf.linalg.global_norm(whole)
+    factor = tf.cast(limit, norm.dtype) / tf.maximum(norm, tf.cast(limit, norm.dtype))
+    return [gradient * (factor / devices.replicas()) for gradient in whole]
 
 
 def agreed(gradients: list[tf.Tensor]) -> list[tf.Tensor]:

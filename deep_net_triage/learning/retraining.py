@@ -5,22 +5,25 @@ back to its start, because tracing a training step takes seconds.
 """
 
 import functools
+import math
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
 from deep_net_triage import devices
-from deep_net_triage.commands.settings import DISTILL_LEARNING_RATE, Settings
+from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.datasets import Dataset
-from deep_net_triage.learning import guards, training
-from deep_net_triage.learning.adam import Adam
-from deep_net_triage.learning.learner import Learner, StudentTeacher
-from deep_net_triage.learning.sources import Source, from_images
+from deep_net_triage.learning import guards, optimizers, predictions, training
+from deep_net_triage.learning.batches import Examples, Rows
+from deep_net_triage.learning.learner import Classifier, Learner, StudentTeacher
+from deep_net_triage.learning.sources import Source, for_model
+from deep_net_triage.learning.taught import Taught
 from deep_net_triage.methods import TABLE, Method
-from deep_net_triage.network import convolutions, outputs, surgery
+from deep_net_triage.network import convolutions, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.records.journal import Journal
+from deep_net_triage.records.results import summarize
 
 
 @dataclass(frozen=True)
@@ -28,15 +31,18 @@ class Trained:
     """A student at the end of its trial.
 
     Attributes:
-        model: the student with the weights of its best classification epoch; the next trial
+        model: the student with the weights of its chosen classification epoch; the next trial
             overwrites them.
         initial_accuracy: on the test images before any training, 0..1.
         distilled_accuracy: after the student-teacher phase; None without one.
+        final_correct: which test images it classifies correctly after the last epoch, bool,
+            (images,); None if that is the chosen epoch.
     """
 
     model: keras.Model
     initial_accuracy: float
     distilled_accuracy: float | None
+    final_correct: np.ndarray | None
 
 
 class Phase:
@@ -116,7 +122,6 @@ class Retraining:
         self.settings = settings
         self.student = self._untrained()
         convolutions.speed_up(self.student)
-        self._from_logits = outputs.returns_logits(self.student)
         self._initial_accuracies: dict[tuple[str | None, int, str], float] = {}
 
     def run(self, method: str, seed: int, journal: Journal) -> Trained:
@@ -133,7 +138,7 @@ class Retraining:
         row, facts = TABLE[method], journal.facts
         self._start(row, seed)
         kernel = self._kernel()
-        classification = self._of_block if row.updates == "block" else self._of_model
+        classification = self._classification(row)
         if "initial_accuracy" not in facts:
             facts["initial_accuracy"] = self._initial_accuracy(classification, row, seed)
         if row.distil:
@@ -141,12 +146,13 @@ class Retraining:
             guards.check_frozen(self.student, self.parent, self.block)
             if "distilled_accuracy" not in facts:
                 facts["distilled_accuracy"] = self._accuracy(classification)
-        self._classify(classification, seed, journal)
+        final_correct = self._classify(classification, seed, journal)
         if row.updates == "block":
             guards.check_frozen(self.student, self.parent, self.block)
         if self.block:
             guards.check_learned(kernel, self._kernel())
-        return Trained(self.student, facts["initial_accuracy"], facts.get("distilled_accuracy"))
+        distilled = facts.get("distilled_accuracy")
+        return Trained(self.student, facts["initial_accuracy"], distilled, final_correct)
 
     def _untrained(self) -> keras.Model:
         synchronized = devices.replicas() > 1
@@ -175,33 +181,55 @@ class Retraining:
                 mean_over=self.settings.mean_over,
             )
 
+    def _classification(self, row: Method) -> Phase:
+        if row.updates == "block":
+            return self._of_block
+        return self._of_taught_model if row.taught else self._of_model
+
     @functools.cached_property
     def _of_block(self) -> Phase:
         """Classification that trains the compressed block and reads the source."""
         place = self.source.place(self.student)
         cut = surgery.cut(self.student, place, self.student.outputs[0])
-        learner = training.classifier(cut, self.settings, self._from_logits)
-        return Phase(self.student, self.block, learner, "block", self.source)
+        return self._of_labels(self._classifier(cut), "block", self.source)
 
     @functools.cached_property
     def _of_model(self) -> Phase:
         """Classification that trains the whole model and reads images."""
-        learner = training.classifier(self.student, self.settings, self._from_logits)
-        return Phase(self.student, self.block, learner, "model", from_images(self.dataset))
+        images = for_model(self.dataset, self.settings)
+        return self._of_labels(self._classifier(self.student), "model", images)
+
+    @functools.cached_property
+    def _of_taught_model(self) -> Phase:
+        """Classification that trains the whole model on labels and the parent's outputs."""
+        learner = Taught(self.student, self.parent, self.block, self.settings)
+        return self._of_labels(learner, "model", for_model(self.dataset, self.settings))
+
+    def _classifier(self, network: keras.Model) -> Classifier:
+        return Classifier(network, self.settings.label_smoothing, self.settings.clip_norm)
+
+    def _of_labels(self, learner: Classifier, updates: str, source: Source) -> Phase:
+        settings, images = self.settings, len(self.dataset.train)
+        rate = settings.classification_rate(updates)
+        training.compile_for_labels(learner, settings, rate, settings.epochs, images)
+        return Phase(self.student, self.block, learner, updates, source)
 
     @functools.cached_property
     def _of_pair(self) -> Phase:
         """The student-teacher phase; it computes nothing behind the block."""
         parent, block, source = self.parent, self.block, self.source
+        settings = self.settings
         pair = StudentTeacher(
             surgery.cut(parent, source.place(parent), block.received_by(parent)),
             surgery.segment(parent, block) if source.targets is None else None,
             surgery.segment(self.student, block),
+            settings.clip_norm,
         )
-        pair.compile(
-            optimizer=Adam(DISTILL_LEARNING_RATE),
-            jit_compile=devices.compile_with_xla(),
+        steps = math.ceil(len(self.dataset.train) / settings.batch_size)
+        rate = optimizers.rate_of(
+            settings, settings.distillation_rate, settings.distill_epochs, steps
         )
+        pair.compile(optimizer=optimizers.Adam(rate), jit_compile=devices.compile_with_xla())
         return Phase(self.student, block, pair, "block", source)
 
     def _kernel(self) -> np.ndarray | None:
@@ -225,13 +253,21 @@ class Retraining:
         phase, labels = self._of_pair, self.dataset.train.labels
         targets = labels if self.source.targets is None else self.source.targets
         phase.enter()
-        schedule = training.Schedule("distill", self.settings.distill_epochs, seed)
         training.fit(
-            phase.learner, (phase.source.train, targets), self.settings, schedule, journal
+            phase.learner,
+            self._examples(phase.source, targets),
+            self.settings,
+            training.Schedule("distill", self.settings.distill_epochs, seed),
+            journal,
         )
 
-    def _classify(self, phase: Phase, seed: int, journal: Journal) -> None:
-        """Trains on labels, and leaves the student at its best epoch."""
+    def _classify(self, phase: Phase, seed: int, journal: Journal) -> np.ndarray | None:
+        """Trains on labels, and leaves the student at its chosen epoch.
+
+        Returns:
+            Which test images the student of the last epoch classifies correctly; None if that
+            is the chosen epoch.
+        """
         dataset, source = self.dataset, phase.source
         held_out = dataset.validation
         evaluation = training.Evaluation(
@@ -239,11 +275,21 @@ class Retraining:
             held_out and (source.validation, held_out.labels),
         )
         phase.enter()
-        training.fit(
+        fitted = training.fit(
             phase.learner,
-            (source.train, dataset.train.labels),
+            self._examples(source, dataset.train.labels),
             self.settings,
             training.Schedule("train", self.settings.epochs, seed),
             journal,
             evaluation,
         )
+        curve = summarize(journal.epochs, self.settings.settles)
+        if curve.chosen_epoch == self.settings.epochs:
+            return None
+        network, labels = phase.learner.network, dataset.test.labels
+        final_correct = predictions.correct(network, source.test, labels)
+        fitted.restore_best()
+        return final_correct
+
+    def _examples(self, source: Source, targets: Rows) -> Examples:
+        return Examples(source.train, targets, len(self.dataset.train), source.augment)

@@ -1,11 +1,14 @@
 """What the trials of a block read: images, or what the parent computes from them."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
 
+from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.learning import augmentation
 from deep_net_triage.learning.batches import Rows
 
 # Returns a tensor of a model: the same one in a parent and in each of its students.
@@ -19,11 +22,13 @@ class Source:
     Attributes:
         place: returns the tensor of a model whose values `train`, `test` and `validation` hold;
             the layers between it and the block are computed in each epoch.
-        train: of the training images, in the data set's order.
+        train: of the training images, in the data set's order; several rows for each image
+            where its draws are fixed (`batches.Examples`).
         test: of the test images.
         validation: of the held-out images; None if none are held out.
-        targets: what the parent's block returns for the training images; None if it is
+        targets: what the parent's block returns for the rows of `train`; None if it is
             computed in each epoch.
+        augment: how training images change from epoch to epoch, as in `batches.Examples`.
     """
 
     place: Place
@@ -31,10 +36,27 @@ class Source:
     test: Rows
     validation: Rows | None = None
     targets: Rows | None = None
+    augment: str = "none"
 
 
-def from_images(dataset: Dataset) -> Source:
-    """Returns a source that holds the images themselves."""
+def for_model(dataset: Dataset, settings: Settings) -> Source:
+    """Returns the images, as a parent and methods that update the whole model read them."""
     held_out = dataset.validation.images if dataset.validation else None
     splits = dataset.train.images, dataset.test.images, held_out
-    return Source(lambda model: model.inputs[0], *splits)
+    return Source(lambda model: model.inputs[0], *splits, augment=settings.augment)
+
+
+def for_block(dataset: Dataset, settings: Settings) -> Source:
+    """Returns the images as phases that update the compressed block alone read them.
+
+    Where the images of all epochs are fixed, a walk can store what the layers before the block
+    return for them.
+    """
+    images, copies = for_model(dataset, settings), settings.augment_copies
+    if copies is None or settings.augment == "none":
+        return images
+    if copies == 0:
+        return dataclasses.replace(images, augment="none")
+    flip = settings.augment == "flip_crop"
+    drawn = augmentation.fixed_draws(dataset.train.images, copies, flip)
+    return dataclasses.replace(images, train=drawn, augment="none")

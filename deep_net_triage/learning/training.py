@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,15 +15,12 @@ from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.images.datasets import Dataset
-from deep_net_triage.learning import batches
-from deep_net_triage.learning.adam import Adam
-from deep_net_triage.learning.batches import Rows
+from deep_net_triage.learning import batches, optimizers
+from deep_net_triage.learning.batches import Examples, Rows
 from deep_net_triage.learning.learner import Classifier, Learner
-from deep_net_triage.network import convolutions, outputs
+from deep_net_triage.network import convolutions
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Epoch
-
-PARENT_SEED = 0
 
 # Batches, divided among the replicas.
 Divided = tf.data.Dataset | tf.distribute.DistributedDataset
@@ -37,11 +34,23 @@ class Schedule:
         phase: `train` on labels, or `distill` on what the parent's block returns.
         epochs: how many the phase has.
         seed: of the order of the images.
+        patience: the phase ends after so many epochs without a better one; None for all
+            epochs.
     """
 
     phase: Literal["train", "distill"]
     epochs: int
     seed: int
+    patience: int | None = None
+
+    def ended(self, epochs: Sequence[Epoch]) -> bool:
+        """Returns whether the phase is over after some of its epochs."""
+        if len(epochs) >= self.epochs:
+            return True
+        if self.patience is None:
+            return False
+        judged = [epoch.judged_by for epoch in epochs]
+        return bool(judged) and len(judged) - 1 - judged.index(max(judged)) >= self.patience
 
 
 @dataclass(frozen=True)
@@ -61,53 +70,61 @@ class Evaluation:
 def train_parent(
     parent: keras.Model, dataset: Dataset, settings: Settings, journal: Journal
 ) -> None:
-    """Trains a parent and leaves it with the weights of its best epoch.
+    """Trains a parent and leaves it with the weights of its chosen epoch.
 
     Raises:
         TrainingFailed: if a loss is no longer finite.
     """
-    keras.utils.set_random_seed(PARENT_SEED)
+    keras.utils.set_random_seed(settings.parent_seed)
     convolutions.speed_up(parent)
     train, test, held_out = dataset.train, dataset.test, dataset.validation
-    fit(
-        classifier(parent, settings),
-        (train.images, train.labels),
+    learner = Classifier(parent, settings.label_smoothing, settings.clip_norm)
+    compile_for_labels(
+        learner, settings, settings.learning_rate, settings.parent_epochs, len(train)
+    )
+    fitted = fit(
+        learner,
+        Examples(train.images, train.labels, len(train), settings.augment),
         settings,
-        Schedule("train", settings.parent_epochs, PARENT_SEED),
+        Schedule(
+            "train", settings.parent_epochs, settings.parent_seed, settings.parent_patience
+        ),
         journal,
         Evaluation((test.images, test.labels), held_out and (held_out.images, held_out.labels)),
     )
+    if not settings.settles:
+        fitted.restore_best()
 
 
-def classifier(
-    network: keras.Model, settings: Settings, from_logits: bool | None = None
-) -> Classifier:
-    """Returns the learner that trains a network on labels, with a fresh optimiser.
+def compile_for_labels(
+    learner: Classifier, settings: Settings, rate: float, epochs: int, images: int
+) -> None:
+    """Gives a classifier a fresh optimiser for a phase.
 
     Args:
-        network: returns one number per class.
-        settings: optimiser and learning rate.
-        from_logits: whether the numbers are logits; None to read it from the graph, which must
-            then be a whole network's.
-
-    Raises:
-        InputError: if the numbers are neither logits nor probabilities.
+        learner: not compiled yet.
+        settings: of the command.
+        rate: the learning rate, the highest of the schedule.
+        epochs: of the phase.
+        images: per epoch.
     """
-    optimizers = {"adam": Adam, "sgd": keras.optimizers.SGD}
-    if from_logits is None:
-        from_logits = outputs.returns_logits(network)
-    learner = Classifier(network, from_logits)
+    steps = math.ceil(images / settings.batch_size)
     learner.compile(
-        optimizer=optimizers[settings.optimizer](settings.learning_rate),
+        optimizer=optimizers.make(settings, learner.network, rate, epochs, steps),
         jit_compile=devices.compile_with_xla(),
     )
-    return learner
 
 
 def evaluate(
     learner: Classifier, inputs: Rows, labels: Rows, batch_size: int
 ) -> tuple[float, float]:
-    """Returns a network's mean loss and its accuracy (0..1) over all rows."""
+    """Returns a network's mean loss and its accuracy (0..1) over all rows.
+
+    Args:
+        learner: compiled.
+        inputs, labels: one row per image.
+        batch_size: images at once.
+    """
     test, steps = _for_evaluation((inputs, labels), batch_size)
     numbers = learner.evaluate(test, steps=steps, return_dict=True, verbose=0)
     return numbers["loss"], _exact(numbers["accuracy"], len(labels))
@@ -115,60 +132,61 @@ def evaluate(
 
 def fit(
     learner: Learner,
-    train: tuple[Rows, Rows],
+    train: Examples,
     settings: Settings,
     schedule: Schedule,
     journal: Journal,
     evaluation: Evaluation | None = None,
-) -> None:
+) -> "Fitted":
     """Trains a network for the epochs of a phase that its journal does not have yet.
 
     Args:
         learner: compiled.
         train: inputs, and labels or other targets.
-        settings: batch size and augmentation.
+        settings: batch size, and whether the last epoch counts or the best.
         schedule: which epochs there are.
         journal: receives each epoch that ends.
-        evaluation: what each epoch is evaluated on; the network is left with the weights of its
-            best epoch. None for no evaluation; it is left with those of the last.
+        evaluation: what each epoch is evaluated on; None for no evaluation.
+
+    Returns:
+        The state after the last epoch; the network has its weights.
 
     Raises:
         TrainingFailed: if a loss is no longer finite.
     """
-    # Now, because `_State` saves its variables. One that scales its loss is never built twice.
+    # Now, because `Fitted` saves its variables. One that scales its loss is never built twice.
     if not learner.optimizer.built:
         learner.optimizer.build(learner.trainable_variables)
-    state = _State(learner)
+    state = Fitted(learner, chooses=evaluation is not None and not settings.settles)
     ended, arrays = journal.of_phase(schedule.phase), journal.resumed(schedule.phase)
     if arrays is not None:
-        best = max(epoch.judged_by for epoch in ended) if evaluation else None
-        state.resume(arrays, best)
+        state.resume(arrays, ended)
     examples, validation, held_out = {}, {}, None
     if evaluation:
         labels = evaluation.test[1]
-        examples = {"accuracy": len(train[1]), "val_accuracy": len(labels)}
+        examples = {"accuracy": train.images, "val_accuracy": len(labels)}
         made, steps = _for_evaluation(evaluation.test, settings.batch_size)
         validation = {"validation_data": made, "validation_steps": steps}
         if evaluation.held_out:
             held_out = functools.partial(
                 evaluate, learner, *evaluation.held_out, settings.batch_size
             )
-    if len(ended) < schedule.epochs:
+    if not schedule.ended(ended):
         learner.fit(
             _for_training(train, settings, schedule, len(ended)),
-            steps_per_epoch=math.ceil(len(train[1]) / settings.batch_size),
+            steps_per_epoch=math.ceil(train.images / settings.batch_size),
             initial_epoch=len(ended),
             epochs=schedule.epochs,
-            callbacks=[_Recorder(schedule.phase, journal, examples, state, held_out)],
+            callbacks=[_Recorder(schedule, journal, examples, state, held_out)],
             shuffle=False,  # `training_batches` has shuffled
             verbose=0,
             **validation,
         )
-    state.restore_best()
+    return state
 
 
 def _for_training(
-    train: tuple[Rows, Rows], settings: Settings, schedule: Schedule, first: int
+    train: Examples, settings: Settings, schedule: Schedule, first: int
 ) -> Divided:
     return _divided(
         batches.training_batches(
@@ -176,7 +194,6 @@ def _for_training(
             batch_size=settings.batch_size,
             seed=schedule.seed,
             epochs=range(first, schedule.epochs),
-            augment=settings.augment,
             replicas=devices.replicas(),
         )
     )
@@ -201,14 +218,16 @@ def _exact(accuracy: float, examples: int) -> float:
     return round(accuracy * examples) / examples
 
 
-class _State:
+class Fitted:
     """Everything that the rest of a phase depends on, including its best epoch.
 
     Args:
         learner: what is fitted.
+        chooses: whether the best epoch counts, so that its weights are kept.
     """
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: Learner, chooses: bool) -> None:
+        self.chooses = chooses
         weights = {id(weight) for weight in learner.weights}
         measured = {id(variable) for variable in learner.metrics_variables}
         layers = learner.network.layers
@@ -224,12 +243,12 @@ class _State:
 
     def judge(self, accuracy: float) -> None:
         """Copies the weights if the accuracy is higher than after every epoch before."""
-        if accuracy > self.best_accuracy:
+        if self.chooses and accuracy > self.best_accuracy:
             self.best_accuracy = accuracy
             self.best = [weight.numpy() for weight in self.weights]
 
     def restore_best(self) -> None:
-        """Gives the network the weights of its best epoch, if epochs were evaluated."""
+        """Gives the network the weights of its best epoch."""
         for weight, value in zip(self.weights, self.best, strict=False):
             weight.assign(value)
 
@@ -242,13 +261,13 @@ class _State:
         }
         return arrays | {f"best_{number}": value for number, value in enumerate(self.best)}
 
-    def resume(self, arrays: dict[str, np.ndarray], best_accuracy: float | None) -> None:
-        """Sets everything to the values of a checkpoint."""
+    def resume(self, arrays: dict[str, np.ndarray], ended: Sequence[Epoch]) -> None:
+        """Sets everything to the values of a checkpoint, made after the epochs that ended."""
         for kind, variables in self._variables.items():
             for number, variable in enumerate(variables):
                 variable.assign(arrays[f"{kind}_{number}"])
-        if best_accuracy is not None:
-            self.best_accuracy = best_accuracy
+        if self.chooses:
+            self.best_accuracy = max(epoch.judged_by for epoch in ended)
             self.best = [arrays[f"best_{number}"] for number in range(len(self.weights))]
 
 
@@ -256,7 +275,7 @@ class _Recorder(keras.callbacks.Callback):
     """Writes each epoch to the journal, and stops at a loss that is no longer finite.
 
     Args:
-        phase: `train` or `distill`.
+        schedule: of the phase.
         journal: receives each epoch.
         examples: number of images behind each accuracy that the phase measures, by its name.
         state: of the phase.
@@ -265,14 +284,14 @@ class _Recorder(keras.callbacks.Callback):
 
     def __init__(
         self,
-        phase: Literal["train", "distill"],
+        schedule: Schedule,
         journal: Journal,
         examples: dict[str, int],
-        state: _State,
+        state: Fitted,
         held_out: Callable[[], tuple[float, float]] | None,
     ) -> None:
         super().__init__()
-        self.phase = phase
+        self.schedule = schedule
         self.journal = journal
         self.examples = examples
         self.state = state
@@ -289,13 +308,13 @@ class _Recorder(keras.callbacks.Callback):
         for name in ("loss", "val_loss"):
             if not math.isfinite(numbers.get(name, 0.0)):
                 raise TrainingFailed(
-                    f"{name} is {numbers[name]} after {self.phase} epoch {epoch + 1}"
+                    f"{name} is {numbers[name]} after {self.schedule.phase} epoch {epoch + 1}"
                 )
         accuracies = {
             name: _exact(numbers[name], count) for name, count in self.examples.items()
         }
         ended = Epoch(
-            phase=self.phase,
+            phase=self.schedule.phase,
             epoch=epoch + 1,
             loss=numbers["loss"],
             val_loss=numbers.get("val_loss"),
@@ -307,3 +326,5 @@ class _Recorder(keras.callbacks.Callback):
         if ended.judged_by is not None:
             self.state.judge(ended.judged_by)
         self.journal.end_epoch(ended, self.state.arrays())
+        if self.schedule.ended(self.journal.of_phase(self.schedule.phase)):
+            self.model.stop_training = True

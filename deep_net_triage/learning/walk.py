@@ -18,7 +18,7 @@ import tensorflow as tf
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning.rows import Room, SharedRoom
-from deep_net_triage.learning.sources import Place, Source, from_images
+from deep_net_triage.learning.sources import Place, Source, for_block
 from deep_net_triage.methods import TABLE
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import Block
@@ -77,7 +77,8 @@ class Walk:
     need the blocks between them. The steps in which a network is computed decide how its values
     are rounded, and an interrupted study must take the same steps as an undisturbed one.
 
-    With augmentation, images differ from epoch to epoch: use `sources.from_images` instead.
+    With augmentation that draws anew in each epoch nothing can be stored; use
+    `sources.for_block` instead.
 
     Args:
         parent: read, never changed.
@@ -103,7 +104,7 @@ class Walk:
         self._blocks = tuple(blocks)
         distils = any(TABLE[name].distil for name in settings.methods)
         self._stops = _stops(parent, self._blocks, with_targets=distils)
-        self._images = from_images(dataset)
+        self._images = for_block(dataset, settings)
         self._ends = np.cumsum([len(split) for split in _splits(self._images)])
         self._ended = -1
 

@@ -43,6 +43,8 @@ class Description:
         blocks: the network's blocks in network order.
         refused: segments that can't be replaced by one convolution.
         uncounted: layers whose multiply-accumulates are not counted.
+        parent_ended: when and why the parent's training ended; None if it was not trained here,
+            or has not ended.
         commands: the commands that added to the study, in order.
     """
 
@@ -52,6 +54,7 @@ class Description:
     blocks: tuple[BlockDescription, ...] = ()
     refused: tuple[Refused, ...] = ()
     uncounted: tuple[str, ...] = ()
+    parent_ended: str | None = None
     commands: tuple[Command, ...] = ()
 
 

@@ -77,7 +77,8 @@ class Row:
         parent_parameters, parameters: numbers that parent and student store.
         parent_macs, macs: multiply-accumulates of convolutions and dense layers for one image.
         seconds: the trial's duration.
-        chosen_epoch: the best epoch on the held-out images; without them, `max_epoch`.
+        chosen_epoch: the last epoch where the learning rate falls to zero, else the best one on
+            the held-out images; without them, `max_epoch`.
         chosen_accuracy: on the test images at that epoch.
         reinitialized_accuracy: the parent's with the block's kernels reinitialized; None for
             the control.
@@ -167,8 +168,9 @@ class ParentResult:
     Attributes:
         settings: everything that determines the parent.
         baseline_accuracy: on the test images at the chosen epoch, 0..1.
-        max_epoch: the chosen epoch; None, like the next, if the user gave the parent.
+        max_epoch: the chosen epoch; None, like the next two, if the user gave the parent.
         final_accuracy: after the last epoch.
+        epochs: how many epochs the training took.
         weights_sha256: a digest of the weights, which identifies the parent.
         parameters: the number of values that the model stores.
         macs: multiply-accumulates for one image.
@@ -184,6 +186,7 @@ class ParentResult:
     parameters: int
     macs: int
     seconds: float
+    epochs: int | None = None
     files: dict[str, str] = field(default_factory=dict)
 
 
@@ -199,13 +202,19 @@ class Curve:
     chosen_accuracy: float
 
 
-def summarize(epochs: Sequence[Epoch]) -> Curve:
-    """Returns a learning curve's summary; only epochs of the phase `train` count."""
+def summarize(epochs: Sequence[Epoch], settles: bool) -> Curve:
+    """Returns a learning curve's summary; only epochs of the phase `train` count.
+
+    Args:
+        epochs: of a training.
+        settles: whether the last epoch is chosen, because the learning rate falls to zero;
+            else the best one is.
+    """
     trained = [epoch for epoch in epochs if epoch.phase == "train"]
     accuracies = [epoch.val_accuracy for epoch in trained]
     best = max(accuracies)
     choosing = [epoch.judged_by for epoch in trained]
-    chosen = choosing.index(max(choosing))
+    chosen = len(choosing) - 1 if settles else choosing.index(max(choosing))
     # Exactly 99 % counts, whatever the rounding of the product.
     near = 0.99 * best - 1e-12
     return Curve(

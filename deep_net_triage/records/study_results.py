@@ -38,6 +38,7 @@ class StudyResults:
         uncounted: layers whose multiply-accumulates are not counted.
         settings: the settings that all trials share, as in `study.json`.
         classes: the number of classes; None if unknown.
+        parent_ended: when and why the parent's training ended; None if it was not trained here.
         commands: the commands that added to the study.
         folder: the study's folder; None if the study was not read from disk.
     """
@@ -55,6 +56,7 @@ class StudyResults:
     uncounted: tuple[str, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     classes: int | None = None
+    parent_ended: str | None = None
     commands: tuple[Command, ...] = ()
     folder: Path | None = None
 

@@ -264,7 +264,8 @@ def _describe(opened: Opened, typed: str, started: float, seconds: float | None 
     ran = {result.settings["block"] for result in ledger.trials().values()}
     with locks.waiting(ledger.folder / "study.lock"):
         named = [block for block in provenance.blocks_of(file) if block.name in ran]
-        provenance.write(file, opened.plan.described(command, named), ledger.say)
+        ended = ledger.parent and parents.ending(ledger.parent, opened.plan.settings)
+        provenance.write(file, opened.plan.described(command, named, ended), ledger.say)
 
 
 def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:

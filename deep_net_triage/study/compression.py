@@ -20,7 +20,7 @@ from deep_net_triage.findings.recommendation import may_replace
 from deep_net_triage.findings.verdict import BlockSummary
 from deep_net_triage.learning import guards, memory
 from deep_net_triage.learning.retraining import Retraining
-from deep_net_triage.learning.sources import from_images
+from deep_net_triage.learning.sources import for_block
 from deep_net_triage.network import costs
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.progress import Progress
@@ -182,7 +182,7 @@ class _Compressed:
         )
         self.progress.expect(trial.epochs(plan.settings))
         with memory.released():
-            source = from_images(plan.dataset)
+            source = for_block(plan.dataset, plan.settings)
             retraining = Retraining(
                 self.network, trial.block, plan.dataset, source, plan.settings
             )

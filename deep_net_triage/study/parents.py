@@ -8,9 +8,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from deep_net_triage import devices
+from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import DamagedFile, InputError, TrainingFailed
 from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning import guards, memory, predictions, training
+from deep_net_triage.learning.learner import Classifier
 from deep_net_triage.network import costs, graphs, imagenet
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import checkpoints, locks, models, results
@@ -146,7 +149,7 @@ def _trained(
 def _train(plan: Plan, journal: Journal) -> ParentResult:
     parent, folder = plan.network, journal.folder
     training.train_parent(parent, plan.dataset, plan.settings, journal)
-    curve = results.summarize(results.read_epochs(folder))
+    curve = results.summarize(results.read_epochs(folder), plan.settings.settles)
     journal.still_ours()
     models.save(parent, folder / "model.keras")
     correct = guards.check_saved(
@@ -158,6 +161,7 @@ def _train(plan: Plan, journal: Journal) -> ParentResult:
         baseline_accuracy=curve.chosen_accuracy,
         max_epoch=curve.chosen_epoch,
         final_accuracy=curve.final_accuracy,
+        epochs=len(journal.epochs),
         weights_sha256=guards.weights_digest(parent),
         parameters=costs.parameters(parent),
         macs=costs.macs(parent),
@@ -168,6 +172,18 @@ def _train(plan: Plan, journal: Journal) -> ParentResult:
     return result
 
 
+def ending(result: ParentResult, settings: Settings) -> str | None:
+    """Returns when and why a parent's training ended, as text; None if it was not trained."""
+    if result.epochs is None:
+        return None
+    if result.epochs < settings.parent_epochs:
+        return (
+            f"after epoch {result.epochs} of {settings.parent_epochs}: none of the last "
+            f"{settings.parent_patience} was better than epoch {result.max_epoch}"
+        )
+    return f"after all {result.epochs} epochs"
+
+
 def _adopted(
     plan: Plan, earlier: EarlierResults, still_ours: Callable[[], None], progress: Progress
 ) -> ParentResult:
@@ -175,7 +191,8 @@ def _adopted(
     started = time.perf_counter()
     folder = earlier.ledger.folder / "parent"
     parent, settings, test = plan.network, plan.settings, plan.dataset.test
-    learner = training.classifier(parent, settings)
+    learner = Classifier(parent)
+    learner.compile(jit_compile=devices.compile_with_xla())
     _, accuracy = training.evaluate(learner, test.images, test.labels, settings.batch_size)
     still_ours()
     # This may replace the file that the parent was loaded from; `models.save` does it at once.

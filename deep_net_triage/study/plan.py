@@ -1,15 +1,17 @@
 """What a command will do, decided as a whole before anything is written."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
+import psutil
 
 from deep_net_triage import devices
-from deep_net_triage.commands.settings import Settings
+from deep_net_triage.commands.settings import GIB, Settings
+from deep_net_triage.errors import InputError
 from deep_net_triage.images import datasets
 from deep_net_triage.images.datasets import Dataset
-from deep_net_triage.learning import training
 from deep_net_triage.methods import CONTROL, METHODS
 from deep_net_triage.network import (
     blocks,
@@ -58,12 +60,18 @@ class Plan:
         """Returns a trial's place among the plan's, as progress lines show it: `[3/30]`."""
         return f"[{self.trials.index(trial) + 1}/{len(self.trials)}]"
 
-    def described(self, command: Command, earlier: Sequence[BlockDescription]) -> Description:
+    def described(
+        self,
+        command: Command,
+        earlier: Sequence[BlockDescription],
+        parent_ended: str | None,
+    ) -> Description:
         """Returns what `study.json` says.
 
         Args:
             command: this one.
             earlier: blocks that earlier commands named, and that have trials.
+            parent_ended: when and why the parent's training ended; None if it has not.
         """
         known = {block.name: block for block in (*earlier, *self.found)}
         place = {name: number for number, name in enumerate(graphs.by_name(self.network))}
@@ -78,6 +86,7 @@ class Plan:
             ),
             refused=self.refused,
             uncounted=costs.uncounted(self.network),
+            parent_ended=parent_ended,
             commands=(command,),
         )
 
@@ -101,6 +110,7 @@ def make_plan(
             from can't be had, or the results in the folder have other settings.
     """
     ledger = earlier.ledger
+    _check_copies(settings, dataset)
     earlier.compare_parent()
     if ledger.parent:
         network = models.load(ledger.folder / "parent" / "model.keras")
@@ -135,7 +145,7 @@ def untrained(settings: Settings, dataset: Dataset) -> keras.Model:
     Raises:
         InputError: if a channel of the images is constant, so that it can't be normalized.
     """
-    keras.utils.set_random_seed(training.PARENT_SEED)
+    keras.utils.set_random_seed(settings.parent_seed)
     mean, deviation = datasets.channel_statistics(dataset.train.images, settings.image_size)
     return vgg16.VGG16(
         input_shape=dataset.input_shape,
@@ -180,6 +190,19 @@ def of_shard(trials: Sequence[Trial], shard: tuple[int, int] | None) -> tuple[Tr
         of_block = [trial for trial in trials if trial.block == block]
         chosen += [t for turn, t in enumerate(of_block) if (first + turn) % count == index]
     return tuple(chosen)
+
+
+def _check_copies(settings: Settings, dataset: Dataset) -> None:
+    """Makes sure that the fixed draws of all training images fit in memory."""
+    images = dataset.train.images
+    needed = (settings.augment_copies or 0) * math.prod(images.shape) * images.dtype.size
+    room = psutil.virtual_memory().available // 2
+    if needed > room:
+        raise InputError(
+            f"--augment_copies={settings.augment_copies} needs {needed / GIB:.1f} GiB for the "
+            f"draws of {len(images)} images; allowed: {room / GIB:.1f} GiB, half of the memory "
+            "that is free"
+        )
 
 
 def _check_means(settings: Settings, network: keras.Model, chosen: Sequence[Block]) -> None:

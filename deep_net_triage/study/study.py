@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deep_net_triage.learning import memory, walk
 from deep_net_triage.learning.retraining import Retraining
-from deep_net_triage.learning.sources import from_images
+from deep_net_triage.learning.sources import for_block
 from deep_net_triage.learning.walk import Walk
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network.blocks import Block
@@ -73,7 +73,7 @@ class Study:
     def _walk(self) -> Walk | None:
         """Returns a walk at its beginning; None where images differ from epoch to epoch."""
         plan = self.plan
-        if plan.settings.augment != "none":
+        if plan.settings.augment != "none" and plan.settings.augment_copies is None:
             return None
         model = self.parent.model
         return walk.begin(model, plan.dataset, plan.settings, plan.blocks, self.shared)
@@ -102,10 +102,11 @@ class Study:
     def _begun(self, block: Block | None, activations: Walk | None) -> BlockTrials:
         """Returns the trials of a block, with a student and what the walk keeps before it."""
         plan = self.plan
-        source = from_images(plan.dataset)
         if activations and block and _reads_activations(plan.settings.methods):
             self.progress.say(f"{block.name}: computing what it receives and returns")
             source = activations.to(block)
+        else:
+            source = for_block(plan.dataset, plan.settings)
         model = self.parent.model
         retraining = Retraining(model, block, plan.dataset, source, plan.settings)
         return BlockTrials(self.parent, retraining, self.progress)

@@ -78,7 +78,7 @@ class BlockTrials:
             self.parent.model, trained.model, self.block, self.retraining.source
         )
         epochs = results.read_epochs(folder)
-        curve = results.summarize(epochs)
+        curve = results.summarize(epochs, self.settings.settles)
         journal.still_ours()
         correct = self._saved(trained.model, folder, curve.chosen_accuracy)
         results.write_correct(folder, correct)

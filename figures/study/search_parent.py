@@ -49,7 +49,7 @@ def main() -> None:
 
 def accuracies(images: datasets.Dataset, learning_rate: float, epochs: int) -> list[float]:
     """Returns the accuracy after each epoch of a parent that is trained at a learning rate."""
-    flags = ["--image_size=32", "--width=0.25", f"--parent_epochs={epochs}"]
+    flags = ["--recipe=paper", "--image_size=32", "--width=0.25", f"--parent_epochs={epochs}"]
     chosen = settings.from_command_line([*flags, f"--learning_rate={learning_rate}"])
 
     def watch(epoch: Epoch) -> None:

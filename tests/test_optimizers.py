@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deep_net_triage.learning.adam import Adam
+from deep_net_triage.learning.optimizers import Adam
 
 GRADIENTS = (
     np.random.default_rng(0).normal(size=(4, 5, 3)) * 10.0 ** np.arange(-1, 3)[:, None, None]

@@ -1,0 +1,99 @@
+"""Checks of paths, names and combinations of flags, which absl can't make one by one."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from deep_net_triage import methods
+from deep_net_triage.errors import InputError
+
+
+def check(given: dict[str, object], dataset_typed: bool) -> None:
+    """Raises InputError if paths, names or combinations of flags are wrong."""
+    parent, weights, folder = (given[n] for n in ("parent", "parent_weights", "image_dir"))
+    scratch = given["activation_dir"]
+    trials_divided = given["parallel_trials"] > 1 or given["shard"]
+    wrong = {
+        "--output_dir is empty; it must be a folder": not given["output_dir"],
+        "--class_names goes with --image_dir; other data sets name their own": (
+            given["class_names"] and not folder
+        ),
+        "--image_dir and --dataset exclude each other: one set of images": (
+            folder and dataset_typed
+        ),
+        f"--image_dir={folder} is not a folder; it must hold train/ and test/": (
+            folder and not is_true(folder.is_dir)
+        ),
+        f"--dataset='{given['dataset']}' is not the name of a data set": (
+            not folder and not re.fullmatch(r"\w[\w.+/:-]*", given["dataset"])
+        ),
+        f"--activation_dir={scratch} is not a folder that can be written to": (
+            scratch and not (is_true(scratch.is_dir) and os.access(scratch, os.W_OK))
+        ),
+        f"--parent={parent} is not a file; it must be a .keras model": (
+            parent and not is_true(parent.is_file)
+        ),
+        "--parent and --parent_weights exclude each other: one trained parent": (
+            parent and weights != "none"
+        ),
+        f"--parent_weights needs --width=1, the width of VGG16, not {given['width']}": (
+            weights != "none" and given["width"] != 1
+        ),
+        f"--parent_weights={weights} is not a file; allowed: none, imagenet, or a file": (
+            weights not in ("none", "imagenet") and not is_true(Path(weights).is_file)
+        ),
+        "--launcher=ray divides the trials itself; --parallel_trials and --shard exclude it": (
+            given["launcher"] == "ray" and trials_divided
+        ),
+        "--compress and --export need the models that --nosave_models drops": (
+            (given["compress"] or given["export"]) and not given["save_models"]
+        ),
+        f"--block='{given['block']}' names no block; allowed: numbers, names, or all": (
+            not all(names(given["block"]))
+        ),
+    }
+    for message, is_wrong in (wrong | _training(given)).items():
+        if is_wrong:
+            raise InputError(message)
+
+
+def _training(given: dict[str, object]) -> dict[str, bool]:
+    """Returns whether settings of a training exclude each other, by message."""
+    warmup, decay, copies = (
+        given[name] for name in ("warmup_epochs", "weight_decay", "augment_copies")
+    )
+    chosen = [methods.TABLE[name] for name in methods.select(given["method"])]
+    runs = {
+        "parent_epochs": not given["parent"],
+        "epochs": bool(chosen),
+        "distill_epochs": any(row.distil for row in chosen),
+    }
+    wrong = {
+        f"--{phase}={given[phase]} leaves no epoch after --warmup_epochs={warmup}": True
+        for phase, is_run in runs.items()
+        if is_run and given[phase] <= warmup
+    }
+    return wrong | {
+        f"--weight_decay={decay} goes with --optimizer=adamw, not {given['optimizer']}; "
+        "allowed there: 0": bool(decay) and given["optimizer"] != "adamw",
+        f"--augment_copies={copies} goes with --augment=crop or flip_crop": (
+            bool(copies) and given["augment"] == "none"
+        ),
+        "--parent_patience goes with --schedule=constant; a cosine ends by itself": (
+            bool(given["parent_patience"]) and given["schedule"] == "cosine"
+        ),
+    }
+
+
+def is_true(exists: Callable[[], bool]) -> bool:
+    """Returns the result of a test of a path; False if the system allows no such path."""
+    try:
+        return exists()
+    except OSError:
+        return False
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Returns the different names of a comma-separated list, in order."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",")))

@@ -1,0 +1,73 @@
+"""A student that learns from labels and from its parent at once, as a whole model."""
+
+import keras
+import tensorflow as tf
+
+from deep_net_triage.commands.settings import Settings
+from deep_net_triage.learning.learner import SMALLEST, Classifier, exactly, squared_distances
+from deep_net_triage.network.blocks import Block
+
+
+class Taught(Classifier):
+    """Trains a student on labels, and on what its parent returns for the same images.
+
+    An image's loss is its cross-entropy plus, by `--distill`,
+
+    - `logits`: the divergence of the two softened outputs (Hinton et al. 2015), times the
+      square of the temperature, so that its gradients don't shrink with it,
+    - `features`: the squared L2 distance of what the block returns in student and parent
+      (Eq. 3), over the squared norm of the latter,
+    - `both`: the two of them.
+
+    Args:
+        student: a whole network; its trainable layers learn.
+        parent: what it was made from; read, never changed.
+        block: the compressed block.
+        settings: what is learned from the parent, temperature, smoothing and clipping.
+    """
+
+    def __init__(
+        self, student: keras.Model, parent: keras.Model, block: Block, settings: Settings
+    ) -> None:
+        super().__init__(student, settings.label_smoothing, settings.clip_norm)
+        self.temperature = settings.temperature if settings.distill != "features" else None
+        self.compares_features = settings.distill != "logits"
+        self.pupil, self.teacher = (
+            keras.Model(model.inputs, [model.outputs[0], block.returned_by(model)])
+            for model in (student, parent)
+        )
+
+    def losses_of(
+        self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
+    ) -> tf.Tensor:
+        """Returns each image's loss, (batch,), and updates the accuracy."""
+        returned, features = self.pupil(received, training=True)
+        wanted, wanted_features = self.teacher(received, training=False)
+        self.accuracy.update_state(target, returned, weights)
+        losses = self.cross_entropies(returned, target, self.label_smoothing)
+        if self.temperature:
+            logits, wanted_logits = map(self._logits, (returned, wanted))
+            losses += divergences(wanted_logits, logits, self.temperature)
+        if self.compares_features:
+            distances = squared_distances(wanted_features, features)
+            norms = squared_distances(wanted_features, tf.zeros_like(wanted_features))
+            losses += tf.math.divide_no_nan(distances, norms)
+        return losses
+
+    def _logits(self, returned: tf.Tensor) -> tf.Tensor:
+        """Returns logits; the logarithm of probabilities serves as such."""
+        exact = exactly(returned)
+        return exact if self.from_logits else tf.math.log(tf.maximum(exact, SMALLEST))
+
+
+def divergences(wanted: tf.Tensor, logits: tf.Tensor, temperature: float) -> tf.Tensor:
+    """Returns T^2 times the Kullback-Leibler divergence of softened outputs, (batch,).
+
+    Args:
+        wanted: the parent's logits, (batch, classes).
+        logits: the student's, (batch, classes).
+        temperature: T; both are divided by it.
+    """
+    expected = tf.nn.log_softmax(wanted / temperature)
+    difference = expected - tf.nn.log_softmax(logits / temperature)
+    return temperature**2 * tf.reduce_sum(tf.exp(expected) * difference, axis=-1)
