@@ -1,6 +1,6 @@
 """Trains toys on one or several parts of this processor, and writes down what came out.
 
-python -m tests.mirrored REPLICAS POLICY EPOCHS BATCH_SIZE METHODS OUTPUT.npz
+python -m tests.mirrored REPLICAS POLICY EPOCHS BATCH_SIZE METHODS OUTPUT.npz [FLAG...]
 
 A process has one MirroredStrategy, so that each number of replicas takes a process of its own.
 """
@@ -19,7 +19,7 @@ from deep_net_triage.commands import settings
 from deep_net_triage.learning import training
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.rows import Room
-from deep_net_triage.learning.sources import for_model
+from deep_net_triage.learning.sources import for_block, for_model
 from deep_net_triage.learning.walk import Walk
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
@@ -30,7 +30,7 @@ from tests.toys import toy_images, toy_parent
 TRAIN, TEST = 25, 9
 
 
-def main(replicas, policy, epochs, batch_size, methods, output):
+def main(replicas, policy, epochs, batch_size, methods, output, flags):
     """Trains a parent, the control, and students by methods, from images and from a walk."""
     devices.import_tensorflow(replicas)
     keras.config.set_dtype_policy(policy)
@@ -39,7 +39,7 @@ def main(replicas, policy, epochs, batch_size, methods, output):
     asked = ["--recipe=paper"] + [
         f"--{name}={epochs}" for name in ("epochs", "parent_epochs", "distill_epochs")
     ]
-    chosen = settings.from_command_line([*asked, f"--batch_size={batch_size}"])
+    chosen = settings.from_command_line([*asked, f"--batch_size={batch_size}", *flags])
     dataset, found = toy_images(TRAIN, TEST), {}
 
     strategy = devices.strategy(replicas)
@@ -68,7 +68,10 @@ def main(replicas, policy, epochs, batch_size, methods, output):
         control = Retraining(parent, None, dataset, images, chosen)
         keep("control", control.run("control", 3, journal("control")).model)
         walk = Walk(parent, dataset, Room(Path(scratch), 2**30, 0), chosen, blocks)
-        for fed, source in {"images": images, "kept": walk.to(block)}.items():
+        for fed, source in {
+            "images": for_block(dataset, chosen),
+            "kept": walk.to(block),
+        }.items():
             retraining = Retraining(parent, block, dataset, source, chosen)
             for method in methods:
                 trained = retraining.run(method, 3, journal(f"{method}-{fed}"))
@@ -81,5 +84,5 @@ def main(replicas, policy, epochs, batch_size, methods, output):
 
 
 if __name__ == "__main__":
-    _, number, dtype, count, size, names, file = sys.argv
-    main(int(number), dtype, int(count), int(size), names.split(","), Path(file))
+    _, number, dtype, count, size, names, file, *typed = sys.argv
+    main(int(number), dtype, int(count), int(size), names.split(","), Path(file), typed)

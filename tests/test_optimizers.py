@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from deep_net_triage.learning import optimizers
 from deep_net_triage.learning.optimizers import Adam
 
 GRADIENTS = (
@@ -71,3 +72,37 @@ def test_half_precision_skips_a_step_that_overflows_and_takes_the_next():
         assert np.abs(model.get_weights()[0] - before).min() > 1e-4
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+def rates(settings, epochs, steps, rate=0.5):
+    found = optimizers.rate_of(settings, rate, epochs, steps)
+    return [float(found(step)) for step in range(epochs * steps + 1)]
+
+
+def test_a_cosine_falls_to_zero_after_its_warm_up(small_settings):
+    found = rates(small_settings(schedule="cosine", warmup_epochs=1), epochs=4, steps=10)
+    rising = [0.5 * step / 10 for step in range(10)]
+    falling = [0.25 * (1 + np.cos(np.pi * step / 30)) for step in range(31)]
+    np.testing.assert_allclose(found, rising + falling, rtol=1e-6, atol=1e-7)
+
+
+def test_a_constant_rate_may_have_a_warm_up(small_settings):
+    settings = small_settings(warmup_epochs=2, epochs=4, distill_epochs=4)
+    found = rates(settings, epochs=4, steps=5)
+    rising = [0.5 * step / 10 for step in range(10)]
+    np.testing.assert_allclose(found, rising + [0.5] * 11, rtol=1e-6)
+    assert optimizers.rate_of(small_settings(), 0.5, 4, 5) == 0.5
+
+
+@pytest.mark.usefixtures("float64")
+def test_kernels_decay_and_nothing_else_does(parent, small_settings):
+    settings = small_settings(optimizer="adamw", weight_decay=0.25)
+    optimizer = optimizers.make(settings, parent, rate=0.5, epochs=1, steps=1)
+    weights = parent.trainable_variables
+    before = [weight.numpy() for weight in weights]
+    optimizer.apply([tf.zeros_like(weight) for weight in weights], weights)
+    for weight, was in zip(weights, before, strict=True):
+        # Without a gradient Adam itself does not move.
+        kept = 1 - 0.5 * 0.25 if weight.name == "kernel" else 1
+        np.testing.assert_allclose(weight, kept * was, rtol=1e-12, err_msg=weight.path)
+    assert {weight.name for weight in weights} == {"kernel", "bias", "gamma", "beta"}

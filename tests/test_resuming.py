@@ -10,6 +10,9 @@ from tests.conftest import new_journal
 from tests.test_retraining import assert_same, retraining, run, with_dropout
 from tests.toys import toy_parent
 
+# The settled recipe, and what else a training may have, for a trial that walks.
+SETTLED = {"recipe": "settled", "clip_norm": 0.5, "augment_copies": 2, "distill": "both"}
+
 
 class Killed(BaseException):
     pass
@@ -32,15 +35,20 @@ def going_on(folder):
 
 
 @pytest.mark.usefixtures("float64")
-def test_a_trial_killed_after_each_epoch(toy_dataset, small_settings, tmp_path):
+@pytest.mark.parametrize(
+    # Between them every phase there is; the others differ in how they start.
+    ("flags", "methods"),
+    [({}, ("cl_mw", "stn_cm")), (SETTLED, ("stn_kd", "cl_rw"))],
+    ids=["paper", "settled"],
+)
+def test_a_trial_killed_after_each_epoch(flags, methods, toy_dataset, small_settings, tmp_path):
     parent = with_dropout(toy_parent())
-    settings = small_settings(epochs=3, distill_epochs=2, learning_rate=0.01)
+    settings = small_settings(epochs=3, distill_epochs=2, learning_rate=0.01, **flags)
     # One process after the other: nothing of the first is left in the second.
     first, second = (
         retraining(parent, toy_dataset, settings, 1, tmp_path, memory=GIB) for _ in range(2)
     )
-    # Between them every phase there is; the others differ in how they start.
-    for method in ("cl_mw", "stn_cm"):
+    for method in methods:
         expected = run(first, method, seed=3)
         for epochs in range(1, len(expected[0]) + 1):
             folder = tmp_path / f"{method}_after_{epochs}"
@@ -54,8 +62,9 @@ def test_a_trial_killed_after_each_epoch(toy_dataset, small_settings, tmp_path):
 
 
 @pytest.mark.usefixtures("float64")
-def test_a_parent_killed_after_each_epoch(toy_dataset, small_settings, tmp_path):
-    settings = small_settings(parent_epochs=3, learning_rate=0.01, augment="flip_crop")
+@pytest.mark.parametrize("flags", [{"augment": "flip_crop"}, SETTLED], ids=["paper", "settled"])
+def test_a_parent_killed_after_each_epoch(flags, toy_dataset, small_settings, tmp_path):
+    settings = small_settings(parent_epochs=3, learning_rate=0.01, **flags)
 
     def train(journal):
         parent = with_dropout(toy_parent())

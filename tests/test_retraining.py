@@ -200,7 +200,7 @@ def test_no_step_is_traced_again(toy_dataset, small_settings, tmp_path, monkeypa
     assert sorted(traces) == ["test_step"] * 3 + ["train_step"] * 4
     for method in METHODS:
         run(bench, method, seed=1)
-    assert len(traces) == 5
+    assert len(traces) == 7
 
 
 @pytest.mark.parametrize(("method", "block", "rate"), [("cm_rw", 0, 0.03), ("cl_rw", 1, 0.1)])

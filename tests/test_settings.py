@@ -73,9 +73,9 @@ def test_flag_file_that_sets_nothing_is_refused(tmp_path, content, expected):
         ("--method=cl_xy", "'cl_xy' is no method; allowed: cl_rw, cm_rw, cl_mw, cm_mw, stn"),
         ("--method=", "'' is no method"),
         ("--block=", "names no block"),
-        ("--optimizer=rmsprop", "must be one of adam|sgd"),
+        ("--optimizer=rmsprop", "must be one of adam|adamw|sgd"),
         ("--mean_over=layer", "must be one of block|channel"),
-        ("--augment=mixup", "must be one of none|flip_crop"),
+        ("--augment=mixup", "must be one of none|crop|flip_crop"),
         ("--epochs=two", "--epochs=two: must be a whole number"),
         ("--epochs=1.5", "must be a whole number"),
         ("--epochs=0", "must be at least 1"),
@@ -133,7 +133,10 @@ def test_every_dataset_has_a_flag_file_that_says_what_it_runs_and_costs(name, fl
 def test_hyperparameters_are_the_same_for_every_dataset(flags_dir):
     names = ("digits", "mnist", "cifar10", "cifar100", "stanford_dogs", "some_tfds_set")
     found = [parse([f"--dataset={name}"], flags_dir) for name in names]
-    assert len({tuple(each.of_training().items()) for each in found}) == 1
+    # Mirrored digits are no digits.
+    assert [each.augment for each in found] == ["crop"] * 2 + ["flip_crop"] * 4
+    shared = [each.of_training() | {"augment": None} for each in found]
+    assert all(each == shared[0] for each in shared)
     # All but the embedded digits run the paper's network at the paper's size.
     assert {(each.image_size, each.width) for each in found[1:]} == {(224, 1.0)}
 
@@ -142,7 +145,60 @@ def test_what_a_method_does_not_use_does_not_determine_its_trials(small_settings
     one = small_settings(distill_epochs=1, mean_over="block")
     other = small_settings(distill_epochs=2, mean_over="channel")
     differing = {name for name in methods.METHODS if one.of_trial(name) != other.of_trial(name)}
-    assert differing == {"cl_mw", "cm_mw", "stn", "stn_cm"}
+    assert differing == {"cl_mw", "cm_mw", "stn", "stn_cm", "stn_kd"}
+
+
+def test_each_rate_determines_the_methods_that_use_it(small_settings):
+    one = small_settings()
+
+    def differing(**flags):
+        other = small_settings(**flags)
+        return {name for name in methods.TABLE if one.of_trial(name) != other.of_trial(name)}
+
+    whole = {"cm_rw", "cm_mw", "stn_cm", "stn_kd", "control"}
+    assert differing(retrain_learning_rate=0.5) == whole
+    assert differing(layer_learning_rate=0.5) == set(methods.METHODS) - {"cm_rw", "cm_mw"}
+    assert differing(distill="both") == differing(temperature=2) == {"stn_kd"}
+    assert differing(parent_seed=1, parent_patience=3) == set()
+    assert one.of_parent() != small_settings(parent_seed=1).of_parent()
+
+
+def test_a_recipe_is_overridden_flag_by_flag(tmp_path):
+    (tmp_path / "digits.flags").write_text("--weight_decay=0.25\n")
+    found = parse(["--label_smoothing=0.5"], tmp_path)
+    assert found.settles
+    assert found.optimizer == "adamw"
+    assert (found.weight_decay, found.label_smoothing) == (0.25, 0.5)
+    paper = parse(["--recipe=paper"], tmp_path / "nowhere")
+    assert not paper.settles
+    assert (paper.optimizer, paper.learning_rate, paper.augment) == ("adam", 0.001, "none")
+    # What the paper's recipe leaves out is off by default.
+    assert (paper.weight_decay, paper.label_smoothing, paper.clip_norm) == (0, 0, None)
+    assert (paper.warmup_epochs, paper.parent_patience) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--epochs=1"], "--epochs=1 leaves no epoch after --warmup_epochs=1"),
+        (["--parent_epochs=2", "--warmup_epochs=2"], "--parent_epochs=2 leaves no epoch"),
+        (["--distill_epochs=1", "--method=stn"], "--distill_epochs=1 leaves no epoch"),
+        (["--optimizer=sgd"], "--weight_decay=0.05 goes with --optimizer=adamw, not sgd"),
+        (["--temperature=0"], "--temperature=0.0: must be above 0"),
+        (["--clip_norm=0"], "--clip_norm=0.0: must be above 0"),
+        (["--augment=none", "--augment_copies=2"], "--augment_copies=2 goes with --augment"),
+        (["--parent_patience=3"], "--parent_patience goes with --schedule=constant"),
+    ],
+)
+def test_training_that_can_not_be_is_refused_in_a_line(tmp_path, arguments, expected):
+    with pytest.raises(InputError) as refusal:
+        parse(arguments, tmp_path)
+    assert expected in str(refusal.value).replace("flag --temperature=0.0", "--temperature=0.0")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_phase_that_does_not_run_may_be_short(tmp_path):
+    assert parse(["--distill_epochs=1", "--method=cl_rw"], tmp_path).distill_epochs == 1
 
 
 def test_study_folder_is_named_after_the_dataset(small_settings):
@@ -159,9 +215,11 @@ def test_methods_are_the_papers_table():
         "cm_mw": ("mean", False, "model"),
         "stn": ("glorot_uniform", True, "block"),
         "stn_cm": ("glorot_uniform", True, "model"),
+        "stn_kd": ("glorot_uniform", True, "model"),
     }
+    assert [name for name, m in methods.METHODS.items() if m.taught] == ["stn_kd"]
     assert methods.select("paper") == ("cl_rw", "cm_rw", "cl_mw", "cm_mw", "stn")
-    assert methods.select("stn,all") == tuple(methods.METHODS)
+    assert methods.select("stn,all") == ("cl_rw", "cm_rw", "cl_mw", "cm_mw", "stn", "stn_cm")
     assert methods.select("stn, cl_rw,stn") == ("cl_rw", "stn")
 
 
@@ -265,7 +323,7 @@ def test_no_bytes_as_flag_file_end_in_a_traceback(content):
 
 
 @given(
-    epochs=st.integers(1, 10**9),
+    epochs=st.integers(2, 10**9),
     width=st.floats(1e-6, 1e6),
     rate=st.floats(1e-30, 1e30),
     seeds=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=5),

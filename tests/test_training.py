@@ -176,3 +176,76 @@ def test_a_step_is_that_of_keras_with_a_networks_own_weight_decay(toy_dataset, s
     plain.fit(made, shuffle=False, verbose=0)
     for found, expected in zip(ours.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
+def flat_network():
+    """Three logits, straight from the pixels."""
+    keras.utils.set_random_seed(4)
+    layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(3)]
+    model = keras.Sequential([keras.Input((8, 8, 2)), *layers])
+    return keras.Model(model.inputs, model.outputs)
+
+
+@pytest.mark.usefixtures("float64")
+def test_smoothed_labels_against_numpy(toy_dataset, small_settings):
+    """Half of each label is spread over three classes: 2/3, 1/6, 1/6."""
+    network, train = flat_network(), toy_dataset.train
+    learner = compiled(network, small_settings(label_smoothing=0.5))
+    logits = network.predict(train.images, verbose=0)
+    logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    targets = np.full((27, 3), 1 / 6)
+    targets[range(27), train.labels.numpy()] = 2 / 3
+    found = learner.losses_of(train.images, train.labels, None)
+    np.testing.assert_allclose(found, -(targets * logs).sum(axis=1), rtol=1e-10)
+    # What is reported of the test images is the plain cross-entropy.
+    loss, _ = evaluate(learner, train)
+    np.testing.assert_allclose(loss, -logs[range(27), train.labels.numpy()].mean(), rtol=1e-6)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(("limit", "is_clipped"), [(0.01, True), (100.0, False)])
+def test_a_steps_gradient_is_no_longer_than_the_limit(
+    limit, is_clipped, toy_dataset, small_settings
+):
+    flags = {"optimizer": "sgd", "learning_rate": 0.5, "batch_size": 27, "parent_epochs": 1}
+    lengths = []
+    for clip in ({}, {"clip_norm": limit}):
+        network, settings = flat_network(), small_settings(**flags, **clip)
+        before = np.concatenate([w.ravel() for w in network.get_weights()])
+        training.train_parent(network, toy_dataset, settings, new_journal())
+        after = np.concatenate([w.ravel() for w in network.get_weights()])
+        lengths.append(np.linalg.norm(after - before) / 0.5)
+    free, clipped = lengths
+    assert 0.02 < free < 100
+    np.testing.assert_allclose(clipped, limit if is_clipped else free, rtol=1e-9)
+
+
+def test_a_parent_whose_rate_falls_is_left_at_its_last_epoch(toy_dataset, small_settings):
+    parent, records = toy_parent(), []
+    settings = small_settings(parent_epochs=5, learning_rate=0.05, schedule="cosine")
+    training.train_parent(parent, toy_dataset, settings, new_journal(records.append))
+    accuracies = [record.val_accuracy for record in records]
+    assert accuracies[-1] != max(accuracies)  # else this shows nothing
+    assert independent_accuracy(parent, toy_dataset.test) == accuracies[-1]
+
+
+def test_a_parent_that_no_longer_improves_is_trained_no_further(toy_dataset, small_settings):
+    records = []
+    # A rate at which nothing moves: the first epoch is the best.
+    settings = small_settings(parent_epochs=9, learning_rate=1e-12, parent_patience=3)
+    journal = new_journal(records.append)
+    training.train_parent(toy_parent(), toy_dataset, settings, journal)
+    assert [record.epoch for record in records] == [1, 2, 3, 4]
+    training.train_parent(toy_parent(), toy_dataset, settings, journal)  # as after a kill
+    assert len(records) == 4
+
+
+def test_the_parents_seed_draws_another_order(toy_dataset, small_settings):
+    losses = []
+    for seed in (0, 0, 1):
+        records = []
+        settings = small_settings(parent_epochs=1, parent_seed=seed, batch_size=4)
+        training.train_parent(toy_parent(), toy_dataset, settings, new_journal(records.append))
+        losses.append(records[0].loss)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert abs(losses[2] - losses[0]) > 1e-4
