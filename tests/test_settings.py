@@ -75,6 +75,7 @@ def test_flag_file_that_sets_nothing_is_refused(tmp_path, content, expected):
         ("--block=", "names no block"),
         ("--optimizer=rmsprop", "must be one of adam|sgd"),
         ("--mean_over=layer", "must be one of block|channel"),
+        ("--block_start=mean", "must be one of literal|aligned"),
         ("--augment=mixup", "must be one of none|flip_crop"),
         ("--epochs=two", "--epochs=two: must be a whole number"),
         ("--epochs=1.5", "must be a whole number"),
@@ -143,6 +144,12 @@ def test_what_a_method_does_not_use_does_not_determine_its_trials(small_settings
     other = small_settings(distill_epochs=2, mean_over="channel")
     differing = {name for name in methods.METHODS if one.of_trial(name) != other.of_trial(name)}
     assert differing == {"cl_mw", "cm_mw", "stn", "stn_cm"}
+
+
+def test_how_filters_start_determines_trials_that_start_at_random(small_settings):
+    literal, aligned = (small_settings(block_start=name) for name in ("literal", "aligned"))
+    differing = {n for n in methods.TABLE if literal.of_trial(n) != aligned.of_trial(n)}
+    assert differing == {"cl_rw", "cm_rw", "stn", "stn_cm"}
 
 
 def test_study_folder_is_named_after_the_dataset(small_settings):

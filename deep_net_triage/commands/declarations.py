@@ -117,6 +117,11 @@ def _network(declared: _Declared) -> None:
     # block on a small set has fewer.
     declared.fraction("batchnorm_momentum", 0.9, "Momentum of moving statistics.")
     declared.choice("mean_over", ("block", "channel"), "What a mean initializer averages.")
+    declared.choice(
+        "block_start",
+        ("literal", "aligned"),
+        "aligned: put each random filter, or its negative, where the parent has a similar map.",
+    )
 
 
 def _training(declared: _Declared) -> None:

@@ -83,6 +83,7 @@ class Settings:
     augment: str
     augment_copies: int | None
     mean_over: str
+    block_start: str
     output_dir: Path
     save_models: bool
     overwrite: bool
@@ -171,6 +172,7 @@ class Settings:
             "activation_dtype": reads_activations,
             "augment_copies": reads_activations,
             "mean_over": row.initializer == "mean",
+            "block_start": row.initializer == "glorot_uniform",
             "distill": row.taught,
             "temperature": row.taught and self.distill != "features",
         }

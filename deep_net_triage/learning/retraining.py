@@ -14,7 +14,7 @@ import numpy as np
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.datasets import Dataset
-from deep_net_triage.learning import guards, optimizers, predictions, training
+from deep_net_triage.learning import alignment, guards, optimizers, predictions, training
 from deep_net_triage.learning.batches import Examples, Rows
 from deep_net_triage.learning.learner import Classifier, Learner, StudentTeacher
 from deep_net_triage.learning.sources import Source, for_model
@@ -180,6 +180,9 @@ class Retraining:
                 seed=seed,
                 mean_over=self.settings.mean_over,
             )
+            if row.initializer == "glorot_uniform" and self.settings.block_start == "aligned":
+                images = self.dataset.train.images
+                alignment.align(self.student, self.parent, self.block, images)
 
     def _classification(self, row: Method) -> Phase:
         if row.updates == "block":
