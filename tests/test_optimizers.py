@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from deep_net_triage.learning import optimizers
-from deep_net_triage.learning.optimizers import Adam
+from deep_net_triage.learning.optimizers import Adam, Pace
 
 GRADIENTS = (
     np.random.default_rng(0).normal(size=(4, 5, 3)) * 10.0 ** np.arange(-1, 3)[:, None, None]
@@ -97,7 +97,7 @@ def test_a_constant_rate_may_have_a_warm_up(small_settings):
 @pytest.mark.usefixtures("float64")
 def test_kernels_decay_and_nothing_else_does(parent, small_settings):
     settings = small_settings(optimizer="adamw", weight_decay=0.25)
-    optimizer = optimizers.make(settings, parent, rate=0.5, epochs=1, steps=1)
+    optimizer = optimizers.make(settings, parent, Pace(0.5, epochs=1, steps=1))
     weights = parent.trainable_variables
     before = [weight.numpy() for weight in weights]
     optimizer.apply([tf.zeros_like(weight) for weight in weights], weights)
@@ -106,3 +106,18 @@ def test_kernels_decay_and_nothing_else_does(parent, small_settings):
         kept = 1 - 0.5 * 0.25 if weight.name == "kernel" else 1
         np.testing.assert_allclose(weight, kept * was, rtol=1e-12, err_msg=weight.path)
     assert {weight.name for weight in weights} == {"kernel", "bias", "gamma", "beta"}
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_some_variables_have_a_rate_of_their_own(optimizer, parent, small_settings):
+    """A first step of Adam is the rate along each gradient's sign."""
+    own = tuple(parent.get_layer("b2_conv1").weights)
+    pace = Pace(0.5, epochs=1, steps=1, own=own, own_rate=0.02)
+    made = optimizers.make(small_settings(optimizer=optimizer), parent, pace)
+    weights = parent.trainable_variables
+    before = [weight.numpy() for weight in weights]
+    made.apply([tf.ones_like(weight) for weight in weights], weights)
+    for weight, was in zip(weights, before, strict=True):
+        step = 0.02 if any(weight is one for one in own) else 0.5
+        np.testing.assert_allclose(was - weight, step, rtol=1e-5, err_msg=weight.path)

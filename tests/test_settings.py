@@ -76,6 +76,7 @@ def test_flag_file_that_sets_nothing_is_refused(tmp_path, content, expected):
         ("--optimizer=rmsprop", "must be one of adam|adamw|sgd"),
         ("--mean_over=layer", "must be one of block|channel"),
         ("--augment=mixup", "must be one of none|crop|flip_crop"),
+        ("--block_start=mean", "must be one of literal|aligned"),
         ("--epochs=two", "--epochs=two: must be a whole number"),
         ("--epochs=1.5", "must be a whole number"),
         ("--epochs=0", "must be at least 1"),
@@ -157,7 +158,8 @@ def test_each_rate_determines_the_methods_that_use_it(small_settings):
 
     whole = {"cm_rw", "cm_mw", "stn_cm", "stn_kd", "control"}
     assert differing(retrain_learning_rate=0.5) == whole
-    assert differing(layer_learning_rate=0.5) == set(methods.METHODS) - {"cm_rw", "cm_mw"}
+    # Of the compressed block, alone or with all others.
+    assert differing(layer_learning_rate=0.5) == set(methods.METHODS)
     assert differing(distill="both") == differing(temperature=2) == {"stn_kd"}
     assert differing(parent_seed=1, parent_patience=3) == set()
     assert one.of_parent() != small_settings(parent_seed=1).of_parent()
@@ -199,6 +201,12 @@ def test_training_that_can_not_be_is_refused_in_a_line(tmp_path, arguments, expe
 
 def test_a_phase_that_does_not_run_may_be_short(tmp_path):
     assert parse(["--distill_epochs=1", "--method=cl_rw"], tmp_path).distill_epochs == 1
+
+
+def test_how_filters_start_determines_trials_that_start_at_random(small_settings):
+    literal, aligned = (small_settings(block_start=name) for name in ("literal", "aligned"))
+    differing = {n for n in methods.TABLE if literal.of_trial(n) != aligned.of_trial(n)}
+    assert differing == {"cl_rw", "cm_rw", "stn", "stn_cm", "stn_kd"}
 
 
 def test_study_folder_is_named_after_the_dataset(small_settings):

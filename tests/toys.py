@@ -7,6 +7,7 @@ from deep_net_triage.images.datasets import Dataset, Split
 from deep_net_triage.learning import training
 from deep_net_triage.learning.batches import Examples
 from deep_net_triage.learning.learner import Classifier
+from deep_net_triage.learning.optimizers import Pace
 
 
 def toy_parent(seed=0):
@@ -46,8 +47,9 @@ def toy_images(train, test):
 def compiled(network, settings, images=27):
     """The classifier of a network, compiled as for a parent."""
     learner = Classifier(network, settings.label_smoothing, settings.clip_norm)
-    rate, epochs = settings.learning_rate, settings.parent_epochs
-    training.compile_for_labels(learner, settings, rate, epochs, images)
+    steps = -(-images // settings.batch_size)
+    pace = Pace(settings.learning_rate, settings.parent_epochs, steps)
+    training.compile_for_labels(learner, settings, pace)
     return learner
 
 

@@ -117,6 +117,11 @@ def _network(declared: _Declared) -> None:
     # block on a small set has fewer.
     declared.fraction("batchnorm_momentum", 0.9, "Momentum of moving statistics.")
     declared.choice("mean_over", ("block", "channel"), "What a mean initializer averages.")
+    declared.choice(
+        "block_start",
+        ("literal", "aligned"),
+        "aligned: put each random filter, or its negative, where the parent has a similar map.",
+    )
 
 
 def _training(declared: _Declared) -> None:
@@ -153,12 +158,13 @@ def _optimization(declared: _Declared) -> None:
     # Adam's own default; docs/reproduction.md lists the rates that were tried.
     declared.positive("learning_rate", 1e-3, "Learning rate of the parent.")
     declared.positive(
-        "retrain_learning_rate", None, "Of the whole model in a trial; by default the parent's."
+        "retrain_learning_rate", None, "Of a trial's whole model; by default the parent's."
     )
     declared.positive(
         "layer_learning_rate",
         None,
-        "Of the compressed block alone; by default the parent's, and 0.001 in distillation.",
+        "Of the compressed block, alone or in the whole model; by default as others, but "
+        "0.001 in distillation.",
     )
     declared.choice(
         "schedule",

@@ -19,11 +19,13 @@ RECIPES = {
         "--learning_rate=0.002",
         "--layer_learning_rate=0.003",
         "--retrain_learning_rate=0.0003",
+        "--block_start=aligned",
     ),
     "paper": (
         "--schedule=constant",
         "--optimizer=adam",
         "--augment=none",
         "--learning_rate=0.001",
+        "--block_start=literal",
     ),
 }

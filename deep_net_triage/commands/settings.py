@@ -83,6 +83,7 @@ class Settings:
     augment: str
     augment_copies: int | None
     mean_over: str
+    block_start: str
     output_dir: Path
     save_models: bool
     overwrite: bool
@@ -170,7 +171,9 @@ class Settings:
             "distillation_rate": row.distil,
             "activation_dtype": reads_activations,
             "augment_copies": reads_activations,
+            "layer_learning_rate": row.compresses and row.updates == "model",
             "mean_over": row.initializer == "mean",
+            "block_start": row.initializer == "glorot_uniform",
             "distill": row.taught,
             "temperature": row.taught and self.distill != "features",
         }

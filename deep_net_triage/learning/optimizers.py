@@ -1,12 +1,46 @@
 """Optimisers and their learning rates, as the settings name them."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import keras
 import tensorflow as tf
 
 from deep_net_triage.commands.settings import Settings
 
 
-class Adam(keras.optimizers.Adam):
+class _Paced:
+    """An optimiser in which some variables have a learning rate of their own.
+
+    Args:
+        learning_rate: of the other variables; a number or a schedule.
+        own: those variables.
+        factor: their rate over that of the others.
+        arguments: of Keras's optimiser.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+        own: Sequence[keras.Variable] = (),
+        factor: float = 1.0,
+        **arguments: object,
+    ) -> None:
+        super().__init__(learning_rate, **arguments)
+        # Keras's own optimisers tell variables apart like this; 3.15 has no public way.
+        self._own = {self._var_key(variable) for variable in own}
+        self._factor = factor
+
+    def update_step(
+        self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
+    ) -> None:
+        """Updates a variable; Keras calls it on each replica."""
+        if self._var_key(variable) in self._own:
+            learning_rate = learning_rate * self._factor
+        super().update_step(gradient, variable, learning_rate)
+
+
+class _Fused(keras.optimizers.Adam):
     """Keras's Adam, whose update of a weight is one operation of TensorFlow's.
 
     The formula is the same. Keras uses a dozen operations, and each of them reads and writes
@@ -37,22 +71,46 @@ class Adam(keras.optimizers.Adam):
         )
 
 
-def make(
-    settings: Settings, network: keras.Model, rate: float, epochs: int, steps: int
-) -> keras.optimizers.Optimizer:
+class Adam(_Paced, _Fused):
+    """Adam with a rate of their own for some variables."""
+
+
+class Descent(_Paced, keras.optimizers.SGD):
+    """Plain gradient descent with a rate of their own for some variables."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a phase learns.
+
+    Attributes:
+        rate: the learning rate, the highest of the schedule.
+        epochs: of the phase.
+        steps: per epoch.
+        own: variables with a rate of their own.
+        own_rate: that rate, the highest of the same schedule; None for `rate`.
+    """
+
+    rate: float
+    epochs: int
+    steps: int
+    own: tuple[keras.Variable, ...] = ()
+    own_rate: float | None = None
+
+
+def make(settings: Settings, network: keras.Model, pace: Pace) -> keras.optimizers.Optimizer:
     """Returns the optimiser of a phase that trains on labels.
 
     Args:
         settings: optimiser, weight decay and schedule.
         network: what is trained; its biases and its batch norms' weights do not decay.
-        rate: the learning rate, the highest of the schedule.
-        epochs: of the phase.
-        steps: per epoch.
+        pace: learning rates and steps.
     """
-    scheduled = rate_of(settings, rate, epochs, steps)
+    scheduled = rate_of(settings, pace.rate, pace.epochs, pace.steps)
+    factor = (pace.own_rate or pace.rate) / pace.rate
     if settings.optimizer == "sgd":
-        return keras.optimizers.SGD(scheduled)
-    optimizer = Adam(scheduled, weight_decay=settings.weight_decay or None)
+        return Descent(scheduled, pace.own, factor)
+    optimizer = Adam(scheduled, pace.own, factor, weight_decay=settings.weight_decay or None)
     optimizer.exclude_from_weight_decay([v for v in network.weights if v.ndim < 2])
     return optimizer
 

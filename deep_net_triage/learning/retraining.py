@@ -14,9 +14,10 @@ import numpy as np
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.datasets import Dataset
-from deep_net_triage.learning import guards, optimizers, predictions, training
+from deep_net_triage.learning import alignment, guards, optimizers, predictions, training
 from deep_net_triage.learning.batches import Examples, Rows
 from deep_net_triage.learning.learner import Classifier, Learner, StudentTeacher
+from deep_net_triage.learning.optimizers import Pace
 from deep_net_triage.learning.sources import Source, for_model
 from deep_net_triage.learning.taught import Taught
 from deep_net_triage.methods import TABLE, Method
@@ -180,6 +181,9 @@ class Retraining:
                 seed=seed,
                 mean_over=self.settings.mean_over,
             )
+            if row.initializer == "glorot_uniform" and self.settings.block_start == "aligned":
+                images = self.dataset.train.images
+                alignment.align(self.student, self.parent, self.block, images)
 
     def _classification(self, row: Method) -> Phase:
         if row.updates == "block":
@@ -209,10 +213,23 @@ class Retraining:
         return Classifier(network, self.settings.label_smoothing, self.settings.clip_norm)
 
     def _of_labels(self, learner: Classifier, updates: str, source: Source) -> Phase:
-        settings, images = self.settings, len(self.dataset.train)
-        rate = settings.classification_rate(updates)
-        training.compile_for_labels(learner, settings, rate, settings.epochs, images)
+        settings, compressed = self.settings, ()
+        if self.block and updates == "model":
+            layers = map(self.student.get_layer, self.block.compressed_layers)
+            compressed = tuple(weight for layer in layers for weight in layer.weights)
+        pace = Pace(
+            settings.classification_rate(updates),
+            settings.epochs,
+            self._steps,
+            own=compressed,
+            own_rate=settings.layer_learning_rate,
+        )
+        training.compile_for_labels(learner, settings, pace)
         return Phase(self.student, self.block, learner, updates, source)
+
+    @property
+    def _steps(self) -> int:
+        return math.ceil(len(self.dataset.train) / self.settings.batch_size)
 
     @functools.cached_property
     def _of_pair(self) -> Phase:
@@ -225,9 +242,8 @@ class Retraining:
             surgery.segment(self.student, block),
             settings.clip_norm,
         )
-        steps = math.ceil(len(self.dataset.train) / settings.batch_size)
         rate = optimizers.rate_of(
-            settings, settings.distillation_rate, settings.distill_epochs, steps
+            settings, settings.distillation_rate, settings.distill_epochs, self._steps
         )
         pair.compile(optimizer=optimizers.Adam(rate), jit_compile=devices.compile_with_xla())
         return Phase(self.student, block, pair, "block", source)

@@ -18,6 +18,7 @@ from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning import batches, optimizers
 from deep_net_triage.learning.batches import Examples, Rows
 from deep_net_triage.learning.learner import Classifier, Learner
+from deep_net_triage.learning.optimizers import Pace
 from deep_net_triage.network import convolutions
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Epoch
@@ -79,9 +80,9 @@ def train_parent(
     convolutions.speed_up(parent)
     train, test, held_out = dataset.train, dataset.test, dataset.validation
     learner = Classifier(parent, settings.label_smoothing, settings.clip_norm)
-    compile_for_labels(
-        learner, settings, settings.learning_rate, settings.parent_epochs, len(train)
-    )
+    steps = math.ceil(len(train) / settings.batch_size)
+    pace = Pace(settings.learning_rate, settings.parent_epochs, steps)
+    compile_for_labels(learner, settings, pace)
     fitted = fit(
         learner,
         Examples(train.images, train.labels, len(train), settings.augment),
@@ -96,21 +97,10 @@ def train_parent(
         fitted.restore_best()
 
 
-def compile_for_labels(
-    learner: Classifier, settings: Settings, rate: float, epochs: int, images: int
-) -> None:
-    """Gives a classifier a fresh optimiser for a phase.
-
-    Args:
-        learner: not compiled yet.
-        settings: of the command.
-        rate: the learning rate, the highest of the schedule.
-        epochs: of the phase.
-        images: per epoch.
-    """
-    steps = math.ceil(images / settings.batch_size)
+def compile_for_labels(learner: Classifier, settings: Settings, pace: Pace) -> None:
+    """Gives a classifier a fresh optimiser for a phase."""
     learner.compile(
-        optimizer=optimizers.make(settings, learner.network, rate, epochs, steps),
+        optimizer=optimizers.make(settings, learner.network, pace),
         jit_compile=devices.compile_with_xla(),
     )
 

@@ -108,6 +108,7 @@ class Identity:
             "epochs": self.settings.epochs,
             "distill_epochs": self.settings.distill_epochs,
             "mean_over": self.settings.mean_over,
+            "block_start": self.settings.block_start,
             "activation_dtype": self.settings.activation_dtype,
         }
 
