@@ -18,7 +18,7 @@ RECIPES = {
         "--augment_copies=0",
         "--learning_rate=0.002",
         "--layer_learning_rate=0.003",
-        "--retrain_learning_rate=0.0003",
+        "--retrain_learning_rate=0.0001",
         "--block_start=aligned",
     ),
     "paper": (
