@@ -1,0 +1,155 @@
+"""The tables of `docs/reproduction.md` on training that settles, from committed results."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from ingredients import INGREDIENTS, PAPER
+
+from deep_net_triage.findings.statistics import Estimate, against_parent, between
+from deep_net_triage.methods import CONTROL, NO_BLOCK, TABLE
+from deep_net_triage.records.results import Epoch, read_epochs
+from deep_net_triage.records.study_results import StudyResults, mean, read_study
+from deep_net_triage.wording import signed
+
+
+def recipes(paper: StudyResults, settled: StudyResults) -> Iterator[str]:
+    """Yields a table of what moves by itself under the two recipes.
+
+    Args:
+        paper, settled: studies of the same images, each with controls.
+    """
+    yield "| what | paper | settled |"
+    yield "|---|---|---|"
+    lines = {
+        "parent: last epoch, %": lambda study: f"{100 * _of_parent(study)[-1]:.1f}",
+        "parent: best epoch, %": lambda study: f"{100 * max(_of_parent(study)):.1f}",
+        "whole model: step of an epoch in the last quarter, points": lambda study: _number(
+            mean(map(step, whole_model(study)))
+        ),
+        "whole model: best less last epoch, points": lambda study: _number(
+            mean(max(curve) - curve[-1] for curve in whole_model(study))
+        ),
+        "control less parent, points": lambda study: _interval(_control_less_parent(study)),
+        "whole model: half a cell's interval against the control, median, points": (
+            lambda study: _number(median(half_widths(study)))
+        ),
+    }
+    for what, cell in lines.items():
+        yield f"| {what} | {cell(paper)} | {cell(settled)} |"
+
+
+def digits(runs: Path) -> Iterator[str]:
+    """Yields a table of the lowest cell of digits studies with parents of several seeds.
+
+    Args:
+        runs: a folder with a study for each recipe and parent, such as `settled_parent0`.
+    """
+    yield "| recipe | parent of seed | its accuracy, % | lowest cell, % | which | mean, % |"
+    yield "|---|---|---|---|---|---|"
+    for folder in sorted(runs.glob("*_parent*")):
+        study = read_study(folder)
+        recipe, seed = folder.name.split("_parent")
+        lowest = min(study.rows, key=lambda row: row.chosen_accuracy)
+        cells = (
+            recipe,
+            seed,
+            f"{100 * study.baseline_accuracy:.1f}",
+            f"{100 * lowest.chosen_accuracy:.1f}",
+            f"{TABLE[lowest.method].title} at {lowest.block}",
+            f"{100 * mean(row.chosen_accuracy for row in study.rows):.1f}",
+        )
+        yield f"| {' | '.join(cells)} |"
+
+
+def ingredients(runs: Path) -> Iterator[str]:
+    """Yields a table of what each ingredient of the settled recipe does by itself.
+
+    Args:
+        runs: the folder to which `ingredients.py` copies its runs.
+    """
+    yield (
+        "| the paper's recipe, but | parent, % | CL-RW | CM-RW | control | step of an epoch "
+        "| best less last |"
+    )
+    yield "|---|---|---|---|---|---|---|"
+    for name, ingredient in {PAPER: "as it is", **INGREDIENTS}.items():
+        if (runs / name).is_dir():
+            study = read_study(runs / name)
+            what = ingredient if isinstance(ingredient, str) else ingredient.words
+            curves = [*whole_model(study), *_curves(study, CONTROL)]
+            cells = (
+                what,
+                f"{100 * _of_parent(study)[-1]:.1f}" if _is_trained(study) else "the same",
+                *(_last(study, method) for method in ("cl_rw", "cm_rw", CONTROL)),
+                _number(mean(map(step, curves))),
+                _number(mean(max(curve) - curve[-1] for curve in curves)),
+            )
+            yield f"| {' | '.join(cells)} |"
+
+
+def step(curve: list[float]) -> float:
+    """Returns by how much an epoch changes the accuracy, 0..1, in the last quarter of a curve.
+
+    Args:
+        curve: accuracy after each epoch, 0..1.
+    """
+    quarter = max(1, round(len(curve) / 4))
+    return float(np.abs(np.diff(curve[-quarter - 1 :])).mean())
+
+
+def whole_model(study: StudyResults) -> list[list[float]]:
+    """Returns the curves of all trials that train the whole student."""
+    names = [name for name in study.methods() if TABLE[name].updates == "model"]
+    return [curve for name in names for curve in _curves(study, name)]
+
+
+def half_widths(study: StudyResults) -> list[float]:
+    """Returns half the interval of each whole-model cell against the control, 0..1."""
+    control = study.correct_by_seed(CONTROL, NO_BLOCK)
+    estimates = [
+        between(study.correct_by_seed(method, block), control)
+        for method in study.methods()
+        for block in study.blocks_run()
+        if TABLE[method].updates == "model"
+    ]
+    return [(estimate.high - estimate.low) / 2 for estimate in estimates if estimate]
+
+
+def _control_less_parent(study: StudyResults) -> Estimate | None:
+    return against_parent(study.correct_by_seed(CONTROL, NO_BLOCK), study.parent_correct)
+
+
+def _curves(study: StudyResults, method: str) -> list[list[float]]:
+    return [
+        _accuracies(epochs) for (name, *_), epochs in study.epochs.items() if name == method
+    ]
+
+
+def _accuracies(epochs: tuple[Epoch, ...] | list[Epoch]) -> list[float]:
+    return [epoch.val_accuracy for epoch in epochs if epoch.phase == "train"]
+
+
+def _is_trained(study: StudyResults) -> bool:
+    return (study.folder / "parent" / "epochs.jsonl").is_file()
+
+
+def _of_parent(study: StudyResults) -> list[float]:
+    return _accuracies(read_epochs(study.folder / "parent"))
+
+
+def _last(study: StudyResults, method: str) -> str:
+    lasts = [curve[-1] for curve in _curves(study, method)]
+    return f"{100 * mean(lasts):.1f}" if lasts else "–"
+
+
+def _number(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.2f}"
+
+
+def _interval(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "–"
+    low, high = (signed(100 * bound, 1) for bound in (estimate.low, estimate.high))
+    return f"{signed(100 * estimate.mean, 1)} [{low}, {high}]"
