@@ -1,4 +1,4 @@
-"""Studies by the settled recipe, and what else a parent's training may have, from the command."""
+"""Studies by the settled recipe, and by other settings of training, from the command."""
 
 import types
 
