@@ -14,6 +14,7 @@ TINY = (
     "--epochs=2",
     "--distill_epochs=1",
     "--batch_size=30",
+    "--nocontrol",
 )
 
 

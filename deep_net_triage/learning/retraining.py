@@ -13,7 +13,7 @@ import numpy as np
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import DISTILL_LEARNING_RATE, Settings
 from deep_net_triage.images.datasets import Dataset
-from deep_net_triage.learning import guards, training
+from deep_net_triage.learning import guards, predictions, training
 from deep_net_triage.learning.adam import Adam
 from deep_net_triage.learning.learner import Learner, StudentTeacher
 from deep_net_triage.learning.sources import Source, from_images
@@ -32,11 +32,14 @@ class Trained:
             overwrites them.
         initial_accuracy: on the test images before any training, 0..1.
         distilled_accuracy: after the student-teacher phase; None without one.
+        final_correct: which test images the student of the last epoch classifies correctly,
+            bool, (images,).
     """
 
     model: keras.Model
     initial_accuracy: float
     distilled_accuracy: float | None
+    final_correct: np.ndarray
 
 
 class Phase:
@@ -141,12 +144,17 @@ class Retraining:
             guards.check_frozen(self.student, self.parent, self.block)
             if "distilled_accuracy" not in facts:
                 facts["distilled_accuracy"] = self._accuracy(classification)
-        self._classify(classification, seed, journal)
+        final_correct = self._classify(classification, seed, journal)
         if row.updates == "block":
             guards.check_frozen(self.student, self.parent, self.block)
         if self.block:
             guards.check_learned(kernel, self._kernel())
-        return Trained(self.student, facts["initial_accuracy"], facts.get("distilled_accuracy"))
+        return Trained(
+            model=self.student,
+            initial_accuracy=facts["initial_accuracy"],
+            distilled_accuracy=facts.get("distilled_accuracy"),
+            final_correct=final_correct,
+        )
 
     def _untrained(self) -> keras.Model:
         synchronized = devices.replicas() > 1
@@ -230,13 +238,21 @@ class Retraining:
             phase.learner, (phase.source.train, targets), self.settings, schedule, journal
         )
 
-    def _classify(self, phase: Phase, seed: int, journal: Journal) -> None:
-        """Trains on labels, and leaves the student at its best epoch."""
+    def _classify(self, phase: Phase, seed: int, journal: Journal) -> np.ndarray:
+        """Trains on labels, and leaves the student at its best epoch.
+
+        Returns:
+            Which test images the student of the last epoch classifies correctly.
+        """
         dataset, source = self.dataset, phase.source
+        final_correct = []
         held_out = dataset.validation
         evaluation = training.Evaluation(
             (source.test, dataset.test.labels),
             held_out and (source.validation, held_out.labels),
+            lambda: final_correct.append(
+                predictions.correct(self.student, dataset.test.images, dataset.test.labels)
+            ),
         )
         phase.enter()
         training.fit(
@@ -247,3 +263,4 @@ class Retraining:
             journal,
             evaluation,
         )
+        return final_correct[0]

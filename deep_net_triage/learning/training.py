@@ -52,10 +52,12 @@ class Evaluation:
         test: the test images.
         held_out: the held-out training images, which choose the best epoch; None if the test
             images do, as in the paper.
+        after_last: is called once, while the network has the weights of the last epoch.
     """
 
     test: tuple[Rows, Rows]
     held_out: tuple[Rows, Rows] | None
+    after_last: Callable[[], None] = lambda: None
 
 
 def train_parent(
@@ -164,6 +166,8 @@ def fit(
             verbose=0,
             **validation,
         )
+    if evaluation:
+        evaluation.after_last()
     state.restore_best()
 
 
