@@ -28,7 +28,8 @@ def row(method, block, accuracy, baseline=0.9, **cells):
     }
     values |= cells
     drop = baseline - values["chosen_accuracy"]
-    return Row(method=method, block=block, **{"accuracy_drop": drop} | values)
+    drops = {"accuracy_drop": drop, "final_drop": baseline - values["final_accuracy"]}
+    return Row(method=method, block=block, **drops | values)
 
 
 def described(*names):

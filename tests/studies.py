@@ -15,6 +15,7 @@ TINY = (
     "--epochs=2",
     "--distill_epochs=1",
     "--batch_size=30",
+    "--nocontrol",
 )
 
 

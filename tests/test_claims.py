@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.findings import claims
-from deep_net_triage.methods import METHODS
+from deep_net_triage.methods import GROUPS, METHODS, TABLE, Method
 from deep_net_triage.records.study_results import StudyResults
 from tests.handmade import described, row
 
@@ -29,7 +29,9 @@ def right(accuracy, images=1000):
 def study(name="toy", baseline=0.9, slower=0, changes=(), seeds=(0,), without=(), **fields):
     """A study for which every claim holds, but for `changes` by (method, block)."""
     rows, correct = [], {}
-    for method, block in ((m, b) for m in METHODS for b in BLOCKS if (m, b) not in without):
+    for method, block in (
+        (m, b) for m in GROUPS["all"] for b in BLOCKS if (m, b) not in without
+    ):
         accuracy, epochs = dict(changes).get((method, block), AS_CLAIMED[method])
         accuracy = accuracy + baseline - 0.9
         for seed in seeds:
@@ -39,7 +41,8 @@ def study(name="toy", baseline=0.9, slower=0, changes=(), seeds=(0,), without=()
             correct[method, block, seed] = right(accuracy)
     made = {"correct": correct, "parent_correct": right(baseline), "classes": 10}
     made["blocks"] = described(*BLOCKS)
-    return StudyResults(name, baseline, tuple(rows), **(made | fields))
+    made["rows"] = tuple(rows)
+    return StudyResults(name, baseline, **(made | fields))
 
 
 def judged(number, *studies):
@@ -151,7 +154,7 @@ def test_one_opposed_comparison_among_many_may_be_chance():
     # 20 images lost beyond the 50 allowed, by one of three methods: p = 0.015 by itself.
     def lost(blocks):
         names = [f"block{n}" for n in range(blocks)]
-        correct = {(m, b, 0): right(0.9) for m in METHODS for b in names}
+        correct = {(m, b, 0): right(0.9) for m in GROUPS["all"] for b in names}
         correct["stn", "block0", 0] = right(0.83)
         fields = {"correct": correct, "parent_correct": right(0.9)}
         return StudyResults("toy", 0.9, blocks=described(*names), **fields)
@@ -166,7 +169,7 @@ def test_one_opposed_comparison_among_many_may_be_chance():
 def test_the_choice_of_the_strongest_rival_may_be_chance():
     # CL-MW, the best of three, is 6 images above the best other: p = 0.03 by itself.
     changes = {("cl_mw", "block1"): (0.956, 7), ("stn", "block1"): (0.953, 4)}
-    others = [(method, block) for method in METHODS for block in BLOCKS[1:]]
+    others = [(method, block) for method in GROUPS["all"] for block in BLOCKS[1:]]
     toy = study(changes=changes, without=others, blocks=described("block1"))
     judgement = judged(1, toy)
     assert len(judgement.numbers) == 1
@@ -274,3 +277,30 @@ def test_claims_are_judged_with_any_number_of_classes(classes, accuracy):
 
 def test_no_studies():
     assert {judgement.verdict for judgement in claims.judge([])} == {"can't be told"}
+
+
+def test_a_method_beside_the_papers_six_changes_no_claim(monkeypatch):
+    """One that is better than all others at every block, and faster."""
+    toy = study(seeds=(0, 1))
+    expected = claims.judge([toy])
+    for table in (METHODS, TABLE):
+        better = Method("glorot_uniform", True, "model", "BETTER")
+        monkeypatch.setitem(table, "better", better)
+    beside = study(
+        seeds=(0, 1),
+        rows=(*toy.rows, *(row("better", block, 0.99, epochs_to_99=1) for block in BLOCKS)),
+        correct=toy.correct | {("better", block, 0): right(0.99) for block in BLOCKS},
+    )
+    assert "better" in beside.methods()
+    assert claims.judge([beside]) == expected
+
+
+def test_claims_about_accuracy_say_that_it_is_the_last_epochs():
+    settled = study("settled", settings={"schedule": "cosine"})
+    said = (
+        "Accuracies of settled are those of the last epoch, at which the learning rate has "
+        "fallen to zero."
+    )
+    about = [said in one.why for one in claims.judge([settled, study("constant", 0.95)])]
+    assert about == [True, True, True, True, False, False, False, True]
+    assert not any("Accuracies" in one.why for one in claims.judge([study("constant")]))

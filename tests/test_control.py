@@ -1,11 +1,16 @@
+import re
+
 import keras
 import numpy as np
 import pytest
 
+from deep_net_triage.commands import settings
 from deep_net_triage.learning import batches
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import for_model
+from deep_net_triage.network import blocks
 from deep_net_triage.records import results, study_results
+from deep_net_triage.study import plan
 from tests.conftest import new_journal
 from tests.studies import read, run
 from tests.toys import examples, toy_parent
@@ -23,9 +28,9 @@ def test_it_is_the_parent_trained_on_as_keras_trains(toy_dataset, small_settings
     train = toy_dataset.train
     batched = batches.training_batches(examples(train), batch_size=8, seed=5, epochs=range(1))
     expected.fit(batched, shuffle=False, verbose=0)
-    settings = small_settings(epochs=1)
-    source = for_model(toy_dataset, settings)
-    control = Retraining(parent, None, toy_dataset, source, settings)
+    chosen = small_settings(epochs=1)
+    source = for_model(toy_dataset, chosen)
+    control = Retraining(parent, None, toy_dataset, source, chosen)
     records = []
     for _ in range(2):  # the second trial depends on nothing that the first left
         records.clear()
@@ -60,4 +65,32 @@ def test_a_study_runs_it_beside_its_methods(tmp_path, capsys):
     page = (folder / "report.html").read_text()
     assert "4 trials finished" in page
     assert "no-block" in page
-    assert "trained on (control)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "trained on (control)" in printed
+    assert re.search(r"against the parent, \S+ \[\S+, \S+\] against the control", printed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "methods", "control"),
+    [
+        ([], 6, True),
+        (["--nocontrol"], 6, False),
+        (["--control=false"], 6, False),
+        (["--method=cm_rw"], 1, True),
+        (["--method=cm_rw", "--nocontrol"], 1, False),
+        (["--method=cm_rw,control", "--nocontrol"], 1, True),  # it is named
+        (["--method=control"], 0, True),
+    ],
+)
+def test_it_belongs_to_every_study_unless_it_is_left_out(typed, methods, control, parent):
+    chosen = settings.from_command_line([*typed, "--seeds=0,1"])
+    found = blocks.find_blocks(parent)
+    trials = plan.of_study(found, chosen)
+    assert len(trials) == 2 * (methods * len(found) + control)
+    assert [trial.method for trial in trials].count("control") == 2 * control
+
+
+def test_it_can_be_run_alone(tmp_path):
+    assert run(tmp_path, "--method=control") == 0
+    study = study_results.read_study(tmp_path / "digits")
+    assert (len(study.rows), len(study.controls)) == (0, 1)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.findings import looks
-from deep_net_triage.records import files, results
+from deep_net_triage.records import correctness, files, results
 from deep_net_triage.records.study_results import read_study
 from tests.conftest import REPOSITORY
 from tests.test_committed_studies import check_files
@@ -29,9 +29,9 @@ def test_a_repeated_study_is_compared_trial_by_trial(tmp_path):
     """One trial gets 100 of 2,000 images wrong that it got right: 5 points; another a loss."""
     again = shutil.copytree(HERE / "mnist", tmp_path / "mnist")
     trial = again / "trials" / "cl_rw-block4-seed0"
-    correct = results.read_correct(trial, 2000)
+    correct = correctness.read(trial / results.CORRECT, 2000)
     correct[np.flatnonzero(correct)[:100]] = False
-    results.write_correct(trial, correct)
+    correctness.write(trial / results.CORRECT, correct)
     curve = again / "trials" / "stn-block2-seed0" / "epochs.jsonl"
     curve.write_text(curve.read_text().replace('"loss": 0.', '"loss": 1.', 1))
     ended = compare(again)

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import jinja2
+import numpy as np
 import pytest
 
 from deep_net_triage.findings import page as pages
@@ -88,6 +89,7 @@ def row(method, block, accuracy, seed=0):
         distill_epochs=4 if distilled else 0,
         final_accuracy=accuracy,
         accuracy_drop=0.9 - accuracy,
+        final_drop=0.9 - accuracy,
         parent_parameters=1_234_567,
         parameters=1_200_000,
         parent_macs=20_000_000,
@@ -221,6 +223,87 @@ def test_every_finished_trial_has_its_row_below_the_parent(page):
     assert (above["parameters"], above["MB"]) == ("1,234,567", "5.00")
 
 
+def with_a_control(study, **fields):
+    """The study of `make_study` with the images of 100, and a control of both seeds.
+
+    Students at block2 have 95 and 85 % at best and 93 and 83 % at last, controls 91 and 92 %.
+    """
+    controls = tuple(
+        dataclasses.replace(row("control", "no-block", 0.91, seed), final_accuracy=0.92)
+        for seed in (0, 1)
+    )
+    rows = tuple(
+        dataclasses.replace(one, final_accuracy=one.max_accuracy - 0.02) for one in study.rows
+    )
+    images, every = np.arange(100), (*rows, *controls)
+    return dataclasses.replace(
+        study,
+        rows=rows,
+        controls=controls,
+        correct={one.trial: images < round(100 * one.chosen_accuracy) for one in every},
+        final_correct={one.trial: images < round(100 * one.final_accuracy) for one in every},
+        parent_correct=images < 90,
+        **fields,
+    )
+
+
+def costs(study):
+    """The cells of the page's table of differences, by block and method; without intervals."""
+    (table,) = section(read(write_report(study)), "costs").iter("table")
+    groups, header, *lines = rows(table)
+    lines = [
+        [re.sub(r" \[.*\]", "", cell).replace(MINUS, "-") for cell in line] for line in lines
+    ]
+    return groups, header, {(line[0], line[1]): line[2:] for line in lines}
+
+
+def test_each_block_and_method_is_compared_with_parent_and_control(study, tmp_path):
+    groups, header, shown = costs(with_a_control(study, folder=tmp_path))
+    assert groups[1:] == [
+        "test accuracy, %",
+        "maximum: difference, points",
+        "last epoch: difference, points",
+    ]
+    assert header[2:5] == ["seeds", "maximum", "last epoch"]
+    assert header[5:] == ["from the parent", "from the control"] * 2
+    assert shown["block2", "STN"] == ["2", "90.0", "88.0", "+0.0", "-1.0", "-2.0", "-4.0"]
+    assert shown["block1", "CM-RW"] == ["1", "92.0", "90.0", "+2.0", "+1.0", "+0.0", "-2.0"]
+    assert shown["no-block", "control"] == ["2", "91.0", "92.0", "+1.0", "", "+2.0", ""]
+    page = read(tmp_path / "report.html")
+    ranking = rows(next(section(page, "verdict").iter("table")))
+    assert ranking[0][3:5] == ["accuracy against the parent", "against the control"]
+    assert ranking[1][4].startswith("+1.0 points [")
+
+
+def test_without_a_control_or_the_images_of_the_last_epoch_they_are_left_out(study, page):
+    (table,) = section(page, "costs").iter("table")
+    assert "from the control" not in rows(table)[1]
+    assert "against the control" not in text(section(page, "verdict"))
+    assert costs(study)[2]["block2", "STN"] == ["2", "90.0", "90.0", "+0.0", "+0.0"]
+
+
+def test_where_the_schedule_settles_the_last_epoch_stands_beside_the_maximum(study, tmp_path):
+    settled = with_a_control(study, folder=tmp_path)
+    ended = [dataclasses.replace(one, max_accuracy=0.97) for one in settled.rows]
+    settings = {**study.settings, "schedule": "cosine"}
+    groups, header, shown = costs(
+        dataclasses.replace(settled, rows=tuple(ended), settings=settings)
+    )
+    assert groups[1:] == ["test accuracy, %", "last epoch: difference, points"]
+    assert header[3:5] == ["last epoch", "maximum"]
+    assert shown["block2", "STN"] == ["2", "90.0", "97.0", "+0.0", "-1.0"]
+    said = (
+        "Accuracies are those of the last epoch, at which the learning rate has fallen to zero."
+    )
+    page = read(tmp_path / "report.html")
+    for name in ("verdict", "costs", "claims"):
+        assert said in text(section(page, name)), name
+    (table,) = section(page, "trials").iter("table")
+    _, header, parent, *_ = rows(table)
+    shown = dict(zip(header, parent, strict=True))
+    assert (shown["best"], shown["chosen"], shown["last"]) == ("", "90.0", "90.0")
+
+
 def test_gaps_are_dashes_and_no_numbers(page):
     (table,) = section(page, "trials").iter("table")
     header = [text(cell) for cell in table[0][1]]
@@ -326,7 +409,7 @@ def test_settings_versions_and_commands(page):
 
 def test_every_column_is_explained():
     shown = set(trial_table.MEASURES)
-    shown |= {trial_table.parent_measure(name, holds_out=False) for name in shown}
+    shown |= {trial_table.parent_measure(name, StudyResults("toy", 0.9)) for name in shown}
     assert shown - {None} == set(results.COLUMNS) - {"dataset"}
 
 

@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from deep_net_triage.errors import InputError
+from deep_net_triage.errors import DamagedFile, InputError
 from deep_net_triage.findings import tables
-from deep_net_triage.records import provenance, results, study_results
+from deep_net_triage.records import correctness, provenance, results, study_results
 from deep_net_triage.records.provenance import Command, Description
 from deep_net_triage.records.results import (
     Curve,
@@ -72,13 +72,15 @@ def test_differences_name_what_changed():
     assert results.differences(wanted, dict(wanted)) == []
 
 
-def write_trial(study, one, epochs=(), correct=None):
+def write_trial(study, one, epochs=(), correct=None, final_correct=None):
     folder = results.trial_folder(study, *one.trial)
     folder.mkdir(parents=True)
     lines = "".join(f"{json.dumps(each.as_json())}\n" for each in epochs)
     (folder / "epochs.jsonl").write_text(lines)
     if correct is not None:
-        results.write_correct(folder, correct)
+        correctness.write(folder / results.CORRECT, correct)
+    if final_correct is not None:
+        correctness.write(folder / results.FINAL_CORRECT, final_correct)
     results.write_result(folder, TrialResult({}, one, results.digests(folder)))
     return folder
 
@@ -101,7 +103,7 @@ DESCRIPTION = Description(
 
 @pytest.fixture
 def study(tmp_path):
-    """A finished parent, three finished trials, one of them with images, and a failed one."""
+    """A finished parent, three finished trials, the first with its images, and a failed one."""
     folder = tmp_path / "toy"
     (folder / "parent").mkdir(parents=True)
     parent = ParentResult(
@@ -115,7 +117,7 @@ def study(tmp_path):
         seconds=1.0,
     )
     results.write_result(folder / "parent", parent)
-    write_trial(folder, ROWS[0], curve(0.5, 0.95), CORRECT)
+    write_trial(folder, ROWS[0], curve(0.5, 0.95), CORRECT, ~CORRECT)
     write_trial(folder, ROWS[1], curve(0.85))
     write_trial(folder, ROWS[2], curve(0.8))
     failed = results.trial_folder(folder, "cm_rw", "block2", 0)
@@ -132,6 +134,28 @@ def test_a_table_reads_back_as_it_was_written(study):
     assert results.read_table(study) == list(ROWS)
 
 
+def test_a_table_of_an_earlier_version_is_read(study):
+    """Its last column is missing, and so are the images of the last epoch."""
+    table = study / "results.csv"
+    lines = [line.rpartition(",")[0] for line in table.read_text().splitlines()]
+    assert lines[0].endswith(",batch_latency_spread")
+    table.write_text("\n".join(lines) + "\n")
+    (results.trial_folder(study, *ROWS[0].trial) / results.FINAL_CORRECT).unlink()
+    read = study_results.read_study(study)
+    assert [one.final_accuracy for one in read.rows] == [0.95, 0.85, 0.8]
+    assert {one.final_drop for one in read.rows} == {None}
+    assert (read.final_correct, len(read.correct)) == ({}, 1)
+
+
+def test_the_images_of_the_last_epoch_are_among_the_digests(study):
+    folder = results.trial_folder(study, *ROWS[0].trial)
+    recorded = results.read_trial(folder).files
+    assert sorted(recorded) == ["correct.npy", "epochs.jsonl", "final_correct.npy"]
+    correctness.write(folder / results.FINAL_CORRECT, CORRECT)
+    with pytest.raises(DamagedFile, match="final_correct.npy is damaged"):
+        results.check_files(folder, recorded)
+
+
 def test_a_study_is_read_with_its_curves_images_and_failures(study):
     read = study_results.read_study(study)
     assert (read.dataset, read.baseline_accuracy, read.test_images) == ("toy", 0.9, 10)
@@ -142,6 +166,8 @@ def test_a_study_is_read_with_its_curves_images_and_failures(study):
     assert read.rows == ROWS
     assert list(read.correct) == [("stn", "block2", 0)]
     assert read.correct["stn", "block2", 0].tolist() == CORRECT.tolist()
+    assert list(read.final_correct) == [("stn", "block2", 0)]
+    assert read.final_correct["stn", "block2", 0].tolist() == (~CORRECT).tolist()
     assert read.failures == {"cm_rw-block2-seed0": "the loss is not finite"}
     assert read.epochs["stn", "block2", 0] == tuple(curve(0.5, 0.95))
     assert read.epochs.keys() == {one.trial for one in ROWS}
@@ -187,13 +213,43 @@ def test_terminal_table_shows_means_over_seeds_and_gaps(study):
 
 def test_terminal_table_shows_the_chosen_epoch_where_images_are_held_out():
     """Students and control whose best epoch on the test images is not the chosen one."""
-    rows = (row("stn", "block1", 0.95, chosen_accuracy=0.8),)
+    rows = (row("stn", "block1", 0.95, chosen_accuracy=0.8, final_accuracy=0.7),)
     controls = (row("control", "no-block", 0.97, chosen_accuracy=0.88),)
     settings = {"validation_fraction": 0.1}
     text = tables.table(StudyResults("toy", 0.9, rows, controls, settings=settings))
+    assert cells(text)["maximum"] == ["95.0"]
+    assert cells(text)["last epoch"] == ["70.0"]
     assert text.startswith("toy: the parent reaches 90.0 %, trained on (control) 88.0 %\n")
     assert cells(text)["block1"] == ["80.0 -10.0 2"]
     assert "(test accuracy at the chosen epoch in %" in text
+
+
+def test_terminal_table_shows_the_control_and_the_other_accuracy_below():
+    rows = [row("stn", "block1", 0.9, seed=n, final_accuracy=0.8 + n / 10) for n in (0, 1)]
+    rows += [row("cl_rw", "block1", 0.7, final_accuracy=0.6), row("stn", "block2", 0.6)]
+    controls = (row("control", "no-block", 0.8), row("control", "no-block", 0.6, seed=1))
+    images = np.arange(10)
+    correct = {one.trial: images < 10 * one.chosen_accuracy for one in (*rows, *controls)}
+    study = StudyResults("toy", 0.9, tuple(rows), controls, correct, parent_correct=images < 9)
+    lines = [line.split() for line in tables.table(study).splitlines()]
+    assert lines[2:] == [
+        ["block1", "70.0", "-20.0", "2", "90.0", "+0.0", "2"],
+        ["against", "control", "-10.0", "+20.0"],  # by seed 0; by both: +10 and +30
+        ["last", "epoch", "60.0", "85.0"],
+        ["block2", "-", "60.0", "-30.0", "2"],
+        ["against", "control", "-20.0"],
+        ["last", "epoch", "60.0"],
+        *[lines[-1]],
+    ]
+    assert "below: points against the control, last epoch in %)" in tables.table(study)
+
+
+def test_terminal_table_shows_the_last_epoch_where_the_schedule_settles():
+    rows = (row("stn", "block1", 0.95, chosen_accuracy=0.8, final_accuracy=0.8),)
+    study = StudyResults("toy", 0.9, rows, settings={"schedule": "cosine"})
+    shown = cells(tables.table(study))
+    assert (shown["block1"], shown["maximum"]) == (["80.0 -10.0 2"], ["95.0"])
+    assert "(test accuracy at the last epoch in %" in tables.table(study)
 
 
 def test_terminal_table_keeps_the_networks_order():

@@ -34,6 +34,8 @@ def test_files_of_the_contract(finished):
         "figures/structure.png",
         "trials/cl_rw-block4-seed0/model.keras",
         "trials/stn-block4-seed0/epochs.jsonl",
+        "trials/stn-block4-seed0/correct.npy",
+        "trials/stn-block4-seed0/final_correct.npy",
     ):
         assert (finished / file).stat().st_size > 0, file
     assert not list(finished.rglob("unfinished-*"))
@@ -66,6 +68,7 @@ def test_rows_agree_with_the_curves_and_the_models(finished):
     with (finished / "results.csv").open() as file:
         rows = {row["method"]: row for row in csv.DictReader(file)}
     assert list(rows["stn"]) == list(results.COLUMNS)
+    study = study_results.read_study(finished)
     parent = [line.val_accuracy for line in results.read_epochs(finished / "parent")]
     digits = datasets.load("digits", image_size=32, test_examples=30)
     for method, row in rows.items():
@@ -77,6 +80,10 @@ def test_rows_agree_with_the_curves_and_the_models(finished):
         assert float(row["baseline_accuracy"]) == max(parent)
         drop = float(row["baseline_accuracy"]) - float(row["max_accuracy"])
         assert float(row["accuracy_drop"]) == pytest.approx(drop, abs=1e-9)
+        final_drop = float(row["baseline_accuracy"]) - reached[-1]
+        assert float(row["final_drop"]) == pytest.approx(final_drop, abs=1e-9)
+        last = study.final_correct[method, "block4", 0]
+        assert (len(last), last.mean()) == (30, reached[-1])
         model = keras.models.load_model(trial / "model.keras")
         predicted = model.predict(digits.test.images.numpy(), verbose=0).argmax(axis=1)
         assert np.mean(predicted == digits.test.labels.numpy()) == float(row["max_accuracy"])

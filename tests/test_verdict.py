@@ -1,6 +1,7 @@
 """Verdicts on studies made by hand: a model of accuracy 0.9 has the first 90 % of images."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from deep_net_triage.records.study_results import StudyResults
 from tests.handmade import described, row
 
 IMAGES = 1000
+CHOSEN = "A student's accuracy is that of its best epoch on the test images."
 
 
 def right(accuracy):
@@ -40,10 +42,10 @@ def test_blocks_are_ranked_by_what_their_best_method_loses():
     assert [block.block for block in reached.ranking] == ["block2", "block1", "block3"]
     second = reached.ranking[1]
     assert second.best.method == "stn"
-    assert second.best.difference == pytest.approx(-0.04)
+    assert second.best.cost.difference == pytest.approx(-0.04)
     # 40 lost and none won; with one more of each: -40 of 1002, and a variance of 42 / 1002.
     half = 1.9624 * np.sqrt((42 / 1002 - (40 / 1002) ** 2) / 1001)
-    assert second.best.estimate.low == pytest.approx(-40 / 1002 - half, abs=1e-6)
+    assert second.best.cost.estimate.low == pytest.approx(-40 / 1002 - half, abs=1e-6)
     assert [other.method for other in second.others] == ["cm_rw", "cl_rw"]
     assert second.parameters_saved == pytest.approx(0.1)
     assert second.macs_saved == pytest.approx(0.25)
@@ -62,8 +64,8 @@ def test_the_best_method_is_best_on_average_over_seeds():
     )
     best = reached.ranking[0].best
     assert (best.method, best.seeds) == ("cm_mw", 2)
-    assert best.difference == pytest.approx(-0.02)
-    assert best.estimate.deviation == pytest.approx(0.02 / np.sqrt(2))
+    assert best.cost.difference == pytest.approx(-0.02)
+    assert best.cost.estimate.deviation == pytest.approx(0.02 / np.sqrt(2))
 
 
 def test_blocks_inside_the_noise_tie():
@@ -86,11 +88,11 @@ def test_without_images_there_is_no_interval_and_nothing_is_sure():
         study(row("stn", "block1", 0.9), row("stn", "block2", 0.5), kept=False), 0.05
     )
     first, second = reached.ranking
-    assert first.best.estimate is None
+    assert first.best.cost.estimate is None
     assert (first.tied_with, second.tied_with) == (("block2",), ("block1",))
     assert not reached.recommendation.sure
     text = verdict.describe(reached)
-    assert "STN +0.0 points (no interval), 1 seed" in text
+    assert "STN +0.0 points (no interval) against the parent, 1 seed" in text
     assert "tells it apart" not in text
     assert "not sure" in text
 
@@ -102,7 +104,7 @@ def test_the_chosen_accuracy_counts():
     ]
     best = verdict.reach(study(*rows, kept=False), 0.05).ranking[0].best
     assert best.method == "cl_rw"
-    assert best.difference == pytest.approx(-0.05)
+    assert best.cost.difference == pytest.approx(-0.05)
 
 
 def test_what_was_not_compressed_is_never_ranked():
@@ -139,7 +141,7 @@ def test_the_largest_saving_that_is_surely_within_is_recommended():
     advised = reached.recommendation
     assert (advised.block, advised.method, advised.seed) == ("block2", "stn", 1)
     assert advised.sure
-    assert advised.estimate.count == 1
+    assert advised.cost.estimate.count == 1
     assert advised.macs_saved == pytest.approx(0.3)
     assert reached.no_recommendation is None
     assert verdict.sentences(reached) == [
@@ -147,6 +149,7 @@ def test_the_largest_saving_that_is_surely_within_is_recommended():
         "It saves 30.0 % of the multiply-accumulates and 10.0 % of the parameters; its "
         "accuracy is -1.5 points [-2.3, -0.7] against the parent.",
         "Its whole interval is within the 5.0 points that may be lost.",
+        CHOSEN,
     ]
 
 
@@ -159,9 +162,9 @@ def test_equal_multiply_accumulates_are_decided_by_parameters():
 
 def test_within_on_average_only_is_not_sure():
     reached = verdict.reach(study(row("stn", "block1", 0.88)), max_drop=0.02)
-    assert reached.recommendation.difference == pytest.approx(-0.02)
+    assert reached.recommendation.cost.difference == pytest.approx(-0.02)
     assert not reached.recommendation.sure
-    first, _, last = verdict.sentences(reached)
+    first, _, last, _ = verdict.sentences(reached)
     assert first == "Recommended, but not sure: block1 by STN, seed 0."
     assert (
         last == "It is within the 2.0 points that may be lost, but its interval reaches below."
@@ -178,8 +181,8 @@ def test_a_difference_is_that_of_its_interval():
     # The images are those of the saved model, whatever its row says.
     one = row("stn", "block1", 0.95)
     reached = verdict.reach(study(one, correct={one.trial: right(0.88)}), max_drop=0.05)
-    assert reached.ranking[0].best.difference == pytest.approx(-0.02)
-    assert reached.recommendation.difference == pytest.approx(-0.02)
+    assert reached.ranking[0].best.cost.difference == pytest.approx(-0.02)
+    assert reached.recommendation.cost.difference == pytest.approx(-0.02)
 
 
 def test_nothing_is_recommended_that_loses_too_much_or_saves_nothing():
@@ -196,6 +199,7 @@ def test_nothing_is_recommended_that_loses_too_much_or_saves_nothing():
         "Nothing is recommended.",
         "No student that was trained saves multiply-accumulates and stays within 2.0 points of "
         "the parent.",
+        CHOSEN,
     ]
 
 
@@ -227,7 +231,7 @@ def test_a_parent_that_has_not_learned_recommends_nothing():
         "has to be above chance, 10.0 %, and to reach 50.0 %, five times chance."
     )
     assert reached.no_recommendation == reason
-    assert verdict.describe(reached).endswith(f"Nothing is recommended.\n{reason}")
+    assert verdict.describe(reached).endswith(f"Nothing is recommended.\n{reason}\n{CHOSEN}")
     assert tables.table(weak).endswith(f"\n{reason}")
     # Where the number of classes is not known, nobody can tell.
     unknown = dataclasses.replace(weak, classes=None, rows=rows[1:])
@@ -286,7 +290,7 @@ def test_layers_that_are_not_counted_are_named_once():
     said = (
         "The multiply-accumulates are not complete; not counted: layer norm, layer Attention."
     )
-    assert verdict.sentences(reached)[-1] == said
+    assert verdict.sentences(reached)[-2] == said
     assert verdict.describe(reached).count("not counted") == 1
     many = recommendation.uncounted_text([f"l{n}" for n in range(7)])
     assert many == "not counted: layer l0, layer l1, layer l2, layer l3, layer l4, 2 more"
@@ -297,15 +301,113 @@ def test_text():
         verdict.reach(study(row("cm_mw", "block1", 0.9), row("stn", "block2", 0.8)), 0.01)
     ).splitlines() == [
         "toy: blocks from the most compressible to the most critical",
-        "  1. block1: CM-MW +0.0 points [-0.3, +0.3], 1 seed; saves 25.0 % of the "
-        "multiply-accumulates and 10.0 % of the parameters",
-        "  2. block2: STN -10.0 points [-11.9, -8.1], 1 seed; saves 25.0 % of the "
-        "multiply-accumulates and 10.0 % of the parameters",
+        "  1. block1: CM-MW +0.0 points [-0.3, +0.3] against the parent, 1 seed; saves 25.0 % "
+        "of the multiply-accumulates and 10.0 % of the parameters",
+        "     at the last epoch +0.0 points (no interval) against the parent",
+        "  2. block2: STN -10.0 points [-11.9, -8.1] against the parent, 1 seed; saves 25.0 % "
+        "of the multiply-accumulates and 10.0 % of the parameters",
+        "     at the last epoch -10.0 points (no interval) against the parent",
         "Recommended: block1 by CM-MW, seed 0.",
         "It saves 25.0 % of the multiply-accumulates and 10.0 % of the parameters; its "
         "accuracy is +0.0 points [-0.3, +0.3] against the parent.",
         "Its whole interval is within the 1.0 points that may be lost.",
+        CHOSEN,
     ]
+
+
+def controlled(**fields):
+    """Students of two seeds at one block, whose controls gained 2 points and lost 1.
+
+    The last epochs of the students are 2 points below their best ones, of the controls 1 point.
+    """
+    students = [
+        row("stn", "block1", accuracy, seed=n) for n, accuracy in enumerate((0.88, 0.9))
+    ]
+    controls = [
+        row("control", "no-block", accuracy, seed=n, macs=400)
+        for n, accuracy in enumerate((0.92, 0.89))
+    ]
+    last = {one.trial: right(one.chosen_accuracy - 0.02) for one in students}
+    last |= {one.trial: right(one.chosen_accuracy - 0.01) for one in controls}
+    correct = {one.trial: right(one.chosen_accuracy) for one in (*students, *controls)}
+    made = {"correct": correct, "final_correct": last, "controls": tuple(controls)}
+    return study(*students, **(made | fields))
+
+
+def test_each_cost_is_shown_against_the_parent_and_against_the_control():
+    reached = verdict.reach(controlled(), max_drop=0.05)
+    best = reached.ranking[0].best
+    assert best.cost.difference == pytest.approx(-0.01)  # of -2 and 0
+    assert best.cost.against_control.mean == pytest.approx(-0.015)  # of -4 and +1, by seed
+    assert best.cost.against_control.count == 2
+    assert best.last.difference == pytest.approx(-0.03)
+    assert best.last.against_control.mean == pytest.approx(-0.025)  # of -5 and 0
+    assert reached.control.difference == pytest.approx(0.005)
+    assert reached.control.against_control is None
+    assert reached.recommendation.cost.against_control.mean == pytest.approx(0.01)  # seed 1
+    by_numbers = re.sub(r" \[.*?\]", "", verdict.describe(reached)).splitlines()
+    assert by_numbers[1].startswith(
+        "  1. block1: STN -1.0 points against the parent, -1.5 against the control, 2 seeds; "
+    )
+    assert by_numbers[2] == (
+        "     at the last epoch -3.0 points against the parent, -2.5 against the control"
+    )
+    assert by_numbers[3] == "  the control, not compressed: +0.5 points against the parent"
+    assert (
+        "accuracy is +0.0 points against the parent, +1.0 against the control."
+        in (by_numbers[5])
+    )
+
+
+def test_the_interval_against_the_control_is_paired_by_image_and_seed():
+    student, control = right(0.88), right(0.92)
+    one = row("stn", "block1", 0.88)
+    reached = verdict.reach(
+        study(
+            one,
+            controls=(row("control", "no-block", 0.92),),
+            correct={one.trial: student, ("control", "no-block", 0): control},
+        ),
+        max_drop=0.05,
+    )
+    # 40 lost and none won; with one more of each: -40 of 1002, and a variance of 42 / 1002.
+    half = 1.9624 * np.sqrt((42 / 1002 - (40 / 1002) ** 2) / 1001)
+    estimate = reached.ranking[0].best.cost.against_control
+    assert estimate.low == pytest.approx(-40 / 1002 - half, abs=1e-6)
+    assert estimate.high == pytest.approx(-40 / 1002 + half, abs=1e-6)
+
+
+def test_without_a_finished_control_nothing_of_it_is_said():
+    bare = controlled(controls=())
+    reached = verdict.reach(bare, max_drop=0.05)
+    assert reached.control is None
+    assert reached.ranking[0].best.cost.against_control is None
+    assert "control" not in verdict.describe(reached)
+    assert "control" not in tables.table(bare)
+
+
+def test_where_the_schedule_settles_the_last_epoch_is_the_one_that_counts():
+    settled = controlled(settings={"schedule": "cosine", "epochs": 15})
+    reached = verdict.reach(settled, max_drop=0.05)
+    assert reached.ranking[0].best.last is None
+    text = verdict.describe(reached)
+    assert "at the last epoch -" not in text
+    assert text.endswith(
+        "Accuracies are those of the last epoch, at which the learning rate has fallen to zero."
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"epochs": 15, "schedule": "constant"}, "its best epoch of 15 on the test images."),
+        ({"epochs": 15, "validation_fraction": 0.1}, "of 15 on held-out training images."),
+    ],
+)
+def test_the_verdict_says_which_epoch_was_chosen(settings, said):
+    reached = verdict.reach(controlled(settings=settings), max_drop=0.05)
+    assert verdict.sentences(reached)[-1].endswith(said)
+    assert verdict.describe(reached).endswith(said)
 
 
 def test_a_study_without_trials():

@@ -66,6 +66,9 @@ def _what_runs(declared: _Declared) -> None:
     declared.text("dataset", "digits", "digits (embedded), or a TFDS image classification set.")
     names = ", ".join(methods.METHODS)
     declared.text("method", "all", f"Comma-separated: {names}, paper, all, control.")
+    declared.switch(
+        "control", True, "Also train the parent on with no block compressed, to compare with."
+    )
     declared.text(
         "block", "all", "Comma-separated numbers, names, first_layer:last_layer, or all."
     )

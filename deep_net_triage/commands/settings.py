@@ -38,7 +38,7 @@ class Settings:
 
     Attributes:
         methods: names from `METHODS`; `control` is separate.
-        control: whether `--method` includes the control.
+        control: whether the control runs: by its flag, or because `--method` names it.
         blocks: names or numbers as typed, which only the parent can resolve; None for all.
         activation_memory, activation_disk: in bytes; None for a quarter of what is free.
         shard: the job's number, from 0, and the number of jobs; None for all trials.
@@ -262,9 +262,9 @@ def _settings(values: flags.FlagValues) -> Settings:
             raise InputError(f"--export: '{name}' is not a format; allowed: {allowed}")
     given["shard"] = shards.parse(given["shard"], os.environ)
     blocks, chosen = checks.names(given.pop("block")), methods.select(given.pop("method"))
+    given["control"] |= methods.CONTROL in chosen
     return Settings(
         methods=tuple(name for name in chosen if name in methods.METHODS),
-        control=methods.CONTROL in chosen,
         blocks=None if "all" in blocks else blocks,
         **given,
     )

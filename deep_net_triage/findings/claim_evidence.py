@@ -45,8 +45,8 @@ def only_the_model_exceeds_the_parent(studies: Sequence[StudyResults]) -> Eviden
         controls = study.correct_by_seed(CONTROL, NO_BLOCK)
         if not controls:
             evidence.remarks.append(
-                f"The control was not run on {study.dataset} (--method=all,control): training "
-                "the parent on for as long may gain as much."
+                f"The control was not run on {study.dataset} (--nocontrol): training the "
+                "parent on for as long may gain as much."
             )
         for _, block in _blocks([study] if controls else []):
             for method in _methods(study, block, "model"):
@@ -70,7 +70,7 @@ def blocks_are_equal(studies: Sequence[StudyResults]) -> Evidence:
     and reaches beyond `_EQUIVALENT` is inconclusive.
     """
     evidence = Evidence()
-    for study, method in itertools.product(studies, METHODS):
+    for study, method in itertools.product(studies, GROUPS["all"]):
         blocks = [block for _, block in _blocks([study]) if method in _methods(study, block)]
         complete = [block for block in blocks if _complete(evidence, study, block, [method])]
         pairs = {
@@ -158,7 +158,11 @@ def harder_is_slower(studies: Sequence[StudyResults]) -> Evidence:
 def both_together_are_best(studies: Sequence[StudyResults]) -> Evidence:
     """Compares distilling, then updating the whole model, with the best and fastest others."""
     evidence = Evidence()
-    both = next(name for name, m in METHODS.items() if m.distil and m.updates == "model")
+    both = next(
+        name
+        for name in GROUPS["all"]
+        if METHODS[name].distil and METHODS[name].updates == "model"
+    )
     for study, block in _blocks(studies):
         rivals = [name for name in _methods(study, block) if name != both]
         if _complete(evidence, study, block, [both, *rivals]):
@@ -224,11 +228,11 @@ def _blocks(studies: Sequence[StudyResults]) -> Iterator[tuple[StudyResults, str
 
 
 def _methods(study: StudyResults, block: str, updates: str | None = None) -> list[str]:
-    """Returns the paper's methods, and others that have a finished trial at a block."""
+    """Returns the paper's five methods, and its sixth if it has a finished trial at a block."""
     return [
         name
-        for name, method in METHODS.items()
-        if updates in (None, method.updates)
+        for name in GROUPS["all"]
+        if updates in (None, METHODS[name].updates)
         and (name in GROUPS["paper"] or study.trials(name, block))
     ]
 

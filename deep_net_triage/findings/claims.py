@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from deep_net_triage.findings import claim_evidence, parent_doubts
+from deep_net_triage.findings import claim_evidence, parent_doubts, reported_accuracy
 from deep_net_triage.findings.judgements import Evidence, Judgement, ruled
 from deep_net_triage.records.study_results import StudyResults
 
@@ -31,7 +31,8 @@ def judge(studies: Sequence[StudyResults]) -> list[Judgement]:
     A claim holds if the whole interval of every comparison is as it says and no comparison is
     missing. It does not hold if comparisons contradict it more than chance does among so many.
     Else it can't be told. A data set whose parent has not learned is left aside
-    (`parent_doubts.not_learned`).
+    (`parent_doubts.not_learned`). Accuracies are those that the studies report: of the best
+    epoch or, where the learning rate falls to zero, of the last.
 
     A claim that needs all comparisons to agree needs no correction for their number. Those that
     contradict it are corrected for their number within the claim, over all data sets (Benjamini
@@ -51,9 +52,14 @@ def judge(studies: Sequence[StudyResults]) -> list[Judgement]:
             aside.append(f"{study.dataset} is left aside. {reason}")
         else:
             judged.append(study)
+    settled = [study.dataset for study in judged if study.settles]
     judgements = []
     for claim in CLAIMS:
         evidence = claim.evidence(judged)
+        if settled and any(one.unit == "points" for one in evidence.comparisons):
+            evidence.remarks.append(
+                f"Accuracies of {', '.join(settled)} are {reported_accuracy.LAST_EPOCH}."
+            )
         evidence.remarks += aside
         judgements.append(ruled(claim.number, claim.sentence, claim.judged, evidence))
     return judgements

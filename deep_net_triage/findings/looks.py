@@ -1,14 +1,11 @@
 """What all figures share: colours, markers, legends and names."""
 
-from collections.abc import Sequence
-
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from deep_net_triage.methods import METHODS
-from deep_net_triage.records.study_results import StudyResults
 
 # The paper's data sets as the literature writes them.
 TITLES = {
@@ -27,16 +24,6 @@ DPI = 200
 def title(dataset: str) -> str:
     """Returns a data set's name for figures; those of the paper have a title of their own."""
     return TITLES.get(dataset, dataset)
-
-
-def accuracy_name(studies: Sequence[StudyResults]) -> str:
-    """Returns which test accuracy of a student is shown, by how the studies chose epochs.
-
-    It is always `chosen_accuracy`; without held-out images that is the maximum.
-    """
-    if any(study.holds_out for study in studies):
-        return "test accuracy at the chosen epoch"
-    return "maximum test accuracy"
 
 
 def marker_style(method: str) -> dict[str, object]:

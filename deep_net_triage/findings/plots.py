@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch, Patch
 
-from deep_net_triage.findings import looks
+from deep_net_triage.findings import looks, reported_accuracy
 from deep_net_triage.findings.statistics import against_parent
 from deep_net_triage.methods import METHODS
 from deep_net_triage.records.study_results import StudyResults, mean
@@ -48,7 +48,7 @@ def accuracy(studies: Sequence[StudyResults]) -> Figure:
     for panel, study in zip(panels, studies, strict=True):
         _accuracy_panel(panel, study)
     for panel in leftmost:
-        panel.set_ylabel(f"{looks.accuracy_name(studies)} (%)")
+        panel.set_ylabel(f"{reported_accuracy.name(studies)} (%)")
     baseline = Line2D(
         [], [], color=looks.BASELINE, lw=2.5, path_effects=looks.outline(), label="parent"
     )

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from deep_net_triage.findings.statistics import Estimate
+from deep_net_triage.findings.accuracy_cost import Cost
 from deep_net_triage.methods import METHODS
-from deep_net_triage.wording import percent, points
+from deep_net_triage.wording import percent
 
 _MOST_LAYERS = 5
 
@@ -18,8 +18,7 @@ class Recommendation:
         block: the block that is compressed.
         method: its name in `METHODS`.
         seed: of the trial.
-        difference: accuracy of this student minus the parent's, 0..1.
-        estimate: the same with this one model's interval; None where there is no interval.
+        cost: the accuracy of this one student, minus the parent's and the control's.
         parameters_saved: as a fraction of the parent's.
         macs_saved: likewise, of the multiply-accumulates.
         sure: whether the whole interval is within what may be lost, not only the difference.
@@ -28,8 +27,7 @@ class Recommendation:
     block: str
     method: str
     seed: int
-    difference: float
-    estimate: Estimate | None
+    cost: Cost
     parameters_saved: float
     macs_saved: float
     sure: bool
@@ -58,8 +56,8 @@ def choose(students: Iterable[Recommendation], max_drop: float) -> Recommendatio
         max_drop: the accuracy that may be lost, 0..1.
     """
     return max(
-        (s for s in students if may_replace(s.difference, s.macs_saved, max_drop)),
-        key=lambda s: (s.sure, s.macs_saved, s.parameters_saved, s.difference),
+        (s for s in students if may_replace(s.cost.difference, s.macs_saved, max_drop)),
+        key=lambda s: (s.sure, s.macs_saved, s.parameters_saved, s.cost.difference),
         default=None,
     )
 
@@ -70,23 +68,16 @@ def sentences(student: Recommendation, max_drop: float) -> list[str]:
     allowed = f"the {100 * max_drop:.1f} points that may be lost"
     if student.sure:
         certainty = f"Its whole interval is within {allowed}."
-    elif student.estimate:
+    elif student.cost.estimate:
         certainty = f"It is within {allowed}, but its interval reaches below."
     else:
         certainty = f"It is within {allowed}; without correct.npy it has no interval."
     return [
         f"Recommended: {title}." if student.sure else f"Recommended, but not sure: {title}.",
         f"It {savings_text(student.macs_saved, student.parameters_saved)}; its accuracy is "
-        f"{difference_text(student.difference, student.estimate)} against the parent.",
+        f"{student.cost.text()}.",
         certainty,
     ]
-
-
-def difference_text(difference: float, estimate: Estimate | None) -> str:
-    """Returns a difference of accuracies (0..1) as `+1.2 points [+0.3, +2.1]`."""
-    if estimate is None:
-        return f"{points(difference)} (no interval)"
-    return estimate.text("points", 100)
 
 
 def savings_text(macs_saved: float, parameters_saved: float) -> str:

@@ -2,17 +2,17 @@
 
 import datetime
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from deep_net_triage import wording
-from deep_net_triage.findings import curves, drawings, page, trial_table, verdict
+from deep_net_triage.findings import cost_table, curves, drawings, page, trial_table, verdict
 from deep_net_triage.findings.drawings import Drawing
 from deep_net_triage.findings.judgements import Judgement
 from deep_net_triage.findings.page import Cell, Column, Table
-from deep_net_triage.findings.recommendation import difference_text, uncounted_text
+from deep_net_triage.findings.recommendation import uncounted_text
 from deep_net_triage.findings.verdict import BlockSummary, MethodSummary, Verdict
 from deep_net_triage.methods import METHODS
 from deep_net_triage.records import files
@@ -52,6 +52,8 @@ def write(
             f"{r.first} to {r.last}: {r.reason}" for r in reached.not_compressible
         ],
         not_run=reached.not_run,
+        reported=reached.reported,
+        costs=cost_table.table(study) if finished else None,
         trials=trial_table.table(study) if finished else None,
         unmeasured=trial_table.unmeasured(study) if finished else [],
         failures=[f"{trial}: {reason}" for trial, reason in study.failures.items()],
@@ -101,6 +103,7 @@ def _ranking(ranking: Sequence[BlockSummary]) -> Table:
             Column("block", page.words(block.block for block in ranking), heads=True),
             Column("best method", page.words(METHODS[one.method].title for one in best)),
             Column("accuracy against the parent", [_difference(one) for one in best], "number"),
+            *_against_control(best),
             Column("seeds", page.numbers((one.seeds for one in best), 0), "number"),
             Column("MACs saved, %", macs, "number"),
             Column("parameters saved, %", parameters, "number"),
@@ -110,8 +113,18 @@ def _ranking(ranking: Sequence[BlockSummary]) -> Table:
 
 
 def _difference(summary: MethodSummary) -> Cell:
-    said = difference_text(summary.difference, summary.estimate)
-    return Cell(page.typeset(said), summary.difference)
+    return Cell(page.typeset(summary.cost.from_parent()), summary.cost.difference)
+
+
+def _against_control(best: Sequence[MethodSummary]) -> Iterator[Column]:
+    """Yields a column unless no method was compared with the control."""
+    estimates = [summary.cost.against_control for summary in best]
+    if any(estimates):
+        cells = [
+            Cell(page.typeset(one.text("points", 100)), one.mean) if one else Cell(page.GAP)
+            for one in estimates
+        ]
+        yield Column("against the control", cells, "number")
 
 
 def _drawings(study: StudyResults, figures: Iterable[tuple[str, Figure]]) -> list[Drawing]:

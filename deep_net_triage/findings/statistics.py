@@ -48,15 +48,15 @@ class Estimate:
         error = (self.high - self.low) / 2 / _quantile(self.freedom)
         return float(2 * stats.t.sf(abs(centre - value) / error, self.freedom))
 
-    def text(self, unit: str, scale: float = 1.0) -> str:
+    def text(self, unit: str = "", scale: float = 1.0) -> str:
         """Returns `+1.2 points [+0.3, +2.1]`.
 
         Args:
-            unit: the unit of the numbers, once scaled.
+            unit: the unit of the numbers, once scaled; empty to leave it out.
             scale: the factor of all three numbers: 100 turns accuracies into points.
         """
         mean, low, high = (signed(scale * n) for n in (self.mean, self.low, self.high))
-        return f"{mean} {unit} [{low}, {high}]"
+        return " ".join(filter(None, (mean, unit, f"[{low}, {high}]")))
 
 
 def accuracy_interval(accuracy: float, images: int) -> tuple[float, float]:

@@ -1,42 +1,68 @@
 """A study's results as a table for the terminal: blocks by methods."""
 
-from deep_net_triage.findings import looks, verdict
+from deep_net_triage.findings import comparisons, reported_accuracy, verdict
 from deep_net_triage.methods import METHODS
+from deep_net_triage.records.results import Row
 from deep_net_triage.records.study_results import StudyResults, mean
 from deep_net_triage.wording import percent, signed
 
+_CONTROL = "  against control"
+
 
 def table(study: StudyResults) -> str:
-    """Returns the accuracy of each block and method, its gain, and its convergence.
+    """Returns the accuracy of each block and method, what it costs, and its convergence.
 
-    A cell reads `98.1 -0.3 2`: accuracy in percent, its difference from the parent in points,
-    and epochs to 99 % of the maximum, each the mean over seeds. A cell without a finished trial
-    is a dash. If drops from this parent are meaningless, a last line says why.
+    A cell reads `98.1 -0.3 2`: accuracy in percent at the chosen epoch, its difference from the
+    parent in points, and epochs to 99 % of the maximum, each the mean over seeds. Below it
+    stands the difference from the control, where one has finished, and the other accuracies of
+    `reported_accuracy.columns`. A cell without a finished trial is a dash. If drops from this
+    parent are meaningless, a last line says why.
     """
     methods = study.methods()
     lines = [["", *(METHODS[name].title for name in methods)]]
     for block in study.blocks_run():
-        lines.append([block, *(_cell(study, method, block) for method in methods)])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        cells = [_cell(study, study.trials(method, block)) for method in methods]
+        for title in dict.fromkeys(title for cell in cells for title in cell):
+            lines.append([title or block, *(cell.get(title, "") for cell in cells)])
+    heads = max(len(head) for head, *_ in lines)
+    widths = [max(map(len, column)) for column in list(zip(*lines, strict=True))[1:]]
     text = [
-        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        for line in lines
+        "  ".join([head.ljust(heads), *map(str.rjust, cells, widths)]).rstrip()
+        for head, *cells in lines
     ]
     title = f"{study.dataset}: the parent reaches {percent(study.baseline_accuracy)}"
     if study.controls:
         reached = percent(mean(row.chosen_accuracy for row in study.controls))
         title += f", trained on (control) {reached}"
-    accuracy = looks.accuracy_name([study])
-    legend = f"({accuracy} in %, points against the parent, epochs to 99 % of the maximum)"
     doubt = verdict.doubt(study)
-    return "\n".join([title, *text, legend, *([doubt] if doubt else [])])
+    return "\n".join([title, *text, _legend(study), *([doubt] if doubt else [])])
 
 
-def _cell(study: StudyResults, method: str, block: str) -> str:
-    rows = study.trials(method, block)
+def _cell(study: StudyResults, rows: list[Row]) -> dict[str, str]:
+    """Returns the lines of a cell by their titles; the first has none."""
     if not rows:
-        return "-"
+        return {"": "-"}
     accuracy = 100 * mean(row.chosen_accuracy for row in rows)
     gain = signed(-100 * mean(row.accuracy_drop for row in rows))
     epochs = mean(row.epochs_to_99 for row in rows)
-    return f"{accuracy:.1f} {gain} {round(epochs, 1):g}"
+    lines = {"": f"{accuracy:.1f} {gain} {round(epochs, 1):g}"}
+    if control := comparisons.at_chosen_epoch(study, rows).against_control:
+        lines[_CONTROL] = signed(100 * control.mean)
+    for title, column in _others(study).items():
+        lines[f"  {title}"] = f"{100 * mean(getattr(row, column) for row in rows):.1f}"
+    return lines
+
+
+def _others(study: StudyResults) -> dict[str, str]:
+    """Returns the columns of the accuracies that are not the reported one, by their titles."""
+    _, *others = reported_accuracy.columns(study).items()
+    return dict(others)
+
+
+def _legend(study: StudyResults) -> str:
+    below = ["points against the control"] if study.controls else []
+    below += [f"{title} in %" for title in _others(study)]
+    return (
+        f"({reported_accuracy.name([study])} in %, points against the parent, epochs to 99 % "
+        f"of the maximum; below: {', '.join(below)})"
+    )

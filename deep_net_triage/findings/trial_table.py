@@ -55,13 +55,20 @@ MEASURES = {
     "chosen_accuracy": Measure(
         _ACCURACY,
         "chosen",
-        "after the epoch that is best on held-out training images; without these, the best",
+        "after the epoch that is best on held-out training images, without these on the test "
+        "images; where the learning rate falls to zero, after the last epoch",
         "accuracy",
     ),
     "accuracy_drop": Measure(
         _ACCURACY, "lost", "the parent's minus the chosen; negative for a gain", "accuracy"
     ),
     "final_accuracy": Measure(_ACCURACY, "last", "after the last epoch on labels", "accuracy"),
+    "final_drop": Measure(
+        _ACCURACY,
+        "lost at last",
+        "the parent's minus the last; negative for a gain",
+        "accuracy",
+    ),
     "max_epoch": Measure(_EPOCHS, "to best", "the first epoch with the best accuracy", "count"),
     "epochs_to_99": Measure(
         _EPOCHS, "to 99 %", "the first epoch with 99 % of the trial's best accuracy", "count"
@@ -150,13 +157,19 @@ def unmeasured(study: StudyResults) -> list[str]:
     ]
 
 
-def parent_measure(name: str, holds_out: bool) -> str | None:
+def parent_measure(name: str, study: StudyResults) -> str | None:
     """Returns the column with the parent's number beside a trial's; None if there is none.
 
-    Where held-out images choose the epoch, the parent's accuracy is the chosen one. It is then
-    not comparable with the best of a trial on the test images.
+    The parent's accuracy is that of its own chosen epoch. It is comparable with the best of a
+    trial only where the best epoch is chosen, with the last only where the last one is.
     """
-    if name == "chosen_accuracy" or (name == "max_accuracy" and not holds_out):
+    chosen_is_best = not (study.holds_out or study.settles)
+    comparable = {
+        "chosen_accuracy": True,
+        "max_accuracy": chosen_is_best,
+        "final_accuracy": study.settles,
+    }
+    if comparable.get(name):
         return "baseline_accuracy"
     return f"parent_{name}" if f"parent_{name}" in COLUMNS else None
 
@@ -170,7 +183,7 @@ def _words(rows: Sequence[Row], name: str) -> list[page.Cell]:
 def _numbers(study: StudyResults, rows: Sequence[Row], name: str) -> list[page.Cell]:
     measure = MEASURES[name]
     scale = 100 if measure.kind == "accuracy" else measure.scale
-    of_parent = parent_measure(name, study.holds_out)
+    of_parent = parent_measure(name, study)
     parent = mean(getattr(row, of_parent) for row in rows) if of_parent else None
     recorded = [parent, *(getattr(row, name) for row in rows)]
     values = [None if value is None else value * scale for value in recorded]

@@ -1,12 +1,16 @@
 """What a study comes to: which blocks can be compressed, at what cost, and what to take."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deep_net_triage.findings import parent_doubts, recommendation
+from deep_net_triage.findings import (
+    comparisons,
+    parent_doubts,
+    recommendation,
+    reported_accuracy,
+)
+from deep_net_triage.findings.accuracy_cost import Cost
 from deep_net_triage.findings.recommendation import (
     Recommendation,
-    difference_text,
     savings_text,
     uncounted_text,
 )
@@ -14,7 +18,7 @@ from deep_net_triage.findings.statistics import Estimate, against_parent, betwee
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.records.results import Row
-from deep_net_triage.records.study_results import StudyResults, mean
+from deep_net_triage.records.study_results import StudyResults
 from deep_net_triage.wording import counted
 
 
@@ -24,14 +28,14 @@ class MethodSummary:
 
     Attributes:
         method: its name in `METHODS`.
-        difference: accuracy of the student minus the parent's, 0..1, the mean over seeds.
-        estimate: the same with its interval; None where there is no interval.
+        cost: in accuracy, at the chosen epoch.
+        last: the same at the last epoch; None where that is the chosen one in any case.
         seeds: the number of finished trials.
     """
 
     method: str
-    difference: float
-    estimate: Estimate | None
+    cost: Cost
+    last: Cost | None
     seeds: int
 
 
@@ -69,6 +73,8 @@ class Verdict:
         recommendation: the student to take; None where nothing is recommended.
         no_recommendation: why nothing is recommended, as one sentence; None where something is.
         uncounted: the layers whose multiply-accumulates are not counted.
+        control: what training the parent on costs by itself; None without a finished control.
+        reported: which epoch's accuracy all numbers are, as one sentence.
     """
 
     dataset: str
@@ -79,6 +85,8 @@ class Verdict:
     recommendation: Recommendation | None
     no_recommendation: str | None
     uncounted: tuple[str, ...]
+    control: Cost | None
+    reported: str
 
 
 def reach(study: StudyResults, max_drop: float) -> Verdict:
@@ -107,12 +115,14 @@ def reach(study: StudyResults, max_drop: float) -> Verdict:
     return Verdict(
         dataset=study.dataset,
         max_drop=max_drop,
-        ranking=tuple(sorted(blocks, key=lambda block: -block.best.difference)),
+        ranking=tuple(sorted(blocks, key=lambda block: -block.best.cost.difference)),
         not_compressible=study.refused,
         not_run=tuple(name for name in study.all_blocks() if name not in tried),
         recommendation=student,
         no_recommendation=no_recommendation,
         uncounted=study.uncounted,
+        control=comparisons.of_control(study),
+        reported=reported_accuracy.sentence(study),
     )
 
 
@@ -144,17 +154,21 @@ def sentences(verdict: Verdict) -> list[str]:
     if verdict.uncounted:
         missing = uncounted_text(verdict.uncounted)
         advice.append(f"The multiply-accumulates are not complete; {missing}.")
-    return advice
+    return [*advice, verdict.reported]
 
 
 def describe(verdict: Verdict) -> str:
-    """Returns the verdict as lines for the terminal: accuracy in points against the parent."""
+    """Returns the verdict as lines for the terminal."""
     lines = [f"{verdict.dataset}: blocks from the most compressible to the most critical"]
     for place, block in enumerate(verdict.ranking, start=1):
         saved = savings_text(block.macs_saved, block.parameters_saved)
         lines.append(f"  {place}. {block.block}: {_cost(block.best)}; {saved}")
-        if block.tied_with and block.best.estimate:
+        if block.best.last:
+            lines.append(f"     at the last epoch {block.best.last.text()}")
+        if block.tied_with and block.best.cost.estimate:
             lines.append(f"     no interval tells it apart from {', '.join(block.tied_with)}")
+    if verdict.control:
+        lines.append(f"  the control, not compressed: {verdict.control.text()}")
     for segment in verdict.not_compressible:
         lines.append(f"  not compressible: {segment.first} to {segment.last}: {segment.reason}")
     if verdict.not_run:
@@ -167,21 +181,10 @@ def _methods(study: StudyResults, block: str) -> list[MethodSummary]:
     tried = []
     for method in sorted(study.methods()):  # of equal ones the first in results.csv is first
         if rows := study.trials(method, block):
-            correct = study.correct_by_seed(method, block)
-            estimate = against_parent(correct, study.parent_correct)
-            difference = _difference(study, rows, estimate)
-            tried.append(MethodSummary(method, difference, estimate, len(rows)))
-    return sorted(tried, key=lambda summary: -summary.difference)
-
-
-def _difference(study: StudyResults, rows: Sequence[Row], estimate: Estimate | None) -> float:
-    """Returns the mean accuracy of trials minus the parent's, the estimate's where it has one.
-
-    Both agree unless `correct.npy` is missing for some of the trials.
-    """
-    if estimate is not None:
-        return estimate.mean
-    return mean(row.chosen_accuracy for row in rows) - study.baseline_accuracy
+            cost = comparisons.at_chosen_epoch(study, rows)
+            last = comparisons.at_last_epoch(study, rows)
+            tried.append(MethodSummary(method, cost, last, len(rows)))
+    return sorted(tried, key=lambda summary: -summary.cost.difference)
 
 
 def _summarize(
@@ -210,21 +213,18 @@ def _told_apart(estimate: Estimate | None) -> bool:
 
 def _student(study: StudyResults, row: Row, max_drop: float) -> Recommendation:
     """Returns a trial's student as it would be recommended."""
-    own = {row.seed: study.correct[row.trial]} if row.trial in study.correct else {}
-    estimate = against_parent(own, study.parent_correct)
+    cost = comparisons.at_chosen_epoch(study, [row])
     return Recommendation(
         block=row.block,
         method=row.method,
         seed=row.seed,
-        difference=_difference(study, [row], estimate),
-        estimate=estimate,
+        cost=cost,
         parameters_saved=1 - row.parameters / row.parent_parameters,
         macs_saved=1 - row.macs / row.parent_macs,
-        sure=estimate is not None and estimate.low >= -max_drop,
+        sure=cost.estimate is not None and cost.estimate.low >= -max_drop,
     )
 
 
 def _cost(summary: MethodSummary) -> str:
-    difference = difference_text(summary.difference, summary.estimate)
     seeds = counted(summary.seeds, "seed")
-    return f"{METHODS[summary.method].title} {difference}, {seeds}"
+    return f"{METHODS[summary.method].title} {summary.cost.text()}, {seeds}"

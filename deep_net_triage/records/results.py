@@ -1,7 +1,7 @@
 """Typed values for the files in a training's folder, and functions to read and write them.
 
-A trial's folder and the parent's hold `epochs.jsonl`, `result.json`, `correct.npy` and, where
-models are saved, `model.keras`.
+A trial's folder and the parent's hold `epochs.jsonl`, `result.json`, the files of
+`correctness.py` and, where models are saved, `model.keras`.
 """
 
 import csv
@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from deep_net_triage.errors import DamagedFile
 from deep_net_triage.records import files
+
+# Which test images the models of the chosen and of the last epoch classify correctly.
+CORRECT = "correct.npy"
+FINAL_CORRECT = "final_correct.npy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,7 @@ class Row:
         parent_bytes, bytes: size of the saved weights; None if models are not saved.
         parent_latency ... batch_latency_spread: seconds for one image and for a large batch,
             as medians and interquartile ranges; None if not measured.
+        final_drop: `baseline_accuracy - final_accuracy`; None in rows of earlier versions.
     """
 
     dataset: str
@@ -122,6 +125,7 @@ class Row:
     parent_batch_latency_spread: float | None = None
     batch_latency: float | None = None
     batch_latency_spread: float | None = None
+    final_drop: float | None = None
 
     @property
     def trial(self) -> tuple[str, str, int]:
@@ -281,8 +285,8 @@ def write_result(folder: Path, result: ParentResult | TrialResult | Failure) -> 
 
 def digests(folder: Path) -> dict[str, str]:
     """Returns the SHA-256 of each file in a trial's or a parent's folder but `result.json`."""
-    others = [folder / name for name in ("epochs.jsonl", "model.keras", "correct.npy")]
-    return {file.name: files.digest(file) for file in others if file.is_file()}
+    names = ("epochs.jsonl", "model.keras", CORRECT, FINAL_CORRECT)
+    return {name: files.digest(folder / name) for name in names if (folder / name).is_file()}
 
 
 def check_files(folder: Path, recorded: dict[str, str]) -> None:
@@ -296,35 +300,6 @@ def read_epochs(folder: Path) -> list[Epoch]:
     """Returns the epochs in a trial's or a parent's `epochs.jsonl`, in order."""
     with (folder / "epochs.jsonl").open(encoding="utf-8") as lines:
         return [Epoch(**json.loads(line)) for line in lines]
-
-
-def write_correct(folder: Path, correct: np.ndarray) -> None:
-    """Writes which test images a model classifies correctly, one bit per image.
-
-    Args:
-        folder: the trial's or the parent's.
-        correct: bool, (images,), in the data set's order.
-    """
-    with files.replacing(folder / "correct.npy") as unfinished, unfinished.open("wb") as file:
-        np.save(file, np.packbits(correct))
-
-
-def read_correct(folder: Path, images: int) -> np.ndarray | None:
-    """Returns which test images a model classifies correctly: bool, (images,).
-
-    Returns None if there is no file.
-
-    Raises:
-        DamagedFile: if `correct.npy` can't be decoded.
-    """
-    file = folder / "correct.npy"
-    if not file.is_file():
-        return None
-    try:
-        packed = np.load(file, allow_pickle=False)
-        return np.unpackbits(packed, count=images).astype(bool)
-    except (ValueError, TypeError, EOFError) as error:
-        raise DamagedFile(f"{file} is damaged: its content has changed") from error
 
 
 def write_table(study: Path, rows: Iterable[Row]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from deep_net_triage.errors import DamagedFile, InputError
 from deep_net_triage.methods import CONTROL, METHODS
 from deep_net_triage.network.descriptions import BlockDescription, Refused
-from deep_net_triage.records import files, provenance, results
+from deep_net_triage.records import correctness, files, provenance, results
 from deep_net_triage.records.provenance import Command
 from deep_net_triage.records.results import Epoch, Failure, Row, TrialResult
 
@@ -29,8 +29,10 @@ class StudyResults:
         rows: finished trials that compress a block, in network order.
         controls: finished trials of the control.
         correct: which test images each trial's model classifies correctly, by trial; bool,
-            (images,), in the data set's order.
-        parent_correct: the same for the parent; None if the file is missing.
+            (images,), in the data set's order. The model is that of the chosen epoch.
+        final_correct: the same for the models of the last epoch, without trials of earlier
+            versions, which have no such file.
+        parent_correct: as `correct`, for the parent; None if the file is missing.
         epochs: learning curves by trial, without those in damaged files.
         failures: the reason of each failed trial, by the name of its folder.
         blocks: the network's blocks in network order.
@@ -48,6 +50,7 @@ class StudyResults:
     rows: tuple[Row, ...] = ()
     controls: tuple[Row, ...] = ()
     correct: Mapping[Name, np.ndarray] = field(default_factory=dict)
+    final_correct: Mapping[Name, np.ndarray] = field(default_factory=dict)
     parent_correct: np.ndarray | None = None
     epochs: Mapping[Name, tuple[Epoch, ...]] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
@@ -71,6 +74,11 @@ class StudyResults:
     def holds_out(self) -> bool:
         """Whether held-out training images, instead of test images, chose the epochs."""
         return bool(self.settings.get("validation_fraction"))
+
+    @property
+    def settles(self) -> bool:
+        """Whether the learning rate falls to zero, so that the chosen epoch is the last."""
+        return self.settings.get("schedule") == "cosine"
 
     def methods(self) -> list[str]:
         """Returns the methods that have a finished trial, in the order of `METHODS`."""
@@ -116,14 +124,14 @@ def read_study(folder: Path) -> StudyResults:
     rows = results.read_table(folder)
     trials = read_trials(folder)
     folders = {row.trial: results.trial_folder(folder, *row.trial) for row in rows}
-    correct = {trial: results.read_correct(own, images) for trial, own in folders.items()}
     return StudyResults(
         **described | {"dataset": parent.settings["dataset"]},
         baseline_accuracy=parent.baseline_accuracy,
         rows=tuple(row for row in rows if row.method != CONTROL),
         controls=tuple(row for row in rows if row.method == CONTROL),
-        correct={trial: right for trial, right in correct.items() if right is not None},
-        parent_correct=results.read_correct(folder / "parent", images),
+        correct=_read_correct(folders, results.CORRECT, images),
+        final_correct=_read_correct(folders, results.FINAL_CORRECT, images),
+        parent_correct=correctness.read(folder / "parent" / results.CORRECT, images),
         epochs=_curves(trials),
         failures={f.name: r.reason for f, r in trials.items() if isinstance(r, Failure)},
         folder=folder,
@@ -139,6 +147,14 @@ def read_trials(study: Path) -> dict[Path, TrialResult | Failure]:
             if result is not None:
                 ended[folder] = result
     return ended
+
+
+def _read_correct(
+    folders: Mapping[Name, Path], name: str, images: int
+) -> dict[Name, np.ndarray]:
+    """Returns which test images each trial's model classifies correctly, where it is known."""
+    read = {trial: correctness.read(own / name, images) for trial, own in folders.items()}
+    return {trial: correct for trial, correct in read.items() if correct is not None}
 
 
 def _curves(trials: Mapping[Path, TrialResult | Failure]) -> dict[Name, tuple[Epoch, ...]]:

@@ -204,7 +204,7 @@ def _candidates(plan: Plan, progress: Progress) -> list[BlockSummary]:
     within = [
         block
         for block in verdict.reach(study, settings.max_drop).ranking
-        if may_replace(block.best.difference, block.macs_saved, settings.max_drop)
+        if may_replace(block.best.cost.difference, block.macs_saved, settings.max_drop)
     ]
     return sorted(within, key=lambda block: -block.macs_saved)
 

@@ -16,7 +16,7 @@ from deep_net_triage.learning import guards, memory, predictions, training
 from deep_net_triage.learning.learner import Classifier
 from deep_net_triage.network import costs, graphs, imagenet
 from deep_net_triage.progress import Progress
-from deep_net_triage.records import checkpoints, locks, models, results
+from deep_net_triage.records import checkpoints, correctness, locks, models, results
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, ParentResult
 from deep_net_triage.study.identity import Parent
@@ -155,7 +155,7 @@ def _train(plan: Plan, journal: Journal) -> ParentResult:
     correct = guards.check_saved(
         folder / "model.keras", parent, plan.dataset.test, curve.chosen_accuracy
     )
-    results.write_correct(folder, correct)
+    correctness.write(folder / results.CORRECT, correct)
     result = ParentResult(
         settings=journal.settings,
         baseline_accuracy=curve.chosen_accuracy,
@@ -197,7 +197,8 @@ def _adopted(
     still_ours()
     # This may replace the file that the parent was loaded from; `models.save` does it at once.
     models.save(parent, folder / "model.keras")
-    results.write_correct(folder, predictions.correct(parent, test.images, test.labels))
+    correct = predictions.correct(parent, test.images, test.labels)
+    correctness.write(folder / results.CORRECT, correct)
     (folder / "epochs.jsonl").unlink(missing_ok=True)
     checkpoints.remove(folder)
     result = ParentResult(

@@ -12,7 +12,7 @@ from deep_net_triage.learning import evidence, guards, predictions, tensorboard
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.network import costs, latency
 from deep_net_triage.progress import Progress
-from deep_net_triage.records import models, results
+from deep_net_triage.records import correctness, models, results
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Epoch, Failure, Row, TrialResult
 from deep_net_triage.study.identity import Parent, Trial
@@ -81,7 +81,10 @@ class BlockTrials:
         curve = results.summarize(epochs, self.settings.settles)
         journal.still_ours()
         correct = self._saved(trained.model, folder, curve.chosen_accuracy)
-        results.write_correct(folder, correct)
+        correctness.write(folder / results.CORRECT, correct)
+        final = correct if trained.final_correct is None else trained.final_correct
+        correctness.write(folder / results.FINAL_CORRECT, final)
+        baseline = self.parent.baseline_accuracy
         guards.check_parent(self.parent.model, self.parent.weights_sha256)
         row = Row(
             dataset=self.retraining.dataset.name,
@@ -92,7 +95,8 @@ class BlockTrials:
             distilled_accuracy=trained.distilled_accuracy,
             similarity=similarity,
             distill_epochs=sum(epoch.phase == "distill" for epoch in epochs),
-            accuracy_drop=round(self.parent.baseline_accuracy - curve.chosen_accuracy, 12),
+            accuracy_drop=round(baseline - curve.chosen_accuracy, 12),
+            final_drop=round(baseline - curve.final_accuracy, 12),
             seconds=journal.seconds,
             bytes=models.weights_bytes(folder / "model.keras"),
             **vars(curve),

@@ -15,7 +15,7 @@ from pathlib import Path
 import other_parents
 import reproduction
 
-from deep_net_triage.findings import claims, looks, plots
+from deep_net_triage.findings import claims, looks, plots, reported_accuracy
 from deep_net_triage.findings.judgements import Judgement
 from deep_net_triage.methods import METHODS
 from deep_net_triage.records.study_results import StudyResults, mean, read_study
@@ -86,7 +86,7 @@ def write(path: Path, lines: Iterable[str]) -> None:
 
 def page(studies: list[StudyResults], judged: list[Judgement]) -> Iterator[str]:
     """Yields the lines of the page that shows all studies."""
-    accuracy = looks.accuracy_name(studies)
+    accuracy = reported_accuracy.name(studies)
     yield "# The paper's experiment on subsets of its four data sets"
     yield ""
     yield "Made by `python figures/study/remake.py` from the files beside it; the command that"

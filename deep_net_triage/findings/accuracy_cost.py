@@ -1,0 +1,39 @@
+"""What compressing a block costs in accuracy: against the parent, and against the control.
+
+The control is the parent trained on with nothing compressed (claim 2, section 4). What it gains
+or loses comes from training alone; the difference from it is what compression costs.
+"""
+
+from dataclasses import dataclass
+
+from deep_net_triage.findings.statistics import Estimate
+from deep_net_triage.wording import points
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The accuracy of students minus the accuracy of what they are compared with, 0..1.
+
+    Attributes:
+        difference: from the parent, the mean over seeds.
+        estimate: the same with its 95 % interval; None where there is no interval.
+        against_control: from the control of the same seed, after as many epochs; None without
+            a finished control.
+    """
+
+    difference: float
+    estimate: Estimate | None
+    against_control: Estimate | None = None
+
+    def text(self) -> str:
+        """Returns `-1.2 points [-2.0, -0.4] against the parent, -0.8 [-1.5, -0.1] ...`."""
+        text = f"{self.from_parent()} against the parent"
+        if self.against_control is not None:
+            text += f", {self.against_control.text(scale=100)} against the control"
+        return text
+
+    def from_parent(self) -> str:
+        """Returns `-1.2 points [-2.0, -0.4]`."""
+        if self.estimate is None:
+            return f"{points(self.difference)} (no interval)"
+        return self.estimate.text("points", 100)

@@ -1,0 +1,43 @@
+"""Which of its epochs a student's accuracy is taken from, in words for people."""
+
+from collections.abc import Sequence
+
+from deep_net_triage.records.study_results import StudyResults
+
+LAST_EPOCH = "those of the last epoch, at which the learning rate has fallen to zero"
+
+
+def name(studies: Sequence[StudyResults]) -> str:
+    """Returns which test accuracy of a student is shown: always the column `chosen_accuracy`.
+
+    Args:
+        studies: that are shown side by side.
+    """
+    if studies and all(study.settles for study in studies):
+        return "test accuracy at the last epoch"
+    if any(study.holds_out or study.settles for study in studies):
+        return "test accuracy at the chosen epoch"
+    return "maximum test accuracy"
+
+
+def sentence(study: StudyResults) -> str:
+    """Returns how a study chose the epoch whose accuracy is reported, as one sentence."""
+    if study.settles:
+        return f"Accuracies are {LAST_EPOCH}."
+    epochs = study.settings.get("epochs")
+    of_all = f" of {epochs}" if epochs else ""
+    by = "held-out training images" if study.holds_out else "the test images"
+    return f"A student's accuracy is that of its best epoch{of_all} on {by}."
+
+
+def columns(study: StudyResults) -> dict[str, str]:
+    """Returns the accuracies of a student that are shown side by side, the reported one first.
+
+    Returns:
+        The column of `results.csv`, by the name that people read. The paper's maximum stands
+        beside the last epoch where that is the reported one.
+    """
+    if study.settles:
+        return {"last epoch": "chosen_accuracy", "maximum": "max_accuracy"}
+    others = {"maximum": "max_accuracy", "last epoch": "final_accuracy"}
+    return {"chosen epoch": "chosen_accuracy"} | others if study.holds_out else others
