@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from deep_net_triage import devices
-from deep_net_triage.commands import endings, settings
+from deep_net_triage.commands import command_line, endings
 from deep_net_triage.launchers import ray_cluster, workers
 from deep_net_triage.progress import Progress
 
@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
     The code is 0 if every trial finished, 1 after a failure, and 2 for bad input.
     """
     if "--help" in arguments or "-h" in arguments:
-        print(f"{__doc__}\n{settings.help_text()}")
+        print(f"{__doc__}\n{command_line.help_text()}")
         return 0
     try:
         with endings.terminable():
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    chosen = settings.from_command_line(arguments, FLAGS_DIR)
+    chosen = command_line.parse(arguments, FLAGS_DIR)
     typed, progress = shlex.join(["run_triage.py", *arguments]), Progress()
     progress.say(f"{chosen.dataset}: starting TensorFlow")
     if not chosen.list_blocks and chosen.launcher == "ray":

@@ -40,10 +40,10 @@ def settings(**flags: object):  # noqa: ANN201, for the same reason
     """Returns the settings of a command with the given flags."""
     from pathlib import Path
 
-    from deep_net_triage.commands import settings
+    from deep_net_triage.commands import command_line
 
     typed = [f"--{name}={value}" for name, value in flags.items()]
-    return settings.from_command_line(["--recipe=paper", *typed], Path("no flag files here"))
+    return command_line.parse(["--recipe=paper", *typed], Path("no flag files here"))
 
 
 def classifier(model, images: int, batch: int):  # noqa: ANN001, ANN201, for the same reason

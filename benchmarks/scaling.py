@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import keras
 
-from deep_net_triage.commands import settings
+from deep_net_triage.commands import command_line, settings
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network import blocks, costs, surgery, vgg16
 
@@ -97,7 +97,7 @@ def longest(durations: list[float], slots: int) -> float:
 
 def plan(sustained: float, efficiency: float) -> Iterator[str]:
     """Yields the lines of the estimate, as Markdown tables."""
-    options = settings.from_command_line(["--recipe=paper"])
+    options = command_line.parse(["--recipe=paper"])
     rate = sustained * 1e12 * 3600 / 2  # multiply-accumulates per hour
     yield "| data set | parent | 15 whole-model trials | 15 layer-only trials | all, one GPU |"
     yield "|---|---|---|---|---|"

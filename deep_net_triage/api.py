@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from deep_net_triage import devices
-from deep_net_triage.commands import settings
+from deep_net_triage.commands import command_line
 from deep_net_triage.errors import InputError
 from deep_net_triage.images.datasets import Dataset, Split
 from deep_net_triage.network import blocks, graphs, surgery
@@ -97,7 +97,7 @@ def triage(
         if flag in flags:
             raise InputError(f"{flag} is no argument: a call runs in its own process")
     arguments = [f"--{flag}={_typed(value)}" for flag, value in flags.items()]
-    parsed = settings.from_command_line([*arguments, f"--dataset={name}"])
+    parsed = command_line.parse([*arguments, f"--dataset={name}"])
     parents.check(model, "the model")
     splits = [_split(examples, which) for examples, which in ((train, "train"), (test, "test"))]
     if class_names is None:

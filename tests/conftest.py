@@ -13,7 +13,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from deep_net_triage.commands import settings
+from deep_net_triage.commands import command_line
 from deep_net_triage.network import vgg16
 from deep_net_triage.records.journal import Journal
 from tests.studies import run
@@ -92,7 +92,7 @@ def small_settings(tmp_path):
     def make(**flags):
         flags = {"recipe": "paper", "epochs": 2, "distill_epochs": 2, "batch_size": 8} | flags
         typed = [f"--{name}={value}" for name, value in flags.items()]
-        return settings.from_command_line(typed, tmp_path / "no flag files here")
+        return command_line.parse(typed, tmp_path / "no flag files here")
 
     return make
 

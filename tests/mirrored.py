@@ -15,7 +15,7 @@ from deep_net_triage import devices
 import keras
 import numpy as np
 
-from deep_net_triage.commands import settings
+from deep_net_triage.commands import command_line
 from deep_net_triage.learning import training
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.rows import Room
@@ -39,7 +39,7 @@ def main(replicas, policy, epochs, batch_size, methods, output, flags):
     asked = ["--recipe=paper"] + [
         f"--{name}={epochs}" for name in ("epochs", "parent_epochs", "distill_epochs")
     ]
-    chosen = settings.from_command_line([*asked, f"--batch_size={batch_size}", *flags])
+    chosen = command_line.parse([*asked, f"--batch_size={batch_size}", *flags])
     dataset, found = toy_images(TRAIN, TEST), {}
 
     strategy = devices.strategy(replicas)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from deep_net_triage.commands import settings
+from deep_net_triage.commands import command_line
 from deep_net_triage.findings import looks
 from deep_net_triage.records import files, results
 from deep_net_triage.records.study_results import read_study
@@ -40,7 +40,7 @@ def test_pictures_and_tables_are_made_again_by_one_command(tmp_path):
 def test_a_study_is_whole_and_what_its_flags_say(folder):
     recorded = settings_of(folder)
     flags = HERE.parent.parent / "flags" / "study" / f"{folder.name}.flags"
-    typed = settings.from_command_line([f"--flagfile={flags}"], REPOSITORY / "flags")
+    typed = command_line.parse([f"--flagfile={flags}"], REPOSITORY / "flags")
     for name in ("train_examples", "test_examples", "image_size", "width", "parent_epochs"):
         assert recorded[name] == getattr(typed, name), name
     for name in ("epochs", "distill_epochs", "learning_rate", "batch_size"):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from deep_net_triage.commands import settings
+from deep_net_triage.commands import command_line
 from deep_net_triage.learning import batches
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import for_model
@@ -83,7 +83,7 @@ def test_a_study_runs_it_beside_its_methods(tmp_path, capsys):
     ],
 )
 def test_it_belongs_to_every_study_unless_it_is_left_out(typed, methods, control, parent):
-    chosen = settings.from_command_line([*typed, "--seeds=0,1"])
+    chosen = command_line.parse([*typed, "--seeds=0,1"])
     found = blocks.find_blocks(parent)
     trials = plan.of_study(found, chosen)
     assert len(trials) == 2 * (methods * len(found) + control)

@@ -45,7 +45,7 @@ def curve(*accuracies, held_out=None, distill=0):
 )
 def test_summary_of_a_curve(accuracies, max_epoch, epochs_to_99):
     for distill in (0, 4):
-        assert results.summarize(curve(*accuracies, distill=distill)) == Curve(
+        assert results.summarize(curve(*accuracies, distill=distill), settles=False) == Curve(
             max_accuracy=max(accuracies),
             max_epoch=max_epoch,
             epochs_to_99=epochs_to_99,
@@ -55,8 +55,16 @@ def test_summary_of_a_curve(accuracies, max_epoch, epochs_to_99):
         )
 
 
+def test_the_last_epoch_is_chosen_where_training_settles():
+    found = results.summarize(curve(0.5, 0.9, 0.7), settles=True)
+    assert (found.chosen_epoch, found.chosen_accuracy) == (3, 0.7)
+    assert (found.max_epoch, found.max_accuracy) == (2, 0.9)
+
+
 def test_held_out_images_choose_the_epoch():
-    summary = results.summarize(curve(0.5, 0.9, 0.7, held_out=(0.4, 0.6, 0.8), distill=1))
+    summary = results.summarize(
+        curve(0.5, 0.9, 0.7, held_out=(0.4, 0.6, 0.8), distill=1), settles=False
+    )
     assert (summary.max_accuracy, summary.max_epoch) == (0.9, 2)
     assert (summary.chosen_accuracy, summary.chosen_epoch) == (0.7, 3)
 

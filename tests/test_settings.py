@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deep_net_triage import methods
-from deep_net_triage.commands import declarations, endings, settings
+from deep_net_triage.commands import command_line, declarations, endings, settings
 from deep_net_triage.errors import InputError
 
 
 def parse(arguments, flags_dir):
-    return settings.from_command_line(arguments, flags_dir)
+    return command_line.parse(arguments, flags_dir)
 
 
 def test_dataset_file_then_flagfiles_then_typed(tmp_path):
@@ -232,7 +232,7 @@ def test_methods_are_the_papers_table():
 
 
 def test_help_names_every_flag():
-    text = settings.help_text()
+    text = command_line.help_text()
     for name in settings.Settings.__dataclass_fields__:
         assert {"methods": "method", "blocks": "block"}.get(name, name) in text
 
@@ -287,7 +287,7 @@ def parsed_or_refused(arguments, folder):
     """The settings, or None where one line says why there are none."""
     before = sorted(folder.rglob("*"))
     try:
-        found = settings.from_command_line(arguments, folder)
+        found = command_line.parse(arguments, folder)
     except InputError as error:
         message, code = endings.describe(error)
         assert code == 2
@@ -339,6 +339,6 @@ def test_no_bytes_as_flag_file_end_in_a_traceback(content):
 def test_what_is_typed_is_what_is_asked_for(epochs, width, rate, seeds):
     typed = [f"--epochs={epochs}", f"--width={width!r}", f"--learning_rate={rate!r}"]
     typed.append(f"--seeds={','.join(map(str, seeds))}")
-    found = settings.from_command_line(typed, Path("no flag files here"))
+    found = command_line.parse(typed, Path("no flag files here"))
     assert (found.epochs, found.width, found.learning_rate) == (epochs, width, rate)
     assert found.seeds == tuple(dict.fromkeys(seeds))

@@ -281,9 +281,10 @@ def test_a_guard_that_is_hurt_makes_a_gap(study, monkeypatch):
     fit = training.fit
 
     def careless(learner, *rest, **more):
-        fit(learner, *rest, **more)
+        fitted = fit(learner, *rest, **more)
         frozen = learner.network.get_layer("fc1")
         frozen.kernel.assign_add(frozen.kernel * 1e-3)
+        return fitted
 
     monkeypatch.setattr(training, "fit", careless)
     assert run(study.parent, "--method=cl_rw", "--block=5") == 1

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import keras
 
-from deep_net_triage.commands import settings
+from deep_net_triage.commands import command_line
 from deep_net_triage.images import datasets
 from deep_net_triage.learning import training
 from deep_net_triage.records.journal import Journal
@@ -50,7 +50,7 @@ def main() -> None:
 def accuracies(images: datasets.Dataset, learning_rate: float, epochs: int) -> list[float]:
     """Returns the accuracy after each epoch of a parent that is trained at a learning rate."""
     flags = ["--recipe=paper", "--image_size=32", "--width=0.25", f"--parent_epochs={epochs}"]
-    chosen = settings.from_command_line([*flags, f"--learning_rate={learning_rate}"])
+    chosen = command_line.parse([*flags, f"--learning_rate={learning_rate}"])
 
     def watch(epoch: Epoch) -> None:
         print(f"{learning_rate}: epoch {epoch.epoch}: {epoch.val_accuracy}", flush=True)
