@@ -36,7 +36,7 @@ def main(replicas, policy, epochs, batch_size, methods, output, flags):
     keras.config.set_dtype_policy(policy)
     if policy == "float64":
         keras.config.set_floatx("float64")  # metrics go by this one
-    asked = ["--recipe=paper"] + [
+    asked = ["--recipe=paper", "--block_start=aligned"] + [
         f"--{name}={epochs}" for name in ("epochs", "parent_epochs", "distill_epochs")
     ]
     chosen = command_line.parse([*asked, f"--batch_size={batch_size}", *flags])
