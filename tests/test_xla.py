@@ -1,6 +1,5 @@
 """What a GPU will run has run: steps compiled by XLA do what uncompiled steps do."""
 
-import re
 import subprocess
 import sys
 
@@ -59,3 +58,17 @@ def test_every_phase_equals_the_uncompiled_one(tmp_path):
 def test_every_method_equals_the_uncompiled_one(method, flags, tmp_path):
     """An epoch's last batch holds one image, so that each step is compiled twice."""
     assert_equal(*trained(tmp_path, flags, "float64", 8, [method]))
+
+
+@pytest.mark.slow
+def test_in_mixed_bfloat16_losses_are_close_after_a_step(tmp_path):
+    """bfloat16 holds 8 binary digits, and XLA rounds to them less often than single operations.
+
+    One batch an epoch: the first loss is computed before any weight has moved.
+    """
+    plain, compiled = trained(tmp_path, PAPER, "mixed_bfloat16", 25, ["cl_mw", "stn_kd"], 1)
+    losses = [name for name in plain if name.endswith("1|loss")]
+    assert len(losses) == 8
+    for name in losses:
+        np.testing.assert_allclose(compiled[name], plain[name], rtol=0.02, err_msg=name)
+    assert all(np.all(np.isfinite(value)) for value in compiled.values())
