@@ -14,6 +14,7 @@ from pathlib import Path
 
 import other_parents
 import reproduction
+import settling
 
 from deep_net_triage.findings import claims, looks, plots, reported_accuracy
 from deep_net_triage.findings.judgements import Judgement
@@ -45,6 +46,9 @@ def main() -> None:
     for name, parts in {
         "README.md": {"tables": tables(studies), "claims": verdicts(judged)},
         "docs/reproduction.md": {
+            "recipes": settling.recipes(committed["cifar10"], read_study(HERE / "settled")),
+            "digits": settling.digits(HERE / "settled_digits"),
+            "ingredients": settling.ingredients(HERE / "ingredients"),
             "changes": reproduction.changes(HERE / "decisions"),
             "rates": reproduction.rates(HERE / "search_parent.json"),
             "selection": reproduction.selection(studies),
