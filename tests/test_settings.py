@@ -165,6 +165,15 @@ def test_each_rate_determines_the_methods_that_use_it(small_settings):
     assert one.of_parent() != small_settings(parent_seed=1).of_parent()
 
 
+def test_labels_of_a_given_parent_are_not_smoothed_by_the_recipe(tmp_path):
+    file = tmp_path / "model.keras"
+    file.touch()
+    assert parse([], tmp_path).label_smoothing == 0.1
+    assert parse([f"--parent={file}"], tmp_path).label_smoothing == 0
+    assert parse([f"--parent={file}", "--label_smoothing=0.2"], tmp_path).label_smoothing == 0.2
+    assert command_line.parse([], tmp_path, given_parent=True).label_smoothing == 0
+
+
 def test_a_recipe_is_overridden_flag_by_flag(tmp_path):
     (tmp_path / "digits.flags").write_text("--weight_decay=0.25\n")
     found = parse(["--label_smoothing=0.5"], tmp_path)

@@ -8,7 +8,7 @@ from absl import flags
 
 from deep_net_triage import methods
 from deep_net_triage.commands import checks, declarations, flagfiles, shards
-from deep_net_triage.commands.recipes import RECIPES
+from deep_net_triage.commands.recipes import flags_of
 from deep_net_triage.commands.settings import GIB, Settings
 from deep_net_triage.errors import InputError
 
@@ -28,7 +28,9 @@ _PLAIN_WORDS = (
 )
 
 
-def parse(arguments: list[str], flags_dir: Path | None = None) -> Settings:
+def parse(
+    arguments: list[str], flags_dir: Path | None = None, given_parent: bool = False
+) -> Settings:
     """Returns the settings of a command line.
 
     Flags are read from the recipe, then from the data set's own flag file, then from each
@@ -37,6 +39,7 @@ def parse(arguments: list[str], flags_dir: Path | None = None) -> Settings:
     Args:
         arguments: the command line without the program's name.
         flags_dir: the folder with `<dataset>.flags`; None to read no such file.
+        given_parent: whether a parent in memory is given, which no flag tells.
 
     Raises:
         InputError: if a flag, a value or a flag file is wrong.
@@ -58,7 +61,8 @@ def parse(arguments: list[str], flags_dir: Path | None = None) -> Settings:
     if own and checks.is_true(own.is_file):
         flags_given = flagfiles.read(own, switches) + flags_given
         values = _parse(flags_given)
-    return _settings(_parse([*RECIPES[values.recipe], *flags_given]))
+    recipe = flags_of(values.recipe, given_parent or values.parent is not None)
+    return _settings(_parse([*recipe, *flags_given]))
 
 
 def help_text() -> str:

@@ -13,7 +13,6 @@ RECIPES = {
         "--warmup_epochs=1",
         "--optimizer=adamw",
         "--weight_decay=0.05",
-        "--label_smoothing=0.1",
         "--augment=flip_crop",
         "--augment_copies=0",
         "--learning_rate=0.002",
@@ -29,3 +28,18 @@ RECIPES = {
         "--block_start=literal",
     ),
 }
+
+# What a recipe adds where the parent is trained by it as well. How a given parent was trained is
+# unknown, and students of one that never saw smoothed labels lose accuracy by them.
+_WITH_THE_PARENT = {"settled": ("--label_smoothing=0.1",)}
+
+
+def flags_of(recipe: str, given_parent: bool) -> tuple[str, ...]:
+    """Returns a recipe's flags.
+
+    Args:
+        recipe: its name.
+        given_parent: whether the parent is a trained model that the user gives.
+    """
+    added = () if given_parent else _WITH_THE_PARENT.get(recipe, ())
+    return (*RECIPES[recipe], *added)
