@@ -31,7 +31,13 @@ def test_blocks_of_a_model_and_one_of_them_compressed(parent):
 
 def test_triage_of_arrays_and_of_tf_data(parent, tmp_path, capsys):
     train, test = examples(24), examples(12)
-    flags = {"method": ["cl_mw", "cm_mw"], "epochs": 1, "batch_size": 8, "output_dir": tmp_path}
+    flags = {
+        "method": ["cl_mw", "cm_mw"],
+        "recipe": "paper",
+        "epochs": 1,
+        "batch_size": 8,
+        "output_dir": tmp_path,
+    }
     study = dnt.triage(parent, train, test, name="arrays", block="block2", **flags)
     assert {(row.method, row.block) for row in study.rows} == {
         ("cl_mw", "block2"),
@@ -133,7 +139,13 @@ def test_pixels_that_would_wrap_are_refused_and_lists_are_taken(
 ):
     images, labels = examples(24)
     train = change(images), labels[: len(change(images))]
-    flags = {"method": "cl_mw", "block": "2", "epochs": 1, "output_dir": tmp_path}
+    flags = {
+        "method": "cl_mw",
+        "recipe": "paper",
+        "block": "2",
+        "epochs": 1,
+        "output_dir": tmp_path,
+    }
     if message:
         with pytest.raises(InputError, match=message):
             dnt.triage(parent, train, examples(12), **flags)
@@ -162,7 +174,9 @@ def test_images_of_another_size_are_resized_and_the_model_stays_as_it_is(
         return images, np.arange(count) % 3
 
     splits = split(12, train_shape), split(6, test_shape)
-    study = dnt.triage(model, *splits, method="cl_mw", epochs=1, output_dir=tmp_path)
+    study = dnt.triage(
+        model, *splits, method="cl_mw", warmup_epochs=0, epochs=1, output_dir=tmp_path
+    )
     # 3 x 3 kernels: 16 x 16 places of 3 to 3 and 3 to 3, 8 x 8 of 3 to 4 and 4 to 4, 4 to 3.
     macs = 9 * (256 * (9 + 9) + 64 * (12 + 16)) + 12
     assert {row.parent_macs for row in study.rows} == {macs}
@@ -187,7 +201,13 @@ def test_what_is_no_model_block_or_initializer_is_refused(parent, blocks, messag
 
 def test_results_of_other_images_are_not_returned(parent, tmp_path):
     (images, labels), test = examples(24), examples(12)
-    flags = {"method": "cl_mw", "block": "2", "epochs": 1, "output_dir": tmp_path}
+    flags = {
+        "method": "cl_mw",
+        "recipe": "paper",
+        "block": "2",
+        "epochs": 1,
+        "output_dir": tmp_path,
+    }
     first = dnt.triage(parent, (images, labels), test, **flags)
     assert dnt.triage(parent, (images, labels), test, **flags).rows == first.rows
     corrected = images.copy()
@@ -208,7 +228,13 @@ def test_what_the_caller_had_set_is_restored(parent, block, tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     tf.random.set_seed(7)
     try:
-        flags = {"method": "cl_mw", "epochs": 1, "batch_size": 8, "output_dir": tmp_path}
+        flags = {
+            "method": "cl_mw",
+            "recipe": "paper",
+            "epochs": 1,
+            "batch_size": 8,
+            "output_dir": tmp_path,
+        }
         with contextlib.suppress(InputError):
             dnt.triage(
                 parent,

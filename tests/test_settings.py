@@ -170,7 +170,8 @@ def test_labels_of_a_given_parent_are_not_smoothed_by_the_recipe(tmp_path):
     file.touch()
     assert parse([], tmp_path).label_smoothing == 0.1
     assert parse([f"--parent={file}"], tmp_path).label_smoothing == 0
-    assert parse([f"--parent={file}", "--label_smoothing=0.2"], tmp_path).label_smoothing == 0.2
+    typed = parse([f"--parent={file}", "--label_smoothing=0.2"], tmp_path)
+    assert typed.label_smoothing == 0.2
     assert command_line.parse([], tmp_path, given_parent=True).label_smoothing == 0
 
 

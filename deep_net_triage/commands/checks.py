@@ -70,7 +70,8 @@ def _training(given: dict[str, object]) -> dict[str, bool]:
         "distill_epochs": any(row.distil for row in chosen),
     }
     wrong = {
-        f"--{phase}={given[phase]} leaves no epoch after --warmup_epochs={warmup}": True
+        f"--{phase}={given[phase]} leaves no epoch after --warmup_epochs={warmup}; allowed: "
+        "more, or --warmup_epochs=0": True
         for phase, is_run in runs.items()
         if is_run and given[phase] <= warmup
     }

@@ -29,8 +29,8 @@ RECIPES = {
     ),
 }
 
-# What a recipe adds where the parent is trained by it as well. How a given parent was trained is
-# unknown, and students of one that never saw smoothed labels lose accuracy by them.
+# What a recipe adds where the parent is trained by it as well. Nobody knows how a given parent
+# was trained; students of one that never saw smoothed labels lose accuracy by them.
 _WITH_THE_PARENT = {"settled": ("--label_smoothing=0.1",)}
 
 
