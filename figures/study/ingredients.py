@@ -65,7 +65,14 @@ INGREDIENTS = {
     "rates": Ingredient(
         "two rates", "--retrain_learning_rate=0.0001 --layer_learning_rate=0.003"
     ),
-    "settled": Ingredient("all of these: settled", "--recipe=settled", of_parent=True),
+    "settled": Ingredient(
+        "settled: all of these, images as they are for CL", "--recipe=settled", of_parent=True
+    ),
+    "momentum": Ingredient(
+        "settled, batch norms of momentum 0.97",
+        "--recipe=settled --batchnorm_momentum=0.97",
+        of_parent=True,
+    ),
 }
 
 

@@ -95,8 +95,8 @@ def step(curve: list[float]) -> float:
     Args:
         curve: accuracy after each epoch, 0..1.
     """
-    quarter = max(1, round(len(curve) / 4))
-    return float(np.abs(np.diff(curve[-quarter - 1 :])).mean())
+    quarter = max(2, round(len(curve) / 4))
+    return float(np.abs(np.diff(curve[-quarter:])).mean())
 
 
 def whole_model(study: StudyResults) -> list[list[float]]:
