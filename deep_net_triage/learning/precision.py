@@ -11,7 +11,10 @@ from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning import memory, training
 
 FULL, HALF = "float32", "mixed_bfloat16"
-STEPS = 5
+# Steps go on until there are so many of each kind, and until they have taken this long: others'
+# work on the machine comes and goes.
+STEPS = 3
+SECONDS = 4.0
 # On a busy machine two measurements of the same step lie up to a tenth apart.
 WORTHWHILE = 1.1
 
@@ -28,7 +31,7 @@ def gain(build: Callable[[], keras.Model], dataset: Dataset, settings: Settings)
     """Returns the time of a training step in float32 over its time in mixed bfloat16.
 
     The two take turns, so that other work on the machine slows both. Tracing takes seconds,
-    the steps themselves less. The networks are thrown away, and the dtype policy is restored.
+    and so do the steps. The networks are thrown away, and the dtype policy is restored.
 
     Args:
         build: returns the network to train, made under the current dtype policy.
@@ -53,11 +56,13 @@ def _gain(build: Callable[[], keras.Model], dataset: Dataset, settings: Settings
     )
     weights = np.ones(len(labels), np.float32)
     seconds: dict[str, list[float]] = {precision: [] for precision in learners}
-    for _ in range(1 + STEPS):
+    taken = 0.0
+    while len(seconds[HALF]) <= STEPS or taken < SECONDS:
         for precision, learner in learners.items():
             started = time.perf_counter()
             learner.train_on_batch(images, labels, weights)
             seconds[precision].append(time.perf_counter() - started)
+        taken = sum(sum(of_one[1:]) for of_one in seconds.values())
     # The first step traces. Of the others the shortest was disturbed least.
     full, half = (min(seconds[precision][1:]) for precision in (FULL, HALF))
     return full / half
