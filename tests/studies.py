@@ -8,6 +8,7 @@ import run_triage
 # VGG16 of 1 to 10 filters on 60 digits: what takes time is tracing it.
 TINY = (
     "--recipe=paper",
+    "--precision=float32",  # `auto` would measure some CPUs for seconds
     "--width=0.02",
     "--train_examples=60",
     "--test_examples=30",

@@ -144,7 +144,9 @@ def _training(declared: _Declared) -> None:
     declared.count("distill_epochs", 10, "Epochs of a trial's student-teacher phase.")
     # Small enough for many updates on the smallest sets, large enough for batch statistics.
     declared.count("batch_size", 32, "Images per step, over all replicas.")
-    declared.choice("precision", _PRECISIONS, "auto: 16 bits on GPUs made for it.")
+    declared.choice(
+        "precision", _PRECISIONS, "auto: 16 bits on GPUs made for it, and on CPUs if faster."
+    )
     declared.switch(
         "deterministic", False, "Equal commands, interrupted or not, give equal numbers."
     )

@@ -77,14 +77,9 @@ def train_parent(
         TrainingFailed: if a loss is no longer finite.
     """
     keras.utils.set_random_seed(settings.parent_seed)
-    convolutions.speed_up(parent)
     train, test, held_out = dataset.train, dataset.test, dataset.validation
-    learner = Classifier(parent, settings.label_smoothing, settings.clip_norm)
-    steps = math.ceil(len(train) / settings.batch_size)
-    pace = Pace(settings.learning_rate, settings.parent_epochs, steps)
-    compile_for_labels(learner, settings, pace)
     fitted = fit(
-        learner,
+        learner_of(parent, settings, len(train)),
         Examples(train.images, train.labels, len(train), settings.augment),
         settings,
         Schedule(
@@ -95,6 +90,23 @@ def train_parent(
     )
     if not settings.settles:
         fitted.restore_best()
+
+
+def learner_of(parent: keras.Model, settings: Settings, images: int) -> Classifier:
+    """Returns what trains a parent, compiled.
+
+    Args:
+        parent: its convolutions are sped up.
+        settings: of the command.
+        images: per epoch.
+    """
+    convolutions.speed_up(parent)
+    learner = Classifier(parent, settings.label_smoothing, settings.clip_norm)
+    steps = math.ceil(images / settings.batch_size)
+    compile_for_labels(
+        learner, settings, Pace(settings.learning_rate, settings.parent_epochs, steps)
+    )
+    return learner
 
 
 def compile_for_labels(learner: Classifier, settings: Settings, pace: Pace) -> None:

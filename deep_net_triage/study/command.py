@@ -23,7 +23,7 @@ from deep_net_triage.learning import guards, tensorboard
 from deep_net_triage.network import blocks, costs, descriptions, exports, inventory
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import files, locks, models, provenance, results, study_results
-from deep_net_triage.study import compression, parents
+from deep_net_triage.study import compression, parents, precisions
 from deep_net_triage.study.identity import Identity, Parent
 from deep_net_triage.study.ledger import EarlierResults, Ledger, remove_leftovers
 from deep_net_triage.study.plan import Plan, make_plan, untrained
@@ -55,11 +55,14 @@ class Opened:
         plan: what the command will do.
         earlier: what is in the study's folder.
         progress: where a person watches.
+        measures_precision: whether the precision is still to be measured; until then the plan
+            is one for float32.
     """
 
     plan: Plan
     earlier: EarlierResults
     progress: Progress
+    measures_precision: bool
 
     @property
     def ledger(self) -> Ledger:
@@ -82,7 +85,7 @@ def run(settings: Settings, typed: str, progress: Progress, given: Inputs | None
     """
     started = time.time()
     with _opened(settings, progress, given) as opened:
-        parent = _begin(opened, typed, started)
+        opened, parent = _begin(opened, typed, started)
         plan = opened.plan
         Study(plan, parent, opened.ledger, progress).run(plan.trials)
         return _finish(opened, parent, typed, started)
@@ -108,7 +111,7 @@ def make_parent(
         TrainingFailed: if the parent's training fails.
     """
     with _opened(settings, progress) as opened:
-        _begin(opened, typed, started)
+        opened, _ = _begin(opened, typed, started)
         ledger, trials = opened.ledger, opened.plan.trials
         return {
             trials.index(trial): ledger.earlier_failures.get(ledger.folder_of(trial))
@@ -178,6 +181,8 @@ def _opened(
     files.check_writable(settings.folder)
     if settings.tensorboard:
         tensorboard.check_installed()
+    settings = precisions.as_recorded(settings)
+    is_open = precisions.is_open(settings)
     with _loaded(settings, progress, given) as inputs:
         settings, dataset, model = inputs.settings, inputs.dataset, inputs.model
         digest = datasets.digest(dataset)
@@ -187,7 +192,9 @@ def _opened(
         identity = Identity(settings, len(dataset.train), len(dataset.test), digest, source)
         sha256 = guards.weights_digest(model) if model else None
         in_folder = EarlierResults(Ledger(identity, sha256, progress.say, verifies))
-        yield Opened(make_plan(settings, dataset, model, in_folder), in_folder, progress)
+        plan = make_plan(settings, dataset, model, in_folder)
+        measures = is_open and not (model or in_folder.ledger.parent)
+        yield Opened(plan, in_folder, progress, measures)
 
 
 @contextlib.contextmanager
@@ -197,9 +204,9 @@ def _loaded(
     """Yields the images and the given parent, with devices and precision set."""
     if settings.deterministic:
         devices.make_deterministic()
-    precision = devices.resolve_precision(settings.precision)
-    keras.config.set_dtype_policy(precision)
-    settings = dataclasses.replace(settings, precision=precision)
+    resolved = devices.resolve_precision(settings.precision)
+    keras.config.set_dtype_policy(resolved)
+    settings = dataclasses.replace(settings, precision=resolved)
     name = f"{settings.parent or 'the model'}"
     model = given.model if given else settings.parent and models.load(settings.parent)
     if model:
@@ -241,31 +248,53 @@ def _fitted(dataset: Dataset, model: keras.Model, progress: Progress) -> Dataset
     return fitted
 
 
-def _begin(opened: Opened, typed: str, started: float) -> Parent:
-    """Writes the first of the study's files, and returns its parent."""
-    plan, ledger, progress = opened.plan, opened.ledger, opened.progress
-    ledger.folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(ledger.folder)
+def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, Parent]:
+    """Writes the first of the study's files.
+
+    Returns:
+        The study, planned anew if its precision has been measured, and its parent.
+    """
+    folder, progress = opened.ledger.folder, opened.progress
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
+    if opened.measures_precision:
+        with locks.waiting(folder / "study.lock"):
+            opened = _in_precision(opened, precisions.choose(opened.plan, progress))
+            _describe(opened, typed, started)
+    plan, ledger = opened.plan, opened.ledger
     opened.earlier.remove()
     ledger.remember_failures(plan.trials)
-    _describe(opened, typed, started)
+    with locks.waiting(folder / "study.lock"):
+        _describe(opened, typed, started)
     parent = parents.make(plan, opened.earlier, progress)
     for trial in plan.trials:
         if ledger.is_finished(trial):
             progress.say(f"{plan.number(trial)} {trial}  finished in an earlier run")
-    return parent
+    return opened, parent
+
+
+def _in_precision(opened: Opened, precision: str) -> Opened:
+    """Returns a study without a parent yet, planned for a precision."""
+    plan, ledger = opened.plan, opened.ledger
+    if precision == plan.settings.precision:
+        return opened
+    keras.config.set_dtype_policy(precision)
+    settings = dataclasses.replace(plan.settings, precision=precision)
+    identity = dataclasses.replace(plan.identity, settings=settings)
+    earlier = EarlierResults(Ledger(identity, None, ledger.say, ledger.verifies))
+    planned = make_plan(settings, plan.dataset, None, earlier)
+    return Opened(planned, earlier, opened.progress, measures_precision=False)
 
 
 def _describe(opened: Opened, typed: str, started: float, seconds: float | None = None) -> None:
-    """Writes `study.json`, with `seconds` once the command has ended."""
+    """Writes `study.json`, with `seconds` once the command has ended; its lock is held."""
     ledger = opened.ledger
     file = ledger.folder / "study.json"
     command = provenance.this_command(typed, started, seconds)
     ran = {result.settings["block"] for result in ledger.trials().values()}
-    with locks.waiting(ledger.folder / "study.lock"):
-        named = [block for block in provenance.blocks_of(file) if block.name in ran]
-        ended = ledger.parent and parents.ending(ledger.parent, opened.plan.settings)
-        provenance.write(file, opened.plan.described(command, named, ended), ledger.say)
+    named = [block for block in provenance.blocks_of(file) if block.name in ran]
+    ended = ledger.parent and parents.ending(ledger.parent, opened.plan.settings)
+    provenance.write(file, opened.plan.described(command, named, ended), ledger.say)
 
 
 def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
@@ -274,9 +303,9 @@ def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
     settings, compressed = plan.settings, None
     if settings.compress:
         compressed = compression.run(plan, parent, progress)
-    _describe(opened, typed, started, time.time() - started)
     # Under a lock, because another process may be making the same figures.
     with locks.waiting(ledger.folder / "study.lock"):
+        _describe(opened, typed, started, time.time() - started)
         study = study_results.read_study(ledger.folder)
         reached = presentation.present(
             study, parent.model, plan.blocks, settings.max_drop, progress

@@ -1,0 +1,68 @@
+"""Which precision a study has if the user leaves it to the program (`--precision=auto`).
+
+1. On a CPU without instructions for bfloat16 it is float32; on GPUs `devices` decides.
+2. A study that exists keeps the precision in its `study.json` or, if that file is damaged, in
+   its parent's result, so that no second measurement can refuse it.
+3. A deterministic study is in float32, because a measurement may end one way or the other. So
+   is a study of a given model, whose layers keep the precision that they were saved with.
+4. Otherwise a training step is measured both ways, under the lock of `study.json`, so that
+   processes that begin a study together agree.
+"""
+
+import contextlib
+import dataclasses
+
+from deep_net_triage import devices
+from deep_net_triage.commands.settings import Settings
+from deep_net_triage.errors import DamagedFile
+from deep_net_triage.learning import precision
+from deep_net_triage.progress import Progress
+from deep_net_triage.records import provenance, results
+from deep_net_triage.study.plan import Plan, untrained
+
+
+def is_open(settings: Settings) -> bool:
+    """Returns whether it takes a record or a measurement to know the precision."""
+    return (
+        settings.precision == "auto"
+        and not settings.deterministic
+        and devices.trains_in_bfloat16()
+    )
+
+
+def as_recorded(settings: Settings) -> Settings:
+    """Returns settings with the precision of the study in their folder, if it is open."""
+    recorded = _recorded(settings)
+    if recorded and is_open(settings):
+        return dataclasses.replace(settings, precision=recorded)
+    return settings
+
+
+def choose(plan: Plan, progress: Progress) -> str:
+    """Returns the dtype policy for a planned study: another process's choice, or the faster.
+
+    Args:
+        plan: of a study whose parent is trained; in float32.
+        progress: is told what was measured.
+    """
+    settings, dataset = plan.settings, plan.dataset
+    recorded = _recorded(settings)
+    if recorded:
+        return recorded
+    progress.say("precision: measuring a training step in float32 and in bfloat16")
+    gain = precision.gain(lambda: untrained(settings, dataset), dataset, settings)
+    chosen = precision.faster(gain)
+    progress.say(f"precision: {chosen}; steps in bfloat16 are {gain:.2f} times as fast")
+    return chosen
+
+
+def _recorded(settings: Settings) -> str | None:
+    """Returns the precision of the study in a folder; None if there is none to be read."""
+    with contextlib.suppress(DamagedFile):
+        study = provenance.read(settings.folder / "study.json")
+        if study.settings:
+            return study.settings["precision"]
+    with contextlib.suppress(DamagedFile):
+        parent = results.read_parent(settings.folder / "parent")
+        return parent and parent.settings.get("precision")
+    return None
