@@ -21,6 +21,7 @@ from deep_net_triage.methods import CONTROL
 HERE = Path(__file__).resolve().parent
 RUN = HERE.parent.parent / "run_triage.py"
 SETTINGS = (
+    "--precision=float32",
     "--recipe=paper",
     "--dataset=cifar10",
     "--image_size=32",

@@ -19,6 +19,7 @@ from collect import keep
 HERE = Path(__file__).resolve().parent
 RUN = HERE.parent.parent / "run_triage.py"
 SETTINGS = (
+    "--precision=float32",
     "--dataset=cifar10",
     "--image_size=32",
     "--width=0.25",
