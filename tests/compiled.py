@@ -2,7 +2,7 @@
 
 python -m tests.compiled FLAGS POLICY EPOCHS BATCH_SIZE METHODS OUTPUT
 
-FLAGS are separated by spaces. A process of its own, because a dtype policy is one process's.
+FLAGS are separated by spaces. It is a process of its own because a dtype policy is global.
 """
 
 import sys

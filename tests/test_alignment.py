@@ -18,7 +18,7 @@ from tests.toys import toy_images, toy_parent
 
 @pytest.fixture
 def parent(toy_dataset):
-    """A toy parent with no dead map: its batch norms have the statistics of the images."""
+    """A toy parent without dead maps: its batch norms have the statistics of the images."""
     toy = toy_parent()
     for _ in range(40):
         toy(toy_dataset.train.images, training=True)

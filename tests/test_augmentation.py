@@ -16,7 +16,7 @@ FLAGS = {"augment": "flip_crop", "augment_copies": 3, "epochs": 4, "distill_epoc
 
 
 def originals(drawn, images):
-    """The shifts and flips by which each image may have come from the one in its place."""
+    """The shifts and flips that make each drawn image from the original in its place."""
     found = []
     for original, changed in zip(images, drawn, strict=True):
         padded = np.pad(original, ((2, 2), (2, 2), (0, 0)))

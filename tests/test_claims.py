@@ -280,7 +280,7 @@ def test_no_studies():
 
 
 def test_a_method_beside_the_papers_six_changes_no_claim(monkeypatch):
-    """One that is better than all others at every block, and faster."""
+    """Not even one that is more accurate than all others at every block, and faster."""
     toy = study(seeds=(0, 1))
     expected = claims.judge([toy])
     for table in (METHODS, TABLE):

@@ -1,4 +1,4 @@
-"""Studies by the settled recipe, and by other settings of training, from the command."""
+"""Whole studies by the settled recipe and by other training settings."""
 
 import types
 

@@ -68,7 +68,7 @@ def test_probabilities_teach_as_their_logits_do(toy_dataset, small_settings):
 
 
 def test_a_trial_follows_its_parent_and_leaves_it_as_it_was(toy_dataset, small_settings):
-    """The parent knows nothing of the labels, which pull the other way."""
+    """The parent is untrained, so the labels pull away from it."""
     settings = small_settings(epochs=6, learning_rate=0.003)
     parent = toy_parent()
     before = parent.get_weights()

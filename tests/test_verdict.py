@@ -316,9 +316,9 @@ def test_text():
 
 
 def controlled(**fields):
-    """Students of two seeds at one block, whose controls gained 2 points and lost 1.
+    """Students of two seeds at one block; one control gained 2 points, the other lost 1.
 
-    The last epochs of the students are 2 points below their best ones, of the controls 1 point.
+    The students' last epochs are 2 points below their best, the controls' 1 point.
     """
     students = [
         row("stn", "block1", accuracy, seed=n) for n, accuracy in enumerate((0.88, 0.9))

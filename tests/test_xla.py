@@ -1,4 +1,4 @@
-"""What a GPU will run has run: steps compiled by XLA do what uncompiled steps do."""
+"""Steps compiled by XLA, as on a GPU, do what uncompiled steps do."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from tests.conftest import REPOSITORY
 from tests.studies import newcomer
 
 PAPER = "--recipe=paper"
-# The gradient of so large a loss is clipped in every step.
+# At so small a limit the gradient is clipped in every step.
 SETTLED = "--recipe=settled --clip_norm=0.01"
 
 
@@ -62,7 +62,7 @@ def test_every_method_equals_the_uncompiled_one(method, flags, tmp_path):
 
 @pytest.mark.slow
 def test_in_mixed_bfloat16_losses_are_close_after_a_step(tmp_path):
-    """bfloat16 holds 8 binary digits, and XLA rounds to them less often than single operations.
+    """bfloat16 has 8 significant bits, and XLA rounds to it less often than single operations.
 
     One batch an epoch: the first loss is computed before any weight has moved.
     """

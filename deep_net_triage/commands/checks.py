@@ -1,4 +1,4 @@
-"""Checks of paths, names and combinations of flags, which absl can't make one by one."""
+"""Checks of paths, names and combinations of flags, which absl can't make flag by flag."""
 
 import os
 import re
@@ -59,7 +59,7 @@ def check(given: dict[str, object], dataset_typed: bool) -> None:
 
 
 def _training(given: dict[str, object]) -> dict[str, bool]:
-    """Returns whether settings of a training exclude each other, by message."""
+    """Returns, by error message, whether training flags contradict each other."""
     warmup, decay, copies = (
         given[name] for name in ("warmup_epochs", "weight_decay", "augment_copies")
     )
@@ -88,7 +88,7 @@ def _training(given: dict[str, object]) -> dict[str, bool]:
 
 
 def is_true(exists: Callable[[], bool]) -> bool:
-    """Returns the result of a test of a path; False if the system allows no such path."""
+    """Returns the result of a test of a path; False if the system rejects the path."""
     try:
         return exists()
     except OSError:

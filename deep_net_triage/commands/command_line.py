@@ -16,7 +16,7 @@ _LONGEST_NAME = 100
 _NOT_A_FLAG = "'{}' is not a flag; write --name=value (--help lists all)"
 _PATHS = ("parent", "data_dir", "output_dir", "activation_dir", "image_dir", "class_names")
 
-# Mirrored, many digits and letters become others, or none.
+# Mirrored, many digits and letters become another one, or none.
 _NEVER_FLIPPED = re.compile(r"(digits|(e|k|q)?mnist|svhn_cropped|omniglot)\b")
 
 # Python's error messages that absl passes on, and plain words for them.
@@ -39,7 +39,7 @@ def parse(
     Args:
         arguments: the command line without the program's name.
         flags_dir: the folder with `<dataset>.flags`; None to read no such file.
-        given_parent: whether a parent in memory is given, which no flag tells.
+        given_parent: whether a parent is given in memory, which no flag says.
 
     Raises:
         InputError: if a flag, a value or a flag file is wrong.

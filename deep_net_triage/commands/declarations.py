@@ -1,4 +1,4 @@
-"""Every flag: its default, the same for every data set, its meaning, and its check."""
+"""Every flag: its meaning, its check, and its default, unless the recipe sets another value."""
 
 import math
 from collections.abc import Callable
@@ -95,18 +95,19 @@ def _images(declared: _Declared) -> None:
     declared.fraction(
         "validation_fraction",
         0.0,
-        "Share of training images held out to choose the epoch; 0: test images choose it.",
+        "Share of training images held out to choose the epoch; 0: test images choose it. With "
+        "--schedule=cosine it chooses none.",
     )
     declared.choice(
         "augment",
         ("none", "crop", "flip_crop"),
-        "Random changes to training images; digits and letters are never flipped.",
+        "Random changes to training images; known sets of digits and letters are not flipped.",
     )
     declared.count(
         "augment_copies",
         None,
-        "Fixed draws of each image for training a block alone, which then reads stored "
-        "activations; 0: images as they are; by default every epoch draws anew, from images.",
+        "Fixed augmented draws of each image for training a block alone, from stored "
+        "activations; 0: images as they are; not set (recipe paper): each epoch draws anew.",
         at_least=0,
     )
 
@@ -129,7 +130,7 @@ def _network(declared: _Declared) -> None:
 
 def _training(declared: _Declared) -> None:
     declared.choice(
-        "recipe", tuple(RECIPES), "Flags on training under one name; others override them."
+        "recipe", tuple(RECIPES), "Sets many training flags; any flag given overrides it."
     )
     # The paper gives no epochs. From scratch a parent needs more than a student, which starts
     # from trained weights everywhere but in one layer.
@@ -137,9 +138,9 @@ def _training(declared: _Declared) -> None:
     declared.count(
         "parent_patience",
         None,
-        "End the parent's training after N epochs without a better one; a constant rate only.",
+        "End the parent's training after N epochs without a better one; constant rate only.",
     )
-    declared.count("parent_seed", 0, "Of the parent's first weights and order of images.", 0)
+    declared.count("parent_seed", 0, "Seed of the parent: first weights, order of images.", 0)
     declared.count("epochs", 15, "Epochs of a trial's classification phase.")
     declared.count("distill_epochs", 10, "Epochs of a trial's student-teacher phase.")
     # Small enough for many updates on the smallest sets, large enough for batch statistics.
@@ -153,33 +154,37 @@ def _training(declared: _Declared) -> None:
     declared.choice(
         "distill",
         ("logits", "features", "both"),
-        "What stn_kd learns from the parent, beside the labels, while the whole model trains.",
+        "What stn_kd learns from the parent, besides the labels, as a whole model.",
     )
-    declared.positive("temperature", 4.0, "Softens the logits that stn_kd learns from.")
+    declared.positive("temperature", 4.0, "Divides the logits that stn_kd learns from.")
 
 
 def _optimization(declared: _Declared) -> None:
-    declared.choice("optimizer", ("adam", "adamw", "sgd"), "Of everything but distillation.")
+    declared.choice(
+        "optimizer",
+        ("adam", "adamw", "sgd"),
+        "Of all training but distillation, which uses Adam.",
+    )
     # Adam's own default; docs/reproduction.md lists the rates that were tried.
-    declared.positive("learning_rate", 1e-3, "Learning rate of the parent.")
+    declared.positive("learning_rate", 1e-3, "Learning rate of the parent; default of others.")
     declared.positive(
-        "retrain_learning_rate", None, "Of a trial's whole model; by default the parent's."
+        "retrain_learning_rate", None, "Of a trial's whole model; by default --learning_rate."
     )
     declared.positive(
         "layer_learning_rate",
         None,
-        "Of the compressed block, alone or in the whole model; by default as others, but "
-        "0.001 in distillation.",
+        "Of the compressed block, alone or within the whole model; by default that of the "
+        "phase, 0.001 in distillation.",
     )
     declared.choice(
         "schedule",
         ("constant", "cosine"),
-        "Of the rate in each phase; with cosine, which falls to 0, the last epoch counts.",
+        "Of the rate in each phase; cosine falls to 0, and the last epoch is reported.",
     )
-    declared.count("warmup_epochs", 0, "Epochs in which the rate rises to its value.", 0)
-    declared.not_negative("weight_decay", 0.0, "Of adamw; biases and batch norms do not decay.")
+    declared.count("warmup_epochs", 0, "Epochs in which the rate rises from 0.", 0)
+    declared.not_negative("weight_decay", 0.0, "For adamw; not of biases and batch norms.")
     declared.fraction("label_smoothing", 0.0, "Share of a label spread over all classes.")
-    declared.positive("clip_norm", None, "Largest norm of a step's gradient; none by default.")
+    declared.positive("clip_norm", None, "Largest norm of a step's whole gradient.")
 
 
 def _resources(declared: _Declared) -> None:
@@ -208,7 +213,7 @@ def _resources(declared: _Declared) -> None:
 
 def _outcome(declared: _Declared) -> None:
     declared.text("output_dir", "runs", "Where each data set gets a folder for its results.")
-    declared.switch("save_models", True, "Save each trial's best model.")
+    declared.switch("save_models", True, "Save each trial's model of its chosen epoch.")
     # What most users of a compressed network accept (accuracy, 0..1).
     declared.fraction("max_drop", 0.02, "The accuracy that may be lost, 0..1.")
     declared.switch(

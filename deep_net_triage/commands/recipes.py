@@ -1,12 +1,12 @@
-"""Recipes: flags on how networks are trained, under one name.
+"""Recipes: named sets of flags on how networks are trained.
 
-The paper gives no hyperparameters. `paper` is what this project took from its text: Adam at a
-constant rate, and the best epoch on the test images counts. Accuracies then move by more from
-one epoch to the next than most blocks cost. With `settled` the rate falls to zero, and the last
-epoch counts. docs/reproduction.md holds what each flag of a recipe does by itself.
+The paper gives no hyperparameters. `paper` is what its text suggests: Adam at a constant rate,
+and the best epoch on the test images is reported. Accuracies then change by more from one epoch
+to the next than most blocks cost. With `settled` the rate falls to zero, and the last epoch is
+reported. docs/reproduction.md shows what the parts of the settled recipe do alone.
 """
 
-# Lists of plain flags; a data set's flag file and the command line override each of them.
+# A data set's flag file, --flagfile and the command line override each of these flags.
 RECIPES = {
     "settled": (
         "--schedule=cosine",
@@ -29,8 +29,8 @@ RECIPES = {
     ),
 }
 
-# What a recipe adds where the parent is trained by it as well. Nobody knows how a given parent
-# was trained; students of one that never saw smoothed labels lose accuracy by them.
+# Flags of a recipe that hold only where the parent is trained by it as well. How a given parent
+# was trained is not known: if without smoothed labels, its students lose accuracy by them.
 _WITH_THE_PARENT = {"settled": ("--label_smoothing=0.1",)}
 
 

@@ -8,7 +8,7 @@ from deep_net_triage import methods
 
 GIB = 2**30
 
-# Adam's usual rate, whatever suits other phases and another optimiser.
+# Adam's usual rate, whatever the rate and the optimiser of other phases.
 DISTILL_LEARNING_RATE = 1e-3
 
 
@@ -97,7 +97,7 @@ class Settings:
 
     @property
     def settles(self) -> bool:
-        """Whether the rate falls to zero in each phase, so that the last epoch counts."""
+        """Whether the rate falls to zero in each phase, so that the last epoch is chosen."""
         return self.schedule == "cosine"
 
     def classification_rate(self, updates: str) -> float:

@@ -12,13 +12,13 @@ from deep_net_triage.wording import points
 
 @dataclass(frozen=True)
 class Cost:
-    """The accuracy of students minus the accuracy of what they are compared with, 0..1.
+    """Students' accuracy minus that of parent and of control, 0..1; a loss is negative.
 
     Attributes:
         difference: from the parent, the mean over seeds.
         estimate: the same with its 95 % interval; None where there is no interval.
-        against_control: from the control of the same seed, after as many epochs; None without
-            a finished control.
+        against_control: from the control of the same seed, which trains for as many epochs on
+            labels; None without a finished control.
     """
 
     difference: float

@@ -1,4 +1,4 @@
-"""Compares a study's students with their parent and its control, by image and over seeds."""
+"""Compares a study's students with parent and control, paired by image, over seeds."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from deep_net_triage.records.study_results import Name, StudyResults, mean
 
 
 def at_chosen_epoch(study: StudyResults, rows: Sequence[Row]) -> Cost:
-    """Returns the cost of some trials of one method and block, by their chosen epochs.
+    """Returns the cost of some trials of one method and block, at their chosen epochs.
 
     Args:
         study: its results.
@@ -22,10 +22,10 @@ def at_chosen_epoch(study: StudyResults, rows: Sequence[Row]) -> Cost:
 
 
 def at_last_epoch(study: StudyResults, rows: Sequence[Row]) -> Cost | None:
-    """Returns the same by the last epochs of trials and control.
+    """Returns the same at the last epochs of trials and control.
 
-    The parent is the one that the students started from, the model of its own chosen epoch.
-    Returns None where the last epoch is the chosen one in any case.
+    The parent stays the model that the students started from, that of its chosen epoch. Returns
+    None where the schedule makes the last epoch the chosen one.
     """
     if study.settles:
         return None
@@ -33,7 +33,7 @@ def at_last_epoch(study: StudyResults, rows: Sequence[Row]) -> Cost | None:
 
 
 def of_control(study: StudyResults) -> Cost | None:
-    """Returns what training the parent on costs by itself; None without a finished control."""
+    """Returns the control's difference from the parent; None without a finished control."""
     if not study.controls:
         return None
     cost = at_chosen_epoch(study, study.controls)
@@ -47,7 +47,7 @@ def _cost(
     estimate = against_parent(students, study.parent_correct)
     if estimate is None:
         difference = mean(getattr(row, column) for row in rows) - study.baseline_accuracy
-    else:  # another number where some of the trials lack their file
+    else:  # differs from the rows' mean where some trials lack their file
         difference = estimate.mean
     return Cost(difference, estimate, between(students, _by_seed(correct, study.controls)))
 

@@ -13,9 +13,9 @@ from deep_net_triage.wording import signed
 def table(study: StudyResults) -> page.Table:
     """Returns a row for each block and method with a finished trial; the control comes last.
 
-    Accuracies are in percent, differences in points with their 95 % intervals, all the mean
-    over seeds. Those of the last epoch follow those of the chosen one, unless the schedule
-    makes them the same.
+    Accuracies are in percent, differences in points with their 95 % intervals, all means over
+    seeds. Differences at the last epoch follow those at the chosen one, unless the schedule
+    makes the two epochs the same.
     """
     ways = [(method, block) for block in study.blocks_run() for method in study.methods()]
     trials = [rows for rows in (study.trials(*way) for way in ways) if rows]

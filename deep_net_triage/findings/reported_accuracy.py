@@ -1,4 +1,4 @@
-"""Which of its epochs a student's accuracy is taken from, in words for people."""
+"""Says, in words for people, from which epoch a student's accuracy is taken."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ LAST_EPOCH = "those of the last epoch, at which the learning rate has fallen to 
 
 
 def name(studies: Sequence[StudyResults]) -> str:
-    """Returns which test accuracy of a student is shown: always the column `chosen_accuracy`.
+    """Returns the name of the test accuracy that is shown, the column `chosen_accuracy`.
 
     Args:
-        studies: that are shown side by side.
+        studies: those shown side by side.
     """
     if studies and all(study.settles for study in studies):
         return "test accuracy at the last epoch"
@@ -34,8 +34,7 @@ def columns(study: StudyResults) -> dict[str, str]:
     """Returns the accuracies of a student that are shown side by side, the reported one first.
 
     Returns:
-        The column of `results.csv`, by the name that people read. The paper's maximum stands
-        beside the last epoch where that is the reported one.
+        Columns of `results.csv`, by the names that people read.
     """
     if study.settles:
         return {"last epoch": "chosen_accuracy", "maximum": "max_accuracy"}

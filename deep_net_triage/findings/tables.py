@@ -13,10 +13,10 @@ def table(study: StudyResults) -> str:
     """Returns the accuracy of each block and method, what it costs, and its convergence.
 
     A cell reads `98.1 -0.3 2`: accuracy in percent at the chosen epoch, its difference from the
-    parent in points, and epochs to 99 % of the maximum, each the mean over seeds. Below it
-    stands the difference from the control, where one has finished, and the other accuracies of
-    `reported_accuracy.columns`. A cell without a finished trial is a dash. If drops from this
-    parent are meaningless, a last line says why.
+    parent in points, and epochs to 99 % of the maximum, each the mean over seeds. The lines
+    below hold the difference from the control, where one has finished, and the accuracies of
+    `reported_accuracy.columns` that are not the reported one. A cell without a finished trial
+    is a dash. If drops from this parent are meaningless, a last line says why.
     """
     methods = study.methods()
     lines = [["", *(METHODS[name].title for name in methods)]]

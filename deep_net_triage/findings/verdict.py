@@ -29,7 +29,7 @@ class MethodSummary:
     Attributes:
         method: its name in `METHODS`.
         cost: in accuracy, at the chosen epoch.
-        last: the same at the last epoch; None where that is the chosen one in any case.
+        last: the same at the last epoch; None where the schedule makes that the chosen one.
         seeds: the number of finished trials.
     """
 
@@ -73,8 +73,8 @@ class Verdict:
         recommendation: the student to take; None where nothing is recommended.
         no_recommendation: why nothing is recommended, as one sentence; None where something is.
         uncounted: the layers whose multiply-accumulates are not counted.
-        control: what training the parent on costs by itself; None without a finished control.
-        reported: which epoch's accuracy all numbers are, as one sentence.
+        control: the control's difference from the parent; None without a finished control.
+        reported: which epoch the accuracies are of, as one sentence.
     """
 
     dataset: str

@@ -1,9 +1,9 @@
 """Puts each random filter where the parent has the map most like its own, before any training.
 
-The layers behind a compressed block expect each of the parent's maps in its place, and a random
-filter shows another map there, often the negative. A first block that is trained alone then
-spends its epochs on turning filter after filter: neither dead maps, nor their scale, nor the
-batch norm's statistics slow it down.
+The layers behind a compressed block expect each of the parent's maps in its place, where a
+random filter gives another map, often the negative. A first block that is trained alone then
+spends its epochs on flipping one filter after another. What slows it down is neither dead maps,
+nor their scale, nor the batch norm's statistics.
 """
 
 import keras
@@ -15,23 +15,23 @@ from deep_net_triage.learning import predictions
 from deep_net_triage.learning.batches import Rows
 from deep_net_triage.network.blocks import Block
 
-# More images make the correlations more exact; each trial that starts at random computes them.
+# More would make the correlations more exact, but each trial with a random start computes them.
 IMAGES_COMPARED = 256
 
 
 def align(student: keras.Model, parent: keras.Model, block: Block, images: Rows) -> None:
     """Rearranges and negates a compressed block's filters so that their maps fit the parent's.
 
-    It maximises the sum of the correlations of the filters' maps with the parent's maps. A
-    random kernel's filters are drawn alike and symmetrically about zero (2.3.1), so the new
-    kernel is as likely a draw as the old one.
+    It maximises the sum of the correlations of the filters' maps with the parent's maps. The
+    filters of a random kernel (2.3.1) all have the same distribution, symmetric about zero, so
+    the new kernel is as likely a draw as the old one.
 
     Args:
         student: with the block compressed and its kernel drawn; changed in place.
         parent: read, never changed.
         block: the compressed block.
         images: raw training images, (images, height, width, channels); `IMAGES_COMPARED` of
-            them, always the same ones, are read.
+            them are read, always the same ones.
     """
     convolution = student.get_layer(block.compressed_layers[0])
     correlation = correlations(parent, block, convolution, images)
@@ -48,8 +48,9 @@ def correlations(
 ) -> np.ndarray:
     """Returns the correlation of each filter's map with each map of the parent's block.
 
-    The parent's maps are what its block returns before the pooling. Both are computed from what
-    the parent's block receives, over all pixels of the images.
+    The parent's maps are its block's output before the pooling. The filters' maps are what the
+    convolution alone returns for the input of the parent's block. Correlations are over all
+    pixels of all images.
 
     Args:
         parent, block, images: as `align` takes them.
@@ -58,7 +59,7 @@ def correlations(
     Returns:
         float64, (filters, maps), -1..1; 0 for a map that is the same everywhere.
     """
-    # Not the first images: a folder's are in the order of their classes.
+    # Not the first images: those of a folder are sorted by class.
     chosen = np.random.default_rng(0).permutation(len(images))[:IMAGES_COMPARED]
     end = parent.get_layer(block.layers[-1]).output
     both = keras.Model(parent.inputs[0], [block.received_by(parent), end])

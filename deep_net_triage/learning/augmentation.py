@@ -3,17 +3,17 @@
 import numpy as np
 import tensorflow as tf
 
-_SEED = 0  # of the draws that all trials share
+_SEED = 0  # of the fixed draws, which all trials share
 _AT_ONCE = 1024
 
 
 def shifted(images: tf.Tensor, draws: tf.Tensor, flip: bool) -> tf.Tensor:
-    """Returns images each shifted over a black border, and flipped left to right or not.
+    """Returns images, each shifted over a black border and perhaps flipped left to right.
 
     Args:
         images: (batch, height, width, channels).
-        draws: (batch, 3), from 0 to 1: shift from the top and from the left, and flip.
-        flip: whether to flip those whose third draw is a half or more.
+        draws: (batch, 3), from 0 to below 1: vertical shift, horizontal shift, flip.
+        flip: whether to flip the images whose third draw is at least a half.
     """
     height, width = images.shape[1:3]
     border = (height // 8, width // 8)
@@ -30,16 +30,16 @@ def shifted(images: tf.Tensor, draws: tf.Tensor, flip: bool) -> tf.Tensor:
 
 
 def fixed_draws(images: tf.Tensor, copies: int, flip: bool) -> np.ndarray:
-    """Returns several draws of each image, the same for every trial.
+    """Returns several augmented draws of each image, the same for every trial.
 
     Args:
         images: (images, height, width, channels).
         copies: how many draws.
-        flip: whether to flip half of them.
+        flip: whether to flip about half of them.
 
     Returns:
-        A first draw of every image, then a second one, (copies * images, ...), as
-        `batches.Examples` takes them.
+        A first draw of every image, then a second of every image, and so on,
+        (copies * images, ...), as `batches.Examples` takes them.
     """
     drawn = []
     for copy in range(copies):

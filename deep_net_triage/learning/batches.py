@@ -19,15 +19,15 @@ class Examples:
     """What a network is trained on: inputs, and what it should return for them.
 
     Each array holds a row for every image, in the data set's order. It may hold several rows
-    for an image: first one of every image, then a second one of every image, and so on. Epoch
-    after epoch reads the next of them.
+    for each image: first one of every image, then a second of every image, and so on. Each
+    epoch reads the next of these rounds, and after the last the first again.
 
     Attributes:
         inputs: images, or a network's outputs for them.
         targets: labels, or the outputs that a network should return.
-        images: how many there are.
-        augment: `none`; `crop`: each input is shifted by up to an eighth of its side over a
-            black border, anew in each epoch; `flip_crop`: and flipped or not.
+        images: the number of images.
+        augment: `none`; `crop`: in each epoch, each input is shifted anew by up to an eighth of
+            its side over a black border; `flip_crop`: and perhaps flipped.
     """
 
     inputs: Rows
@@ -69,7 +69,7 @@ def training_batches(
         )
 
     def of_epoch(rows: Rows, epoch: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-        """Returns the rows of this epoch's turn."""
+        """Returns the rows of some images in the round that this epoch reads."""
         turn = epoch % (len(rows) // count)
         return _chosen(rows, indices + tf.cast(turn * count, indices.dtype))
 

@@ -26,8 +26,8 @@ class Learner(keras.Model):
     Args:
         network: its trainable layers learn.
         name: of the model.
-        clip_norm: the largest norm that the gradient of a step may have, all weights taken
-            together; None for any.
+        clip_norm: the largest norm that a step's gradient of all weights together may have;
+            None for any.
 
     Attributes:
         network: the same.
@@ -103,8 +103,8 @@ class Classifier(Learner):
 
     Args:
         network: returns one number per class; its trainable layers learn.
-        label_smoothing: the share of each training label that is spread over all classes;
-            evaluation has none.
+        label_smoothing: the share of each training label that is spread over all classes; not
+            used in evaluation.
         clip_norm: as `Learner` takes it.
 
     Raises:
@@ -281,14 +281,14 @@ def share_of_mean(losses: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Ten
 
 
 def clipped(gradients: list[tf.Tensor], limit: tf.Tensor) -> list[tf.Tensor]:
-    """Returns a replica's share of the gradient of all, scaled down to a norm at most.
+    """Returns a replica's share of the gradient of all replicas, clipped to a norm.
 
     Keras 3.15 clips the gradient of each replica before they are added up, so that the number
     of replicas would change the step.
 
     Args:
         gradients: of a replica's share of the mean loss.
-        limit: the largest norm of all gradients taken together, scaled as the loss is.
+        limit: the largest norm of all gradients together, scaled as the loss is.
     """
     replica = tf.distribute.get_replica_context()
     whole = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)

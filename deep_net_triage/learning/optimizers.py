@@ -1,4 +1,4 @@
-"""Optimisers and their learning rates, as the settings name them."""
+"""Optimisers and learning rates, as the settings ask for them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,14 @@ from deep_net_triage.commands.settings import Settings
 
 
 class _Paced:
-    """An optimiser in which some variables have a learning rate of their own.
+    """A mixin for Keras's optimisers: some variables have their own learning rate.
+
+    Weight decay keeps the rate of the other variables.
 
     Args:
         learning_rate: of the other variables; a number or a schedule.
-        own: those variables.
-        factor: their rate over that of the others.
+        own: the variables with their own rate.
+        factor: their rate divided by that of the others.
         arguments: of Keras's optimiser.
     """
 
@@ -44,7 +46,7 @@ class _Fused(keras.optimizers.Adam):
     """Keras's Adam, whose update of a weight is one operation of TensorFlow's.
 
     The formula is the same. Keras uses a dozen operations, and each of them reads and writes
-    memory: at full width, this takes 8 % of a step on two cores.
+    memory: at full width, they take 8 % of a step on two cores.
     """
 
     def update_step(
@@ -72,23 +74,23 @@ class _Fused(keras.optimizers.Adam):
 
 
 class Adam(_Paced, _Fused):
-    """Adam with a rate of their own for some variables."""
+    """Adam in which some variables have their own learning rate."""
 
 
 class Descent(_Paced, keras.optimizers.SGD):
-    """Plain gradient descent with a rate of their own for some variables."""
+    """Plain gradient descent in which some variables have their own learning rate."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a phase learns.
+    """The learning rates of a phase, and how long they last.
 
     Attributes:
-        rate: the learning rate, the highest of the schedule.
+        rate: the learning rate, at the top of its schedule.
         epochs: of the phase.
         steps: per epoch.
-        own: variables with a rate of their own.
-        own_rate: that rate, the highest of the same schedule; None for `rate`.
+        own: variables with their own rate.
+        own_rate: that rate, at the top of the same schedule; None for `rate`.
     """
 
     rate: float
@@ -120,8 +122,8 @@ def rate_of(
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """Returns the learning rate of a phase, or its schedule over the phase's steps.
 
-    With `cosine` the rate falls to 0 at the end of the last epoch. It depends on the
-    optimiser's count of steps alone, which a checkpoint holds.
+    With `cosine` the rate falls to 0 at the end of the last epoch. It depends only on the
+    optimiser's count of steps, which a checkpoint holds.
 
     Args:
         settings: schedule and epochs of warm-up.

@@ -94,8 +94,9 @@ class Phase:
 class Retraining:
     """Compresses a block of the parent and retrains the student by one method after another.
 
-    The control of claim 2 (section 4) compresses no block: it trains a copy of the parent for
-    as many epochs, with the same optimiser, and so shows what more training alone gains.
+    The control of claim 2 (section 4) compresses no block: it trains a copy of the parent on
+    labels for as many epochs as a student, with the same optimiser, and so shows what more
+    training alone gains.
 
     Args:
         parent: read, never changed.

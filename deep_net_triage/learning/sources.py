@@ -22,8 +22,8 @@ class Source:
     Attributes:
         place: returns the tensor of a model whose values `train`, `test` and `validation` hold;
             the layers between it and the block are computed in each epoch.
-        train: of the training images, in the data set's order; several rows for each image
-            where its draws are fixed (`batches.Examples`).
+        train: of the training images, in the data set's order; with fixed draws, several rows
+            for each image, as in `batches.Examples`.
         test: of the test images.
         validation: of the held-out images; None if none are held out.
         targets: what the parent's block returns for the rows of `train`; None if it is
@@ -49,7 +49,7 @@ def for_model(dataset: Dataset, settings: Settings) -> Source:
 def for_block(dataset: Dataset, settings: Settings) -> Source:
     """Returns the images as phases that update the compressed block alone read them.
 
-    Where the images of all epochs are fixed, a walk can store what the layers before the block
+    Unless they are drawn anew in each epoch, a walk can store what the layers before the block
     return for them.
     """
     images, copies = for_model(dataset, settings), settings.augment_copies

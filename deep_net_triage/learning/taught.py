@@ -1,4 +1,4 @@
-"""A student that learns from labels and from its parent at once, as a whole model."""
+"""Training of a whole student on labels and on its parent's outputs at once."""
 
 import keras
 import tensorflow as tf
@@ -14,16 +14,16 @@ class Taught(Classifier):
     An image's loss is its cross-entropy plus, by `--distill`,
 
     - `logits`: the divergence of the two softened outputs (Hinton et al. 2015), times the
-      square of the temperature, so that its gradients don't shrink with it,
-    - `features`: the squared L2 distance of what the block returns in student and parent
-      (Eq. 3), over the squared norm of the latter,
-    - `both`: the two of them.
+      square of the temperature, so that a higher temperature does not shrink its gradients,
+    - `features`: the squared L2 distance between the block's outputs in student and parent
+      (Eq. 3), divided by the squared norm of the parent's,
+    - `both`: the sum of these two.
 
     Args:
         student: a whole network; its trainable layers learn.
         parent: what it was made from; read, never changed.
         block: the compressed block.
-        settings: what is learned from the parent, temperature, smoothing and clipping.
+        settings: what is learned from the parent, temperature, label smoothing and clipping.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Taught(Classifier):
         return losses
 
     def _logits(self, returned: tf.Tensor) -> tf.Tensor:
-        """Returns logits; the logarithm of probabilities serves as such."""
+        """Returns logits; of probabilities, their logarithms."""
         exact = exactly(returned)
         return exact if self.from_logits else tf.math.log(tf.maximum(exact, SMALLEST))
 

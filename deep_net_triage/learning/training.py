@@ -35,7 +35,7 @@ class Schedule:
         phase: `train` on labels, or `distill` on what the parent's block returns.
         epochs: how many the phase has.
         seed: of the order of the images.
-        patience: the phase ends after so many epochs without a better one; None for all
+        patience: the phase ends after so many epochs without a better one; None to run all
             epochs.
     """
 
@@ -145,7 +145,7 @@ def fit(
     Args:
         learner: compiled.
         train: inputs, and labels or other targets.
-        settings: batch size, and whether the last epoch counts or the best.
+        settings: batch size, and whether the last epoch is chosen or the best.
         schedule: which epochs there are.
         journal: receives each epoch that ends.
         evaluation: what each epoch is evaluated on; None for no evaluation.
@@ -225,7 +225,7 @@ class Fitted:
 
     Args:
         learner: what is fitted.
-        chooses: whether the best epoch counts, so that its weights are kept.
+        chooses: whether the best epoch may be chosen, so that its weights are kept.
     """
 
     def __init__(self, learner: Learner, chooses: bool) -> None:

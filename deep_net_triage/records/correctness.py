@@ -1,4 +1,4 @@
-"""Files that hold which test images a model classifies correctly, one bit per image.
+"""Reads and writes which test images a model classifies correctly, one bit per image.
 
 The parent and each trial have `correct.npy`, for the model of the chosen epoch. A trial also
 has `final_correct.npy`, for the model of its last epoch.

@@ -79,8 +79,8 @@ class Row:
         parent_parameters, parameters: numbers that parent and student store.
         parent_macs, macs: multiply-accumulates of convolutions and dense layers for one image.
         seconds: the trial's duration.
-        chosen_epoch: the last epoch where the learning rate falls to zero, else the best one on
-            the held-out images; without them, `max_epoch`.
+        chosen_epoch: if the learning rate falls to zero, the last epoch; else the best on the
+            held-out images or, without these, `max_epoch`.
         chosen_accuracy: on the test images at that epoch.
         reinitialized_accuracy: the parent's with the block's kernels reinitialized; None for
             the control.
@@ -174,7 +174,7 @@ class ParentResult:
         baseline_accuracy: on the test images at the chosen epoch, 0..1.
         max_epoch: the chosen epoch; None, like the next two, if the user gave the parent.
         final_accuracy: after the last epoch.
-        epochs: how many epochs the training took.
+        epochs: the number of epochs trained.
         weights_sha256: a digest of the weights, which identifies the parent.
         parameters: the number of values that the model stores.
         macs: multiply-accumulates for one image.

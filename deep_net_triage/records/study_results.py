@@ -30,8 +30,8 @@ class StudyResults:
         controls: finished trials of the control.
         correct: which test images each trial's model classifies correctly, by trial; bool,
             (images,), in the data set's order. The model is that of the chosen epoch.
-        final_correct: the same for the models of the last epoch, without trials of earlier
-            versions, which have no such file.
+        final_correct: the same for the models of the last epoch; trials of earlier versions
+            have no such file and are missing.
         parent_correct: as `correct`, for the parent; None if the file is missing.
         epochs: learning curves by trial, without those in damaged files.
         failures: the reason of each failed trial, by the name of its folder.
@@ -72,7 +72,7 @@ class StudyResults:
 
     @property
     def holds_out(self) -> bool:
-        """Whether held-out training images, instead of test images, chose the epochs."""
+        """Whether training images are held out; they choose the epochs unless it `settles`."""
         return bool(self.settings.get("validation_fraction"))
 
     @property

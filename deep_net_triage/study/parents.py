@@ -173,7 +173,7 @@ def _train(plan: Plan, journal: Journal) -> ParentResult:
 
 
 def ending(result: ParentResult, settings: Settings) -> str | None:
-    """Returns when and why a parent's training ended, as text; None if it was not trained."""
+    """Returns when and why a parent's training ended; None if it was not trained here."""
     if result.epochs is None:
         return None
     if result.epochs < settings.parent_epochs:

@@ -1,11 +1,12 @@
-"""Measures what each ingredient of the settled recipe does by itself.
+"""Measures what each ingredient of the settled recipe does alone.
 
 python figures/study/ingredients.py --data_dir=... [--output=FOLDER] [--only=NAME,NAME]
 
 It runs block 3 on 2,000 training and 2,000 test images of CIFAR-10 with two seeds: by the
-paper's recipe, by the same with one ingredient of the settled recipe, and by the latter. Where
-an ingredient does not affect the parent, the first run's parent is used. Finished runs are not
-repeated. Their small files are copied to `ingredients/`, from which `remake.py` makes a table.
+paper's recipe, by that recipe with one ingredient of the settled recipe at a time, and by the
+settled recipe. Where an ingredient does not affect the parent, the first run's parent is used.
+Finished runs are not repeated. Their small files are copied to `ingredients/`, from which
+`remake.py` makes a table.
 """
 
 import argparse
@@ -41,7 +42,7 @@ class Ingredient:
     Attributes:
         words: what it is.
         flags: its flags on the command line, separated by spaces.
-        of_parent: whether the parent is trained by it as well.
+        of_parent: whether it changes the parent's training as well.
     """
 
     words: str

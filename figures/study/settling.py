@@ -1,4 +1,4 @@
-"""The tables of `docs/reproduction.md` on training that settles, from committed results."""
+"""Makes the tables of `docs/reproduction.md` on training that settles, from committed files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from deep_net_triage.wording import signed
 
 
 def recipes(paper: StudyResults, settled: StudyResults) -> Iterator[str]:
-    """Yields a table of what moves by itself under the two recipes.
+    """Yields a table of how much accuracies move under each of the two recipes.
 
     Args:
         paper, settled: studies of the same images, each with controls.
@@ -64,7 +64,7 @@ def digits(runs: Path) -> Iterator[str]:
 
 
 def ingredients(runs: Path) -> Iterator[str]:
-    """Yields a table of what each ingredient of the settled recipe does by itself.
+    """Yields a table of what each ingredient of the settled recipe does alone.
 
     Args:
         runs: the folder to which `ingredients.py` copies its runs.
@@ -90,7 +90,7 @@ def ingredients(runs: Path) -> Iterator[str]:
 
 
 def step(curve: list[float]) -> float:
-    """Returns by how much an epoch changes the accuracy, 0..1, in the last quarter of a curve.
+    """Returns the mean change of accuracy from epoch to epoch in a curve's last quarter, 0..1.
 
     Args:
         curve: accuracy after each epoch, 0..1.
@@ -106,7 +106,7 @@ def whole_model(study: StudyResults) -> list[list[float]]:
 
 
 def half_widths(study: StudyResults) -> list[float]:
-    """Returns half the interval of each whole-model cell against the control, 0..1."""
+    """Returns half the interval's width of each whole-model cell against the control, 0..1."""
     control = study.correct_by_seed(CONTROL, NO_BLOCK)
     estimates = [
         between(study.correct_by_seed(method, block), control)
