@@ -165,14 +165,21 @@ def test_each_rate_determines_the_methods_that_use_it(small_settings):
     assert one.of_parent() != small_settings(parent_seed=1).of_parent()
 
 
-def test_labels_of_a_given_parent_are_not_smoothed_by_the_recipe(tmp_path):
-    file = tmp_path / "model.keras"
-    file.touch()
-    assert parse([], tmp_path).label_smoothing == 0.1
-    assert parse([f"--parent={file}"], tmp_path).label_smoothing == 0
-    typed = parse([f"--parent={file}", "--label_smoothing=0.2"], tmp_path)
-    assert typed.label_smoothing == 0.2
-    assert command_line.parse([], tmp_path, given_parent=True).label_smoothing == 0
+def test_a_recipe_smooths_no_labels_of_a_given_parent_and_flips_no_images_of_a_user(tmp_path):
+    model, own = tmp_path / "model.keras", f"--image_dir={tmp_path}"
+    model.touch()
+
+    def chosen(*typed, **more):
+        found = command_line.parse([*typed], tmp_path, **more)
+        return found.label_smoothing, found.augment
+
+    assert chosen("--dataset=cifar10") == (0.1, "flip_crop")
+    assert chosen("--dataset=mnist_corrupted/fog") == (0.1, "crop")
+    assert chosen("--dataset=cifar10", f"--parent={model}") == (0, "flip_crop")
+    assert chosen(own) == (0.1, "crop")
+    assert chosen("--dataset=mine", in_memory=True) == (0, "crop")
+    # What is typed is what is done.
+    assert chosen(own, "--augment=flip_crop", "--label_smoothing=0.2") == (0.2, "flip_crop")
 
 
 def test_a_recipe_is_overridden_flag_by_flag(tmp_path):
@@ -200,6 +207,7 @@ def test_a_recipe_is_overridden_flag_by_flag(tmp_path):
         (["--clip_norm=0"], "--clip_norm=0.0: must be above 0"),
         (["--augment=none", "--augment_copies=2"], "--augment_copies=2 goes with --augment"),
         (["--parent_patience=3"], "--parent_patience goes with --schedule=constant"),
+        (["--validation_fraction=0.1"], "--schedule=cosine the last one counts"),
     ],
 )
 def test_training_that_can_not_be_is_refused_in_a_line(tmp_path, arguments, expected):

@@ -81,6 +81,10 @@ def _training(given: dict[str, object]) -> dict[str, bool]:
         f"--augment_copies={copies} goes with --augment=crop or flip_crop": (
             bool(copies) and given["augment"] == "none"
         ),
+        f"--validation_fraction={given['validation_fraction']} would choose an epoch, but with "
+        "--schedule=cosine the last one counts; allowed there: 0": (
+            bool(given["validation_fraction"]) and given["schedule"] == "cosine"
+        ),
         "--parent_patience goes with --schedule=constant; a cosine ends by itself": (
             bool(given["parent_patience"]) and given["schedule"] == "cosine"
         ),

@@ -17,7 +17,7 @@ _NOT_A_FLAG = "'{}' is not a flag; write --name=value (--help lists all)"
 _PATHS = ("parent", "data_dir", "output_dir", "activation_dir", "image_dir", "class_names")
 
 # Mirrored, many digits and letters become another one, or none.
-_NEVER_FLIPPED = re.compile(r"(digits|(e|k|q)?mnist|svhn_cropped|omniglot)\b")
+_NEVER_FLIPPED = re.compile("mnist|digits|svhn|omniglot|cmaterdb|letters")
 
 # Python's error messages that absl passes on, and plain words for them.
 _PLAIN_WORDS = (
@@ -29,7 +29,7 @@ _PLAIN_WORDS = (
 
 
 def parse(
-    arguments: list[str], flags_dir: Path | None = None, given_parent: bool = False
+    arguments: list[str], flags_dir: Path | None = None, in_memory: bool = False
 ) -> Settings:
     """Returns the settings of a command line.
 
@@ -39,7 +39,7 @@ def parse(
     Args:
         arguments: the command line without the program's name.
         flags_dir: the folder with `<dataset>.flags`; None to read no such file.
-        given_parent: whether a parent is given in memory, which no flag says.
+        in_memory: whether parent and images are given in memory, which no flag says.
 
     Raises:
         InputError: if a flag, a value or a flag file is wrong.
@@ -61,7 +61,11 @@ def parse(
     if own and checks.is_true(own.is_file):
         flags_given = flagfiles.read(own, switches) + flags_given
         values = _parse(flags_given)
-    recipe = flags_of(values.recipe, given_parent or values.parent is not None)
+    recipe = flags_of(
+        values.recipe,
+        given_parent=in_memory or values.parent is not None,
+        own_images=in_memory or values.image_dir is not None,
+    )
     return _settings(_parse([*recipe, *flags_given]))
 
 
@@ -97,7 +101,7 @@ def _settings(values: flags.FlagValues) -> Settings:
     checks.check(given, values["dataset"].present)
     if given["image_dir"]:
         given["dataset"] = given["image_dir"].resolve().name
-    elif given["augment"] == "flip_crop" and _NEVER_FLIPPED.match(given["dataset"]):
+    elif given["augment"] == "flip_crop" and _NEVER_FLIPPED.search(given["dataset"]):
         given["augment"] = "crop"
     for name in ("activation_memory", "activation_disk"):
         given[name] = None if given[name] is None else int(given[name] * GIB)

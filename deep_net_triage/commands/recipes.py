@@ -29,17 +29,23 @@ RECIPES = {
     ),
 }
 
-# Flags of a recipe that hold only where the parent is trained by it as well. How a given parent
-# was trained is not known: if without smoothed labels, its students lose accuracy by them.
+# Of a given parent it is not known how it was trained: if without smoothed labels, its students
+# lose accuracy by them. Of the user's own images it is not known whether they may be mirrored.
 _WITH_THE_PARENT = {"settled": ("--label_smoothing=0.1",)}
+_OF_OWN_IMAGES = {"settled": ("--augment=crop",)}
 
 
-def flags_of(recipe: str, given_parent: bool) -> tuple[str, ...]:
+def flags_of(recipe: str, given_parent: bool, own_images: bool) -> tuple[str, ...]:
     """Returns a recipe's flags.
 
     Args:
         recipe: its name.
         given_parent: whether the parent is a trained model that the user gives.
+        own_images: whether the images are the user's, not those of a known data set.
     """
-    added = () if given_parent else _WITH_THE_PARENT.get(recipe, ())
-    return (*RECIPES[recipe], *added)
+    flags = RECIPES[recipe]
+    if not given_parent:
+        flags += _WITH_THE_PARENT.get(recipe, ())
+    if own_images:
+        flags += _OF_OWN_IMAGES.get(recipe, ())
+    return flags

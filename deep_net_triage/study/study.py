@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deep_net_triage.learning import memory, walk
 from deep_net_triage.learning.retraining import Retraining
-from deep_net_triage.learning.sources import for_block
+from deep_net_triage.learning.sources import for_block, for_model
 from deep_net_triage.learning.walk import Walk
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network.blocks import Block
@@ -105,8 +105,10 @@ class Study:
         if activations and block and _reads_activations(plan.settings.methods):
             self.progress.say(f"{block.name}: computing what it receives and returns")
             source = activations.to(block)
-        else:
+        elif block and _reads_activations(plan.settings.methods):
             source = for_block(plan.dataset, plan.settings)
+        else:
+            source = for_model(plan.dataset, plan.settings)
         model = self.parent.model
         retraining = Retraining(model, block, plan.dataset, source, plan.settings)
         return BlockTrials(self.parent, retraining, self.progress)
