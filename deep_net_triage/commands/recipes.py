@@ -16,7 +16,7 @@ RECIPES = {
         "--augment=flip_crop",
         "--augment_copies=0",
         "--learning_rate=0.002",
-        "--layer_learning_rate=0.003",
+        "--layer_learning_rate=0.01",
         "--retrain_learning_rate=0.0001",
         "--block_start=aligned",
     ),

@@ -65,7 +65,7 @@ INGREDIENTS = {
     "smoothing": Ingredient("smoothed labels", "--label_smoothing=0.1", True),
     "aligned": Ingredient("aligned filters", "--block_start=aligned"),
     "rates": Ingredient(
-        "two rates", "--retrain_learning_rate=0.0001 --layer_learning_rate=0.003"
+        "two rates", "--retrain_learning_rate=0.0001 --layer_learning_rate=0.01"
     ),
     "settled": Ingredient(
         "settled: all of these, images as they are for CL", "--recipe=settled", of_parent=True
