@@ -22,6 +22,8 @@ from pathlib import Path
 import numpy as np
 
 TINY = (
+    "--recipe=paper",
+    "--precision=float32",
     "--width=0.02",
     "--parent_epochs=1",
     "--epochs=1",
@@ -82,6 +84,17 @@ FLAGS = (
     "--batchnorm_momentum=1",
     "--batchnorm_momentum=-1",
     "--augment=rotate",
+    "--augment_copies=2",  # of images that do not change
+    "--recipe=fast",
+    "--schedule=linear",
+    "--warmup_epochs=1",  # leaves no epoch
+    "--weight_decay=0.1",  # Adam has none
+    "--label_smoothing=1",
+    "--clip_norm=0",
+    "--temperature=0",
+    "--distill=labels",
+    "--parent_patience=0",
+    "--block_start=mean",
     "--mean_over=filter",
     "--precision=float8",
     "--image_size=16",

@@ -56,6 +56,7 @@ def _study(flags: dict[str, object]) -> tuple[float, int]:
     """Returns the duration in seconds and the peak memory in bytes of a study."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "run_triage.py", f"--output_dir={folder}"]
+        command += ["--recipe=paper", "--precision=float32", "--nocontrol"]
         command += [f"--{name}={value}" for name, value in flags.items()]
         started = time.perf_counter()
         process = subprocess.Popen(

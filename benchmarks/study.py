@@ -63,6 +63,9 @@ def ours(methods: str, width: float, train: int, test: int, epochs: int) -> Call
     parent = folder / "parent.keras"
     _parent(width).save(parent)
     arguments = [
+        "--recipe=paper",
+        "--precision=float32",
+        "--nocontrol",
         f"--parent={parent}",
         f"--method={methods}",
         f"--train_examples={train}",
