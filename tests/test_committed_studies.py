@@ -156,3 +156,45 @@ def test_what_is_kept_is_not_given_up_for_a_study_that_is_not_there(tmp_path):
 def test_nothing_that_is_kept_names_a_place_on_a_machine():
     for file in [*HERE.rglob("*.json"), *HERE.rglob("*.jsonl")]:
         assert not re.search(r'"/|=/', file.read_text()), file
+
+
+def test_what_the_settled_recipe_does_by_hand():
+    """From the epochs of the trials that train the whole model, and from results.csv."""
+    folder = HERE / "settling_results" / "cifar10"
+    check_files(folder)
+    text = (REPOSITORY / "docs" / "reproduction.md").read_text()
+
+    def shown(what):
+        (row,) = re.findall(rf"^\| {re.escape(what)}[^|]* \| [^|]* \| (.*) \|$", text, re.M)
+        return float(row.split(" [")[0])
+
+    curves = []
+    for trial in folder.glob("trials/*"):
+        if trial.name.split("-")[0] in ("cm_rw", "cm_mw", "stn_cm"):
+            epochs = [epoch for epoch in results.read_epochs(trial) if epoch.phase == "train"]
+            curves.append([100 * epoch.val_accuracy for epoch in epochs])
+    curves = np.array(curves)
+    assert curves.shape == (3 * 5 * 3, 8)
+    late = np.abs(curves[:, -1] - curves[:, -2]).mean()
+    assert shown("whole model: step of an epoch") == pytest.approx(late, abs=0.0051)
+    best = (curves.max(axis=1) - curves[:, -1]).mean()
+    assert shown("whole model: best less last") == pytest.approx(best, abs=0.0051)
+    with (folder / "results.csv").open() as file:
+        rows = [line for line in csv.DictReader(file) if line["method"] == "control"]
+    change = [float(row["final_accuracy"]) - float(row["baseline_accuracy"]) for row in rows]
+    assert len(change) == 3
+    assert shown("control less parent") == pytest.approx(100 * np.mean(change), abs=0.051)
+
+
+def test_the_lowest_cell_of_the_digits_by_hand():
+    text = (REPOSITORY / "docs" / "reproduction.md").read_text()
+    for folder in (HERE / "settling_results" / "digits").glob("*"):
+        check_files(folder)
+        with (folder / "results.csv").open() as file:
+            cells = [row for row in csv.DictReader(file) if row["method"] != "control"]
+        assert len(cells) == 30
+        lowest = min(float(row["final_accuracy"]) for row in cells)
+        seed = folder.name.removeprefix("settled_parent")
+        assert re.search(
+            rf"^\| settled \| {seed} \| [\d.]+ \| {100 * lowest:.1f} \|", text, re.M
+        )

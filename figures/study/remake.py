@@ -46,8 +46,10 @@ def main() -> None:
     for name, parts in {
         "README.md": {"tables": tables(studies), "claims": verdicts(judged)},
         "docs/reproduction.md": {
-            "recipes": settling.recipes(committed["cifar10"], read_study(HERE / "settled")),
-            "digits": settling.digits(HERE / "settled_digits"),
+            "recipes": settling.recipes(
+                committed["cifar10"], read_study(HERE / "settling_results" / "cifar10")
+            ),
+            "digits": settling.digits(HERE / "settling_results" / "digits"),
             "ingredients": settling.ingredients(HERE / "ingredients"),
             "changes": reproduction.changes(HERE / "decisions"),
             "rates": reproduction.rates(HERE / "search_parent.json"),
