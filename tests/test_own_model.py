@@ -48,7 +48,8 @@ def run(own, *arguments):
         f"--image_dir={own}/photos",
         f"--output_dir={own}/runs",
     ]
-    return run_triage.main([*typed, "--batch_size=8", "--epochs=1", *arguments])
+    typed += ["--recipe=paper", "--nocontrol", "--batch_size=8", "--epochs=1"]
+    return run_triage.main([*typed, *arguments])
 
 
 def test_blocks_are_listed_and_nothing_is_written(own, capsys):

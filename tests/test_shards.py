@@ -2,7 +2,7 @@ import pytest
 
 from deep_net_triage.commands import shards
 from deep_net_triage.errors import InputError
-from deep_net_triage.methods import METHODS
+from deep_net_triage.methods import GROUPS
 from deep_net_triage.study import plan
 from deep_net_triage.study.identity import Trial
 
@@ -53,7 +53,7 @@ def asked(blocks, seeds):
     return [
         Trial(method, block, seed)
         for block in blocks
-        for method in METHODS
+        for method in GROUPS["all"]
         for seed in range(seeds)
     ]
 

@@ -3,7 +3,7 @@
 The paper gives no hyperparameters. `paper` is what its text suggests: Adam at a constant rate,
 and the best epoch on the test images is reported. Accuracies then change by more from one epoch
 to the next than most blocks cost. With `settled` the rate falls to zero, and the last epoch is
-reported. docs/reproduction.md shows what the parts of the settled recipe do alone.
+reported. docs/reproduction.md shows what the two do.
 """
 
 # A data set's flag file, --flagfile and the command line override each of these flags.

@@ -5,7 +5,6 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from ingredients import INGREDIENTS, PAPER
 
 from deep_net_triage.findings.statistics import Estimate, against_parent, between
 from deep_net_triage.methods import CONTROL, NO_BLOCK, TABLE
@@ -63,32 +62,6 @@ def digits(runs: Path) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
-def ingredients(runs: Path) -> Iterator[str]:
-    """Yields a table of what each ingredient of the settled recipe does alone.
-
-    Args:
-        runs: the folder to which `ingredients.py` copies its runs.
-    """
-    yield (
-        "| the paper's recipe, but | parent, % | CL-RW | CM-RW | control | step of an epoch "
-        "| best less last |"
-    )
-    yield "|---|---|---|---|---|---|---|"
-    for name, ingredient in {PAPER: "as it is", **INGREDIENTS}.items():
-        if (runs / name).is_dir():
-            study = read_study(runs / name)
-            what = ingredient if isinstance(ingredient, str) else ingredient.words
-            curves = [*whole_model(study), *_curves(study, CONTROL)]
-            cells = (
-                what,
-                f"{100 * _of_parent(study)[-1]:.1f}" if _is_trained(study) else "the same",
-                *(_last(study, method) for method in ("cl_rw", "cm_rw", CONTROL)),
-                _number(mean(map(step, curves))),
-                _number(mean(max(curve) - curve[-1] for curve in curves)),
-            )
-            yield f"| {' | '.join(cells)} |"
-
-
 def step(curve: list[float]) -> float:
     """Returns the mean change of accuracy from epoch to epoch in a curve's last quarter, 0..1.
 
@@ -131,17 +104,8 @@ def _accuracies(epochs: tuple[Epoch, ...] | list[Epoch]) -> list[float]:
     return [epoch.val_accuracy for epoch in epochs if epoch.phase == "train"]
 
 
-def _is_trained(study: StudyResults) -> bool:
-    return (study.folder / "parent" / "epochs.jsonl").is_file()
-
-
 def _of_parent(study: StudyResults) -> list[float]:
     return _accuracies(read_epochs(study.folder / "parent"))
-
-
-def _last(study: StudyResults, method: str) -> str:
-    lasts = [curve[-1] for curve in _curves(study, method)]
-    return f"{100 * mean(lasts):.1f}" if lasts else "–"
 
 
 def _number(share: float | None) -> str:
