@@ -8,6 +8,8 @@ import tensorflow as tf
 import deep_net_triage as dnt
 from deep_net_triage.errors import InputError
 
+ONE_TRIAL = {"method": "cl_mw", "recipe": "paper", "block": "2", "epochs": 1}
+
 
 def examples(count):
     generator = np.random.default_rng(count)
@@ -139,13 +141,7 @@ def test_pixels_that_would_wrap_are_refused_and_lists_are_taken(
 ):
     images, labels = examples(24)
     train = change(images), labels[: len(change(images))]
-    flags = {
-        "method": "cl_mw",
-        "recipe": "paper",
-        "block": "2",
-        "epochs": 1,
-        "output_dir": tmp_path,
-    }
+    flags = {**ONE_TRIAL, "output_dir": tmp_path}
     if message:
         with pytest.raises(InputError, match=message):
             dnt.triage(parent, train, examples(12), **flags)
@@ -201,13 +197,7 @@ def test_what_is_no_model_block_or_initializer_is_refused(parent, blocks, messag
 
 def test_results_of_other_images_are_not_returned(parent, tmp_path):
     (images, labels), test = examples(24), examples(12)
-    flags = {
-        "method": "cl_mw",
-        "recipe": "paper",
-        "block": "2",
-        "epochs": 1,
-        "output_dir": tmp_path,
-    }
+    flags = {**ONE_TRIAL, "output_dir": tmp_path}
     first = dnt.triage(parent, (images, labels), test, **flags)
     assert dnt.triage(parent, (images, labels), test, **flags).rows == first.rows
     corrected = images.copy()

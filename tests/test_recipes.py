@@ -5,6 +5,9 @@ import types
 import keras
 import pytest
 
+from deep_net_triage import methods
+from deep_net_triage.commands import command_line
+from deep_net_triage.errors import InputError
 from deep_net_triage.images import datasets
 from deep_net_triage.records import results
 from deep_net_triage.records.study_results import read_study
@@ -47,3 +50,76 @@ def test_draws_for_which_there_is_no_memory_are_refused(tmp_path, monkeypatch, c
     assert run(tmp_path, "--augment=crop", "--augment_copies=2") == 2
     assert "--augment_copies=2 needs 0.0 GiB for the draws of 60" in capsys.readouterr().err
     assert not (tmp_path / "digits" / "parent").exists()
+
+
+def test_each_rate_determines_the_methods_that_use_it(small_settings):
+    one = small_settings()
+
+    def differing(**flags):
+        other = small_settings(**flags)
+        return {name for name in methods.TABLE if one.of_trial(name) != other.of_trial(name)}
+
+    whole = {"cm_rw", "cm_mw", "stn_cm", "stn_kd", "control"}
+    assert differing(retrain_learning_rate=0.5) == whole
+    # Of the compressed block, alone or with all others.
+    assert differing(layer_learning_rate=0.5) == set(methods.METHODS)
+    assert differing(distill="both") == differing(temperature=2) == {"stn_kd"}
+    assert differing(parent_seed=1, parent_patience=3) == set()
+    assert one.of_parent() != small_settings(parent_seed=1).of_parent()
+
+
+def test_a_recipe_smooths_no_labels_of_a_given_parent_and_flips_no_images_of_a_user(tmp_path):
+    model, own = tmp_path / "model.keras", f"--image_dir={tmp_path}"
+    model.touch()
+
+    def chosen(*typed, **more):
+        found = command_line.parse([*typed], tmp_path, **more)
+        return found.label_smoothing, found.augment
+
+    assert chosen("--dataset=cifar10") == (0.1, "flip_crop")
+    assert chosen("--dataset=mnist_corrupted/fog") == (0.1, "crop")
+    assert chosen("--dataset=cifar10", f"--parent={model}") == (0, "flip_crop")
+    assert chosen(own) == (0.1, "crop")
+    assert chosen("--dataset=mine", in_memory=True) == (0, "crop")
+    # What is typed is what is done.
+    assert chosen(own, "--augment=flip_crop", "--label_smoothing=0.2") == (0.2, "flip_crop")
+
+
+def test_a_recipe_is_overridden_flag_by_flag(tmp_path):
+    (tmp_path / "digits.flags").write_text("--weight_decay=0.25\n")
+    found = command_line.parse(["--label_smoothing=0.5"], tmp_path)
+    assert found.settles
+    assert found.optimizer == "adamw"
+    assert (found.weight_decay, found.label_smoothing) == (0.25, 0.5)
+    paper = command_line.parse(["--recipe=paper"], tmp_path / "nowhere")
+    assert not paper.settles
+    assert (paper.optimizer, paper.learning_rate, paper.augment) == ("adam", 0.001, "none")
+    # What the paper's recipe leaves out is off by default.
+    assert (paper.weight_decay, paper.label_smoothing, paper.clip_norm) == (0, 0, None)
+    assert (paper.warmup_epochs, paper.parent_patience) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--epochs=1"], "--epochs=1 leaves no epoch after --warmup_epochs=1"),
+        (["--parent_epochs=2", "--warmup_epochs=2"], "--parent_epochs=2 leaves no epoch"),
+        (["--distill_epochs=1", "--method=stn"], "--distill_epochs=1 leaves no epoch"),
+        (["--optimizer=sgd"], "--weight_decay=0.05 goes with --optimizer=adamw, not sgd"),
+        (["--temperature=0"], "--temperature=0.0: must be above 0"),
+        (["--clip_norm=0"], "--clip_norm=0.0: must be above 0"),
+        (["--augment=none", "--augment_copies=2"], "--augment_copies=2 goes with --augment"),
+        (["--parent_patience=3"], "--parent_patience goes with --schedule=constant"),
+        (["--validation_fraction=0.1"], "--schedule=cosine the last one counts"),
+    ],
+)
+def test_training_that_can_not_be_is_refused_in_a_line(tmp_path, arguments, expected):
+    with pytest.raises(InputError) as refusal:
+        command_line.parse(arguments, tmp_path)
+    assert expected in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_phase_that_does_not_run_may_be_short(tmp_path):
+    found = command_line.parse(["--distill_epochs=1", "--method=cl_rw"], tmp_path)
+    assert found.distill_epochs == 1
