@@ -5,6 +5,7 @@ import types
 import keras
 import pytest
 
+import deep_net_triage as dnt
 from deep_net_triage import methods
 from deep_net_triage.commands import command_line
 from deep_net_triage.errors import InputError
@@ -12,9 +13,10 @@ from deep_net_triage.images import datasets
 from deep_net_triage.records import results
 from deep_net_triage.records.study_results import read_study
 from tests.studies import read, run
+from tests.toys import toy_images
 
 
-def test_the_last_epoch_counts_where_the_rate_falls_to_zero(tmp_path):
+def test_the_last_epoch_counts_where_the_rate_falls_to_zero(tmp_path, capsys):
     flags = ("--recipe=settled", "--method=cl_rw,cm_rw", "--block=4", "--epochs=4")
     assert run(tmp_path, *flags) == 0
     study = read_study(tmp_path / "digits")
@@ -22,6 +24,8 @@ def test_the_last_epoch_counts_where_the_rate_falls_to_zero(tmp_path):
     curve = results.read_epochs(tmp_path / "digits" / "parent")
     assert parent.baseline_accuracy == curve[-1].val_accuracy
     assert study.parent_ended == "after all 2 epochs"
+    # A block alone reads images as they are, so that activations can be stored.
+    assert "block4: computing what it receives" in capsys.readouterr().out
     assert len(study.rows) == 2
     test = datasets.load("digits", image_size=32, train_examples=60, test_examples=30).test
     for row in study.rows:
@@ -63,6 +67,8 @@ def test_each_rate_determines_the_methods_that_use_it(small_settings):
     assert differing(retrain_learning_rate=0.5) == whole
     # Of the compressed block, alone or with all others.
     assert differing(layer_learning_rate=0.5) == set(methods.METHODS)
+    of_block = {"cl_rw", "cl_mw", "stn", "stn_cm", "stn_kd"}
+    assert differing(augment_copies=0) == of_block
     assert differing(distill="both") == differing(temperature=2) == {"stn_kd"}
     assert differing(parent_seed=1, parent_patience=3) == set()
     assert one.of_parent() != small_settings(parent_seed=1).of_parent()
@@ -123,3 +129,16 @@ def test_training_that_can_not_be_is_refused_in_a_line(tmp_path, arguments, expe
 def test_a_phase_that_does_not_run_may_be_short(tmp_path):
     found = command_line.parse(["--distill_epochs=1", "--method=cl_rw"], tmp_path)
     assert found.distill_epochs == 1
+
+
+def test_images_of_the_last_epoch_are_kept_beside_those_of_the_best(parent, tmp_path):
+    images = toy_images(27, 60)
+    train, test = ((split.images, split.labels) for split in (images.train, images.test))
+    flags = {"recipe": "paper", "learning_rate": 0.03, "epochs": 5, "batch_size": 8}
+    flags |= {"method": "cm_rw", "seeds": (0, 1, 2), "output_dir": tmp_path}
+    study = dnt.triage(parent, train, test, **flags)
+    assert len(study.rows) == 6
+    assert any(row.final_accuracy != row.chosen_accuracy for row in study.rows)
+    for row in study.rows:
+        assert study.correct[row.trial].mean() == pytest.approx(row.chosen_accuracy)
+        assert study.final_correct[row.trial].mean() == pytest.approx(row.final_accuracy)

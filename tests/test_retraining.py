@@ -311,3 +311,21 @@ def test_a_distillation_that_is_not_finite_stops_the_trial(
     bench = retraining(toy_parent(), toy_dataset, small_settings(), 0)
     with pytest.raises(TrainingFailed, match="loss is (nan|inf) after distill epoch 1"):
         bench.run("stn", 0, new_journal())
+
+
+def test_the_compressed_block_has_its_own_rate_within_the_whole_model(
+    toy_dataset, small_settings
+):
+    rates = {"retrain_learning_rate": 1e-9, "layer_learning_rate": 0.1}
+    bench = retraining(toy_parent(), toy_dataset, small_settings(optimizer="sgd", **rates))
+    start = initial_student(bench.parent, bench.block, "cm_rw", seed=0)
+    model = bench.run("cm_rw", 0, new_journal()).model
+    compressed = set(bench.block.compressed_layers)
+    for layer in model.layers:
+        for weight in layer.trainable_weights:
+            before = {w.path: w for w in start.get_layer(layer.name).weights}[weight.path]
+            moved = float(keras.ops.max(keras.ops.abs(weight - before)))
+            if layer.name not in compressed:
+                assert moved < 1e-5, weight.path
+            elif weight.name == "kernel":
+                assert moved > 1e-3

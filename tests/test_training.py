@@ -229,6 +229,22 @@ def test_a_parent_whose_rate_falls_is_left_at_its_last_epoch(toy_dataset, small_
     assert independent_accuracy(parent, toy_dataset.test) == accuracies[-1]
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_weights_are_copied_only_where_the_best_epoch_counts(
+    schedule, toy_dataset, small_settings
+):
+    settings, parent = small_settings(parent_epochs=2, schedule=schedule), toy_parent()
+    fitted = training.fit(
+        compiled(parent, settings),
+        examples(toy_dataset.train),
+        settings,
+        training.Schedule("train", epochs=2, seed=0),
+        new_journal(),
+        training.Evaluation((toy_dataset.test.images, toy_dataset.test.labels), None),
+    )
+    assert len(fitted.best) == (len(parent.weights) if schedule == "constant" else 0)
+
+
 def test_a_parent_that_no_longer_improves_is_trained_no_further(toy_dataset, small_settings):
     records = []
     # A rate at which nothing moves: the first epoch is the best.
