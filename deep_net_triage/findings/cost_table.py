@@ -42,16 +42,16 @@ def table(study: StudyResults) -> page.Table:
 
 def _costs(costs: Sequence[Cost], study: StudyResults, group: str) -> Iterator[page.Column]:
     """Yields the differences from the parent and, where one has finished, from the control."""
-    cells = [_cell(cost.estimate, cost.difference) for cost in costs]
+    cells = [cell(cost.estimate, cost.difference) for cost in costs]
     yield page.Column("from the parent", cells, "number", group=group)
     if study.controls:
         # The last row is the control's own.
-        cells = [*(_cell(cost.against_control) for cost in costs[:-1]), page.Cell("")]
+        cells = [*(cell(cost.against_control) for cost in costs[:-1]), page.Cell("")]
         yield page.Column("from the control", cells, "number", group=group)
 
 
-def _cell(estimate: Estimate | None, difference: float | None = None) -> page.Cell:
-    """Returns an estimate with its interval; without one the difference, or a gap."""
+def cell(estimate: Estimate | None, difference: float | None = None) -> page.Cell:
+    """Returns an estimate in points with its interval; without one the difference, or a gap."""
     if estimate is not None:
         return page.Cell(page.typeset(estimate.text(scale=100)), estimate.mean)
     if difference is not None:

@@ -9,11 +9,12 @@ from matplotlib.figure import Figure
 
 from deep_net_triage import wording
 from deep_net_triage.findings import cost_table, curves, drawings, page, trial_table, verdict
+from deep_net_triage.findings.accuracy_cost import Cost
 from deep_net_triage.findings.drawings import Drawing
 from deep_net_triage.findings.judgements import Judgement
 from deep_net_triage.findings.page import Cell, Column, Table
 from deep_net_triage.findings.recommendation import uncounted_text
-from deep_net_triage.findings.verdict import BlockSummary, MethodSummary, Verdict
+from deep_net_triage.findings.verdict import BlockSummary, Verdict
 from deep_net_triage.methods import METHODS
 from deep_net_triage.records import files
 from deep_net_triage.records.provenance import Command
@@ -102,8 +103,7 @@ def _ranking(ranking: Sequence[BlockSummary]) -> Table:
             Column("place", page.words(range(1, len(ranking) + 1))),
             Column("block", page.words(block.block for block in ranking), heads=True),
             Column("best method", page.words(METHODS[one.method].title for one in best)),
-            Column("accuracy against the parent", [_difference(one) for one in best], "number"),
-            *_against_control(best),
+            *_costs([one.cost for one in best]),
             Column("seeds", page.numbers((one.seeds for one in best), 0), "number"),
             Column("MACs saved, %", macs, "number"),
             Column("parameters saved, %", parameters, "number"),
@@ -112,19 +112,13 @@ def _ranking(ranking: Sequence[BlockSummary]) -> Table:
     )
 
 
-def _difference(summary: MethodSummary) -> Cell:
-    return Cell(page.typeset(summary.cost.from_parent()), summary.cost.difference)
-
-
-def _against_control(best: Sequence[MethodSummary]) -> Iterator[Column]:
-    """Yields a column unless no method was compared with the control."""
-    estimates = [summary.cost.against_control for summary in best]
-    if any(estimates):
-        cells = [
-            Cell(page.typeset(one.text("points", 100)), one.mean) if one else Cell(page.GAP)
-            for one in estimates
-        ]
-        yield Column("against the control", cells, "number")
+def _costs(costs: Sequence[Cost]) -> Iterator[Column]:
+    """Yields the differences from the parent and, where there is one, from the control."""
+    cells = [cost_table.cell(cost.estimate, cost.difference) for cost in costs]
+    yield Column("from the parent", cells, "number", group="accuracy, points")
+    if any(cost.against_control for cost in costs):
+        cells = [cost_table.cell(cost.against_control) for cost in costs]
+        yield Column("from the control", cells, "number", group="accuracy, points")
 
 
 def _drawings(study: StudyResults, figures: Iterable[tuple[str, Figure]]) -> list[Drawing]:
