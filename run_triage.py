@@ -1,5 +1,6 @@
 """Runs a study: `python run_triage.py --dataset=stanford_dogs --method=cl_rw`."""
 
+import functools
 import shlex
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from deep_net_triage import devices
 from deep_net_triage.commands import command_line, endings
 from deep_net_triage.launchers import ray_cluster, workers
+from deep_net_triage.launchers.messages import Board, Messenger
 from deep_net_triage.progress import Progress
 
 FLAGS_DIR = Path(__file__).resolve().parent / "flags"
@@ -39,17 +41,23 @@ def _run(arguments: list[str]) -> int:
     chosen = command_line.parse(arguments, FLAGS_DIR)
     typed, progress = shlex.join(["run_triage.py", *arguments]), Progress()
     progress.say(f"{chosen.dataset}: starting TensorFlow")
-    if not chosen.list_blocks and chosen.launcher == "ray":
+    runs = not (chosen.list_blocks or chosen.estimate)
+    if runs and chosen.launcher == "ray":
         return ray_cluster.run(chosen, typed, progress)
-    if not chosen.list_blocks and chosen.parallel_trials > 1:
+    if runs and (chosen.parallel_trials or 1) > 1:
         return workers.run(chosen, typed, progress)
     devices.import_tensorflow(chosen.replicas)
     from deep_net_triage.study import command
 
     if chosen.list_blocks:
         command.list_blocks(chosen, progress)
+    elif chosen.estimate:
+        command.estimate(chosen, progress)
+    if not runs:
         return 0
-    return command.run(chosen, typed, progress)
+    board = Board(progress)
+    company = functools.partial(workers.beside, chosen, board)
+    return command.run(chosen, typed, Messenger(board.show), company=company)
 
 
 if __name__ == "__main__":

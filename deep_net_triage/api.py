@@ -97,7 +97,8 @@ def triage(
         if flag in flags:
             raise InputError(f"{flag} is no argument: a call runs in its own process")
     arguments = [f"--{flag}={_typed(value)}" for flag, value in flags.items()]
-    parsed = command_line.parse([*arguments, f"--dataset={name}"], in_memory=True)
+    here = [f"--dataset={name}", "--parallel_trials=1"]
+    parsed = command_line.parse([*arguments, *here], in_memory=True)
     parents.check(model, "the model")
     splits = [_split(examples, which) for examples, which in ((train, "train"), (test, "test"))]
     if class_names is None:

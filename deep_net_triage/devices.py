@@ -45,6 +45,9 @@ class Share:
         return list(own or things[self.index % len(things) :][:1])
 
 
+WHOLE = Share(0, 1)
+
+
 def take(share: Share, deterministic: bool) -> None:
     """Binds this process to its share of the cores, before TensorFlow is imported.
 
@@ -56,10 +59,37 @@ def take(share: Share, deterministic: bool) -> None:
     """
     if not hasattr(os, "sched_setaffinity"):  # exists on Linux only
         return
-    cores = sorted(os.sched_getaffinity(0))
+    available = sorted(os.sched_getaffinity(0))
     if deterministic:
-        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(len(cores)))
-    os.sched_setaffinity(0, share.of(cores))
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(len(available)))
+    os.sched_setaffinity(0, share.of(available))
+
+
+@contextlib.contextmanager
+def narrowed(share: Share) -> Iterator[None]:
+    """Binds all threads of this process to its share of the cores, as long as it lasts."""
+    if not hasattr(os, "sched_setaffinity"):  # exists on Linux only
+        yield
+        return
+    available = sorted(os.sched_getaffinity(0))
+    _bind_threads(share.of(available))
+    try:
+        yield
+    finally:
+        _bind_threads(available)
+
+
+def _bind_threads(to: Sequence[int]) -> None:
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # the thread has ended
+            os.sched_setaffinity(int(thread.name), to)
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    if not hasattr(os, "sched_getaffinity"):  # exists on Linux only
+        return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))
 
 
 def import_tensorflow(replica_count: int | None = None, share: Share | None = None) -> None:

@@ -2,9 +2,10 @@
 
 import shutil
 import sys
-import time
+from collections.abc import Iterable
 from typing import TextIO
 
+from deep_net_triage.forecast import ExpectedTraining, Forecast
 from deep_net_triage.records.results import Epoch
 from deep_net_triage.wording import duration
 
@@ -13,7 +14,6 @@ class Progress:
     """Shows what a study does and how long it will take.
 
     On a terminal, one line is rewritten in place; elsewhere, each epoch is a line of its own.
-    The time left is the number of epochs left times the mean duration of epochs so far.
 
     Args:
         stream: the stream to write to; standard output by default.
@@ -24,19 +24,23 @@ class Progress:
         if hasattr(self._stream, "reconfigure"):  # a path may hold undecodable bytes
             self._stream.reconfigure(errors="backslashreplace")
         self._rewrites = self._stream.isatty()
-        self._started = time.monotonic()
-        self._epochs_left = 0
-        self._epochs_done = 0
+        self._forecast = Forecast()
 
     def say(self, text: str) -> None:
         """Prints a line that is not rewritten."""
         self._write(f"{text}\n")
 
-    def expect(self, epochs: int) -> None:
-        """Sets the number of epochs left; restarts the clock if no epoch has finished."""
-        if not self._epochs_done:
-            self._started = time.monotonic()
-        self._epochs_left = epochs
+    def expect(self, trainings: Iterable[ExpectedTraining], side_by_side: int = 1) -> None:
+        """Sets which trainings are to run, and how many of them run at once."""
+        self._forecast.expect(trainings, side_by_side)
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Drops all trainings but these from the time left; the others have ended."""
+        self._forecast.keep(names)
+
+    def ended(self, training: str, seconds: float) -> None:
+        """Notes how long a training took from beginning to end."""
+        self._forecast.ended(training, seconds)
 
     def epoch(self, training: str, epoch: Epoch, of: int) -> None:
         """Shows a finished epoch.
@@ -46,20 +50,17 @@ class Progress:
             epoch: the epoch's measurements.
             of: the number of epochs in the phase.
         """
-        self._epochs_done += 1
-        self._epochs_left -= 1
+        self._forecast.epoch_ended(training, epoch)
         if epoch.val_accuracy is None:
             reached = f"relative error {epoch.relative_error:.3f}"
         else:
             reached = f"accuracy {epoch.val_accuracy:.4f}"
         phase = f"{epoch.phase} {epoch.epoch}/{of}"
-        line = f"{training}  {phase}  {reached}  {self._time_left()}"
+        left = self._forecast.left()
+        line = f"{training}  {phase}  {reached}"
+        if left is not None:
+            line += f"  {duration(left)} left"
         self._write(_fitting(line) if self._rewrites else f"{line}\n")
-
-    def _time_left(self) -> str:
-        seconds = time.monotonic() - self._started
-        left = max(0.0, seconds / self._epochs_done * self._epochs_left)
-        return f"{duration(left)} left"
 
     def _write(self, text: str) -> None:
         # Returns to the line's start and erases the line.

@@ -36,9 +36,21 @@ def alternatives(names: Sequence[str]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a rounded duration: `45 s`, `12 min`, `3.5 h`."""
+    """Returns a rounded duration: `45 s`, `12 min`, `3.5 h`, `16 days`."""
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     if seconds < 99.5 * 60:
         return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.0f} days"
+
+
+def size(count: float) -> str:
+    """Returns a number of bytes: `512 KiB`, `2.5 MiB`, `120 MiB`, `1.5 GiB`."""
+    units = ["KiB", "MiB", "GiB", "TiB"]
+    count /= 1024
+    while count >= 1024 and len(units) > 1:
+        units.pop(0)
+        count /= 1024
+    return f"{count:.{1 if count < 10 else 0}f} {units[0]}"

@@ -13,7 +13,7 @@ def check(given: dict[str, object], dataset_typed: bool) -> None:
     """Raises InputError if paths, names or combinations of flags are wrong."""
     parent, weights, folder = (given[n] for n in ("parent", "parent_weights", "image_dir"))
     scratch = given["activation_dir"]
-    trials_divided = given["parallel_trials"] > 1 or given["shard"]
+    trials_divided = given["parallel_trials"] not in ("auto", "1") or given["shard"]
     wrong = {
         "--output_dir is empty; it must be a folder": not given["output_dir"],
         "--class_names goes with --image_dir; other data sets name their own": (

@@ -106,6 +106,7 @@ def _settings(values: flags.FlagValues) -> Settings:
     for name in ("activation_memory", "activation_disk"):
         given[name] = None if given[name] is None else int(given[name] * GIB)
     given["seeds"] = _seeds(given["seeds"])
+    given["parallel_trials"] = _at_once(given["parallel_trials"])
     given["export"] = checks.names(given["export"]) if given["export"] else ()
     for name in given["export"]:
         if name not in declarations.EXPORTS:
@@ -119,6 +120,15 @@ def _settings(values: flags.FlagValues) -> Settings:
         blocks=None if "all" in blocks else blocks,
         **given,
     )
+
+
+def _at_once(text: str) -> int | None:
+    """Returns the number of trials at once; None if the program chooses it."""
+    if text == "auto":
+        return None
+    if not re.fullmatch(r"0*[1-9]\d{0,5}", text):
+        raise InputError(f"--parallel_trials={text}: must be auto, or a number from 1")
+    return int(text)
 
 
 def _seeds(text: str) -> tuple[int, ...]:

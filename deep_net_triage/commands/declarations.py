@@ -75,6 +75,9 @@ def _what_runs(declared: _Declared) -> None:
     declared.switch(
         "list_blocks", False, "List the parent's blocks and why other segments are refused."
     )
+    declared.switch(
+        "estimate", False, "Print what the study would take on this machine, and write nothing."
+    )
     declared.text("seeds", "0", "Comma-separated; each seed is a trial of its own.")
     declared.text("parent", None, "A saved model (.keras, .h5) to triage; else one is trained.")
     declared.text(
@@ -203,8 +206,11 @@ def _resources(declared: _Declared) -> None:
         "activation_dtype", ("exact", "float16"), "float16 halves activations, and rounds them."
     )
     declared.count("replicas", None, "Devices that share each batch; by default all GPUs.")
-    declared.count(
-        "parallel_trials", 1, "Trials at once, each on its own GPU or share of the cores."
+    declared.text(
+        "parallel_trials",
+        "auto",
+        "Trials at once, each on its own GPU or share of the cores; auto: as many as keep all "
+        "cores busy, 1 with GPUs, --replicas or --deterministic.",
     )
     declared.choice("launcher", ("local", "ray"), "ray: trials run on a Ray cluster.")
     declared.text("ray_address", "auto", "Address of the Ray cluster, as for `ray.init`.")

@@ -21,6 +21,7 @@ class Settings:
         control: whether the control runs: by its flag, or because `--method` names it.
         blocks: names or numbers as typed, which only the parent can resolve; None for all.
         activation_memory, activation_disk: in bytes; None for a quarter of what is free.
+        parallel_trials: None for as many as keep the cores busy.
         shard: the job's number, from 0, and the number of jobs; None for all trials.
     """
 
@@ -30,6 +31,7 @@ class Settings:
     blocks: tuple[str, ...] | None
     seeds: tuple[int, ...]
     list_blocks: bool
+    estimate: bool
     parent: Path | None
     parent_weights: str
     image_dir: Path | None
@@ -74,7 +76,7 @@ class Settings:
     activation_dtype: str
     deterministic: bool
     replicas: int | None
-    parallel_trials: int
+    parallel_trials: int | None
     launcher: str
     ray_address: str
     shard: tuple[int, int] | None

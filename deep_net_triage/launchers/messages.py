@@ -1,14 +1,16 @@
 """Messages from the processes that run a study to the process that the user watches."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 
 from deep_net_triage.errors import WorkerEnded
+from deep_net_triage.forecast import ExpectedTraining
 from deep_net_triage.progress import Progress
 from deep_net_triage.records.results import Epoch
 
-# The name of a method of `Progress`, or `ended`, and its arguments.
+# The name of a method of `Progress`, or `failed`, and its arguments.
 Message = tuple[str, tuple]
-_ENDED = "ended"
+_FAILED = "failed"
 
 
 class Messenger:
@@ -25,17 +27,25 @@ class Messenger:
         """Sends a line to print."""
         self._send(("say", (text,)))
 
-    def expect(self, epochs: int) -> None:
-        """Sends the number of epochs that all processes of the study have left."""
-        self._send(("expect", (epochs,)))
+    def expect(self, trainings: Iterable[ExpectedTraining], side_by_side: int = 1) -> None:
+        """Sends which trainings are to run, and how many of them at once."""
+        self._send(("expect", (tuple(trainings), side_by_side)))
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Sends the names of all trainings of the study that have not ended."""
+        self._send(("keep", (tuple(names),)))
 
     def epoch(self, training: str, epoch: Epoch, of: int) -> None:
         """Sends a finished epoch."""
         self._send(("epoch", (training, epoch, of)))
 
-    def ended(self, ending: tuple[str, int]) -> None:
+    def ended(self, training: str, seconds: float) -> None:
+        """Sends how long a training took."""
+        self._send(("ended", (training, seconds)))
+
+    def failed(self, ending: tuple[str, int]) -> None:
         """Sends the line and the exit code with which a process ends early."""
-        self._send((_ENDED, ending))
+        self._send((_FAILED, ending))
 
 
 class Board:
@@ -51,11 +61,15 @@ class Board:
         self._progress = progress
         self._said: set[str] = set()
         self._ending: tuple[str, int] | None = None
+        self._lock = threading.Lock()
 
     def show(self, message: Message) -> None:
         """Shows a message; remembers the first process that ended early."""
-        kind, content = message
-        if kind == _ENDED:
+        with self._lock:
+            self._show(*message)
+
+    def _show(self, kind: str, content: tuple) -> None:
+        if kind == _FAILED:
             self._ending = self._ending or content
         elif kind != "say":
             getattr(self._progress, kind)(*content)

@@ -14,6 +14,7 @@ from types import ModuleType
 from deep_net_triage import devices
 from deep_net_triage.commands import endings
 from deep_net_triage.commands.settings import Settings
+from deep_net_triage.devices import WHOLE
 from deep_net_triage.errors import InputError, WorkerEnded
 from deep_net_triage.launchers.messages import Board, Message, Messenger
 from deep_net_triage.progress import Progress
@@ -42,7 +43,8 @@ def run(settings: Settings, command: str, progress: Progress) -> int:
         cluster = _Cluster(ray, settings.replicas, Board(progress))
         (work,) = cluster.run([("make_parent", (settings, command, started))], alone=True)
         try:
-            cluster.run([("run_trials", (settings, activations, work, only)) for only in work])
+            each = (settings, activations, work)
+            cluster.run([("run_trials", (*each, only, WHOLE)) for only in work])
         finally:
             cluster.remove(activations)
         (failed,) = cluster.run([("finish", (settings, command, started))], alone=True)

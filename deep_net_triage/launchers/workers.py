@@ -1,9 +1,13 @@
 """Runs several trials at once on one machine, in processes that divide it among them.
 
-First, one process makes the parent, on the whole machine. Then several processes run trials,
-each on its own GPU or its share of the cores. Finally, one process writes the study's results.
-All processes of a part end before the next part begins, which releases their GPU memory. This
-process itself never imports TensorFlow.
+Where the user says how many, or there are GPUs, one process makes the parent, on the whole
+machine. Then several processes run trials, each on its own GPU or its share of the cores.
+Finally, one process writes the study's results. All processes of a part end before the next
+part begins, which releases their GPU memory; the process that starts them never imports
+TensorFlow.
+
+Where the program chooses the number, the process that has made the parent runs trials itself,
+and others beside it.
 """
 
 import contextlib
@@ -13,19 +17,20 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 
 from deep_net_triage import devices
 from deep_net_triage.commands import endings
 from deep_net_triage.commands.settings import Settings
-from deep_net_triage.devices import Share
+from deep_net_triage.devices import WHOLE, Share
 from deep_net_triage.launchers.messages import Board, Messenger
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import files
 
 # Not forked, because TensorFlow does not survive a fork.
 _CONTEXT = multiprocessing.get_context("spawn")
-_WHOLE = Share(0, 1)
 
 
 def run(settings: Settings, command: str, progress: Progress) -> int:
@@ -42,37 +47,85 @@ def run(settings: Settings, command: str, progress: Progress) -> int:
     started = time.time()
     folder, count = settings.activation_dir or settings.folder, settings.parallel_trials
     activations = files.unfinished_name(folder / "activations")
-    shares = [Share(index, count) for index in range(count)]
     board = Board(progress)
+    everything = (settings, command, started)
     try:
-        work = _together("make_parent", (settings, command, started), [_WHOLE], board)
-        _together("run_trials", (settings, activations, work, None), shares, board)
+        work = _together("make_parent", [(WHOLE, everything)], board)
+        shares = [Share(index, count) for index in range(count)]
+        arguments = settings, activations, work, None
+        _together("run_trials", [(share, (*arguments, share)) for share in shares], board)
     finally:
         shutil.rmtree(activations, ignore_errors=True)
-    return _together("finish", (settings, command, started), [_WHOLE], board)
+    return _together("finish", [(WHOLE, everything)], board)
 
 
-def _together(part: str, arguments: tuple, shares: list[Share], board: Board) -> object:
-    """Runs a function of `study.command` in one process per share; returns the first result.
+@contextlib.contextmanager
+def beside(
+    settings: Settings, board: Board, work: dict[int, int | None], count: int
+) -> Iterator[Path]:
+    """Starts all processes of a study but the caller's, which takes its share of the cores.
 
-    The function gets a messenger to the board as its last argument.
+    Args:
+        settings: the command's.
+        board: shows the messages of the processes.
+        work: as `study.command.make_parent` returns it.
+        count: the number of processes, the caller's included.
+
+    Yields:
+        The folder where all of them share activations. At the end they are terminated: trials
+        that they have not finished are then the caller's.
+    """
+    folder = settings.activation_dir or settings.folder
+    activations = files.unfinished_name(folder / "activations")
+    shares = [Share(index, count) for index in range(1, count)]
+    arguments = settings, activations, work, None
+    with contextlib.ExitStack() as at_the_end:
+        at_the_end.callback(shutil.rmtree, activations, ignore_errors=True)
+        workers = at_the_end.enter_context(
+            _working("run_trials", [(share, (*arguments, share)) for share in shares])
+        )
+        showing = threading.Thread(target=_results, args=(dict(workers), board), daemon=True)
+        showing.start()
+        at_the_end.enter_context(devices.narrowed(Share(0, count)))
+        yield activations
+
+
+def _together(part: str, work: list[tuple[Share, tuple]], board: Board) -> object:
+    """Runs a part of a study in several processes, and returns the first result."""
+    with _working(part, work) as workers:
+        returned = _results(dict(workers), board)
+    board.check(bool(returned), f"every process that was to {part} was killed")
+    return returned[0]
+
+
+@contextlib.contextmanager
+def _working(
+    part: str, work: list[tuple[Share, tuple]]
+) -> Iterator[dict[Connection, multiprocessing.Process]]:
+    """Runs a function of `study.command` in processes, which end when the context does.
+
+    Args:
+        part: the function's name.
+        work: for each process, its share of the machine and the function's arguments but the
+            last, which is a messenger.
+
+    Yields:
+        The processes, by the connection on which each sends its messages.
     """
     workers = {}
     try:
-        for share in shares:
+        for share, arguments in work:
             receiver, sender = _CONTEXT.Pipe(duplex=False)
             worker = _CONTEXT.Process(target=_work, args=(sender, share, part, arguments))
             worker.start()
             workers[receiver] = worker
             sender.close()
-        returned = _results(dict(workers), board)
+        yield workers
     finally:
         for worker in workers.values():
             worker.terminate()
         for worker in workers.values():
             worker.join()
-    board.check(bool(returned), f"every process that was to {part} was killed")
-    return returned[0]
 
 
 def _results(running: dict[Connection, multiprocessing.Process], board: Board) -> list[object]:
@@ -115,7 +168,7 @@ def _work(connection: Connection, share: Share, part: str, arguments: tuple) -> 
         if not ending:
             raise
         with contextlib.suppress(OSError):  # the parent process has ended
-            messenger.ended(ending)
+            messenger.failed(ending)
         os._exit(ending[1])
 
 

@@ -190,7 +190,7 @@ def fit(
 def _for_training(
     train: Examples, settings: Settings, schedule: Schedule, first: int
 ) -> Divided:
-    return _divided(
+    return divided(
         batches.training_batches(
             train,
             batch_size=settings.batch_size,
@@ -205,10 +205,10 @@ def _for_evaluation(test: tuple[Rows, Rows], batch_size: int) -> tuple[Divided, 
     """Returns batches that repeat without end, and the number that holds each image once."""
     made = batches.evaluation_batches(test, batch_size=batch_size, replicas=devices.replicas())
     # Without end, because Keras can't count batches that are divided, and warns when they end.
-    return _divided(made.repeat()), math.ceil(len(test[1]) / batch_size)
+    return divided(made.repeat()), math.ceil(len(test[1]) / batch_size)
 
 
-def _divided(shares: tf.data.Dataset) -> Divided:
+def divided(shares: tf.data.Dataset) -> Divided:
     """Gives each replica its own share; a strategy's own division may leave some empty."""
     if devices.replicas() == 1:
         return shares

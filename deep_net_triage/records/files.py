@@ -16,16 +16,22 @@ _SEAL = "sha256"  # the key in a JSON file for the digest of its other entries
 
 def check_writable(folder: Path) -> None:
     """Raises InputError if an output folder can't be created or written to; creates nothing."""
-    existing = folder.absolute()
     try:
-        while not existing.exists() and existing != existing.parent:
-            existing = existing.parent
+        existing = nearest(folder)
     except OSError as error:
         raise InputError(f"--output_dir={folder} can't be written: {error.strerror}") from error
     if not existing.is_dir():
         raise InputError(f"--output_dir={folder} can't be written: {existing} is a file")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(f"--output_dir={folder} can't be written: no permission in {existing}")
+
+
+def nearest(folder: Path) -> Path:
+    """Returns a folder or, if it does not exist, the nearest one above it that does."""
+    existing = folder.absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    return existing
 
 
 @contextlib.contextmanager

@@ -7,7 +7,8 @@ once -> table, verdict, claims, figures and page -> exports.
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import keras
 
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
+from deep_net_triage.devices import Share
 from deep_net_triage.findings import presentation
 from deep_net_triage.findings.verdict import Recommendation
 from deep_net_triage.images import datasets, fitting, image_folders, oddities
@@ -23,13 +25,20 @@ from deep_net_triage.learning import guards, tensorboard
 from deep_net_triage.network import blocks, costs, descriptions, exports, inventory
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import files, locks, models, provenance, results, study_results
-from deep_net_triage.study import compression, parents, precisions
+from deep_net_triage.study import budget, compression, parents, precisions
 from deep_net_triage.study.identity import Identity, Parent
 from deep_net_triage.study.ledger import EarlierResults, Ledger, remove_leftovers
 from deep_net_triage.study.plan import Plan, make_plan, untrained
 from deep_net_triage.study.study import Study
 
 IN_MEMORY = "a model in memory"
+
+# By the number of each trial to run: when an earlier failure of it was written, in nanoseconds;
+# None without one.
+Failures = dict[int, int | None]
+# Starts processes that run trials beside this one, given how many run at once in all; yields
+# the folder where all of them share activations.
+Company = Callable[[Failures, int], AbstractContextManager[Path]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,13 @@ class Opened:
         return self.earlier.ledger
 
 
-def run(settings: Settings, typed: str, progress: Progress, given: Inputs | None = None) -> int:
+def run(
+    settings: Settings,
+    typed: str,
+    progress: Progress,
+    given: Inputs | None = None,
+    company: Company | None = None,
+) -> int:
     """Runs a study from its data to its figures, and returns how many trials failed.
 
     Args:
@@ -78,6 +93,8 @@ def run(settings: Settings, typed: str, progress: Progress, given: Inputs | None
         typed: the command line, for the record.
         progress: where a person watches.
         given: images and parent in memory; None to read what the settings name.
+        company: starts further processes that run trials beside this one; None to run all
+            trials here.
 
     Raises:
         InputError: if the command can't be run; nothing has been written then.
@@ -85,15 +102,32 @@ def run(settings: Settings, typed: str, progress: Progress, given: Inputs | None
     """
     started = time.time()
     with _opened(settings, progress, given) as opened:
-        opened, parent = _begin(opened, typed, started)
-        plan = opened.plan
-        Study(plan, parent, opened.ledger, progress).run(plan.trials)
+        opened, parent, side_by_side = _begin(opened, typed, started)
+        plan, ledger = opened.plan, opened.ledger
+        if company and side_by_side > 1:
+            with company(_failures(opened), side_by_side) as shared:
+                study = Study(plan, parent, ledger, progress, shared, Share(0, side_by_side))
+                study.run(plan.trials)
+        else:
+            Study(plan, parent, ledger, progress).run(plan.trials)
         return _finish(opened, parent, typed, started)
 
 
-def make_parent(
-    settings: Settings, typed: str, started: float, progress: Progress
-) -> dict[int, int | None]:
+def estimate(settings: Settings, progress: Progress) -> None:
+    """Prints what a study would take on this machine, and writes nothing.
+
+    Raises:
+        InputError: if the study can't be run.
+    """
+    with _opened(settings, progress) as opened:
+        if opened.measures_precision:
+            opened = _in_precision(opened, precisions.choose(opened.plan, progress))
+        foreseen = budget.make(opened.plan, opened.ledger)
+        for line in (*budget.details(foreseen), budget.summary(foreseen)):
+            progress.say(line)
+
+
+def make_parent(settings: Settings, typed: str, started: float, progress: Progress) -> Failures:
     """Begins a study that several processes run, up to its parent.
 
     Args:
@@ -102,28 +136,21 @@ def make_parent(
         started: when, in seconds since 1970.
         progress: where a person watches.
 
-    Returns:
-        The number of each trial to run, and when an earlier failure of it was written, in
-        nanoseconds; None without one.
-
     Raises:
         InputError: if the command can't be run; nothing has been written then.
         TrainingFailed: if the parent's training fails.
     """
     with _opened(settings, progress) as opened:
-        opened, _ = _begin(opened, typed, started)
-        ledger, trials = opened.ledger, opened.plan.trials
-        return {
-            trials.index(trial): ledger.earlier_failures.get(ledger.folder_of(trial))
-            for trial in ledger.pending(trials)
-        }
+        opened, *_ = _begin(opened, typed, started)
+        return _failures(opened)
 
 
 def run_trials(
     settings: Settings,
     shared: Path,
-    work: dict[int, int | None],
+    work: Failures,
     only: int | None,
+    share: Share,
     progress: Progress,
 ) -> None:
     """Runs the trials that no other process takes, until all of them have ended.
@@ -133,6 +160,7 @@ def run_trials(
         shared: the folder where processes share activations.
         work: as `make_parent` returned it.
         only: the number of the one trial to run; None for all.
+        share: which of the processes this is.
         progress: where a person watches.
     """
     with _opened(settings, progress, verifies=False) as opened:
@@ -143,9 +171,8 @@ def run_trials(
             if failed_at is not None
         }
         parent = parents.make(plan, opened.earlier, progress)
-        numbers = work if only is None else [only]
-        study = Study(plan, parent, ledger, progress, shared)
-        study.run([plan.trials[number] for number in numbers])
+        study = Study(plan, parent, ledger, progress, shared, share)
+        study.run([plan.trials[n] for n in (work if only is None else [only])])
 
 
 def finish(settings: Settings, typed: str, started: float, progress: Progress) -> int:
@@ -248,11 +275,12 @@ def _fitted(dataset: Dataset, model: keras.Model, progress: Progress) -> Dataset
     return fitted
 
 
-def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, Parent]:
-    """Writes the first of the study's files.
+def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, Parent, int]:
+    """Writes the first of the study's files, and says what the study will take.
 
     Returns:
-        The study, planned anew if its precision has been measured, and its parent.
+        The study, planned anew if its precision has been measured, its parent, and how many
+        trials to run at once.
     """
     folder, progress = opened.ledger.folder, opened.progress
     folder.mkdir(parents=True, exist_ok=True)
@@ -264,13 +292,26 @@ def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, Parent]:
     plan, ledger = opened.plan, opened.ledger
     opened.earlier.remove()
     ledger.remember_failures(plan.trials)
+    foreseen = budget.make(plan, ledger)
+    if foreseen.measured:
+        progress.say(budget.summary(foreseen))
+    progress.expect(foreseen.trainings, foreseen.side_by_side)
     with locks.waiting(folder / "study.lock"):
         _describe(opened, typed, started)
     parent = parents.make(plan, opened.earlier, progress)
     for trial in plan.trials:
         if ledger.is_finished(trial):
-            progress.say(f"{plan.number(trial)} {trial}  finished in an earlier run")
-    return opened, parent
+            progress.say(f"{plan.name_of(trial)}  finished in an earlier run")
+    return opened, parent, foreseen.side_by_side
+
+
+def _failures(opened: Opened) -> Failures:
+    """Returns the trials to run, and their earlier failures."""
+    ledger, trials = opened.ledger, opened.plan.trials
+    return {
+        trials.index(trial): ledger.earlier_failures.get(ledger.folder_of(trial))
+        for trial in ledger.pending(trials)
+    }
 
 
 def _in_precision(opened: Opened, precision: str) -> Opened:

@@ -18,6 +18,7 @@ from deep_net_triage.errors import DamagedFile
 from deep_net_triage.findings import verdict
 from deep_net_triage.findings.recommendation import may_replace
 from deep_net_triage.findings.verdict import BlockSummary
+from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
 from deep_net_triage.learning import guards, memory
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import for_block
@@ -180,14 +181,15 @@ class _Compressed:
         start = dataclasses.replace(
             self.parent, model=self.network, weights_sha256=guards.weights_digest(self.network)
         )
-        self.progress.expect(trial.epochs(plan.settings))
+        name = f"compressing {trial}"
+        phase = ExpectedPhase(name, "train", plan.settings.epochs)
+        self.progress.expect([ExpectedTraining(name, (phase,))])
         with memory.released():
             source = for_block(plan.dataset, plan.settings)
             retraining = Retraining(
                 self.network, trial.block, plan.dataset, source, plan.settings
             )
             trials = BlockTrials(start, retraining, self.progress)
-            name = f"compressing {trial}"
             return trials.run(trial, name, folder, self._determining(trial), self.still_ours)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 
 from deep_net_triage.commands.settings import Settings
-from deep_net_triage.methods import NO_BLOCK, TABLE
+from deep_net_triage.methods import NO_BLOCK
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.records import results
 from deep_net_triage.records.results import Failure, ParentResult, TrialResult
@@ -50,10 +50,6 @@ class Trial:
     def block_name(self) -> str:
         """The block's name in folders and rows."""
         return self.block.name if self.block else NO_BLOCK
-
-    def epochs(self, settings: Settings) -> int:
-        """Returns how many epochs the trial has, those of distillation included."""
-        return settings.epochs + TABLE[self.method].distil * settings.distill_epochs
 
 
 @dataclass(frozen=True)

@@ -135,15 +135,15 @@ def _trained(
     )
     if journal.epochs:
         progress.say(f"parent  goes on after epoch {len(journal.epochs)}")
-    pending = sum(trial.epochs(settings) for trial in ledger.unfinished(plan.trials))
-    progress.expect(settings.parent_epochs - len(journal.epochs) + pending)
     if plan.pretrained:
         imagenet.transplant(plan.pretrained, plan.network, plan.dataset.train.images)
     try:
-        return _train(plan, journal)
+        result = _train(plan, journal)
     except TrainingFailed as failure:
         journal.finish(Failure(journal.settings, str(failure)))
         raise TrainingFailed(f"the parent: {failure}") from failure
+    progress.ended("parent", journal.seconds)
+    return result
 
 
 def _train(plan: Plan, journal: Journal) -> ParentResult:

@@ -56,9 +56,9 @@ class Plan:
     refused: tuple[Refused, ...]
     trials: tuple[Trial, ...]
 
-    def number(self, trial: Trial) -> str:
-        """Returns a trial's place among the plan's, as progress lines show it: `[3/30]`."""
-        return f"[{self.trials.index(trial) + 1}/{len(self.trials)}]"
+    def name_of(self, trial: Trial) -> str:
+        """Returns a trial's name in progress lines: `[3/30] block1 cl_mw seed 0`."""
+        return f"[{self.trials.index(trial) + 1}/{len(self.trials)}] {trial}"
 
     def described(
         self,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from deep_net_triage.devices import WHOLE, Share
 from deep_net_triage.learning import memory, walk
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import for_block, for_model
@@ -33,6 +34,8 @@ class Study:
         progress: where a person watches.
         shared: the folder where the processes of one command share activations; None if the
             command is one process.
+        share: which of these processes this is. Each begins at another block, so that few of
+            them trace the same steps.
     """
 
     def __init__(
@@ -42,12 +45,14 @@ class Study:
         ledger: Ledger,
         progress: Progress,
         shared: Path | None = None,
+        share: Share = WHOLE,
     ) -> None:
         self.plan = plan
         self.parent = parent
         self.ledger = ledger
         self.progress = progress
         self.shared = shared
+        self.share = share
 
     def run(self, trials: Sequence[Trial]) -> None:
         """Runs trials until all have ended; those that failed in earlier commands run again.
@@ -61,9 +66,11 @@ class Study:
         self.ledger.write_table()
 
     def _run_blocks(self, trials: Sequence[Trial]) -> None:
-        """Runs trials block by block, in the network's order."""
+        """Runs trials block by block, in the network's order, from this process's first on."""
         activations = self._walk()
-        for block in (*self.plan.blocks, None):
+        in_order = (*self.plan.blocks, None)
+        first = len(in_order) * self.share.index // self.share.count
+        for block in (*in_order[first:], *in_order[:first]):
             with memory.released():
                 of_block = [trial for trial in trials if trial.block == block]
                 self._run_block(of_block, activations)
@@ -82,7 +89,7 @@ class Study:
         """Runs those trials of a block that no other process has taken."""
         block_trials = None
         for trial in trials:
-            name = f"{self.plan.number(trial)} {trial}"
+            name, started = self.plan.name_of(trial), time.perf_counter()
             folder = self.ledger.folder_of(trial)
             with Lock(results.lock_file(folder)) as lock:
                 if lock.holder or not self.ledger.pending([trial]):
@@ -90,14 +97,14 @@ class Study:
                         taker = lock.holder or "another process"
                         self.progress.say(f"{name}  left to {taker}")
                     continue
-                unfinished = self.ledger.unfinished(self.plan.trials)
-                settings = self.plan.settings
-                self.progress.expect(sum(trial.epochs(settings) for trial in unfinished))
+                pending = self.ledger.pending(self.plan.trials)
+                self.progress.keep(self.plan.name_of(trial) for trial in pending)
                 block_trials = block_trials or self._begun(trial.block, activations)
                 names = (trial.method, trial.block_name, trial.seed)
                 determining = self.plan.identity.of_trial(*names, self.parent.weights_sha256)
                 block_trials.run(trial, name, folder, determining, lock.check)
                 self.ledger.write_table()
+                self.progress.ended(name, time.perf_counter() - started)
 
     def _begun(self, block: Block | None, activations: Walk | None) -> BlockTrials:
         """Returns the trials of a block, with a student and what the walk keeps before it."""

@@ -1,0 +1,169 @@
+"""How long a study still takes: first by what its parts should take, then by what they take.
+
+A study consists of trainings, and a training of phases. Phases of one kind, such as all that
+train block 2 alone, take equally long. The first epoch of a phase may take longer than the
+others, because TensorFlow traces a training step in it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from deep_net_triage.records.results import Epoch
+
+
+@dataclass(frozen=True)
+class ExpectedPhase:
+    """Epochs of a training that take equally long.
+
+    Attributes:
+        kind: the same for all phases that take equally long.
+        name: `train` or `distill`.
+        epochs: how many there are.
+        seconds: what an epoch should take; None if nobody knows.
+        tracing: seconds that the first epoch should take beyond that.
+    """
+
+    kind: str
+    name: str
+    epochs: int
+    seconds: float | None = None
+    tracing: float = 0.0
+
+
+@dataclass(frozen=True)
+class ExpectedTraining:
+    """A training that is still to run.
+
+    Attributes:
+        name: as progress lines show it, such as `[3/30] block1 cl_mw seed 0`.
+        phases: in their order.
+        around: seconds for all that is not an epoch, such as checks and saving.
+        alone: whether nothing runs beside it, as with the parent.
+    """
+
+    name: str
+    phases: tuple[ExpectedPhase, ...]
+    around: float = 0.0
+    alone: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """What it should take; phases that nobody knows count as nothing."""
+        return self.around + sum(
+            phase.tracing + phase.epochs * (phase.seconds or 0.0) for phase in self.phases
+        )
+
+
+@dataclass
+class _Seen:
+    """What is known of the epochs of one kind, in seconds."""
+
+    expected: float | None = None
+    # Of first epochs, without what tracing should take, and of all later ones.
+    first: list[float] = field(default_factory=list)
+    later: list[float] = field(default_factory=list)
+
+    @property
+    def mean(self) -> float | None:
+        epochs = self.later or self.first
+        return fmean(epochs) if epochs else None
+
+
+class Forecast:
+    """The time that trainings still take, from estimates and from the epochs that have ended.
+
+    For a kind of which no epoch has ended, its estimate is corrected by the mean ratio of what
+    other kinds took to what they should have taken.
+    """
+
+    def __init__(self) -> None:
+        self._side_by_side = 1
+        self._trainings: dict[str, ExpectedTraining] = {}
+        self._kinds: dict[str, _Seen] = {}
+        # By training and phase: how many epochs have ended, with a share of the next.
+        self._done: dict[tuple[str, str], float] = {}
+        self._begun: set[tuple[str, str]] = set()
+        # By training: seconds of its epochs.
+        self._inside: dict[str, float] = {}
+        self._around: list[tuple[float, float]] = []  # what it took, and should have taken
+
+    def expect(self, trainings: Iterable[ExpectedTraining], side_by_side: int = 1) -> None:
+        """Sets which trainings are to run, and how many of them run at once."""
+        self._side_by_side = side_by_side
+        self._trainings = {training.name: training for training in trainings}
+        for training in self._trainings.values():
+            for phase in training.phases:
+                self._kinds.setdefault(phase.kind, _Seen()).expected = phase.seconds
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Drops all trainings but these; the others have ended, here or in another process."""
+        known = self._trainings
+        self._trainings = {name: known[name] for name in names if name in known}
+
+    def stepped(self, name: str, phase: str, epoch: int, share: float) -> None:
+        """Notes that a training has done a share (0..1) of an epoch, which counts from 1."""
+        self._done[name, phase] = epoch - 1 + share
+
+    def epoch_ended(self, name: str, epoch: Epoch) -> None:
+        """Notes how long an epoch took."""
+        self._inside[name] = self._inside.get(name, 0.0) + epoch.seconds
+        key = (name, epoch.phase)
+        phase = self._phase(*key)
+        if phase and key in self._begun:
+            self._kinds[phase.kind].later.append(epoch.seconds)
+        elif phase:
+            self._kinds[phase.kind].first.append(max(0.0, epoch.seconds - phase.tracing))
+        self._begun.add(key)
+        self._done[key] = epoch.epoch
+
+    def ended(self, name: str, seconds: float) -> None:
+        """Notes how long a training took from beginning to end."""
+        training = self._trainings.pop(name, None)
+        if training and training.around:
+            around = max(0.0, seconds - self._inside.get(name, 0.0))
+            self._around.append((around, training.around))
+
+    def left(self) -> float | None:
+        """Returns how many seconds all trainings still take; None if nobody knows."""
+        seconds = {name: self.left_of(name) for name in self._trainings}
+        if None in seconds.values():
+            return None
+        alone = [seconds[name] for name in seconds if self._trainings[name].alone]
+        others = [seconds[name] for name in seconds if not self._trainings[name].alone]
+        return sum(alone) + max([sum(others) / self._side_by_side, *others])
+
+    def left_of(self, name: str) -> float | None:
+        """Returns how many seconds one training still takes; None if nobody knows."""
+        training = self._trainings.get(name)
+        if training is None:
+            return None
+        total = training.around * _ratio(self._around)
+        for phase in training.phases:
+            left = max(0.0, phase.epochs - self._done.get((name, phase.name), 0.0))
+            seconds = self._seconds(phase.kind)
+            if seconds is None:
+                return None
+            total += left * seconds + (phase.tracing if left == phase.epochs else 0.0)
+        return total
+
+    def _phase(self, name: str, phase: str) -> ExpectedPhase | None:
+        training = self._trainings.get(name)
+        phases = training.phases if training else ()
+        return next((expected for expected in phases if expected.name == phase), None)
+
+    def _seconds(self, kind: str) -> float | None:
+        """Returns what an epoch of a kind takes."""
+        seen = self._kinds[kind]
+        if seen.mean is not None:
+            return seen.mean
+        others = [(k.mean, k.expected) for k in self._kinds.values() if k.mean is not None]
+        if seen.expected is None:
+            return fmean(mean for mean, _ in others) if others else None
+        return seen.expected * _ratio([pair for pair in others if pair[1]])
+
+
+def _ratio(pairs: list[tuple[float, float]]) -> float:
+    """Returns the sum of what was seen over the sum of what was expected; 1 without any."""
+    expected = sum(pair[1] for pair in pairs)
+    return sum(pair[0] for pair in pairs) / expected if expected else 1.0

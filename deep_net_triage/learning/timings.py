@@ -1,0 +1,203 @@
+"""Times a few steps of a network on this machine, for an estimate of the whole study."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from deep_net_triage import devices
+from deep_net_triage.commands.settings import Settings
+from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.learning import batches, memory, training
+from deep_net_triage.learning.batches import Examples
+from deep_net_triage.network import costs, surgery
+from deep_net_triage.network.blocks import Block
+
+# Each measurement runs for about this many seconds, and for no more than this many steps.
+_SECONDS = 1.5
+_MOST_STEPS = 20
+# A training step takes about three forward passes.
+_PASSES_PER_STEP = 3
+# If a training step would take more seconds than this, two small batches are timed instead, and
+# a straight line through them gives the time of the whole batch.
+_LONGEST_STEP = 4.0
+_SMALL_BATCHES = (1, 3)
+# Multiply-accumulates in a second, and the seconds that even the smallest step takes.
+_ASSUMED_SPEED, _ASSUMED_STEP, _ASSUMED_TRACING = 25e9, 0.01, 3.0
+
+
+@dataclass(frozen=True)
+class BlockTimings:
+    """Seconds that a forward pass of a batch takes.
+
+    Attributes:
+        original: through the parent's block.
+        replacement: through the convolution that replaces it.
+    """
+
+    original: float
+    replacement: float
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What a batch of a study's images takes on this machine, in seconds.
+
+    Attributes:
+        step: a training step of the whole parent.
+        forward: a forward pass through the parent.
+        blocks: forward passes through each block and its replacement, by the block's name.
+        tracing: what the first training step takes beyond the others.
+        busy: the average number of cores that a training step keeps busy.
+    """
+
+    step: float
+    forward: float
+    blocks: Mapping[str, BlockTimings]
+    tracing: float
+    busy: float
+
+
+def assumed(parent: keras.Model, blocks: Sequence[Block], settings: Settings) -> Timings:
+    """Returns what steps of a parent would take on a slow computer, without timing any.
+
+    Args:
+        parent, blocks, settings: as `measure` takes them.
+    """
+    size = settings.batch_size
+
+    def forward(model: keras.Model) -> float:
+        return size * costs.macs(model) / _ASSUMED_SPEED
+
+    through_parent = _ASSUMED_STEP / _PASSES_PER_STEP + forward(parent)
+    return Timings(
+        step=_PASSES_PER_STEP * through_parent,
+        forward=through_parent,
+        blocks={
+            block.name: BlockTimings(
+                forward(surgery.segment(parent, block)),
+                forward(surgery.replacement(parent, block)),
+            )
+            for block in blocks
+        },
+        tracing=_ASSUMED_TRACING,
+        busy=1.0,
+    )
+
+
+@dataclass(frozen=True)
+class _Steps:
+    seconds: float
+    first: float
+    busy: float
+
+
+def measure(
+    parent: keras.Model, blocks: Sequence[Block], dataset: Dataset, settings: Settings
+) -> Timings:
+    """Returns what steps of a parent take.
+
+    A copy of the parent is trained, so that the parent and later trainings are not affected.
+
+    Args:
+        parent: trained or not.
+        blocks: which of its blocks to time.
+        dataset: training images are read.
+        settings: batch size, optimiser and augmentation.
+    """
+    with memory.released():
+        size = _share_of_batch(settings.batch_size)
+        through_parent = _forward(parent)
+        is_small = through_parent(1) * size * _PASSES_PER_STEP <= _LONGEST_STEP
+        sizes = (size,) if is_small else _SMALL_BATCHES
+        steps = [_train(parent, dataset, settings, images) for images in sizes]
+
+        def at_full_size(seconds: Sequence[float]) -> float:
+            return _on_line(sizes, seconds, size)
+
+        def forward(model: keras.Model) -> float:
+            pass_through = _forward(model)
+            return at_full_size([pass_through(images) for images in sizes])
+
+        return Timings(
+            step=at_full_size([step.seconds for step in steps]),
+            forward=at_full_size([through_parent(images) for images in sizes]),
+            blocks={
+                block.name: BlockTimings(
+                    original=forward(surgery.segment(parent, block)),
+                    replacement=forward(surgery.replacement(parent, block)),
+                )
+                for block in blocks
+            },
+            tracing=max(0.0, steps[0].first - steps[0].seconds),
+            busy=steps[-1].busy,
+        )
+
+
+def _share_of_batch(batch_size: int) -> int:
+    """Returns how many images of a batch a replica gets."""
+    return -(-batch_size // devices.replicas())
+
+
+def _on_line(sizes: Sequence[int], seconds: Sequence[float], size: int) -> float:
+    """Returns the seconds at a size on the line through those of one or two sizes."""
+    slope = (seconds[-1] - seconds[0]) / max(1, sizes[-1] - sizes[0])
+    return seconds[0] + max(0.0, slope) * (size - sizes[0])
+
+
+def _forward(model: keras.Model) -> Callable[[int], float]:
+    """Returns a function from a number of images to the seconds of a forward pass of them."""
+    received = model.inputs[0]
+    signature = [tf.TensorSpec((None, *received.shape[1:]), received.dtype)]
+
+    @tf.function(input_signature=signature)
+    def compute(batch: tf.Tensor) -> tf.Tensor:
+        # One number, because it is the computing that counts, not the way from a GPU.
+        return tf.reduce_sum(tf.cast(model(batch, training=False), tf.float32))
+
+    def seconds(images: int) -> float:
+        drawn = np.random.default_rng(0).uniform(size=(images, *received.shape[1:]))
+        batch = tf.cast(drawn, received.dtype)
+        compute(batch).numpy()
+        taken: list[float] = []
+        while not taken or (sum(taken) < _SECONDS / 5 and len(taken) < _MOST_STEPS):
+            started = time.perf_counter()
+            compute(batch).numpy()
+            taken.append(time.perf_counter() - started)
+        return float(np.median(taken))
+
+    return seconds
+
+
+def _train(parent: keras.Model, dataset: Dataset, settings: Settings, images: int) -> _Steps:
+    """Returns what training steps of a copy of the parent take."""
+    train = dataset.train
+    copy = surgery.copy(parent, synchronized=devices.replicas() > 1)
+    learner = training.learner_of(copy, settings, len(train))
+    examples = Examples(train.images, train.labels, len(train), settings.augment)
+    made = training.divided(
+        batches.training_batches(
+            examples,
+            batch_size=images * devices.replicas(),
+            seed=0,
+            epochs=range(_MOST_STEPS),
+            replicas=devices.replicas(),
+        )
+    )
+
+    def run(steps: int) -> tuple[float, float]:
+        """Returns the seconds of some steps, and those that all cores together were busy."""
+        started = time.perf_counter(), time.process_time()
+        learner.fit(made, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0)
+        return time.perf_counter() - started[0], time.process_time() - started[1]
+
+    first, _ = run(1)
+    one, busy = run(1)
+    count = min(_MOST_STEPS, int(_SECONDS / one))
+    if count > 1:
+        several, busy = run(count)
+        return _Steps(several / count, first, busy / several)
+    return _Steps(one, first, busy / one)

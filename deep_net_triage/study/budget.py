@@ -1,0 +1,198 @@
+"""What a planned study will take on this machine: time, memory, disk, and trials at once."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import keras
+import psutil
+import tensorflow as tf
+
+from deep_net_triage import devices
+from deep_net_triage.commands.settings import Settings
+from deep_net_triage.forecast import ExpectedTraining, Forecast
+from deep_net_triage.learning import timings
+from deep_net_triage.learning.timings import Timings
+from deep_net_triage.methods import TABLE
+from deep_net_triage.network import costs
+from deep_net_triage.records import files
+from deep_net_triage.study.estimates import Estimator, Workload
+from deep_net_triage.study.ledger import Ledger
+from deep_net_triage.study.plan import Plan
+from deep_net_triage.wording import counted, duration, size
+
+# A study that would take less than this on a slow computer, in seconds, is not timed.
+_NOT_WORTH_TIMING = 60.0
+# One more trial at once must find more than this share of a trial's cores idle.
+_WORTH_A_PROCESS = 0.2
+_NUMBER = 4  # bytes of a weight, however precise the computation
+# While a student trains, a process holds its weights, their gradients, two moments and the
+# best epoch's weights beside the parent's. A checkpoint holds the same but the gradients.
+_TRAINING, _CHECKPOINT = 5, 4
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a study will take.
+
+    Attributes:
+        trainings: the parent, if it is still to be trained, and the trials to run.
+        side_by_side: how many trials run at once.
+        memory: bytes that all processes need at most.
+        models: bytes of the models that stay on the disk.
+        scratch: bytes of files that are removed when the study ends.
+        measured: whether steps were timed.
+    """
+
+    trainings: tuple[ExpectedTraining, ...]
+    side_by_side: int
+    memory: int
+    models: int
+    scratch: int
+    measured: bool
+
+    @property
+    def seconds(self) -> float:
+        """What all trainings will take."""
+        forecast = Forecast()
+        forecast.expect(self.trainings, self.side_by_side)
+        return forecast.left() or 0.0
+
+
+def make(plan: Plan, ledger: Ledger) -> Budget:
+    """Returns what a planned study will take; its steps are timed unless it is a small one.
+
+    Args:
+        plan: of the study.
+        ledger: of its folder; what is finished is not counted.
+    """
+    settings, network, pending = plan.settings, plan.network, ledger.pending(plan.trials)
+    activations = _activations(plan)
+    stores = _stores(settings, activations)
+    workload = Workload(
+        settings, plan.blocks, len(plan.dataset.train), len(plan.dataset.test), stores
+    )
+    trials = [(plan.name_of(trial), trial) for trial in pending]
+
+    def trainings(timed: Timings, side_by_side: int) -> tuple[ExpectedTraining, ...]:
+        estimator = Estimator(workload, timed, _slowdown(timed.busy, side_by_side))
+        makes_parent = not (ledger.parent or plan.identity.given)
+        parent = [estimator.parent(settings.parent_epochs)] if makes_parent else []
+        return (*parent, *estimator.trials(trials))
+
+    timed, at_once = timings.assumed(network, plan.blocks, settings), 1
+    assumed = sum(training.seconds for training in trainings(timed, 1))
+    is_measured = assumed > _NOT_WORTH_TIMING
+    weights = _NUMBER * costs.parameters(network)
+    memory = _memory(plan, weights)
+    if is_measured:
+        timed = timings.measure(network, plan.blocks, plan.dataset, settings)
+        at_once = _side_by_side(settings, timed.busy, len(pending), memory)
+    checkpoints = 2 * at_once * _CHECKPOINT * weights
+    models = weights * (1 + settings.save_models * len(pending))
+    shared = sum(activations) if stores and at_once > 1 else 0
+    return Budget(
+        trainings=trainings(timed, at_once),
+        side_by_side=at_once,
+        memory=at_once * memory + (max(activations, default=0) if stores else 0),
+        models=models,
+        scratch=checkpoints + shared,
+        measured=is_measured,
+    )
+
+
+def _side_by_side(settings: Settings, busy: float, trials: int, memory: int) -> int:
+    """Returns how many trials to run at once.
+
+    Args:
+        settings: of the command; they may say the number.
+        busy: how many cores a training step keeps busy.
+        trials: how many there are to run.
+        memory: bytes that a process needs.
+    """
+    if settings.parallel_trials is not None:
+        return settings.parallel_trials
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus or settings.deterministic or settings.replicas:
+        return 1
+    cores = devices.cores()
+    by_time = math.ceil(cores / busy - _WORTH_A_PROCESS)
+    by_memory = psutil.virtual_memory().available // memory
+    return max(1, min(by_time, by_memory, cores, trials))
+
+
+def _slowdown(busy: float, side_by_side: int) -> float:
+    """Returns how much longer a step takes on a share of the cores than on all of them."""
+    return max(1.0, busy * side_by_side / devices.cores())
+
+
+def _memory(plan: Plan, weights: int) -> int:
+    """Returns the bytes that a process needs to train a network of the parent's size."""
+    maps = [
+        math.prod(tensor.shape[1:])
+        for layer in plan.network.layers
+        for tensor in keras.tree.flatten(layer.output)
+    ]
+    number = tf.as_dtype(keras.config.dtype_policy().compute_dtype).size
+    # Values and gradients of all maps of a batch.
+    batch = 2 * number * plan.settings.batch_size * sum(maps)
+    return psutil.Process().memory_info().rss + _TRAINING * weights + batch
+
+
+def _activations(plan: Plan) -> list[int]:
+    """Returns the bytes of what is stored at once for each block but the first."""
+    settings, dataset = plan.settings, plan.dataset
+    if not any(TABLE[m].distil or TABLE[m].updates == "block" for m in settings.methods):
+        return []
+    distils = any(TABLE[method].distil for method in settings.methods)
+    images = len(dataset.train) * max(1, settings.augment_copies or 1) + len(dataset.test)
+    received = [_bytes(block.received_by(plan.network)) for block in plan.blocks]
+    returned = [_bytes(block.returned_by(plan.network)) for block in plan.blocks]
+    # Images are kept as they are: to resize them again takes less time than to read them.
+    received[:1] = [0]
+    return [images * (r + distils * t) for r, t in zip(received, returned, strict=True)]
+
+
+def _bytes(tensor: keras.KerasTensor) -> int:
+    return math.prod(tensor.shape[1:]) * tf.as_dtype(tensor.dtype).size
+
+
+def _stores(settings: Settings, activations: list[int]) -> bool:
+    """Returns whether the activations of every block fit into memory or on the disk."""
+    if settings.augment != "none" and settings.augment_copies is None:
+        return False
+    memory, disk = settings.activation_memory, settings.activation_disk
+    scratch = settings.activation_dir or files.nearest(settings.folder)
+    memory = psutil.virtual_memory().available // 4 if memory is None else memory
+    disk = psutil.disk_usage(str(scratch)).free // 4 if disk is None else disk
+    return max(activations, default=0) <= max(memory, disk)
+
+
+def summary(budget: Budget) -> str:
+    """Returns what a study will take, on one line."""
+    parents = sum(training.seconds for training in budget.trainings if training.alone)
+    trials = [training for training in budget.trainings if not training.alone]
+    parts = [f"parent {duration(parents)}"] if parents else []
+    at_once = f", {budget.side_by_side} at once" if budget.side_by_side > 1 else ""
+    parts.append(
+        f"{counted(len(trials), 'trial')}{at_once} {duration(budget.seconds - parents)}"
+    )
+    return (
+        f"about {duration(budget.seconds)} on this machine ({machine()}): {', '.join(parts)}; "
+        f"{size(budget.memory)} of memory, {size(budget.models + budget.scratch)} of disk"
+    )
+
+
+def details(budget: Budget) -> Iterator[str]:
+    """Yields the lines of `--estimate`: each training, then memory and disk."""
+    width = max(len(training.name) for training in budget.trainings)
+    for training in budget.trainings:
+        yield f"{training.name:{width}}  {duration(training.seconds)}"
+    yield f"memory: {size(budget.memory)}"
+    yield f"disk: models {size(budget.models)}, removed at the end {size(budget.scratch)}"
+
+
+def machine() -> str:
+    """Returns what this machine computes with: `2 cores, no GPU`."""
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    return f"{counted(devices.cores(), 'core')}, {counted(gpus, 'GPU') if gpus else 'no GPU'}"

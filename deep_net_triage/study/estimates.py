@@ -1,0 +1,154 @@
+"""What each training of a study will take on this machine, by timings and arithmetic.
+
+Timed are a training step of the parent, and forward passes through the parent, its blocks and
+their replacements. How often each method computes what is known.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from deep_net_triage.commands.settings import Settings
+from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
+from deep_net_triage.learning.timings import Timings
+from deep_net_triage.methods import TABLE
+from deep_net_triage.network.blocks import Block
+from deep_net_triage.study.identity import Trial
+
+# What it takes to trace a step, as a share of what it takes to trace the parent's.
+_TRACING = {"model": 1.0, "block": 0.5, "distill": 0.3, "evaluation": 0.2}
+# Around its epochs a trial saves its model, loads it and digests its weights, and before the
+# first trial of a block its student is built. Most of it is Python, as tracing is.
+_AROUND_TRIAL, _AROUND_BLOCK = 0.4, 0.3
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What the timings are multiplied by.
+
+    Attributes:
+        settings: of the command.
+        blocks: the compressed ones, in the network's order.
+        train, test: the number of images of each kind.
+        stores_activations: whether what a block receives is computed once, not in each epoch.
+    """
+
+    settings: Settings
+    blocks: tuple[Block, ...]
+    train: int
+    test: int
+    stores_activations: bool
+
+
+class Estimator:
+    """Estimates the trainings of a study.
+
+    Args:
+        workload: of the study.
+        timings: of its parent.
+        slowdown: how much longer trials take, because others run beside them.
+    """
+
+    def __init__(self, workload: Workload, timings: Timings, slowdown: float = 1.0) -> None:
+        self.workload = workload
+        self.timings = timings
+        self.slowdown = slowdown
+        # The gradient of the weights and that of the inputs each take so many forward passes.
+        self._gradient = max(0.0, timings.step / timings.forward - 1) / 2
+
+    def parent(self, epochs: int) -> ExpectedTraining:
+        """Returns the parent's training, of which some epochs are left."""
+        tracing = self.timings.tracing * (1 + _TRACING["evaluation"])
+        seconds = self._epoch(self.timings.step, self.timings.forward)
+        phase = ExpectedPhase("parent", "train", epochs, seconds, tracing)
+        return ExpectedTraining("parent", (phase,), self._around(), alone=True)
+
+    def trials(self, trials: Iterable[tuple[str, Trial]]) -> list[ExpectedTraining]:
+        """Returns the trainings of trials, each given with its name in progress lines."""
+        expected, traced, begun = [], set(), set()
+        for name, trial in trials:
+            phases = self._phases(trial, traced)
+            traced |= {phase.kind for phase in phases}
+            around = self._around()
+            if trial.block_name not in begun:
+                around += self._beginning(trial.block)
+            begun.add(trial.block_name)
+            expected.append(ExpectedTraining(name, phases, self.slowdown * around))
+        return expected
+
+    def _phases(self, trial: Trial, traced: set[str]) -> tuple[ExpectedPhase, ...]:
+        row, settings = TABLE[trial.method], self.workload.settings
+        steps = {"train": self._epoch(*self._classification(trial))}
+        epochs = {"train": settings.epochs}
+        shares = {"train": _TRACING[row.updates] + _TRACING["evaluation"]}
+        if row.distil:
+            steps = {"distill": self._epoch(self._distillation(trial.block))} | steps
+            epochs["distill"] = settings.distill_epochs
+            shares["distill"] = _TRACING["distill"]
+        phases = []
+        for phase, seconds in steps.items():
+            trains = f"taught {row.updates}" if row.taught else row.updates
+            kind = f"{trial.block_name} {phase if phase == 'distill' else trains}"
+            tracing = 0.0 if kind in traced else self.timings.tracing * shares[phase]
+            phases.append(
+                ExpectedPhase(
+                    kind, phase, epochs[phase], self.slowdown * seconds, self.slowdown * tracing
+                )
+            )
+        return tuple(phases)
+
+    def _epoch(self, step: float, evaluation: float = 0.0) -> float:
+        """Returns the seconds of an epoch, from those of a step and of a test batch."""
+        size = self.workload.settings.batch_size
+        train, test = (
+            math.ceil(images / size) for images in (self.workload.train, self.workload.test)
+        )
+        return train * step + test * evaluation
+
+    def _classification(self, trial: Trial) -> tuple[float, float]:
+        """Returns the seconds of a step and of the evaluation of a batch."""
+        row, timings = TABLE[trial.method], self.timings
+        if trial.block is None:
+            return timings.step, timings.forward
+        block = timings.blocks[trial.block.name]
+        through_student = timings.forward - block.original + block.replacement
+        if row.updates == "model":
+            teacher = timings.forward if row.taught else 0.0
+            share = through_student / timings.forward
+            return timings.step * share + teacher, through_student
+        before, behind = self._around_block(trial.block)
+        trained = (1 + self._gradient) * (block.replacement + behind)
+        return before + trained, before + block.replacement + behind
+
+    def _distillation(self, block: Block) -> float:
+        """Returns the seconds of a step of the student-teacher phase."""
+        before, _ = self._around_block(block)
+        taken = self.timings.blocks[block.name]
+        teacher = 0.0 if self.workload.stores_activations else taken.original
+        return before + teacher + (1 + self._gradient) * taken.replacement
+
+    def _around_block(self, block: Block) -> tuple[float, float]:
+        """Returns the forward seconds of the layers before a block and behind it."""
+        number = self.workload.blocks.index(block)
+        of_blocks = [
+            self.timings.blocks[b.name].original for b in self.workload.blocks[: number + 1]
+        ]
+        behind = max(0.0, self.timings.forward - sum(of_blocks))
+        return 0.0 if self.workload.stores_activations else sum(of_blocks[:-1]), behind
+
+    def _around(self) -> float:
+        """Returns the seconds around a training: its model is evaluated before and after."""
+        evaluations = 2 * self._epoch(0.0, self.timings.forward)
+        return _AROUND_TRIAL * self.timings.tracing + evaluations
+
+    def _beginning(self, block: Block | None) -> float:
+        """Returns the seconds before a block's first trial, in which its student is built."""
+        building = _AROUND_BLOCK * self.timings.tracing
+        if block is None:
+            return building
+        before, behind = self._around_block(block)
+        through_block = self.timings.blocks[block.name].original
+        # Its accuracies without training: with new kernels, and without the block.
+        evidence = 2 * self._epoch(0.0, before + through_block + behind)
+        walk = self._epoch(through_block, through_block)
+        return building + evidence + (walk if self.workload.stores_activations else 0.0)
