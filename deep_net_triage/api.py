@@ -14,8 +14,8 @@ from deep_net_triage.network import blocks, graphs, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.progress import Progress
 from deep_net_triage.records.study_results import StudyResults, read_study
-from deep_net_triage.study import command, parents
-from deep_net_triage.study.command import Inputs
+from deep_net_triage.study import command, inputs
+from deep_net_triage.study.inputs import Inputs
 
 # Images and their labels: two arrays, or a tf.data.Dataset of pairs, batched or not.
 Examples = tuple[np.ndarray, np.ndarray] | tf.data.Dataset
@@ -99,7 +99,7 @@ def triage(
     arguments = [f"--{flag}={_typed(value)}" for flag, value in flags.items()]
     here = [f"--dataset={name}", "--parallel_trials=1"]
     parsed = command_line.parse([*arguments, *here], in_memory=True)
-    parents.check(model, "the model")
+    inputs.check(model, "the model")
     splits = [_split(examples, which) for examples, which in ((train, "train"), (test, "test"))]
     if class_names is None:
         labels = max(int(tf.reduce_max(split.labels)) for split in splits)

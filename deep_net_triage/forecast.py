@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from deep_net_triage.records.results import Epoch
-
 
 @dataclass(frozen=True)
 class ExpectedPhase:
@@ -105,17 +103,17 @@ class Forecast:
         """Notes that a training has done a share (0..1) of an epoch, which counts from 1."""
         self._done[name, phase] = epoch - 1 + share
 
-    def epoch_ended(self, name: str, epoch: Epoch) -> None:
-        """Notes how long an epoch took."""
-        self._inside[name] = self._inside.get(name, 0.0) + epoch.seconds
-        key = (name, epoch.phase)
-        phase = self._phase(*key)
-        if phase and key in self._begun:
-            self._kinds[phase.kind].later.append(epoch.seconds)
-        elif phase:
-            self._kinds[phase.kind].first.append(max(0.0, epoch.seconds - phase.tracing))
+    def epoch_ended(self, name: str, phase: str, epoch: int, seconds: float) -> None:
+        """Notes how long an epoch took; epochs count from 1."""
+        self._inside[name] = self._inside.get(name, 0.0) + seconds
+        key = (name, phase)
+        expected = self._phase(*key)
+        if expected and key in self._begun:
+            self._kinds[expected.kind].later.append(seconds)
+        elif expected:
+            self._kinds[expected.kind].first.append(max(0.0, seconds - expected.tracing))
         self._begun.add(key)
-        self._done[key] = epoch.epoch
+        self._done[key] = epoch
 
     def ended(self, name: str, seconds: float) -> None:
         """Notes how long a training took from beginning to end."""

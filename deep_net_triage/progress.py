@@ -50,7 +50,7 @@ class Progress:
             epoch: the epoch's measurements.
             of: the number of epochs in the phase.
         """
-        self._forecast.epoch_ended(training, epoch)
+        self._forecast.epoch_ended(training, epoch.phase, epoch.epoch, epoch.seconds)
         if epoch.val_accuracy is None:
             reached = f"relative error {epoch.relative_error:.3f}"
         else:

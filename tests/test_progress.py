@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from deep_net_triage import progress as progress_module
+from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
 from deep_net_triage.progress import Progress
 from deep_net_triage.records.results import Epoch
 from deep_net_triage.wording import duration
@@ -13,12 +13,8 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that the test moves."""
-    now = [0.0]
-    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
-    return now
+def expected(name, epochs, phase="train"):
+    return ExpectedTraining(name, (ExpectedPhase(phase, phase, epochs, 10.0),))
 
 
 def ended(epoch, accuracy=0.5, phase="train"):
@@ -32,29 +28,27 @@ def ended(epoch, accuracy=0.5, phase="train"):
     )
 
 
-def test_a_file_gets_a_line_an_epoch(clock):
+def test_a_file_gets_a_line_an_epoch():
     stream = io.StringIO()
     progress = Progress(stream)
-    progress.expect(epochs=4)
-    clock[0] = 10
-    progress.epoch("[1/2] block1 stn seed 0", ended(1, None, "distill"), of=1)
-    clock[0] = 30
-    progress.epoch("[1/2] block1 stn seed 0", ended(1), of=3)
+    name = "[1/2] block1 stn seed 0"
+    progress.expect([expected(name, 3)])
+    progress.epoch(name, ended(1, None, "distill"), of=1)
+    progress.epoch(name, ended(1), of=3)
     progress.say("done")
     assert stream.getvalue().splitlines() == [
-        # One epoch took 10 s, three are left; then two took 30 s, two are left.
+        # Three epochs of 10 s as estimated; then one took 1 s, and two are left.
         "[1/2] block1 stn seed 0  distill 1/1  relative error 0.250  30 s left",
-        "[1/2] block1 stn seed 0  train 1/3  accuracy 0.5000  30 s left",
+        "[1/2] block1 stn seed 0  train 1/3  accuracy 0.5000  2 s left",
         "done",
     ]
 
 
-def test_a_terminal_keeps_one_line(clock):
+def test_a_terminal_keeps_one_line():
     stream = Terminal()
     progress = Progress(stream)
-    progress.expect(epochs=3)
+    progress.expect([expected("parent", 3)])
     for epoch in (1, 2):
-        clock[0] += 1
         progress.epoch("parent", ended(epoch), of=3)
     assert "\n" not in stream.getvalue()
     progress.say("parent: done")
@@ -63,34 +57,26 @@ def test_a_terminal_keeps_one_line(clock):
     assert stream.getvalue().count("\n") == 1
 
 
-def test_a_line_is_cut_to_the_terminal_so_that_it_can_be_erased(clock, monkeypatch):
+def test_a_line_is_cut_to_the_terminal_so_that_it_can_be_erased(monkeypatch):
     """The first row of a wrapped line would stay at each epoch."""
     monkeypatch.setenv("COLUMNS", "30")
     stream = Terminal()
-    progress = Progress(stream)
-    progress.expect(epochs=3)
-    clock[0] += 1
-    progress.epoch("[3/30] block1 stn seed 0", ended(1), of=3)
+    Progress(stream).epoch("[3/30] block1 stn seed 0", ended(1), of=3)
     drawn = stream.getvalue().split("\r\x1b[K")[-1]
     assert drawn == "[3/30] block1 stn seed 0  tra…"[:28] + "…"
     assert len(drawn) == 29
 
 
-def test_a_failed_trial_takes_its_epochs_out_of_the_time_left(clock):
-    stream = io.StringIO()
-    progress = Progress(stream)
-    progress.expect(epochs=11)
-    clock[0] = 2
-    progress.epoch("a", ended(1), of=6)
-    progress.expect(epochs=5)
-    clock[0] = 4
-    progress.epoch("b", ended(1), of=5)
-    assert stream.getvalue().splitlines()[-1].endswith("8 s left")
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (99, "99 s"), (100, "2 min"), (3600, "60 min"), (9000, "2.5 h")],
+    [
+        (0, "0 s"),
+        (99, "99 s"),
+        (100, "2 min"),
+        (3600, "60 min"),
+        (9000, "2.5 h"),
+        (4e5, "5 days"),
+    ],
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text

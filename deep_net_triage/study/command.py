@@ -14,19 +14,18 @@ from pathlib import Path
 
 import keras
 
-from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.devices import Share
 from deep_net_triage.findings import presentation
 from deep_net_triage.findings.verdict import Recommendation
-from deep_net_triage.images import datasets, fitting, image_folders, oddities
-from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.images import datasets
 from deep_net_triage.learning import guards, tensorboard
 from deep_net_triage.network import blocks, costs, descriptions, exports, inventory
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import files, locks, models, provenance, results, study_results
-from deep_net_triage.study import budget, compression, parents, precisions
+from deep_net_triage.study import budget, compression, inputs, parents, precisions
 from deep_net_triage.study.identity import Identity, Parent
+from deep_net_triage.study.inputs import Inputs
 from deep_net_triage.study.ledger import EarlierResults, Ledger, remove_leftovers
 from deep_net_triage.study.plan import Plan, make_plan, untrained
 from deep_net_triage.study.study import Study
@@ -39,21 +38,6 @@ Failures = dict[int, int | None]
 # Starts processes that run trials beside this one, given how many run at once in all; yields
 # the folder where all of them share activations.
 Company = Callable[[Failures, int], AbstractContextManager[Path]]
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a command works with.
-
-    Attributes:
-        settings: with the precision that `auto` stands for here.
-        dataset: images as the given model takes them.
-        model: the given parent; None where the parent is trained.
-    """
-
-    settings: Settings
-    dataset: Dataset
-    model: keras.Model | None
 
 
 @dataclass(frozen=True)
@@ -188,8 +172,8 @@ def list_blocks(settings: Settings, progress: Progress) -> None:
     Raises:
         InputError: if there is no such parent, or it has no block.
     """
-    with _loaded(settings, progress) as inputs:
-        network = inputs.model or untrained(inputs.settings, inputs.dataset)
+    with inputs.loaded(settings, progress) as read:
+        network = read.model or untrained(read.settings, read.dataset)
         survey = blocks.survey(network)
         chosen = blocks.select(network, survey.blocks, settings.blocks)
         listed = inventory.of_blocks(network, chosen)
@@ -210,8 +194,8 @@ def _opened(
         tensorboard.check_installed()
     settings = precisions.as_recorded(settings)
     is_open = precisions.is_open(settings)
-    with _loaded(settings, progress, given) as inputs:
-        settings, dataset, model = inputs.settings, inputs.dataset, inputs.model
+    with inputs.loaded(settings, progress, given) as read:
+        settings, dataset, model = read.settings, read.dataset, read.model
         digest = datasets.digest(dataset)
         if settings.validation_fraction:
             dataset = datasets.hold_out(dataset, settings.validation_fraction)
@@ -222,57 +206,6 @@ def _opened(
         plan = make_plan(settings, dataset, model, in_folder)
         measures = is_open and not (model or in_folder.ledger.parent)
         yield Opened(plan, in_folder, progress, measures)
-
-
-@contextlib.contextmanager
-def _loaded(
-    settings: Settings, progress: Progress, given: Inputs | None = None
-) -> Iterator[Inputs]:
-    """Yields the images and the given parent, with devices and precision set."""
-    if settings.deterministic:
-        devices.make_deterministic()
-    resolved = devices.resolve_precision(settings.precision)
-    keras.config.set_dtype_policy(resolved)
-    settings = dataclasses.replace(settings, precision=resolved)
-    name = f"{settings.parent or 'the model'}"
-    model = given.model if given else settings.parent and models.load(settings.parent)
-    if model:
-        parents.check(model, name)
-    dataset = given.dataset if given else _images(settings, model, progress)
-    oddities.refuse(dataset)
-    for line in oddities.notice(dataset):
-        progress.say(line)
-    if model:
-        dataset = _fitted(dataset, model, progress)
-    with devices.strategy(settings.replicas).scope():
-        if model:
-            model = parents.as_parent(model, name, dataset)
-        yield Inputs(settings, dataset, model)
-
-
-def _images(settings: Settings, model: keras.Model | None, progress: Progress) -> Dataset:
-    """Reads the images that the settings name."""
-    progress.say(f"{settings.dataset}: reading images")
-    image_size = settings.image_size
-    if model and None not in model.inputs[0].shape[1:3]:
-        image_size = max(model.inputs[0].shape[1:3])
-    size = {
-        "image_size": image_size,
-        "train_examples": settings.train_examples,
-        "test_examples": settings.test_examples,
-    }
-    if settings.image_dir:
-        return image_folders.load(settings.image_dir, class_names=settings.class_names, **size)
-    return datasets.load(settings.dataset, data_dir=settings.data_dir, **size)
-
-
-def _fitted(dataset: Dataset, model: keras.Model, progress: Progress) -> Dataset:
-    """Returns a data set with images of the shape that a model takes."""
-    shape = model.inputs[0].shape[1:]
-    fitted = fitting.fitted(dataset, shape)
-    if fitted is not dataset:
-        progress.say(f"images are made {' x '.join(map(str, shape))}, as the model takes them")
-    return fitted
 
 
 def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, Parent, int]:

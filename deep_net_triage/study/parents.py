@@ -6,15 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import DamagedFile, InputError, TrainingFailed
-from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning import guards, memory, predictions, training
 from deep_net_triage.learning.learner import Classifier
-from deep_net_triage.network import costs, graphs, imagenet
+from deep_net_triage.network import costs, imagenet
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import checkpoints, correctness, locks, models, results
 from deep_net_triage.records.journal import Journal
@@ -22,50 +20,6 @@ from deep_net_triage.records.results import Failure, ParentResult
 from deep_net_triage.study.identity import Parent
 from deep_net_triage.study.ledger import EarlierResults
 from deep_net_triage.study.plan import Plan
-from deep_net_triage.wording import sides
-
-
-def check(model: keras.Model, name: str) -> None:
-    """Makes sure that a given model takes one image and has finite weights.
-
-    Args:
-        model: as it was given.
-        name: of the model in messages, such as its file.
-
-    Raises:
-        InputError: if it does not.
-    """
-    try:
-        graphs.image_shape(model)
-    except InputError as error:
-        raise InputError(f"{name} can't be triaged: {error}") from error
-    broken = [w.path for w in model.weights if not np.all(np.isfinite(w.numpy()))]
-    if broken:
-        raise InputError(f"{name} has weights that are not finite, the first {broken[0]}")
-
-
-def as_parent(model: keras.Model, name: str, dataset: Dataset) -> keras.Model:
-    """Returns a given model as one flat graph with one output for each class of a data set.
-
-    Args:
-        model: takes one image.
-        name: of the model in messages, such as its file.
-        dataset: its images have the shape that the model takes.
-
-    Raises:
-        InputError: if the model can't be triaged, or has another number of outputs.
-    """
-    try:
-        parent = graphs.flat(model, dataset.train.images.shape[1:])
-    except InputError as error:
-        raise InputError(f"{name} can't be triaged: {error}") from error
-    classes = len(dataset.class_names)
-    if parent.output_shape != (None, classes):
-        raise InputError(
-            f"{name} returns {sides(parent.output_shape[1:])} values an image; "
-            f"{dataset.name} has {classes} classes"
-        )
-    return parent
 
 
 def make(plan: Plan, earlier: EarlierResults, progress: Progress) -> Parent:

@@ -1,0 +1,128 @@
+"""What a command works with: images, and the parent if one is given, as they fit each other."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from deep_net_triage import devices
+from deep_net_triage.commands.settings import Settings
+from deep_net_triage.errors import InputError
+from deep_net_triage.images import datasets, fitting, image_folders, oddities
+from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.network import graphs
+from deep_net_triage.progress import Progress
+from deep_net_triage.records import models
+from deep_net_triage.wording import sides
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a command works with.
+
+    Attributes:
+        settings: with the precision that `auto` stands for here.
+        dataset: images as the given model takes them.
+        model: the given parent; None where the parent is trained.
+    """
+
+    settings: Settings
+    dataset: Dataset
+    model: keras.Model | None
+
+
+def check(model: keras.Model, name: str) -> None:
+    """Makes sure that a given model takes one image and has finite weights.
+
+    Args:
+        model: as it was given.
+        name: of the model in messages, such as its file.
+
+    Raises:
+        InputError: if it does not.
+    """
+    try:
+        graphs.image_shape(model)
+    except InputError as error:
+        raise InputError(f"{name} can't be triaged: {error}") from error
+    broken = [w.path for w in model.weights if not np.all(np.isfinite(w.numpy()))]
+    if broken:
+        raise InputError(f"{name} has weights that are not finite, the first {broken[0]}")
+
+
+def as_parent(model: keras.Model, name: str, dataset: Dataset) -> keras.Model:
+    """Returns a given model as one flat graph with one output for each class of a data set.
+
+    Args:
+        model: takes one image.
+        name: of the model in messages, such as its file.
+        dataset: its images have the shape that the model takes.
+
+    Raises:
+        InputError: if the model can't be triaged, or has another number of outputs.
+    """
+    try:
+        parent = graphs.flat(model, dataset.train.images.shape[1:])
+    except InputError as error:
+        raise InputError(f"{name} can't be triaged: {error}") from error
+    classes = len(dataset.class_names)
+    if parent.output_shape != (None, classes):
+        raise InputError(
+            f"{name} returns {sides(parent.output_shape[1:])} values an image; "
+            f"{dataset.name} has {classes} classes"
+        )
+    return parent
+
+
+@contextlib.contextmanager
+def loaded(
+    settings: Settings, progress: Progress, given: Inputs | None = None
+) -> Iterator[Inputs]:
+    """Yields the images and the given parent, with devices and precision set."""
+    if settings.deterministic:
+        devices.make_deterministic()
+    resolved = devices.resolve_precision(settings.precision)
+    keras.config.set_dtype_policy(resolved)
+    settings = dataclasses.replace(settings, precision=resolved)
+    name = f"{settings.parent or 'the model'}"
+    model = given.model if given else settings.parent and models.load(settings.parent)
+    if model:
+        check(model, name)
+    dataset = given.dataset if given else _images(settings, model, progress)
+    oddities.refuse(dataset)
+    for line in oddities.notice(dataset):
+        progress.say(line)
+    if model:
+        dataset = _fitted(dataset, model, progress)
+    with devices.strategy(settings.replicas).scope():
+        if model:
+            model = as_parent(model, name, dataset)
+        yield Inputs(settings, dataset, model)
+
+
+def _images(settings: Settings, model: keras.Model | None, progress: Progress) -> Dataset:
+    """Reads the images that the settings name."""
+    progress.say(f"{settings.dataset}: reading images")
+    image_size = settings.image_size
+    if model and None not in model.inputs[0].shape[1:3]:
+        image_size = max(model.inputs[0].shape[1:3])
+    size = {
+        "image_size": image_size,
+        "train_examples": settings.train_examples,
+        "test_examples": settings.test_examples,
+    }
+    if settings.image_dir:
+        return image_folders.load(settings.image_dir, class_names=settings.class_names, **size)
+    return datasets.load(settings.dataset, data_dir=settings.data_dir, **size)
+
+
+def _fitted(dataset: Dataset, model: keras.Model, progress: Progress) -> Dataset:
+    """Returns a data set with images of the shape that a model takes."""
+    shape = model.inputs[0].shape[1:]
+    fitted = fitting.fitted(dataset, shape)
+    if fitted is not dataset:
+        progress.say(f"images are made {' x '.join(map(str, shape))}, as the model takes them")
+    return fitted

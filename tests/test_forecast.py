@@ -1,0 +1,85 @@
+import pytest
+
+from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining, Forecast
+
+PARENT = ExpectedTraining(
+    "parent", (ExpectedPhase("parent", "train", 4, 10.0, 5.0),), alone=True
+)
+
+
+def trial(name, kind, epochs=2, seconds=4.0, tracing=0.0, around=0.0):
+    return ExpectedTraining(
+        name, (ExpectedPhase(kind, "train", epochs, seconds, tracing),), around
+    )
+
+
+def test_before_anything_has_run_the_estimates_count():
+    forecast = Forecast()
+    forecast.expect([PARENT, trial("a", "block1", around=3.0), trial("b", "block1")])
+    # 4 * 10 + 5, then 2 * 4 + 3 and 2 * 4.
+    assert forecast.left() == 45 + 11 + 8
+    assert forecast.left_of("a") == 11
+
+
+def test_trials_side_by_side_share_the_time_but_the_parent_is_alone():
+    forecast = Forecast()
+    forecast.expect([PARENT, trial("a", "x"), trial("b", "x"), trial("c", "x")], side_by_side=2)
+    assert forecast.left() == 45 + 3 * 8 / 2
+    # One long trial can't be divided.
+    forecast.expect([trial("a", "x", epochs=10), trial("b", "y", epochs=1)], side_by_side=2)
+    assert forecast.left() == 40
+
+
+def test_the_first_epoch_corrects_the_estimates_of_all_kinds():
+    forecast = Forecast()
+    forecast.expect([PARENT, trial("a", "block1")])
+    forecast.epoch_ended("parent", "train", 1, 25.0)
+    # Without 5 s of tracing it took 20 s, twice the estimate; so will the trial's epochs.
+    assert forecast.left() == 3 * 20 + 2 * 8
+
+
+def test_a_kind_takes_the_mean_of_its_epochs_without_those_that_traced():
+    forecast = Forecast()
+    forecast.expect(
+        [trial("a", "block1", 3, tracing=1.0), trial("b", "block1", 2), trial("c", "y", 1)]
+    )
+    for epoch, seconds in ((1, 90.0), (2, 6.0), (3, 10.0)):
+        forecast.epoch_ended("a", "train", epoch, seconds)
+    forecast.ended("a", 106.0)
+    # Two epochs of 8 s; the other kind, of 4 s by its estimate, is twice as slow as well.
+    assert forecast.left_of("b") == 16
+    assert forecast.left() == 16 + 8
+
+
+def test_what_is_around_epochs_is_corrected_by_trials_that_ended():
+    forecast = Forecast()
+    forecast.expect([trial("a", "x", 1, around=2.0), trial("b", "x", 1, around=2.0)])
+    forecast.epoch_ended("a", "train", 1, 4.0)
+    forecast.ended("a", 4.0 + 6.0)
+    assert forecast.left() == 4 + 6
+
+
+def test_an_unfinished_epoch_counts_by_its_share():
+    forecast = Forecast()
+    forecast.expect([trial("a", "x", 2, seconds=8.0)])
+    forecast.stepped("a", "train", 2, 0.75)
+    assert forecast.left() == 2
+
+
+def test_trainings_that_ended_elsewhere_are_dropped():
+    forecast = Forecast()
+    forecast.expect([trial(name, "x") for name in "abc"], side_by_side=3)
+    forecast.keep(["b", "unheard of"])
+    assert forecast.left() == 8
+    forecast.ended("b", 8.0)
+    assert forecast.left() == 0
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_without_an_estimate_the_epochs_of_other_kinds_count(seen):
+    forecast = Forecast()
+    forecast.expect([trial("a", "x", 3, seconds=None)])
+    assert forecast.left() is None
+    if seen:
+        forecast.epoch_ended("a", "train", 1, 7.0)
+        assert forecast.left() == 14

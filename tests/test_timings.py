@@ -1,0 +1,57 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deep_net_triage.learning import guards, timings
+from deep_net_triage.network import blocks
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(timings, "_SECONDS", 0.0)
+
+
+def test_a_measurement_leaves_no_trace(parent, toy_dataset, small_settings):
+    settings = small_settings(batch_size=8)
+    digest = guards.weights_digest(parent)
+    found = blocks.find_blocks(parent)
+    drawn = []
+    for measures in (False, True):
+        keras.utils.set_random_seed(3)
+        if measures:
+            measured = timings.measure(parent, found, toy_dataset, settings)
+        drawn.append((np.random.uniform(), float(tf.random.stateless_uniform((), (1, 2)))))
+    assert guards.weights_digest(parent) == digest
+    assert drawn[0] == drawn[1]
+    assert set(measured.blocks) == {"block1", "block2"}
+    seconds = [measured.step, measured.forward, measured.busy, measured.tracing]
+    assert all(number > 0 for number in seconds)
+
+
+def test_a_large_batch_is_timed_by_small_ones(parent, toy_dataset, small_settings, monkeypatch):
+    settings = small_settings(batch_size=32)
+    tried = []
+
+    def train(parent, dataset, settings, images):
+        tried.append(images)
+        return timings._Steps(seconds=5.0 + 2 * images, first=12.0, busy=1.5)
+
+    monkeypatch.setattr(timings, "_train", train)
+    monkeypatch.setattr(timings, "_forward", lambda model: lambda images: 1.0 + images / 2)
+    measured = timings.measure(parent, blocks.find_blocks(parent), toy_dataset, settings)
+    # A batch of 32 would take 3 * 32 times the 1.5 s of one image.
+    assert tried == [1, 3]
+    assert measured.step == 5 + 2 * 32
+    assert measured.forward == 1 + 32 / 2
+    assert measured.tracing == 12 - 7
+
+
+def test_assumed_times_follow_the_multiply_accumulates(parent, small_settings):
+    found = blocks.find_blocks(parent)
+    assumed = timings.assumed(parent, found, small_settings(batch_size=10))
+    # Block 1 is two 3x3 convolutions on 8x8 positions, from 2 to 3 and from 3 to 3 channels.
+    macs = 8 * 8 * 9 * (2 * 3 + 3 * 3)
+    assert assumed.blocks["block1"].original == pytest.approx(10 * macs / 25e9)
+    assert assumed.blocks["block1"].replacement == pytest.approx(10 * 8 * 8 * 9 * 2 * 3 / 25e9)
+    assert assumed.step == pytest.approx(3 * assumed.forward)
