@@ -49,15 +49,17 @@ def _run(arguments: list[str]) -> int:
     devices.import_tensorflow(chosen.replicas)
     from deep_net_triage.study import command
 
+    file = FLAGS_DIR / "small.flags"
+    smaller = f"--flagfile={file}", command_line.parse([*arguments, f"--flagfile={file}"])
     if chosen.list_blocks:
         command.list_blocks(chosen, progress)
     elif chosen.estimate:
-        command.estimate(chosen, progress)
+        command.estimate(chosen, progress, smaller)
     if not runs:
         return 0
     board = Board(progress)
     company = functools.partial(workers.beside, chosen, board)
-    return command.run(chosen, typed, Messenger(board.show), company=company)
+    return command.run(chosen, typed, Messenger(board.show), company=company, smaller=smaller)
 
 
 if __name__ == "__main__":

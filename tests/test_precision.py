@@ -121,12 +121,37 @@ def test_a_measurement_leaves_nothing_behind(small_settings, monkeypatch):
     assert [v.path for v in after.variables] == [v.path for v in before.variables]
 
 
-def test_the_quickest_steps_are_compared_and_the_first_does_not_count(monkeypatch):
-    """Steps in float32 take 9, 6, 8 and 7 seconds, those in bfloat16 1, 5, 4 and 3."""
-    seconds = iter([9, 1, 6, 5, 8, 4, 7, 3])
-    now = [0]
+@pytest.mark.parametrize(("macs", "expected"), [(1e9, 4), (2e10, 2), (1e12, 1)])
+def test_a_large_network_is_given_few_images_and_few_steps(macs, expected, monkeypatch):
+    taken, now = [], [0]
 
     class Step:
+        network = None
+
+        def train_on_batch(self, images, labels, weights):
+            taken.append(len(images))
+            now[0] += 5
+
+    monkeypatch.setattr(precision.costs, "macs", lambda network: macs)
+    monkeypatch.setattr(precision.training, "learner_of", lambda *given: Step())
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: now[0])
+    split = command.datasets.Split(np.zeros((9, 2, 2, 1)), np.zeros(9))
+    dataset = command.datasets.Dataset("toy", split, split, ("a",))
+    assert precision.gain(lambda: None, dataset, command_line.parse(["--batch_size=4"])) == 1
+    # One pair of steps that trace, and one that is timed.
+    assert taken == 4 * [expected]
+
+
+def test_the_quickest_steps_are_compared_and_the_first_does_not_count(monkeypatch):
+    """Steps in float32 take 9, 3, 5 and 4 seconds, those in bfloat16 1, 2.5, 2 and 1.5."""
+    seconds = iter([9, 1, 3, 2.5, 5, 2, 4, 1.5])
+    now = [0]
+    monkeypatch.setattr(precision.costs, "macs", lambda network: 1)
+    monkeypatch.setattr(precision, "_LONGEST", 13.0)
+
+    class Step:
+        network = None
+
         def train_on_batch(self, *batch):
             now[0] += next(seconds)
 

@@ -9,12 +9,17 @@ import numpy as np
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning import memory, training
+from deep_net_triage.network import costs
 
 FULL, HALF = "float32", "mixed_bfloat16"
 # Steps go on until there are so many of each kind, and until they have taken this long: others'
 # work on the machine comes and goes.
 STEPS = 3
 SECONDS = 4.0
+# A large network takes fewer images a step (by the multiply-accumulates of a forward pass), and
+# fewer steps once they have taken this long, in seconds.
+_LARGEST_PASS = 5e10
+_LONGEST = 8.0
 # On a busy machine two measurements of the same step lie up to a tenth apart.
 WORTHWHILE = 1.1
 
@@ -51,18 +56,18 @@ def _gain(build: Callable[[], keras.Model], dataset: Dataset, settings: Settings
     for precision in (FULL, HALF):
         keras.config.set_dtype_policy(precision)
         learners[precision] = training.learner_of(build(), settings, len(train))
-    images, labels = (
-        np.asarray(rows[: settings.batch_size]) for rows in (train.images, train.labels)
-    )
+    affordable = int(_LARGEST_PASS / costs.macs(learners[FULL].network))
+    count = max(1, min(settings.batch_size, affordable))
+    images, labels = (np.asarray(rows[:count]) for rows in (train.images, train.labels))
     weights = np.ones(len(labels), np.float32)
     seconds: dict[str, list[float]] = {precision: [] for precision in learners}
-    taken = 0.0
-    while len(seconds[HALF]) <= STEPS or taken < SECONDS:
+    taken, pairs = 0.0, 0  # the first pair traces
+    while pairs < 2 or (pairs <= STEPS and taken < _LONGEST) or taken < SECONDS:
         for precision, learner in learners.items():
             started = time.perf_counter()
             learner.train_on_batch(images, labels, weights)
             seconds[precision].append(time.perf_counter() - started)
-        taken = sum(sum(of_one[1:]) for of_one in seconds.values())
-    # The first step traces. Of the others the shortest was disturbed least.
+        taken, pairs = sum(sum(of_one[1:]) for of_one in seconds.values()), pairs + 1
+    # Of the steps that did not trace, the shortest was disturbed least.
     full, half = (min(seconds[precision][1:]) for precision in (FULL, HALF))
     return full / half

@@ -1,26 +1,32 @@
 """What a planned study will take on this machine: time, memory, disk, and trials at once."""
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 import psutil
 import tensorflow as tf
 
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.forecast import ExpectedTraining, Forecast
+from deep_net_triage.images.datasets import Dataset, Split
 from deep_net_triage.learning import timings
 from deep_net_triage.learning.timings import Timings
 from deep_net_triage.methods import TABLE
 from deep_net_triage.network import costs
+from deep_net_triage.network.blocks import select, survey
 from deep_net_triage.records import files
 from deep_net_triage.study.estimates import Estimator, Workload
 from deep_net_triage.study.ledger import Ledger
-from deep_net_triage.study.plan import Plan
+from deep_net_triage.study.plan import Plan, of_study, untrained
 from deep_net_triage.wording import counted, duration, size
 
+# A study that takes longer than this, in seconds, is said to be a long one.
+LONG = 3600.0
 # A study that would take less than this on a slow computer, in seconds, is not timed.
 _NOT_WORTH_TIMING = 60.0
 # One more trial at once must find more than this share of a trial's cores idle.
@@ -101,6 +107,45 @@ def make(plan: Plan, ledger: Ledger) -> Budget:
     )
 
 
+def of_smaller(plan: Plan, settings: Settings) -> float:
+    """Returns the seconds that a planned study would take with settings of a smaller one.
+
+    Args:
+        plan: of the study.
+        settings: as flags for a smaller study leave them.
+    """
+    train, test = (
+        min(len(split), wanted or len(split))
+        for split, wanted in (
+            (plan.dataset.train, settings.train_examples),
+            (plan.dataset.test, settings.test_examples),
+        )
+    )
+    network, dataset, blocks = plan.network, plan.dataset, plan.blocks
+    if not plan.identity.given:
+        dataset = _stand_in(plan, settings)
+        network = untrained(settings, dataset)
+        blocks = select(network, survey(network).blocks, settings.blocks)
+    timed = timings.measure(network, blocks, dataset, settings)
+    at_once = _side_by_side(settings, timed.busy, len(plan.trials), 1)
+    workload = Workload(settings, blocks, train, test, settings.augment_copies is not None)
+    estimator = Estimator(workload, timed, _slowdown(timed.busy, at_once))
+    trials = [(str(trial), trial) for trial in of_study(blocks, settings)]
+    parent = [] if plan.identity.given else [estimator.parent(settings.parent_epochs)]
+    forecast = Forecast()
+    forecast.expect([*parent, *estimator.trials(trials)], at_once)
+    return forecast.left() or 0.0
+
+
+def _stand_in(plan: Plan, settings: Settings) -> Dataset:
+    """Returns a few random images of the size that settings ask for."""
+    channels = plan.dataset.input_shape[-1]
+    shape = (settings.batch_size, settings.image_size, settings.image_size, channels)
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    split = Split(images, np.zeros(len(images), np.int32))
+    return dataclasses.replace(plan.dataset, train=split, test=split, validation=None)
+
+
 def _side_by_side(settings: Settings, busy: float, trials: int, memory: int) -> int:
     """Returns how many trials to run at once.
 
@@ -166,6 +211,20 @@ def _stores(settings: Settings, activations: list[int]) -> bool:
     memory = psutil.virtual_memory().available // 4 if memory is None else memory
     disk = psutil.disk_usage(str(scratch)).free // 4 if disk is None else disk
     return max(activations, default=0) <= max(memory, disk)
+
+
+def advice(plan: Plan, settings: Settings, flag: str) -> str:
+    """Returns what to do about a study that takes long.
+
+    Args:
+        plan: of the study.
+        settings: what the flag would leave.
+        flag: makes the study small.
+    """
+    return (
+        f"{flag} makes it a small study of about {duration(of_smaller(plan, settings))}; "
+        "--estimate lists what each part takes"
+    )
 
 
 def summary(budget: Budget) -> str:

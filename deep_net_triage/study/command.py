@@ -24,6 +24,7 @@ from deep_net_triage.network import blocks, costs, descriptions, exports, invent
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import files, locks, models, provenance, results, study_results
 from deep_net_triage.study import budget, compression, inputs, parents, precisions
+from deep_net_triage.study.budget import Budget
 from deep_net_triage.study.identity import Identity, Parent
 from deep_net_triage.study.inputs import Inputs
 from deep_net_triage.study.ledger import EarlierResults, Ledger, remove_leftovers
@@ -37,6 +38,7 @@ IN_MEMORY = "a model in memory"
 Failures = dict[int, int | None]
 # Starts processes that run trials beside this one, given how many run at once in all; yields
 # the folder where all of them share activations.
+Smaller = tuple[str, Settings]
 Company = Callable[[Failures, int], AbstractContextManager[Path]]
 
 
@@ -48,6 +50,7 @@ class Opened:
         plan: what the command will do.
         earlier: what is in the study's folder.
         progress: where a person watches.
+        smaller: a flag that makes a study small, and the settings with it; None for no advice.
         measures_precision: whether the precision is still to be measured; until then the plan
             is one for float32.
     """
@@ -56,6 +59,7 @@ class Opened:
     earlier: EarlierResults
     progress: Progress
     measures_precision: bool
+    smaller: Smaller | None = None
 
     @property
     def ledger(self) -> Ledger:
@@ -69,6 +73,7 @@ def run(
     progress: Progress,
     given: Inputs | None = None,
     company: Company | None = None,
+    smaller: Smaller | None = None,
 ) -> int:
     """Runs a study from its data to its figures, and returns how many trials failed.
 
@@ -79,6 +84,7 @@ def run(
         given: images and parent in memory; None to read what the settings name.
         company: starts further processes that run trials beside this one; None to run all
             trials here.
+        smaller: a flag that makes a study small, and the settings with it.
 
     Raises:
         InputError: if the command can't be run; nothing has been written then.
@@ -86,6 +92,7 @@ def run(
     """
     started = time.time()
     with _opened(settings, progress, given) as opened:
+        opened = dataclasses.replace(opened, smaller=smaller)
         opened, parent, side_by_side = _begin(opened, typed, started)
         plan, ledger = opened.plan, opened.ledger
         if company and side_by_side > 1:
@@ -97,18 +104,25 @@ def run(
         return _finish(opened, parent, typed, started)
 
 
-def estimate(settings: Settings, progress: Progress) -> None:
+def estimate(settings: Settings, progress: Progress, smaller: Smaller | None) -> None:
     """Prints what a study would take on this machine, and writes nothing.
+
+    Args:
+        settings: of the study.
+        progress: where a person watches.
+        smaller: a flag that makes a study small, and the settings with it.
 
     Raises:
         InputError: if the study can't be run.
     """
     with _opened(settings, progress) as opened:
+        opened = dataclasses.replace(opened, smaller=smaller)
         if opened.measures_precision:
             opened = _in_precision(opened, precisions.choose(opened.plan, progress))
         foreseen = budget.make(opened.plan, opened.ledger)
-        for line in (*budget.details(foreseen), budget.summary(foreseen)):
+        for line in budget.details(foreseen):
             progress.say(line)
+        _say(foreseen, opened)
 
 
 def make_parent(settings: Settings, typed: str, started: float, progress: Progress) -> Failures:
@@ -227,7 +241,7 @@ def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, Parent, 
     ledger.remember_failures(plan.trials)
     foreseen = budget.make(plan, ledger)
     if foreseen.measured:
-        progress.say(budget.summary(foreseen))
+        _say(foreseen, opened)
     progress.expect(foreseen.trainings, foreseen.side_by_side)
     with locks.waiting(folder / "study.lock"):
         _describe(opened, typed, started)
@@ -236,6 +250,13 @@ def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, Parent, 
         if ledger.is_finished(trial):
             progress.say(f"{plan.name_of(trial)}  finished in an earlier run")
     return opened, parent, foreseen.side_by_side
+
+
+def _say(foreseen: Budget, opened: Opened) -> None:
+    """Prints what a study will take and, if that is long, how to make it short."""
+    opened.progress.say(budget.summary(foreseen))
+    if opened.smaller and foreseen.seconds > budget.LONG:
+        opened.progress.say(budget.advice(opened.plan, *opened.smaller))
 
 
 def _failures(opened: Opened) -> Failures:
@@ -257,7 +278,7 @@ def _in_precision(opened: Opened, precision: str) -> Opened:
     identity = dataclasses.replace(plan.identity, settings=settings)
     earlier = EarlierResults(Ledger(identity, None, ledger.say, ledger.verifies))
     planned = make_plan(settings, plan.dataset, None, earlier)
-    return Opened(planned, earlier, opened.progress, measures_precision=False)
+    return dataclasses.replace(opened, plan=planned, earlier=earlier, measures_precision=False)
 
 
 def _describe(opened: Opened, typed: str, started: float, seconds: float | None = None) -> None:
