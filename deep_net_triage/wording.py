@@ -36,9 +36,11 @@ def alternatives(names: Sequence[str]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a rounded duration: `45 s`, `12 min`, `3.5 h`, `16 days`."""
+    """Returns a rounded duration: `45 s`, `3.5 min`, `12 min`, `3.5 h`, `16 days`."""
     if seconds < 99.5:
         return f"{seconds:.0f} s"
+    if seconds < 9.95 * 60:
+        return f"{seconds / 60:.1f} min"
     if seconds < 99.5 * 60:
         return f"{seconds / 60:.0f} min"
     if seconds < 48 * 3600:

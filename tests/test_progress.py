@@ -72,7 +72,8 @@ def test_a_line_is_cut_to_the_terminal_so_that_it_can_be_erased(monkeypatch):
     [
         (0, "0 s"),
         (99, "99 s"),
-        (100, "2 min"),
+        (100, "1.7 min"),
+        (720, "12 min"),
         (3600, "60 min"),
         (9000, "2.5 h"),
         (4e5, "5 days"),

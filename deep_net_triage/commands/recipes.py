@@ -19,6 +19,7 @@ RECIPES = {
         "--layer_learning_rate=0.01",
         "--retrain_learning_rate=0.0001",
         "--block_start=aligned",
+        "--batchnorm_momentum=0.97",
     ),
     "paper": (
         "--schedule=constant",
@@ -26,6 +27,7 @@ RECIPES = {
         "--augment=none",
         "--learning_rate=0.001",
         "--block_start=literal",
+        "--batchnorm_momentum=0.9",
     ),
 }
 
