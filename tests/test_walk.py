@@ -254,9 +254,9 @@ def steps(monkeypatch):
     """The names of the tensors between which each array was computed, in order."""
     taken, fill = [], Walk._fill
 
-    def recorded(walk, start, between, array):
+    def recorded(walk, start, between, *rest):
         taken.append((between.inputs[0].name, between.outputs[0].name))
-        return fill(walk, start, between, array)
+        return fill(walk, start, between, *rest)
 
     monkeypatch.setattr(Walk, "_fill", recorded)
     return taken
