@@ -53,8 +53,7 @@ class Bars:
     def __init__(self, stream: TextIO) -> None:
         self._console = _Console(file=stream, force_terminal=True, force_jupyter=False)
         self._rows: dict[Hashable, Row] = {}
-        ascii_only = not (getattr(stream, "encoding", None) or "utf-8").startswith("utf")
-        self._spinner = Spinner("line" if ascii_only else "dots")
+        self._spinner = Spinner("line")  # every terminal has these characters
         self._columns: list[int] = []
         self._live: Live | None = None
 

@@ -138,7 +138,7 @@ class BlockTrials:
         """Returns the parent's accuracy with the block's kernels drawn anew, and without it."""
         if self.block is None:
             return {}
-        self.progress.step(self.block.name, Step("testing the parent without it"))
+        self.progress.step(self.block.name, Step("testing without it"))
         accuracies = evidence.accuracies(
             self.parent.model, self.block, self.retraining.dataset, self.retraining.source
         )
