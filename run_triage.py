@@ -43,10 +43,11 @@ def _run(arguments: list[str]) -> int:
     chosen = command_line.parse(arguments, FLAGS_DIR)
     with Progress() as progress:
         progress.say(f"{chosen.dataset}: starting TensorFlow")
-        return _start(chosen, shlex.join(["run_triage.py", *arguments]), progress)
+        return _start(chosen, arguments, progress)
 
 
-def _start(chosen: Settings, typed: str, progress: Progress) -> int:
+def _start(chosen: Settings, arguments: list[str], progress: Progress) -> int:
+    typed = shlex.join(["run_triage.py", *arguments])
     runs = not (chosen.list_blocks or chosen.estimate)
     if runs and chosen.launcher == "ray":
         return ray_cluster.run(chosen, typed, progress)

@@ -20,6 +20,8 @@ _SHORTEST_NAME = 12
 # As wide as `train 1/20`, so that most changes of the work move nothing.
 _USUAL_WORK = 10
 _PER_SECOND = 4
+# Columns at the right: a terminal writes ^C behind the last row, and must not wrap it.
+_FREE = 3
 _NAME, _DETAIL = Style(bold=True), Style(dim=True)
 
 
@@ -90,8 +92,7 @@ class Bars:
         """Yields the rows as Rich draws them."""
         rows = list(self._rows.values())
         turning = self._spinner.render(console.get_time()).plain
-        # The last column stays free: some terminals wrap a line that fills it.
-        width = max(1, options.max_width - 1)
+        width = max(1, options.max_width - _FREE)
         made = layout(rows, width, self._columns)
         for row, (left, bar, details) in zip(rows, made, strict=True):
             begin = f"{turning} {left}"
