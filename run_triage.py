@@ -7,9 +7,10 @@ from pathlib import Path
 
 from deep_net_triage import devices
 from deep_net_triage.commands import command_line, endings
+from deep_net_triage.commands.settings import Settings
 from deep_net_triage.launchers import ray_cluster, workers
 from deep_net_triage.launchers.messages import Board, Messenger
-from deep_net_triage.progress import Progress
+from deep_net_triage.progress import Lasting, Progress
 
 FLAGS_DIR = Path(__file__).resolve().parent / "flags"
 
@@ -20,7 +21,7 @@ def main(arguments: list[str]) -> int:
     The code is 0 if every trial finished, 1 after a failure, and 2 for bad input.
     """
     if "--help" in arguments or "-h" in arguments:
-        print(f"{__doc__}\n{command_line.help_text()}")
+        print(f"{__doc__}\n{command_line.help_text()}", file=Lasting(sys.stdout), flush=True)
         return 0
     try:
         with endings.terminable():
@@ -30,23 +31,29 @@ def main(arguments: list[str]) -> int:
         if not ending:
             raise
         message, code = ending
-        print(f"run_triage.py: {message}", file=sys.stderr)
+        print(f"run_triage.py: {message}", file=Lasting(sys.stderr))
         return code
     if failed:
-        print(f"run_triage.py: {failed} trials failed; see their result.json", file=sys.stderr)
+        message = f"run_triage.py: {failed} trials failed; see their result.json"
+        print(message, file=Lasting(sys.stderr))
     return 1 if failed else 0
 
 
 def _run(arguments: list[str]) -> int:
     chosen = command_line.parse(arguments, FLAGS_DIR)
-    typed, progress = shlex.join(["run_triage.py", *arguments]), Progress()
-    progress.say(f"{chosen.dataset}: starting TensorFlow")
+    with Progress() as progress:
+        progress.say(f"{chosen.dataset}: starting TensorFlow")
+        return _start(chosen, arguments, progress)
+
+
+def _start(chosen: Settings, arguments: list[str], progress: Progress) -> int:
+    typed = shlex.join(["run_triage.py", *arguments])
     runs = not (chosen.list_blocks or chosen.estimate)
     if runs and chosen.launcher == "ray":
         return ray_cluster.run(chosen, typed, progress)
     if runs and (chosen.parallel_trials or 1) > 1:
         return workers.run(chosen, typed, progress)
-    devices.import_tensorflow(chosen.replicas)
+    devices.import_tensorflow(chosen.replicas, verbose=chosen.verbose)
     from deep_net_triage.study import command
 
     file = FLAGS_DIR / "small.flags"

@@ -251,9 +251,9 @@ class Study:
 
 def import_everything() -> None:
     """Imports the modules of a study; they start no thread, which a fork would lose."""
-    from deep_net_triage import devices
+    from deep_net_triage import quiet
 
-    with devices.native_messages_silenced():
+    with quiet.native_messages_held():
         heavy = ("sklearn.datasets", "sklearn.model_selection")
         for name in (*heavy, "deep_net_triage.study.command"):
             importlib.import_module(name)

@@ -106,8 +106,8 @@ def triage(
         class_names = [str(number) for number in range(max(labels + 1, model.output_shape[-1]))]
     dataset = Dataset(name, *splits, tuple(class_names))
     shown = f"deep_net_triage.triage(model, train, test, {', '.join(arguments)})"
-    with devices.restored():
-        command.run(parsed, shown, progress or Progress(), Inputs(parsed, dataset, model))
+    with devices.restored(), progress or Progress() as watched:
+        command.run(parsed, shown, watched, Inputs(parsed, dataset, model))
     return read_study(parsed.folder)
 
 

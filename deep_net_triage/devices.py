@@ -3,14 +3,12 @@
 import contextlib
 import functools
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from absl import logging
-
+from deep_net_triage import quiet
 from deep_net_triage.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,36 +90,42 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def import_tensorflow(replica_count: int | None = None, share: Share | None = None) -> None:
-    """Imports TensorFlow and sets up its devices, without log lines that no setting silences.
-
-    If the environment sets TF_CPP_MIN_LOG_LEVEL, log lines are shown.
+def import_tensorflow(
+    replica_count: int | None = None, share: Share | None = None, verbose: bool = False
+) -> None:
+    """Imports TensorFlow and sets up its devices, without messages of libraries.
 
     Args:
         replica_count: the number of devices to divide the CPU into if there is no GPU.
         share: this process's share of the GPUs; None for all.
+        verbose: whether to show the messages of libraries. They are also shown if the
+            environment sets TF_CPP_MIN_LOG_LEVEL.
     """
-    log_lines_wanted = "TF_CPP_MIN_LOG_LEVEL" in os.environ
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with contextlib.nullcontext() if log_lines_wanted else native_messages_silenced():
-        import tensorflow as tf
+    if verbose or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        _set_up_tensorflow(replica_count, share)
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    with quiet.native_messages_held():
+        _set_up_tensorflow(replica_count, share)
+    quiet.silence_python_libraries()
 
-        gpus = tf.config.list_physical_devices("GPU")
-        if gpus and share:
-            gpus = share.of(gpus)
-            tf.config.set_visible_devices(gpus, "GPU")
-        for gpu in gpus:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        if replica_count and not gpus:
-            (processor,) = tf.config.list_physical_devices("CPU")
-            parts = [tf.config.LogicalDeviceConfiguration()] * replica_count
-            # Too late if TensorFlow is initialized; `strategy` then reports missing devices.
-            with contextlib.suppress(RuntimeError):
-                tf.config.set_logical_device_configuration(processor, parts)
-        tf.config.list_logical_devices()
-        if not log_lines_wanted:  # TFDS 4.9.10 warns about its own deprecated calls
-            logging.set_verbosity(logging.ERROR)
-            tf.get_logger().setLevel("ERROR")  # warns about devices other than GPUs
+
+def _set_up_tensorflow(replica_count: int | None, share: Share | None) -> None:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus and share:
+        gpus = share.of(gpus)
+        tf.config.set_visible_devices(gpus, "GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if replica_count and not gpus:
+        (processor,) = tf.config.list_physical_devices("CPU")
+        parts = [tf.config.LogicalDeviceConfiguration()] * replica_count
+        # Too late if TensorFlow is initialized; `strategy` then reports missing devices.
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_logical_device_configuration(processor, parts)
+    tf.config.list_logical_devices()
 
 
 @contextlib.contextmanager
@@ -242,17 +246,3 @@ def describe() -> dict[str, object]:
         for gpu in tf.config.list_physical_devices("GPU")
     ]
     return {"cpus": os.cpu_count(), "gpus": gpus, "replicas": replicas()}
-
-
-@contextlib.contextmanager
-def native_messages_silenced() -> Iterator[None]:
-    """Silences file descriptor 2, to which C++ code writes without Python's `sys.stderr`."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)

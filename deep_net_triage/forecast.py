@@ -5,6 +5,7 @@ train block 2 alone, take equally long. The first epoch of a phase may take long
 others, because TensorFlow traces a training step in it.
 """
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -76,6 +77,7 @@ class Forecast:
     """
 
     def __init__(self) -> None:
+        self._began: float | None = None
         self._side_by_side = 1
         self._trainings: dict[str, ExpectedTraining] = {}
         self._kinds: dict[str, _Seen] = {}
@@ -88,6 +90,8 @@ class Forecast:
 
     def expect(self, trainings: Iterable[ExpectedTraining], side_by_side: int = 1) -> None:
         """Sets which trainings are to run, and how many of them run at once."""
+        if self._began is None:
+            self._began = time.monotonic()
         self._side_by_side = side_by_side
         self._trainings = {training.name: training for training in trainings}
         for training in self._trainings.values():
@@ -124,12 +128,22 @@ class Forecast:
 
     def left(self) -> float | None:
         """Returns how many seconds all trainings still take; None if nobody knows."""
+        if self._began is None:
+            return None
         seconds = {name: self.left_of(name) for name in self._trainings}
         if None in seconds.values():
             return None
         alone = [seconds[name] for name in seconds if self._trainings[name].alone]
         others = [seconds[name] for name in seconds if not self._trainings[name].alone]
         return sum(alone) + max([sum(others) / self._side_by_side, *others])
+
+    def share(self) -> float | None:
+        """Returns how much of the time of all trainings has passed, 0..1; None if not known."""
+        left = self.left()
+        if left is None:
+            return None
+        passed = time.monotonic() - self._began
+        return passed / (passed + left) if passed + left else 1.0
 
     def left_of(self, name: str) -> float | None:
         """Returns how many seconds one training still takes; None if nobody knows."""

@@ -17,7 +17,7 @@ from deep_net_triage.commands import command_line
 from deep_net_triage.network import vgg16
 from deep_net_triage.records.journal import Journal
 from tests.studies import run
-from tests.toys import toy_images, toy_parent
+from tests.toys import Watcher, toy_images, toy_parent
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -50,10 +50,10 @@ def float64():
 FOLDER = tempfile.TemporaryDirectory()
 
 
-def new_journal(watch=lambda record: None):
+def new_journal(watch=lambda epoch: None):
     """The journal of a training that begins, in a folder of its own."""
     folder = Path(tempfile.mkdtemp(dir=FOLDER.name)) / "training"
-    return Journal(folder, {}, watch, print)
+    return Journal(folder, {}, Watcher(watch), print)
 
 
 @pytest.fixture

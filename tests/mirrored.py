@@ -24,7 +24,7 @@ from deep_net_triage.learning.walk import Walk
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
 from deep_net_triage.records.journal import Journal
-from tests.toys import toy_images, toy_parent
+from tests.toys import Watcher, toy_images, toy_parent
 
 # With batches of eight the last ones hold one image: a second and a third replica get none.
 TRAIN, TEST = 25, 9
@@ -52,7 +52,7 @@ def main(replicas, policy, epochs, batch_size, methods, output, flags):
                     if getattr(record, number) is not None:
                         found[f"{where}/{number}"] = getattr(record, number)
 
-            return Journal(Path(scratch) / name, {}, watch, print)
+            return Journal(Path(scratch) / name, {}, Watcher(watch), print)
 
         def keep(name, model):
             for variable in model.weights:

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from deep_net_triage import steps
 from deep_net_triage.errors import InputError
 from deep_net_triage.images import datasets, subsets
 
@@ -127,6 +128,19 @@ def test_files_of_three_sizes_become_one(tmp_path):
         assert np.all(image == 50 * label + 5)
     with pytest.raises(InputError, match="--test_examples=8 asks for more than there are: 7"):
         datasets.load("three_sizes", image_size=32, data_dir=tmp_path, test_examples=8)
+
+
+def test_how_many_images_have_been_read_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, "SECONDS_BETWEEN_REPORTS", 0)
+    images = [np.zeros((2, 2, 3), np.uint8)] * 300
+    write_tfds(tmp_path, "many", images)
+    reports = []
+    size = {"image_size": 32, "data_dir": tmp_path, "test_examples": 30}
+    datasets.load("many", **size, report=reports.append)
+    assert [(step.work, step.done, step.of) for step in reports] == [
+        *(("reading train images", done, 300) for done in (0, 256, 300)),
+        *(("reading test images", done, 30) for done in (0, 30)),
+    ]
 
 
 def test_resizing_rounds_to_the_nearest_level(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deep_net_triage import steps
 from deep_net_triage.errors import InputError
 from deep_net_triage.images import image_folders, oddities, subsets
 
@@ -49,6 +50,13 @@ def pets(tmp_path):
 def levels(split):
     """The first level of each image, which tells the images of one colour apart."""
     return split.images[:, 0, 0, 0].numpy().tolist()
+
+
+def test_how_many_images_have_been_read_is_reported(pets, monkeypatch):
+    monkeypatch.setattr(steps, "SECONDS_BETWEEN_REPORTS", 0)
+    reports = []
+    image_folders.load(pets, image_size=32, report=reports.append)
+    assert [(step.done, step.of) for step in reports] == [(done, 6) for done in range(7)]
 
 
 def test_folders_become_classes_in_order(pets):

@@ -9,6 +9,7 @@ from deep_net_triage.errors import InputError, LockLost
 from deep_net_triage.records import checkpoints, files
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Epoch, Failure
+from tests.toys import Watcher
 
 SETTINGS = {"method": "stn", "epochs": 3}
 
@@ -25,7 +26,8 @@ def arrays(number):
 def opened(folder, settings=SETTINGS, **more):
     """A journal, what it said, and what it showed."""
     said, shown = [], []
-    return Journal(folder, settings, shown.append, said.append, **more), said, shown
+    watch = Watcher(shown.append)
+    return Journal(folder, settings, watch, said.append, **more), said, shown
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from deep_net_triage.errors import WorkerEnded
 from deep_net_triage.launchers.messages import Board, Messenger
 from deep_net_triage.progress import Progress
 from deep_net_triage.records.results import Epoch
+from deep_net_triage.steps import Step
+from tests.screens import Screen
 
 
 def test_what_processes_tell_is_shown_in_one_place():
@@ -23,6 +25,31 @@ def test_what_processes_tell_is_shown_in_one_place():
     assert lines[1].startswith("block1 cl_rw  train 1/2  accuracy 0.5000")
     assert lines[2].startswith("block2 cl_rw  train 1/2  accuracy 0.5000")
     assert len(lines) == 3
+
+
+def test_each_process_has_its_row_until_it_ends(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+
+    def rows():
+        board.show(("say", ("said",)), process=9)
+        seen = Screen(80).feed(stream.getvalue()).seen
+        return [line[2:].split("  ")[0] for line in seen if "━" in line]
+
+    with Progress(stream) as progress:
+        board = Board(progress)
+        one = Messenger(lambda message: board.show(message, 1))
+        other = Messenger(lambda message: board.show(message, 2))
+        one.step("[1/2] block1 stn", Step("train 1/2", 1, 4))
+        other.step("[2/2] block2 stn", Step("train 1/2", 2, 4))
+        assert rows() == ["study", "[1/2] block1 stn", "[2/2] block2 stn"]
+        one.say("[1/2] block1 stn  accuracy 0.5000")
+        board.idle(2)
+        one.step("[3/3] block3 stn", Step("train 1/2", 1, 4))
+        board.show(("say", ("again",)), process=9)
+        assert rows() == ["study", "[3/3] block3 stn"]
 
 
 def test_a_part_that_none_ended_well_ends_with_what_the_first_said():

@@ -5,6 +5,7 @@ import types
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from deep_net_triage import devices
 from deep_net_triage.commands import command_line
@@ -178,7 +179,5 @@ def test_a_cpu_is_known_by_its_flags(listed, gpus, expected, tmp_path, monkeypat
     if listed:
         file.write_text(listed)
     monkeypatch.setattr(devices, "CPU_INFO", file)
-    monkeypatch.setattr(
-        devices.sys.modules["tensorflow"].config, "list_physical_devices", lambda kind: gpus
-    )
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
     assert devices.trains_in_bfloat16() is expected

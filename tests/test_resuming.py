@@ -8,7 +8,7 @@ from deep_net_triage.learning import training
 from deep_net_triage.records.journal import Journal
 from tests.conftest import new_journal
 from tests.test_retraining import assert_same, retraining, run, with_dropout
-from tests.toys import toy_parent
+from tests.toys import Watcher, toy_parent
 
 # The settled recipe, and what else a training may have, for a trial that walks.
 SETTLED = {"recipe": "settled", "clip_norm": 0.5, "augment_copies": 2, "distill": "both"}
@@ -27,11 +27,11 @@ def dying(folder, epochs):
         if not left[0]:
             raise Killed
 
-    return Journal(folder, {}, watch, print)
+    return Journal(folder, {}, Watcher(watch), print)
 
 
 def going_on(folder):
-    return Journal(folder, {}, lambda record: None, print)
+    return Journal(folder, {}, Watcher(), print)
 
 
 @pytest.mark.usefixtures("float64")

@@ -7,6 +7,7 @@ import pytest
 import run_triage
 from deep_net_triage.records import files
 from tests.conftest import REPOSITORY
+from tests.screens import Screen, in_terminal
 from tests.studies import TINY, newcomer, read, run, snapshot
 
 
@@ -94,15 +95,69 @@ def test_a_parent_that_starts_from_a_weights_file(tmp_path):
     assert recorded["settings"]["parent_weights"] == str(weights)
 
 
+def own_lines(printed):
+    """Whether each line before the table is one of this program's."""
+    before_the_table = printed.split("\n\n")[0].splitlines()
+    starts = ("digits: ", "parent", "block5: ", "[1/1] block5 cl_rw seed 0  ")
+    return [line for line in before_the_table if not line.startswith(starts)] == []
+
+
 @pytest.mark.slow
-def test_a_study_from_another_working_directory_is_silent_on_stderr(tmp_path):
+@pytest.mark.parametrize("flags", [(), ("--parallel_trials=2",)])
+def test_a_study_from_another_working_directory_prints_its_own_lines_alone(flags, tmp_path):
     command = [sys.executable, run_triage.__file__, *TINY, "--method=cl_rw", "--block=5"]
+    home = {"HOME": str(tmp_path), "MPLCONFIGDIR": str(tmp_path / "matplotlib")}
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=True, env=newcomer()
+        [*command, *flags],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=newcomer() | home,
     )
     assert done.stderr == ""
+    assert own_lines(done.stdout)
     # digits.flags was found beside the script: 32 pixels are digits' own setting.
     settings = read(tmp_path / "runs" / "digits" / "study.json")["settings"]
     assert settings["image_size"] == 32
     for line in ("parent  train 2/2", "[1/1] block5 cl_rw seed 0  train 2/2", "CL-RW"):
         assert line in done.stdout
+
+
+@pytest.mark.slow
+def test_libraries_speak_if_asked_to(tmp_path):
+    command = [sys.executable, run_triage.__file__, *TINY, "--list_blocks", "--verbose"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, env=newcomer())
+    assert b"oneDNN" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [80, 40, 20])
+def test_a_study_on_a_terminal_leaves_what_it_says_alone(columns, tmp_path, monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    flags = (*TINY, "--method=cl_rw", "--block=5", f"--output_dir={tmp_path}")
+    written, code = in_terminal([run_triage.__file__, *flags], columns)
+    assert code == 0
+    assert "train 2/2" in written or columns == 20
+    seen = Screen(columns).feed(written).unwrapped
+    assert own_lines(seen)
+    for moved in ("study  ", "━", "train 1/2"):
+        assert moved not in seen
+    assert seen.endswith("report.html")
+
+
+@pytest.mark.slow
+def test_a_study_behind_head_goes_on(tmp_path):
+    command = [sys.executable, run_triage.__file__, *TINY, "--method=cl_rw", "--block=5"]
+    study = subprocess.Popen(
+        [*command, f"--output_dir={tmp_path}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=newcomer(),
+        text=True,
+    )
+    assert study.stdout.readline() == "digits: starting TensorFlow\n"
+    study.stdout.close()
+    assert study.stderr.read() == ""
+    assert study.wait() == 0
+    assert (tmp_path / "digits" / "report.html").is_file()

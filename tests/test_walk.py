@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from deep_net_triage import steps as reported
 from deep_net_triage.commands.settings import GIB
 from deep_net_triage.images import datasets
 from deep_net_triage.learning import walk as walks
@@ -254,9 +255,9 @@ def steps(monkeypatch):
     """The names of the tensors between which each array was computed, in order."""
     taken, fill = [], Walk._fill
 
-    def recorded(walk, start, between, array):
+    def recorded(walk, start, between, *rest):
         taken.append((between.inputs[0].name, between.outputs[0].name))
-        return fill(walk, start, between, array)
+        return fill(walk, start, between, *rest)
 
     monkeypatch.setattr(Walk, "_fill", recorded)
     return taken
@@ -422,3 +423,17 @@ def test_what_one_process_had_no_room_for_no_process_keeps(
     assert source.place(model) is found[1].received_by(model)
     np.testing.assert_array_equal(source.train, expected[1][0])
     assert steps == before
+
+
+def test_how_far_an_array_has_been_computed_is_reported(
+    parent, toy_dataset, small_settings, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(reported, "SECONDS_BETWEEN_REPORTS", 0)
+    reports, blocks = [], find_blocks(parent)
+    settings = small_settings(batch_size=20)
+    Walk(parent, toy_dataset, room(tmp_path), settings, blocks, reports.append).to(blocks[1])
+    # 27 and 10 images; what block 2 receives is what block 1 returns.
+    work = dict.fromkeys((step.work, step.of, step.unit) for step in reports)
+    assert list(work) == [(f"returned by block{n}", 37, "image") for n in (1, 2)]
+    done = [step.done for step in reports if step.work == "returned by block1"]
+    assert done == [0, 20, 27, 37]

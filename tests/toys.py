@@ -56,3 +56,14 @@ def compiled(network, settings, images=27):
 def examples(split):
     """The images of a split and their labels, as they are."""
     return Examples(split.images, split.labels, len(split))
+
+
+class Watcher:
+    """Calls a function with each epoch of a training, and keeps the steps."""
+
+    def __init__(self, epoch=lambda epoch: None):
+        self.epoch = epoch
+        self.steps = []
+
+    def step(self, step):
+        self.steps.append(step)

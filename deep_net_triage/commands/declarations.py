@@ -229,5 +229,8 @@ def _outcome(declared: _Declared) -> None:
     declared.switch("tensorboard", False, "Write learning curves for TensorBoard as well.")
     declared.switch("latency", False, "Measure inference time; nothing else should run.")
     declared.switch(
+        "verbose", False, "Show the messages of TensorFlow and other libraries, too."
+    )
+    declared.switch(
         "overwrite", False, "Replace results whose settings differ instead of stopping."
     )

@@ -85,6 +85,7 @@ class Settings:
     export: tuple[str, ...]
     latency: bool
     tensorboard: bool
+    verbose: bool
 
     @property
     def folder(self) -> Path:

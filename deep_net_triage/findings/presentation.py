@@ -12,6 +12,7 @@ from deep_net_triage.network.blocks import Block
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import files
 from deep_net_triage.records.study_results import StudyResults
+from deep_net_triage.steps import Step
 
 # In the page's order.
 _CAPTIONS = {
@@ -41,6 +42,7 @@ def present(
     Returns:
         the verdict.
     """
+    progress.step(study.dataset, Step("drawing figures"))
     figures = _figures(study, parent, blocks)
     for name, figure in figures.items():
         with files.replacing(study.folder / "figures" / f"{name}.png") as unfinished:

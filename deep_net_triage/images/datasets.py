@@ -12,8 +12,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from deep_net_triage import steps
 from deep_net_triage.errors import InputError
 from deep_net_triage.images import subsets
+from deep_net_triage.steps import Report, Reporter, Step
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def load(
     data_dir: Path | None = None,
     train_examples: int | None = None,
     test_examples: int | None = None,
+    report: Report = steps.ignore,
 ) -> Dataset:
     """Returns a data set's official splits; downloads the data set if TFDS can.
 
@@ -85,6 +88,7 @@ def load(
         data_dir: the folder of TFDS's data; None for TFDS's default.
         train_examples: the number of training images to use, class-balanced; None for all.
         test_examples: the same for the test split.
+        report: receives how many images have been read.
 
     Raises:
         InputError: if the name is unknown, the data set has no labelled images, can't be
@@ -95,11 +99,12 @@ def load(
     builder = _prepared(name, data_dir)
     image, label = _features(builder)
     train, test = _split_names(builder)
+    reporter = Reporter(report)
 
     def read(split: str, count: int | None, flag: str) -> Split:
         try:
             chosen = subsets.chosen_examples(_labels(builder, split), count, flag)
-            return _images(builder, split, chosen, image_size)
+            return _images(builder, split, chosen, image_size, reporter)
         except tf.errors.ResourceExhaustedError:
             raise
         # TensorFlow's readers raise this for damaged records and for undecodable images.
@@ -301,7 +306,11 @@ def _labels(builder: tfds.core.DatasetBuilder, split: str) -> np.ndarray:
 
 
 def _images(
-    builder: tfds.core.DatasetBuilder, split: str, chosen: np.ndarray, image_size: int
+    builder: tfds.core.DatasetBuilder,
+    split: str,
+    chosen: np.ndarray,
+    image_size: int,
+    reporter: Reporter,
 ) -> Split:
     """Returns the chosen examples of a split; images of varying size are resized."""
     height, width, channels = builder.info.features["image"].shape
@@ -321,8 +330,10 @@ def _images(
     images = np.empty((len(chosen), height, width, channels), np.uint8)
     labels = np.empty(len(chosen), np.int32)
     read = 0
+    reporter.begin(Step(f"reading {split} images", of=len(chosen), unit="image"))
     for batch, batch_labels in examples.batch(256).as_numpy_iterator():
         images[read : read + len(batch)] = batch
         labels[read : read + len(batch)] = batch_labels
         read += len(batch)
+        reporter.reached(read, read)
     return Split(images, labels)

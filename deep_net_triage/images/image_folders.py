@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from deep_net_triage import steps
 from deep_net_triage.errors import InputError
 from deep_net_triage.images import datasets, fitting, subsets
 from deep_net_triage.images.datasets import Dataset, Split
+from deep_net_triage.steps import Report, Reporter, Step
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 _GROWTH = 2**26  # bytes by which the array of images grows at a time
@@ -24,6 +26,7 @@ def load(
     class_names: Path | None = None,
     train_examples: int | None = None,
     test_examples: int | None = None,
+    report: Report = steps.ignore,
 ) -> Dataset:
     """Returns the images of `folder/train/<class>/` and `folder/test/<class>/`.
 
@@ -38,6 +41,7 @@ def load(
             outputs; None for the order of Keras's `image_dataset_from_directory`.
         train_examples: the number of training images to use, class-balanced; None for all.
         test_examples: the same for the test split.
+        report: receives how many images have been read.
 
     Raises:
         InputError: if a split has no folder, too few images, or one that can't be decoded, or
@@ -60,7 +64,7 @@ def load(
     train_count = len(files)
     files += chosen(test, test_examples, "--test_examples")
     labels = np.array([numbers[file.parent.name] for file in files])
-    images, varying_size = _read(files, image_size)
+    images, varying_size = _read(files, image_size, Reporter(report))
     return Dataset(
         name=Path(os.path.abspath(folder)).name,
         train=Split(images[:train_count], labels[:train_count]),
@@ -121,13 +125,14 @@ def _listed(file: Path, folders: list[str]) -> list[str]:
     return names
 
 
-def _read(files: list[Path], image_size: int) -> tuple[np.ndarray, bool]:
+def _read(files: list[Path], image_size: int, reporter: Reporter) -> tuple[np.ndarray, bool]:
     """Returns the images in one array, and whether they had several sizes.
 
     The array's shape fits the images read so far. The final shape is known only after the last
     image, and decoding all images twice would take longer.
     """
     images, varying_size = np.empty((0, 0, 0, 0), np.uint8), False
+    reporter.begin(Step("reading images", of=len(files), unit="image"))
     for row, pixels in enumerate(_decoded(files)):
         sides = images.shape[1:3] if row else pixels.shape[:2]
         if pixels.shape[:2] != sides:
@@ -143,6 +148,7 @@ def _read(files: list[Path], image_size: int) -> tuple[np.ndarray, bool]:
         if pixels.shape[:2] != sides:
             pixels = fitting.reshaped(pixels[np.newaxis], shape)[0]
         images[row] = pixels
+        reporter.reached(row + 1, row + 1)
     return images, varying_size
 
 

@@ -7,10 +7,13 @@ from deep_net_triage.errors import WorkerEnded
 from deep_net_triage.forecast import ExpectedTraining
 from deep_net_triage.progress import Progress
 from deep_net_triage.records.results import Epoch
+from deep_net_triage.steps import Step
 
 # The name of a method of `Progress`, or `failed`, and its arguments.
 Message = tuple[str, tuple]
 _FAILED = "failed"
+# Methods that change the row of the process that sends.
+_WITH_A_ROW = ("epoch", "step")
 
 
 class Messenger:
@@ -39,6 +42,10 @@ class Messenger:
         """Sends a finished epoch."""
         self._send(("epoch", (training, epoch, of)))
 
+    def step(self, name: str, step: Step) -> None:
+        """Sends how far an epoch, or other work, has come."""
+        self._send(("step", (name, step)))
+
     def ended(self, training: str, seconds: float) -> None:
         """Sends how long a training took."""
         self._send(("ended", (training, seconds)))
@@ -63,19 +70,31 @@ class Board:
         self._ending: tuple[str, int] | None = None
         self._lock = threading.Lock()
 
-    def show(self, message: Message) -> None:
-        """Shows a message; remembers the first process that ended early."""
-        with self._lock:
-            self._show(*message)
+    def show(self, message: Message, process: int = 0) -> None:
+        """Shows a message; remembers the first process that ended early.
 
-    def _show(self, kind: str, content: tuple) -> None:
+        Args:
+            message: as a messenger sent it.
+            process: the number of the process that sent it.
+        """
+        with self._lock:
+            self._show(*message, process)
+
+    def idle(self, process: int) -> None:
+        """Shows that a process does nothing any more, because it has ended."""
+        with self._lock:
+            self._progress.idle(process)
+
+    def _show(self, kind: str, content: tuple, process: int) -> None:
         if kind == _FAILED:
             self._ending = self._ending or content
+        elif kind in _WITH_A_ROW:
+            getattr(self._progress, kind)(*content, process)
         elif kind != "say":
             getattr(self._progress, kind)(*content)
         elif content[0] not in self._said:
             self._said.add(content[0])
-            self._progress.say(*content)
+            self._progress.say(*content, process)
 
     def check(self, ended_well: bool, otherwise: str) -> None:
         """Raises WorkerEnded unless a process has finished its part of the study.

@@ -107,12 +107,17 @@ class _Cluster:
         # One process per task, because only its end releases a GPU's memory.
         needs = self.for_all if alone else self.for_one
         task = ray.remote(max_calls=1, max_retries=-1, **needs)(_work)
-        tasks = [task.remote(os.getcwd(), self.mailbox, *part) for part in work]
+        tasks = [
+            task.remote(os.getcwd(), self.mailbox, number, *part)
+            for number, part in enumerate(work)
+        ]
         pending = tasks
         while pending:
-            _, pending = ray.wait(pending, num_returns=len(pending), timeout=_GLANCE)
-            for message in ray.get(self.mailbox.take.remote()):
-                self.board.show(message)
+            ended, pending = ray.wait(pending, num_returns=len(pending), timeout=_GLANCE)
+            for message, number in ray.get(self.mailbox.take.remote()):
+                self.board.show(message, number)
+            for one in ended:
+                self.board.idle(tasks.index(one))
         try:
             outcomes = ray.get(tasks)
         except ray.exceptions.RayError as error:  # such as a task lost too often
@@ -142,25 +147,28 @@ class _Cluster:
 
 
 class _Mailbox:
-    """Holds the messages of all processes until `take` returns them."""
+    """Holds the messages of all tasks, with their numbers, until `take` returns them."""
 
     def __init__(self) -> None:
-        self._messages: list[Message] = []
+        self._messages: list[tuple[Message, int]] = []
 
-    def put(self, message: Message) -> None:
-        self._messages.append(message)
+    def put(self, message: Message, task: int) -> None:
+        self._messages.append((message, task))
 
-    def take(self) -> list[Message]:
+    def take(self) -> list[tuple[Message, int]]:
         messages, self._messages = self._messages, []
         return messages
 
 
-def _work(folder: str, mailbox: object, part: str, arguments: tuple) -> tuple[object, object]:
+def _work(
+    folder: str, mailbox: object, number: int, part: str, arguments: tuple
+) -> tuple[object, object]:
     """Returns a part's result and None, or None and the line and exit code of an early end."""
     os.chdir(folder)  # paths may be relative
-    messenger = Messenger(mailbox.put.remote)
+    messenger = Messenger(lambda message: mailbox.put.remote(message, number))
     try:
-        devices.import_tensorflow(arguments[0].replicas)
+        settings = arguments[0]
+        devices.import_tensorflow(settings.replicas, verbose=settings.verbose)
         from deep_net_triage.study import command
 
         return getattr(command, part)(*arguments, messenger), None

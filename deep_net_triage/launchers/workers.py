@@ -131,6 +131,8 @@ def _working(
 def _results(running: dict[Connection, multiprocessing.Process], board: Board) -> list[object]:
     """Shows the messages of processes until all have ended, and returns their results."""
     returned = []
+    # From 1: the process that started them may run trials, too.
+    numbers = {connection: number for number, connection in enumerate(running, 1)}
     while running:
         for connection in wait(list(running)):
             try:
@@ -138,14 +140,16 @@ def _results(running: dict[Connection, multiprocessing.Process], board: Board) -
             except EOFError:
                 worker = running.pop(connection)
                 worker.join()
+                number = numbers[connection]
+                board.idle(number)
                 if worker.exitcode < 0:
                     name = signal.Signals(-worker.exitcode).name
-                    board.show(("say", (f"process {worker.pid} was killed ({name})",)))
+                    board.show(("say", (f"process {worker.pid} was killed ({name})",)), number)
                 continue
             if kind == "returned":
                 returned.append(content)
             else:
-                board.show((kind, content))
+                board.show((kind, content), numbers[connection])
     return returned
 
 
@@ -158,7 +162,7 @@ def _work(connection: Connection, share: Share, part: str, arguments: tuple) -> 
     try:
         with endings.terminable():
             devices.take(share, settings.deterministic)
-            devices.import_tensorflow(settings.replicas, share)
+            devices.import_tensorflow(settings.replicas, share, settings.verbose)
             from deep_net_triage.study import command
 
             returned = getattr(command, part)(*arguments, messenger)

@@ -142,12 +142,14 @@ class Retraining:
         kernel = self._kernel()
         classification = self._classification(row)
         if "initial_accuracy" not in facts:
-            facts["initial_accuracy"] = self._initial_accuracy(classification, row, seed)
+            facts["initial_accuracy"] = self._initial_accuracy(
+                classification, row, seed, journal
+            )
         if row.distil:
             self._distil(seed, journal)
             guards.check_frozen(self.student, self.parent, self.block)
             if "distilled_accuracy" not in facts:
-                facts["distilled_accuracy"] = self._accuracy(classification)
+                facts["distilled_accuracy"] = self._accuracy(classification, journal)
         final_correct = self._classify(classification, seed, journal)
         if row.updates == "block":
             guards.check_frozen(self.student, self.parent, self.block)
@@ -254,16 +256,19 @@ class Retraining:
             return None
         return self.student.get_layer(self.block.compressed_layers[0]).kernel.numpy()
 
-    def _initial_accuracy(self, phase: Phase, row: Method, seed: int) -> float:
+    def _initial_accuracy(
+        self, phase: Phase, row: Method, seed: int, journal: Journal
+    ) -> float:
         """Returns the accuracy before training, computed once for methods that share it."""
         start = (row.initializer, seed, row.updates)
         if start not in self._initial_accuracies:
-            self._initial_accuracies[start] = self._accuracy(phase)
+            self._initial_accuracies[start] = self._accuracy(phase, journal)
         return self._initial_accuracies[start]
 
-    def _accuracy(self, phase: Phase) -> float:
+    def _accuracy(self, phase: Phase, journal: Journal) -> float:
         labels, batch_size = self.dataset.test.labels, self.settings.batch_size
-        return training.evaluate(phase.learner, phase.source.test, labels, batch_size)[1]
+        inputs, report = phase.source.test, journal.watch.step
+        return training.evaluate(phase.learner, inputs, labels, batch_size, report)[1]
 
     def _distil(self, seed: int, journal: Journal) -> None:
         """Trains the compressed block to return what the parent's block returns."""

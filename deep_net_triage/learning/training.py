@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from deep_net_triage import devices
+from deep_net_triage import devices, steps
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.images.datasets import Dataset
@@ -19,9 +19,11 @@ from deep_net_triage.learning import batches, optimizers
 from deep_net_triage.learning.batches import Examples, Rows
 from deep_net_triage.learning.learner import Classifier, Learner
 from deep_net_triage.learning.optimizers import Pace
+from deep_net_triage.learning.stepping import StepReports
 from deep_net_triage.network import convolutions
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Epoch
+from deep_net_triage.steps import Report
 
 # Batches, divided among the replicas.
 Divided = tf.data.Dataset | tf.distribute.DistributedDataset
@@ -102,9 +104,9 @@ def learner_of(parent: keras.Model, settings: Settings, images: int) -> Classifi
     """
     convolutions.speed_up(parent)
     learner = Classifier(parent, settings.label_smoothing, settings.clip_norm)
-    steps = math.ceil(images / settings.batch_size)
+    per_epoch = math.ceil(images / settings.batch_size)
     compile_for_labels(
-        learner, settings, Pace(settings.learning_rate, settings.parent_epochs, steps)
+        learner, settings, Pace(settings.learning_rate, settings.parent_epochs, per_epoch)
     )
     return learner
 
@@ -118,7 +120,11 @@ def compile_for_labels(learner: Classifier, settings: Settings, pace: Pace) -> N
 
 
 def evaluate(
-    learner: Classifier, inputs: Rows, labels: Rows, batch_size: int
+    learner: Classifier,
+    inputs: Rows,
+    labels: Rows,
+    batch_size: int,
+    report: Report = steps.ignore,
 ) -> tuple[float, float]:
     """Returns a network's mean loss and its accuracy (0..1) over all rows.
 
@@ -126,9 +132,13 @@ def evaluate(
         learner: compiled.
         inputs, labels: one row per image.
         batch_size: images at once.
+        report: receives how many steps have been taken.
     """
-    test, steps = _for_evaluation((inputs, labels), batch_size)
-    numbers = learner.evaluate(test, steps=steps, return_dict=True, verbose=0)
+    test, count = _for_evaluation((inputs, labels), batch_size)
+    reports = StepReports(report, batch_size, count)
+    numbers = learner.evaluate(
+        test, steps=count, callbacks=[reports], return_dict=True, verbose=0
+    )
     return numbers["loss"], _exact(numbers["accuracy"], len(labels))
 
 
@@ -163,15 +173,16 @@ def fit(
     ended, arrays = journal.of_phase(schedule.phase), journal.resumed(schedule.phase)
     if arrays is not None:
         state.resume(arrays, ended)
+    report, test_steps = journal.watch.step, 0
     examples, validation, held_out = {}, {}, None
     if evaluation:
         labels = evaluation.test[1]
         examples = {"accuracy": train.images, "val_accuracy": len(labels)}
-        made, steps = _for_evaluation(evaluation.test, settings.batch_size)
-        validation = {"validation_data": made, "validation_steps": steps}
+        made, test_steps = _for_evaluation(evaluation.test, settings.batch_size)
+        validation = {"validation_data": made, "validation_steps": test_steps}
         if evaluation.held_out:
             held_out = functools.partial(
-                evaluate, learner, *evaluation.held_out, settings.batch_size
+                evaluate, learner, *evaluation.held_out, settings.batch_size, report
             )
     if not schedule.ended(ended):
         learner.fit(
@@ -179,7 +190,10 @@ def fit(
             steps_per_epoch=math.ceil(train.images / settings.batch_size),
             initial_epoch=len(ended),
             epochs=schedule.epochs,
-            callbacks=[_Recorder(schedule, journal, examples, state, held_out)],
+            callbacks=[
+                StepReports(report, settings.batch_size, test_steps, schedule.phase),
+                _Recorder(schedule, journal, examples, state, held_out),
+            ],
             shuffle=False,  # `training_batches` has shuffled
             verbose=0,
             **validation,

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from deep_net_triage import steps
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning.rows import Room, SharedRoom
@@ -22,6 +23,7 @@ from deep_net_triage.learning.sources import Place, Source, for_block
 from deep_net_triage.methods import TABLE
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import Block
+from deep_net_triage.steps import Report, Reporter, Step
 
 
 def begin(
@@ -30,6 +32,7 @@ def begin(
     settings: Settings,
     blocks: Sequence[Block],
     shared: Path | None = None,
+    report: Report = steps.ignore,
 ) -> "Walk":
     """Returns a walk through a study's blocks; the settings limit its memory and disk.
 
@@ -40,6 +43,7 @@ def begin(
         blocks: all that the study compresses, in the network's order.
         shared: the folder where the processes of one command share arrays; None for a command
             of one process.
+        report: receives how far an array has been computed.
     """
     if shared:
         room: Room | SharedRoom = SharedRoom(shared, settings.activation_disk)
@@ -49,7 +53,7 @@ def begin(
             settings.activation_memory,
             settings.activation_disk,
         )
-    return Walk(parent, dataset, room, settings, blocks)
+    return Walk(parent, dataset, room, settings, blocks, report)
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class Walk:
         room: stores the arrays.
         settings: the methods decide whether targets are computed.
         blocks: all that the study compresses, in the network's order.
+        report: receives how far an array has been computed.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class Walk:
         room: Room | SharedRoom,
         settings: Settings,
         blocks: Sequence[Block],
+        report: Report = steps.ignore,
     ) -> None:
         self.parent = parent
         self.room = room
@@ -107,6 +113,7 @@ class Walk:
         self._images = for_block(dataset, settings)
         self._ends = np.cumsum([len(split) for split in _splits(self._images)])
         self._ended = -1
+        self._reporter = Reporter(report)
 
     def to(self, block: Block) -> Source:
         """Returns what the trials of a block read.
@@ -159,12 +166,14 @@ class Walk:
             if not between.weights or len(between.variables) > len(between.weights):
                 return None
             self._tidy()
-            fill = functools.partial(self._fill, start, between)
+            fill = functools.partial(self._fill, start, between, stop.name)
             array = self.room.kept(stop.name, shape, dtype, fill)
         return None if array is None else Source(stop.place, *self._split(array))
 
-    def _fill(self, start: Source, between: keras.Model, array: np.ndarray) -> bool:
+    def _fill(self, start: Source, between: keras.Model, name: str, array: np.ndarray) -> bool:
         """Computes an array; returns False if a value is beyond the range of a narrow type."""
+        self._reporter.begin(Step(name, of=len(array), unit="image"))
+        computed = 0
         forward = tf.function(
             lambda batch: between(batch, training=False), reduce_retracing=True
         )
@@ -175,6 +184,8 @@ class Walk:
                     returned[batch] = forward(tf.convert_to_tensor(received[batch]))
                 if self.dtype and not np.all(np.isfinite(returned[batch])):
                     return False
+                computed += len(returned[batch])
+                self._reporter.reached(computed, computed)
         return True
 
     def _split(self, array: np.ndarray) -> list[np.ndarray]:

@@ -16,6 +16,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -23,6 +24,17 @@ from deep_net_triage.errors import InputError
 from deep_net_triage.records import checkpoints, files, results
 from deep_net_triage.records.checkpoints import Checkpoint
 from deep_net_triage.records.results import Epoch, Failure, ParentResult, TrialResult
+from deep_net_triage.steps import Step
+
+
+class Watch(Protocol):
+    """Watches a training."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Receives each epoch that ends."""
+
+    def step(self, step: Step) -> None:
+        """Receives how far an epoch, or work around the epochs, has come."""
 
 
 class Journal:
@@ -31,7 +43,7 @@ class Journal:
     Args:
         folder: the training's folder; its parent folder must exist.
         settings: everything that determines the training.
-        watch: is called with each epoch that ends.
+        watch: is told what happens.
         say: receives a message about each damaged file.
         still_ours: raises LockLost if another process has taken the training over.
         overwrite: whether to replace a training with other settings.
@@ -44,14 +56,14 @@ class Journal:
         self,
         folder: Path,
         settings: dict[str, object],
-        watch: Callable[[Epoch], None],
+        watch: Watch,
         say: Callable[[str], None],
         still_ours: Callable[[], None] = lambda: None,
         overwrite: bool = False,
     ) -> None:
         self.folder = folder
         self.settings = settings
-        self._watch = watch
+        self.watch = watch
         self.still_ours = still_ours
         self.epochs: list[Epoch] = []
         self.facts: dict[str, object] = {}
@@ -90,7 +102,7 @@ class Journal:
         files.append_line(self.folder / "epochs.jsonl", line)
         facts = {**self.facts, "seconds": self.seconds}
         checkpoints.write(self.folder, Checkpoint(self.settings, records, facts, arrays))
-        self._watch(epoch)
+        self.watch.epoch(epoch)
 
     def finish(self, result: ParentResult | TrialResult | Failure) -> None:
         """Writes the training's result, and removes its checkpoints."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -113,6 +114,7 @@ def _images(settings: Settings, model: keras.Model | None, progress: Progress) -
         "image_size": image_size,
         "train_examples": settings.train_examples,
         "test_examples": settings.test_examples,
+        "report": functools.partial(progress.step, settings.dataset),
     }
     if settings.image_dir:
         return image_folders.load(settings.image_dir, class_names=settings.class_names, **size)

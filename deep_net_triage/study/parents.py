@@ -20,6 +20,7 @@ from deep_net_triage.records.results import Failure, ParentResult
 from deep_net_triage.study.identity import Parent
 from deep_net_triage.study.ledger import EarlierResults
 from deep_net_triage.study.plan import Plan
+from deep_net_triage.study.watching import CHECKING, ShownTraining
 
 
 def make(plan: Plan, earlier: EarlierResults, progress: Progress) -> Parent:
@@ -82,7 +83,7 @@ def _trained(
     journal = Journal(
         ledger.folder / "parent",
         plan.identity.of_parent(),
-        functools.partial(progress.epoch, "parent", of=settings.parent_epochs),
+        ShownTraining(progress, "parent", {"train": settings.parent_epochs}),
         progress.say,
         still_ours,
         settings.overwrite,
@@ -103,6 +104,7 @@ def _trained(
 def _train(plan: Plan, journal: Journal) -> ParentResult:
     parent, folder = plan.network, journal.folder
     training.train_parent(parent, plan.dataset, plan.settings, journal)
+    journal.watch.step(CHECKING)
     curve = results.summarize(results.read_epochs(folder), plan.settings.settles)
     journal.still_ours()
     models.save(parent, folder / "model.keras")
@@ -147,7 +149,10 @@ def _adopted(
     parent, settings, test = plan.network, plan.settings, plan.dataset.test
     learner = Classifier(parent)
     learner.compile(jit_compile=devices.compile_with_xla())
-    _, accuracy = training.evaluate(learner, test.images, test.labels, settings.batch_size)
+    report = functools.partial(progress.step, "parent")
+    _, accuracy = training.evaluate(
+        learner, test.images, test.labels, settings.batch_size, report
+    )
     still_ours()
     # This may replace the file that the parent was loaded from; `models.save` does it at once.
     models.save(parent, folder / "model.keras")

@@ -4,6 +4,7 @@ Several processes may work on one study, on one machine or on several that share
 Each takes trials that no other has taken, and waits at the end for those of the others.
 """
 
+import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,8 +83,10 @@ class Study:
         plan = self.plan
         if plan.settings.augment != "none" and plan.settings.augment_copies is None:
             return None
-        model = self.parent.model
-        return walk.begin(model, plan.dataset, plan.settings, plan.blocks, self.shared)
+        report = functools.partial(self.progress.step, "activations")
+        return walk.begin(
+            self.parent.model, plan.dataset, plan.settings, plan.blocks, self.shared, report
+        )
 
     def _run_block(self, trials: Sequence[Trial], activations: Walk | None) -> None:
         """Runs those trials of a block that no other process has taken."""

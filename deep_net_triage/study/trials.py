@@ -14,8 +14,10 @@ from deep_net_triage.network import costs, latency
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import correctness, models, results
 from deep_net_triage.records.journal import Journal
-from deep_net_triage.records.results import Epoch, Failure, Row, TrialResult
+from deep_net_triage.records.results import Failure, Row, TrialResult
+from deep_net_triage.steps import Step
 from deep_net_triage.study.identity import Parent, Trial
+from deep_net_triage.study.watching import CHECKING, ShownTraining
 from deep_net_triage.wording import duration, signed
 
 
@@ -53,8 +55,10 @@ class BlockTrials:
             determining: the settings that its result records.
             still_ours: raises if another process has taken the trial over.
         """
-        watch = functools.partial(self._watch, name, self._curves(folder.name))
-        say, overwrite = self.progress.say, self.settings.overwrite
+        settings, curves = self.settings, self._curves(folder.name)
+        epochs = {"train": settings.epochs, "distill": settings.distill_epochs}
+        watch = ShownTraining(self.progress, name, epochs, curves)
+        say, overwrite = self.progress.say, settings.overwrite
         journal = Journal(folder, determining, watch, say, still_ours, overwrite)
         if journal.epochs:
             last = journal.epochs[-1]
@@ -74,6 +78,7 @@ class BlockTrials:
         """Trains, saves and checks a student, and returns its result."""
         folder = journal.folder
         trained = self.retraining.run(trial.method, trial.seed, journal)
+        journal.watch.step(CHECKING)
         similarity = self.block and evidence.similarity(
             self.parent.model, trained.model, self.block, self.retraining.source
         )
@@ -133,6 +138,7 @@ class BlockTrials:
         """Returns the parent's accuracy with the block's kernels drawn anew, and without it."""
         if self.block is None:
             return {}
+        self.progress.step(self.block.name, Step("testing without it"))
         accuracies = evidence.accuracies(
             self.parent.model, self.block, self.retraining.dataset, self.retraining.source
         )
@@ -155,12 +161,6 @@ class BlockTrials:
         if not self.settings.tensorboard:
             return None
         return tensorboard.Curves(self.settings.folder / "tensorboard" / name)
-
-    def _watch(self, name: str, curves: tensorboard.Curves | None, epoch: Epoch) -> None:
-        of = {"train": self.settings.epochs, "distill": self.settings.distill_epochs}
-        self.progress.epoch(name, epoch, of[epoch.phase])
-        if curves:
-            curves.add(epoch)
 
 
 def _reached(row: Row) -> str:

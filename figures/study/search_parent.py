@@ -17,9 +17,10 @@ import keras
 from deep_net_triage.commands import command_line
 from deep_net_triage.images import datasets
 from deep_net_triage.learning import training
+from deep_net_triage.progress import Progress
 from deep_net_triage.records.journal import Journal
-from deep_net_triage.records.results import Epoch
 from deep_net_triage.study import plan
+from deep_net_triage.study.watching import ShownTraining
 
 HERE = Path(__file__).resolve().parent
 # By learning rate; accuracies of the higher two were still rising after 30 epochs.
@@ -51,12 +52,9 @@ def accuracies(images: datasets.Dataset, learning_rate: float, epochs: int) -> l
     """Returns the accuracy after each epoch of a parent that is trained at a learning rate."""
     flags = ["--recipe=paper", "--image_size=32", "--width=0.25", f"--parent_epochs={epochs}"]
     chosen = command_line.parse([*flags, f"--learning_rate={learning_rate}"])
-
-    def watch(epoch: Epoch) -> None:
-        print(f"{learning_rate}: epoch {epoch.epoch}: {epoch.val_accuracy}", flush=True)
-
-    with tempfile.TemporaryDirectory() as scratch:
-        journal = Journal(Path(scratch) / "parent", {}, watch, print)
+    with tempfile.TemporaryDirectory() as scratch, Progress() as progress:
+        watch = ShownTraining(progress, f"rate {learning_rate}", {"train": epochs})
+        journal = Journal(Path(scratch) / "parent", {}, watch, progress.say)
         training.train_parent(plan.untrained(chosen, images), images, chosen, journal)
     keras.backend.clear_session()
     return [epoch.val_accuracy for epoch in journal.epochs]

@@ -1,0 +1,44 @@
+"""Shows a training to the person who watches the study."""
+
+from collections.abc import Mapping
+
+from deep_net_triage.learning.tensorboard import Curves
+from deep_net_triage.progress import Progress
+from deep_net_triage.records.results import Epoch
+from deep_net_triage.steps import Step
+
+# What follows the last epoch.
+CHECKING = Step("checking")
+
+
+class ShownTraining:
+    """The `Watch` of a training's journal.
+
+    Args:
+        progress: where a person watches.
+        name: of the training in progress lines.
+        epochs: how many each phase has.
+        curves: receives the epochs for TensorBoard; None without them.
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        name: str,
+        epochs: Mapping[str, int],
+        curves: Curves | None = None,
+    ) -> None:
+        self._progress = progress
+        self._name = name
+        self._epochs = epochs
+        self._curves = curves
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Shows an epoch that has ended."""
+        self._progress.epoch(self._name, epoch, self._epochs[epoch.phase])
+        if self._curves:
+            self._curves.add(epoch)
+
+    def step(self, step: Step) -> None:
+        """Shows how far the training has come."""
+        self._progress.step(self._name, step)
