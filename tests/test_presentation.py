@@ -39,10 +39,11 @@ def test_figures_page_table_and_verdict(tmp_path, trials):
     study = make_study(tmp_path, trials=trials)
     reached, printed = present(study)
     drawn = {file.stem for file in (tmp_path / "figures").glob("*.png")}
-    shown = [svg[0].text for svg in read(tmp_path / "report.html").iter("svg")]
+    pictures = read(tmp_path / "report.html").iter("figure")
+    shown = [figure.find(".//title").text for figure in pictures]
     of_trials = {"accuracy", "savings", "convergence"}
     assert drawn == {"structure"} | (of_trials if trials else set())
-    assert len(shown) == (5 if trials else 1)
+    assert len(shown) == (6 if trials else 1)
     assert reached == verdict.reach(study, 0.03)
     assert tables.table(study) in printed
     assert verdict.describe(reached) in printed

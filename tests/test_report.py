@@ -173,7 +173,8 @@ def hostile_study(folder):
 
 def write_report(study, judgements=JUDGEMENTS, title="Accuracy"):
     picture = plots.accuracy([dataclasses.replace(study, rows=study.rows[:2])])
-    return report.write(study, judgements, verdict.reach(study, 0.03), [(title, picture)])
+    figures = [(title, title, picture)]
+    return report.write(study, judgements, verdict.reach(study, 0.03), figures)
 
 
 def read(file):
@@ -435,11 +436,15 @@ def test_it_can_be_read_by_ear_and_in_the_dark(page):
     assert levels[0] == 1
     assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
     assert all(header.get("scope") for header in page.iter("th"))
-    pictures = list(page.iter("svg"))
-    assert [text(picture[0]) for picture in pictures] == ["Accuracy", "Learning curves"]
+    pictures = [svg for svg in page.iter("svg") if svg.get("aria-hidden") != "true"]
+    blocks, *figures = pictures
+    assert [text(picture[0]) for picture in figures] == ["Accuracy", "Learning curves"]
+    assert text(blocks[0]).startswith("The network from input to output.")
     for picture in pictures:
+        assert picture.get("role") == "img"
         assert picture[0].tag == "title"
         assert picture.get("aria-labelledby") == picture[0].get("id")
+    for picture in figures:
         drawn = " ".join(value for part in picture.iter() for value in part.attrib.values())
         assert "var(--ink)" in drawn
         assert not re.search(r"#000000|#333333|#ffffff|#e5e5e5", drawn)
@@ -476,7 +481,7 @@ def test_numbers_get_minus_signs_and_stay_on_one_line_and_names_stay_as_they_are
 
 def test_a_value_that_python_forgets_is_an_error_not_a_blank():
     with pytest.raises(jinja2.UndefinedError):
-        pages.render(dataset="toy")
+        pages.render(reloads=False, dataset="toy")
 
 
 def test_it_is_the_same_bytes_when_made_again(study, page):

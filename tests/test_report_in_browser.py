@@ -1,9 +1,13 @@
 """What only a browser can tell of a study's page; needs playwright and a Chromium."""
 
 import shutil
+import time
 
 import pytest
 
+from deep_net_triage.findings import presentation, report, unfinished, verdict
+from deep_net_triage.findings.unfinished import Unfinished
+from tests import test_block_map
 from tests.test_report import HOSTILE, hostile_page, make_study, write_report
 
 pytestmark = pytest.mark.slow
@@ -125,3 +129,134 @@ def test_names_from_a_study_are_shown_and_run_nothing(opened, tmp_path):
     assert HOSTILE in page.title() or " ".join(HOSTILE.split()) in page.title()
     assert page.locator("img").count() == 0
     assert page.locator("script").count() == 1
+
+
+def running_page(folder, finished=3, written=None):
+    """The page of a study that runs, and the study."""
+    study = make_study(folder)
+    written = time.time() if written is None else written
+    left = tuple(f"block{n} a_method_of_a_long_name seed 0" for n in range(12))
+    standing = Unfinished(finished, 1, ("block2 cm_rw seed 0",), left, written)
+    presentation.present_unfinished(study, standing, 0.03)
+    return study, (folder / "report.html").as_uri()
+
+
+def test_a_page_reloads_itself_in_its_place_until_the_study_has_ended(browser, tmp_path):
+    study, url = running_page(tmp_path)
+    page = browser.new_page(viewport={"width": 1000, "height": 500})
+    loads = []
+    page.on("load", lambda _: loads.append(1))
+    page.clock.install()
+    page.goto(url)
+    best = page.locator("#trials thead th", has_text="best").first.get_by_role("button")
+    best.click()
+    best.click()
+    sorted_cells = first_cells(page)
+    page.evaluate("scrollTo(0, 300)")
+    running_page(tmp_path, finished=4)
+    with page.expect_navigation():
+        page.clock.fast_forward(11_000)
+    page.get_by_text("4 of 18 trials are finished; 1 failed.").wait_for()
+    page.wait_for_function("scrollY === 300")
+    assert first_cells(page) == sorted_cells
+    write_report(study)
+    with page.expect_navigation():
+        page.clock.fast_forward(11_000)
+    page.get_by_text("4 trials finished, 1 failed.").wait_for()
+    assert page.locator("#state").count() == 0
+    count = len(loads)
+    page.clock.fast_forward(120_000)
+    page.wait_for_timeout(100)
+    assert len(loads) == count == 3
+    page.close()
+
+
+def test_a_page_that_nobody_writes_any_more_stops_reloading_and_says_so(browser, tmp_path):
+    study = make_study(tmp_path)
+    _, url = running_page(tmp_path, written=time.time() - unfinished.patience(study) - 60)
+    page = browser.new_page()
+    loads = []
+    page.on("load", lambda _: loads.append(1))
+    page.clock.install()
+    page.goto(url)
+    notice = page.get_by_text("this one no longer reloads itself")
+    assert not notice.is_visible()
+    page.clock.fast_forward(11_000)
+    notice.wait_for()
+    page.clock.fast_forward(120_000)
+    page.wait_for_timeout(100)
+    assert loads == [1]
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    """A study of three blocks with 25, 1 and 50 % of the multiply-accumulates."""
+    study = test_block_map.make_study(tmp_path_factory.mktemp("picture"))
+    return report.write(study, (), verdict.reach(study, 0.02)).as_uri()
+
+
+def edges(page, selector):
+    """The left and right edges of each element, in percent of the picture's width."""
+    return page.evaluate(
+        """selector => {
+            const whole = document.querySelector(".map ol").getBoundingClientRect();
+            return [...document.querySelectorAll(selector)].map((one) => {
+                const box = one.getBoundingClientRect();
+                return [box.left, box.right].map((x) => 100 * (x - whole.left) / whole.width);
+            });
+        }""",
+        selector,
+    )
+
+
+@pytest.mark.parametrize(("width", "selector"), [(1200, ".strip > rect"), (400, ".bar rect")])
+def test_blocks_are_as_wide_as_their_shares_on_any_screen(opened, picture, width, selector):
+    page = opened(width, url=picture)
+    shown = edges(page, selector)
+    for drawn, expected in zip(shown, ([0, 25], [25, 26], [26, 76]), strict=True):
+        assert drawn == pytest.approx(expected, abs=0.5)
+    for part in (".strip", ".funnels"):
+        box = page.locator(part).bounding_box()
+        assert (box is not None and box["height"] > 0) == (width == 1200)
+
+
+@pytest.mark.parametrize("width", [320, 400, 800, 1200])
+def test_words_of_the_picture_never_cover_each_other(opened, picture, width):
+    page = opened(width, url=picture)
+    covered = page.evaluate(
+        """() => {
+            const words = document.querySelectorAll(".blocks > li > b, .blocks > li > span");
+            const boxes = [...words].map((one) => {
+                const range = document.createRange();
+                range.selectNodeContents(one);
+                return range.getBoundingClientRect();
+            });
+            return boxes.flatMap((a, i) => boxes.slice(0, i).filter((b) =>
+                Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 &&
+                Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1
+            )).length;
+        }"""
+    )
+    assert covered == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_on_a_phone_the_verdict_is_cards_and_the_running_page_does_not_scroll(opened, tmp_path):
+    _, url = running_page(tmp_path)
+    page = opened(400, url=url)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    table = page.locator("#verdict table")
+    cards = [card.bounding_box() for card in table.locator("tbody tr").all()]
+    assert len(cards) == 3
+    for above, below in zip(cards, cards[1:], strict=False):
+        assert below["y"] >= above["y"] + above["height"] + 8
+    scroll = page.locator("#verdict .scroll")
+    assert scroll.evaluate("box => box.scrollWidth <= box.clientWidth")
+    said = (
+        "getComputedStyle(document.querySelector('#verdict tbody td:last-child'), '::before')"
+    )
+    assert page.evaluate(f"{said}.content") == '"not told apart from"'
+    page.set_viewport_size({"width": 1200, "height": 800})
+    assert table.locator("thead").is_visible()
+    assert page.evaluate(f"{said}.content") == "none"

@@ -8,12 +8,14 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-# The colours of ink, grid and paper that matplotlib writes; the page's style sheet sets others.
+# The colours of ink, grid, paper and noise that matplotlib writes; the page's style sheet sets
+# its own.
 _THEMED = {
     "#000000": "var(--ink)",
     "#333333": "var(--ink)",
     "#e5e5e5": "var(--grid)",
     "#ffffff": "var(--paper)",
+    "#fbf8cc": "var(--noise)",
 }
 _ABREAST = 6  # inches, up to which two figures stand side by side
 _LINK = "{http://www.w3.org/1999/xlink}href"

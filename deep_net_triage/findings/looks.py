@@ -46,6 +46,11 @@ def marker(method: str) -> Line2D:
     return Line2D([], [], label=METHODS[method].title, **marker_style(method))
 
 
+def parent() -> Line2D:
+    """Returns the parent's entry for a legend."""
+    return Line2D([], [], color=BASELINE, lw=2.5, path_effects=outline(), label="parent")
+
+
 def outline() -> list[patheffects.AbstractPathEffect]:
     """Returns a thin dark edge; yellow alone is hard to see on white paper."""
     return [patheffects.Stroke(linewidth=4, foreground=INK), patheffects.Normal()]

@@ -95,10 +95,11 @@ def typeset(text: str) -> str:
     return _KEPT_SPACE.sub("\u00a0", _MINUS.sub("\u2212", text))
 
 
-def render(**values: object) -> str:
+def render(reloads: bool, **values: object) -> str:
     """Returns the page, one HTML file that loads nothing.
 
     Args:
+        reloads: whether an opened page reloads itself from time to time.
         **values: the variables of `report.html.jinja`; the template escapes them.
     """
     environment = jinja2.Environment(
@@ -109,10 +110,15 @@ def render(**values: object) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    style, script = (
-        (_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js")
-    )
+    style, script = _own("report.css", "block_map.css"), _own("report.js")
+    if reloads:
+        script += _own("reload.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     # Safe as markup: the package's own files, which hold nothing of a study.
     own = {"style": Markup(style), "script": Markup(script), "digest": digest}
     return environment.get_template("report.html.jinja").render(**own, **values)
+
+
+def _own(*names: str) -> str:
+    """Returns files of this package, one after the other."""
+    return "".join((_HERE / name).read_text(encoding="utf-8") for name in names)

@@ -49,11 +49,8 @@ def accuracy(studies: Sequence[StudyResults]) -> Figure:
         _accuracy_panel(panel, study)
     for panel in leftmost:
         panel.set_ylabel(f"{reported_accuracy.name(studies)} (%)")
-    baseline = Line2D(
-        [], [], color=looks.BASELINE, lw=2.5, path_effects=looks.outline(), label="parent"
-    )
     ran = {name for study in studies for name in study.methods()}
-    handles = [baseline, *(looks.marker(name) for name in METHODS if name in ran)]
+    handles = [looks.parent(), *(looks.marker(name) for name in METHODS if name in ran)]
     if any(_noise(study) for study in studies):
         handles.append(Patch(**looks.NOISE, label="noise (median 95 % interval)"))
     looks.legend(figure, handles)

@@ -1,26 +1,29 @@
-"""The end of a command: figures, a page, and the table and verdict on the terminal."""
+"""What people see of a study: its page while it runs; at its end figures and verdict too."""
 
 import keras
 from matplotlib.figure import Figure
 
 from deep_net_triage.findings import claims, plots, report, savings, tables, verdict
 from deep_net_triage.findings.looks import DPI
+from deep_net_triage.findings.unfinished import Unfinished
 from deep_net_triage.findings.verdict import Verdict
 from deep_net_triage.network import blocks as network_blocks
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import files
-from deep_net_triage.records.study_results import StudyResults
+from deep_net_triage.records.study_results import StudyResults, mean
 from deep_net_triage.steps import Step
 
-# In the page's order.
+# In the page's order: titles, and what is said below them.
 _CAPTIONS = {
-    "accuracy": "Test accuracy of each method at each compressed block",
-    "savings": "Accuracy lost against what is saved",
-    "convergence": "Epochs to 99 % of each run's own maximum",
-    "structure": "A block and the single layer in its place",
+    "accuracy": ("Test accuracy of each method at each compressed block", ""),
+    "savings": ("What each block costs against what it saves", savings.NOTE),
+    "convergence": ("Epochs to 99 % of each run's own maximum", ""),
+    "structure": ("A block and the single layer in its place", ""),
 }
+# In seconds: drawing takes about one of them, a hundredth of such a trial.
+_LONG_TRIAL = 100
 
 
 def present(
@@ -43,29 +46,54 @@ def present(
         the verdict.
     """
     progress.step(study.dataset, Step("drawing figures"))
-    figures = _figures(study, parent, blocks)
+    reached = verdict.reach(study, max_drop)
+    figures = _of_trials(study, reached) | {"structure": _structure(parent, blocks)}
     for name, figure in figures.items():
         with files.replacing(study.folder / "figures" / f"{name}.png") as unfinished:
             figure.savefig(unfinished, dpi=DPI)
-    reached = verdict.reach(study, max_drop)
     judgements = claims.judge([study]) if study.rows else []
-    shown = [name for name in _CAPTIONS if name in figures]
-    captioned = [(_CAPTIONS[name], figures[name]) for name in shown]
-    page = report.write(study, judgements, reached, captioned)
+    page = report.write(study, judgements, reached, _captioned(figures))
     progress.say(f"\n{tables.table(study)}\n\n{verdict.describe(reached)}\n")
     progress.say(f"results.csv, figures, models and learning curves: {study.folder}")
     progress.say(f"everything on one page: {page}")
     return reached
 
 
-def _figures(
-    study: StudyResults, parent: keras.Model, blocks: tuple[Block, ...]
-) -> dict[str, Figure]:
+def present_unfinished(study: StudyResults, runs: Unfinished, max_drop: float) -> None:
+    """Writes the page of a study that still runs.
+
+    It judges no claims. It has figures only where drawing them is short beside a trial.
+
+    Args:
+        study: its results so far; the page goes to its folder.
+        runs: where it stands.
+        max_drop: the accuracy that may be lost, 0..1.
+    """
+    reached = verdict.reach(study, max_drop)
+    took = mean(row.seconds for row in (*study.rows, *study.controls))
+    drawn = None
+    if took and took >= _LONG_TRIAL:
+        drawn = _captioned(_of_trials(study, reached))
+    report.write(study, [], reached, drawn, runs)
+
+
+def _of_trials(study: StudyResults, reached: Verdict) -> dict[str, Figure]:
+    """Returns the figures that finished trials make, by their names."""
+    if not study.rows:
+        return {}
+    return {
+        "accuracy": plots.accuracy([study]),
+        "convergence": plots.convergence([study]),
+        "savings": savings.draw(study, reached.ranking),
+    }
+
+
+def _structure(parent: keras.Model, blocks: tuple[Block, ...]) -> Figure:
     largest = network_blocks.largest(blocks)
     student = surgery.compress(parent, largest, initializer="glorot_uniform", seed=0)
-    figures = {"structure": plots.structure(parent, student, largest)}
-    if study.rows:
-        figures["accuracy"] = plots.accuracy([study])
-        figures["convergence"] = plots.convergence([study])
-        figures["savings"] = savings.draw(study)
-    return figures
+    return plots.structure(parent, student, largest)
+
+
+def _captioned(figures: dict[str, Figure]) -> list[tuple[str, str, Figure]]:
+    """Returns figures in the page's order, each with its title and its note."""
+    return [(*_CAPTIONS[name], figures[name]) for name in _CAPTIONS if name in figures]

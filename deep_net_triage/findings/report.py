@@ -8,12 +8,21 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from deep_net_triage import wording
-from deep_net_triage.findings import cost_table, curves, drawings, page, trial_table, verdict
+from deep_net_triage.findings import (
+    block_map,
+    cost_table,
+    curves,
+    drawings,
+    page,
+    trial_table,
+    verdict,
+)
 from deep_net_triage.findings.accuracy_cost import Cost
 from deep_net_triage.findings.drawings import Drawing
 from deep_net_triage.findings.judgements import Judgement
 from deep_net_triage.findings.page import Cell, Column, Table
 from deep_net_triage.findings.recommendation import uncounted_text
+from deep_net_triage.findings.unfinished import Unfinished, patience
 from deep_net_triage.findings.verdict import BlockSummary, Verdict
 from deep_net_triage.methods import METHODS
 from deep_net_triage.records import files
@@ -30,7 +39,8 @@ def write(
     study: StudyResults,
     judgements: Sequence[Judgement],
     reached: Verdict,
-    figures: Iterable[tuple[str, Figure]] = (),
+    figures: Iterable[tuple[str, str, Figure]] | None = (),
+    runs: Unfinished | None = None,
 ) -> Path:
     """Writes `report.html` into a study's folder, the same bytes for the same study.
 
@@ -38,15 +48,22 @@ def write(
         study: its results.
         judgements: of the paper's claims, in their order.
         reached: the study's verdict.
-        figures: captions and pictures in the page's order; the learning curves follow them.
+        figures: titles, notes and pictures in the page's order; the learning curves follow
+            them. None to draw nothing, which takes a tenth of the time.
+        runs: where a study stands that still runs; None once it has ended.
 
     Returns:
         the page's file.
     """
-    finished = bool(study.rows or study.controls)
+    ranked = reached.ranking
+    measured = bool(study.rows or study.controls)
     text = page.render(
+        reloads=runs is not None,
+        unfinished=runs,
+        patience=patience(study),
         dataset=study.dataset,
-        lead=_lead(study),
+        lead=_lead(study, runs),
+        map=block_map.of_study(study, {b.block: (b.best.method, b.best.cost) for b in ranked}),
         sentences=_sentences(reached),
         ranking=_ranking(reached.ranking) if reached.ranking else None,
         not_compressible=[
@@ -54,13 +71,13 @@ def write(
         ],
         not_run=reached.not_run,
         reported=reached.reported,
-        costs=cost_table.table(study) if finished else None,
-        trials=trial_table.table(study) if finished else None,
-        unmeasured=trial_table.unmeasured(study) if finished else [],
+        costs=cost_table.table(study) if measured else None,
+        trials=trial_table.table(study) if measured else None,
+        unmeasured=trial_table.unmeasured(study) if measured else [],
         failures=[f"{trial}: {reason}" for trial, reason in study.failures.items()],
         uncounted=uncounted_text(study.uncounted) if study.uncounted else "",
         measures=trial_table.MEASURES,
-        drawings=_drawings(study, figures),
+        drawings=[] if figures is None else _drawings(study, figures),
         claims=judgements,
         verdicts=Counter(judgement.verdict for judgement in judgements),
         settings=_settings(study),
@@ -74,9 +91,11 @@ def write(
     return file
 
 
-def _lead(study: StudyResults) -> str:
+def _lead(study: StudyResults, runs: Unfinished | None) -> str:
     accuracy = page.typeset(wording.percent(study.baseline_accuracy))
     tested = f" on {study.test_images:,} test images" if study.test_images else ""
+    if runs:
+        return f"The parent reaches {accuracy}{tested}."
     ended = f"{wording.counted(len(study.rows) + len(study.controls), 'trial')} finished"
     failed = f", {len(study.failures)} failed" if study.failures else ""
     return f"The parent reaches {accuracy}{tested}. {ended}{failed}."
@@ -121,8 +140,11 @@ def _costs(costs: Sequence[Cost]) -> Iterator[Column]:
         yield Column("from the control", cells, "number", group="accuracy, points")
 
 
-def _drawings(study: StudyResults, figures: Iterable[tuple[str, Figure]]) -> list[Drawing]:
-    drawn = [drawings.draw(title, one, n) for n, (title, one) in enumerate(figures, start=1)]
+def _drawings(study: StudyResults, figures: Iterable[tuple[str, str, Figure]]) -> list[Drawing]:
+    drawn = [
+        drawings.draw(title, figure, number, note)
+        for number, (title, note, figure) in enumerate(figures, start=1)
+    ]
     means = curves.means(study)
     if means:
         blocks = [name for name in study.all_blocks() if any(b == name for b, _ in means)]

@@ -98,9 +98,10 @@ def run(
         if company and side_by_side > 1:
             with company(_failures(opened), side_by_side) as shared:
                 study = Study(plan, parent, ledger, progress, shared, Share(0, side_by_side))
-                study.run(plan.trials)
+                study.run(plan.trials, presentation.present_unfinished)
         else:
-            Study(plan, parent, ledger, progress).run(plan.trials)
+            study = Study(plan, parent, ledger, progress)
+            study.run(plan.trials, presentation.present_unfinished)
         return _finish(opened, parent, typed, started)
 
 
@@ -170,7 +171,8 @@ def run_trials(
         }
         parent = parents.make(plan, opened.earlier, progress)
         study = Study(plan, parent, ledger, progress, shared, share)
-        study.run([plan.trials[n] for n in (work if only is None else [only])])
+        trials = [plan.trials[n] for n in (work if only is None else [only])]
+        study.run(trials, presentation.present_unfinished)
 
 
 def finish(settings: Settings, typed: str, started: float, progress: Progress) -> int:

@@ -6,7 +6,7 @@ Each takes trials that no other has taken, and waits at the end for those of the
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deep_net_triage.devices import WHOLE, Share
@@ -19,9 +19,10 @@ from deep_net_triage.network.blocks import Block
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import locks, results
 from deep_net_triage.records.locks import Lock
+from deep_net_triage.study.growing_page import Present, grow
 from deep_net_triage.study.identity import Parent, Trial
 from deep_net_triage.study.ledger import Ledger
-from deep_net_triage.study.plan import Plan
+from deep_net_triage.study.plan import Plan, of_study
 from deep_net_triage.study.trials import BlockTrials
 
 
@@ -55,18 +56,25 @@ class Study:
         self.shared = shared
         self.share = share
 
-    def run(self, trials: Sequence[Trial]) -> None:
+    def run(self, trials: Sequence[Trial], present: Present) -> None:
         """Runs trials until all have ended; those that failed in earlier commands run again.
 
         A trial that another process has taken is left to it, and looked at again at the end:
         the process may have died.
+
+        Args:
+            trials: some or all of the plan's.
+            present: writes the page of a study that runs.
         """
+        every = of_study(self.plan.blocks, self.plan.settings)
+        page = functools.partial(grow, every, self.ledger, present, self.progress.say)
         while pending := self.ledger.pending(trials):
-            self._run_blocks(pending)
+            self._run_blocks(pending, page)
+            page()
             self._wait_for(self.ledger.pending(trials))
         self.ledger.write_table()
 
-    def _run_blocks(self, trials: Sequence[Trial]) -> None:
+    def _run_blocks(self, trials: Sequence[Trial], page: Callable[[], None]) -> None:
         """Runs trials block by block, in the network's order, from this process's first on."""
         activations = self._walk()
         in_order = (*self.plan.blocks, None)
@@ -74,7 +82,7 @@ class Study:
         for block in (*in_order[first:], *in_order[:first]):
             with memory.released():
                 of_block = [trial for trial in trials if trial.block == block]
-                self._run_block(of_block, activations)
+                self._run_block(of_block, activations, page)
             if activations and block:
                 self._let_go(activations, block)
 
@@ -88,7 +96,9 @@ class Study:
             self.parent.model, plan.dataset, plan.settings, plan.blocks, self.shared, report
         )
 
-    def _run_block(self, trials: Sequence[Trial], activations: Walk | None) -> None:
+    def _run_block(
+        self, trials: Sequence[Trial], activations: Walk | None, page: Callable[[], None]
+    ) -> None:
         """Runs those trials of a block that no other process has taken."""
         block_trials = None
         for trial in trials:
@@ -100,6 +110,7 @@ class Study:
                         taker = lock.holder or "another process"
                         self.progress.say(f"{name}  left to {taker}")
                     continue
+                page()
                 pending = self.ledger.pending(self.plan.trials)
                 self.progress.keep(self.plan.name_of(trial) for trial in pending)
                 block_trials = block_trials or self._begun(trial.block, activations)
