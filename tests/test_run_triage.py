@@ -60,6 +60,25 @@ def test_help_needs_no_tensorflow_and_any_working_directory(tmp_path):
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("started", "name"),
+    [
+        ("run_triage.py", "run_triage.py"),
+        ("/some/where/run_triage.py", "run_triage.py"),
+        ("/some/where/bin/deep-net-triage", "deep-net-triage"),
+        ("/some/where/deep_net_triage/__main__.py", "python -m deep_net_triage"),
+        ("/some/where/pytest/__main__.py", "run_triage.py"),
+    ],
+)
+def test_the_program_has_the_name_it_was_typed_with(started, name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [started])
+    assert run_triage.main(["--help"]) == 0
+    shell = "python run_triage.py" if name == "run_triage.py" else name
+    assert f"`{shell} --dataset=" in capsys.readouterr().out
+    assert run_triage.main(["--epochs=0"]) == 2
+    assert capsys.readouterr().err.startswith(f"{name}: flag --epochs=0")
+
+
 @pytest.mark.parametrize("script", ["1_structure", "2_accuracy", "3_convergence"])
 def test_figure_scripts(script, study):
     file = REPOSITORY / "figures" / f"figure_{script}.py"
