@@ -1,6 +1,7 @@
 """Wheel and sdist hold what the program needs, and an installed wheel runs on its own."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,11 @@ def test_the_source_distribution_holds_what_a_checkout_runs_with(distributions):
         held = {name.removeprefix(f"{root}/") for name in archive.getnames()}
     assert needed("deep_net_triage") | needed("flags") < held
     assert {"run_triage.py", "constraints.txt", "LICENSE", "CITATION.cff"} < held
+
+
+def test_the_citation_names_the_version_of_the_package():
+    (version,) = re.findall(r"^version = (.+)$", (REPOSITORY / "setup.cfg").read_text(), re.M)
+    assert f"\nversion: {version}\n" in (REPOSITORY / "CITATION.cff").read_text()
 
 
 @pytest.mark.slow
