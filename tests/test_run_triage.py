@@ -6,6 +6,7 @@ import pytest
 
 import run_triage
 from deep_net_triage.records import files
+from deep_net_triage.study import command
 from tests.conftest import REPOSITORY
 from tests.studies import TINY, newcomer, read, run, snapshot
 
@@ -51,6 +52,18 @@ def test_folder_without_permission_is_refused(tmp_path, capsys, monkeypatch):
     assert run(tmp_path / "runs") == 2
     assert f"no permission in {tmp_path}" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_advice_that_contradicts_the_command_line_refuses_no_study(monkeypatch):
+    given = []
+    monkeypatch.setattr(command, "run", lambda *_, smaller, **__: given.append(smaller) or 0)
+    assert run_triage.main(["--dataset=mnist"]) == 0
+    # The file's five epochs are no more than this warm-up.
+    assert run_triage.main(["--dataset=mnist", "--warmup_epochs=6"]) == 0
+    (flag, smaller), none = given
+    assert flag == "--flagfile=flags/small.flags"
+    assert (smaller.dataset, smaller.width) == ("mnist", 0.25)
+    assert none is None
 
 
 def test_help_needs_no_tensorflow_and_any_working_directory(tmp_path):
