@@ -1,11 +1,9 @@
 """Shows the progress of a study: bars on a terminal, lines elsewhere."""
 
-import contextlib
-import errno
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from types import TracebackType
 from typing import TextIO
@@ -14,6 +12,7 @@ from deep_net_triage.bars import Bars, Row
 from deep_net_triage.forecast import ExpectedTraining, Forecast
 from deep_net_triage.records.results import Epoch
 from deep_net_triage.steps import Step
+from deep_net_triage.streams import Lasting
 from deep_net_triage.wording import duration
 
 # Elsewhere than on a terminal, work that takes long is a line as often as this.
@@ -163,50 +162,6 @@ class Progress:
         self._written[process] = time.monotonic()
         self._stream.write(f"{line}\n")
         self._stream.flush()
-
-
-class Lasting:
-    """A stream that can be written to even if nobody reads it any more.
-
-    Args:
-        stream: the stream to write to.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self.encoding = getattr(stream, "encoding", None) or "utf-8"
-
-    def write(self, text: str) -> int:
-        """Writes a text, if somebody reads."""
-        with self._without_reader():
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Passes on what has been written, if somebody reads."""
-        with self._without_reader():
-            self._stream.flush()
-
-    def isatty(self) -> bool:
-        """Returns whether the stream is a terminal."""
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        """Returns the stream's file descriptor."""
-        return self._stream.fileno()
-
-    @contextlib.contextmanager
-    def _without_reader(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            # A pipe without a reader, or a terminal that was closed.
-            if error.errno not in (errno.EPIPE, errno.EIO):
-                raise
-            # What is buffered would fail again, at the latest when Python ends.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
 
 
 def _draws_bars(stream: TextIO) -> bool:

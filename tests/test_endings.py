@@ -51,7 +51,7 @@ ONEDNN = "Operation received an exception:Status: 1, message: could not create a
     ],
 )
 def test_an_ending_is_one_line_with_its_code(error, expected, code, monkeypatch, capsys):
-    def ends(*arguments):
+    def ends(*arguments, **others):
         raise error
 
     monkeypatch.setattr(command, "run", ends)
@@ -63,7 +63,7 @@ def test_an_ending_is_one_line_with_its_code(error, expected, code, monkeypatch,
 
 
 def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
-    def ends(*arguments):
+    def ends(*arguments, **others):
         raise ZeroDivisionError
 
     monkeypatch.setattr(command, "run", ends)

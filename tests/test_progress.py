@@ -84,7 +84,7 @@ def test_a_file_gets_a_line_an_epoch():
     assert stream.getvalue().splitlines() == [
         "parent  train 1/1  accuracy 0.5000",
         # Three epochs of a minute as estimated; then one took 1 s, and two are left.
-        f"{TRIAL}  distill 1/1  relative error 0.250  3 min left",
+        f"{TRIAL}  distill 1/1  relative error 0.250  3.0 min left",
         f"{TRIAL}  train 1/3  accuracy 0.5000  2 s left",
         "done",
     ]

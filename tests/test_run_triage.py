@@ -6,6 +6,7 @@ import pytest
 
 import run_triage
 from deep_net_triage.records import files
+from deep_net_triage.study import command
 from tests.conftest import REPOSITORY
 from tests.screens import Screen, in_terminal
 from tests.studies import TINY, newcomer, read, run, snapshot
@@ -54,11 +55,42 @@ def test_folder_without_permission_is_refused(tmp_path, capsys, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_advice_that_contradicts_the_command_line_refuses_no_study(monkeypatch):
+    given = []
+    monkeypatch.setattr(command, "run", lambda *_, smaller, **__: given.append(smaller) or 0)
+    assert run_triage.main(["--dataset=mnist"]) == 0
+    # The file's five epochs are no more than this warm-up.
+    assert run_triage.main(["--dataset=mnist", "--warmup_epochs=6"]) == 0
+    (flag, smaller), none = given
+    assert flag == "--flagfile=flags/small.flags"
+    assert (smaller.dataset, smaller.width) == ("mnist", 0.25)
+    assert none is None
+
+
 def test_help_needs_no_tensorflow_and_any_working_directory(tmp_path):
     command = [sys.executable, run_triage.__file__, "--help"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "--distill_epochs" in done.stdout
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("started", "name"),
+    [
+        ("run_triage.py", "run_triage.py"),
+        ("/some/where/run_triage.py", "run_triage.py"),
+        ("/some/where/bin/deep-net-triage", "deep-net-triage"),
+        ("/some/where/deep_net_triage/__main__.py", "python -m deep_net_triage"),
+        ("/some/where/pytest/__main__.py", "run_triage.py"),
+    ],
+)
+def test_the_program_has_the_name_it_was_typed_with(started, name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [started])
+    assert run_triage.main(["--help"]) == 0
+    shell = "python run_triage.py" if name == "run_triage.py" else name
+    assert f"`{shell} --dataset=" in capsys.readouterr().out
+    assert run_triage.main(["--epochs=0"]) == 2
+    assert capsys.readouterr().err.startswith(f"{name}: flag --epochs=0")
 
 
 @pytest.mark.parametrize("script", ["1_structure", "2_accuracy", "3_convergence"])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deep_net_triage import methods
-from deep_net_triage.commands import command_line, declarations, endings, settings
+from deep_net_triage.commands import command_line, declarations, endings, flagfiles, settings
 from deep_net_triage.errors import InputError
 
 
@@ -46,6 +46,29 @@ def test_included_file_is_found_beside_the_including_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = parse(["--flagfile=flags/outer.flags"], tmp_path)
     assert (found.epochs, found.save_models) == (6, False)
+
+
+@pytest.mark.parametrize("typed", ["small.flags", "flags/small.flags"])
+def test_a_flag_file_of_the_package_is_found_from_anywhere(typed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = parse([f"--flagfile={typed}"], flagfiles.packaged())
+    assert (found.image_size, found.train_examples) == (32, 1800)
+    # A file of the working directory comes before one of the package.
+    (tmp_path / typed).parent.mkdir(exist_ok=True)
+    (tmp_path / typed).write_text("--train_examples=7\n")
+    assert parse([f"--flagfile={typed}"], flagfiles.packaged()).train_examples == 7
+
+
+def test_a_missing_flag_file_is_refused_with_the_names_of_those_there_are(tmp_path):
+    (tmp_path / "study").mkdir()
+    for name in ("digits", "study/mnist"):
+        (tmp_path / f"{name}.flags").touch()
+    with pytest.raises(InputError) as caught:
+        parse(["--flagfile=smal.flags"], tmp_path)
+    assert str(caught.value) == (
+        "flag file smal.flags can't be read: No such file; allowed: a path, digits.flags, "
+        "study/mnist.flags"
+    )
 
 
 @pytest.mark.parametrize(

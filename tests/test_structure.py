@@ -74,7 +74,8 @@ def test_each_wing_imports_only_from_the_floors_below_it():
 
 
 def test_there_are_few_floors():
-    highest = max(FILES, key=floor)
+    # `__main__` is the program, which nothing imports; it stands on the house.
+    highest = max(FILES.keys() - {"__main__"}, key=floor)
     assert floor(highest) <= MOST_FLOORS, highest
 
 

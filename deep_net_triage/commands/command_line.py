@@ -7,7 +7,7 @@ from pathlib import Path
 from absl import flags
 
 from deep_net_triage import methods
-from deep_net_triage.commands import checks, declarations, flagfiles, shards
+from deep_net_triage.commands import checks, declarations, flagfiles, program, shards
 from deep_net_triage.commands.recipes import flags_of
 from deep_net_triage.commands.settings import GIB, Settings
 from deep_net_triage.errors import InputError
@@ -38,7 +38,8 @@ def parse(
 
     Args:
         arguments: the command line without the program's name.
-        flags_dir: the folder with `<dataset>.flags`; None to read no such file.
+        flags_dir: the folder with `<dataset>.flags` and other flag files that `--flagfile`
+            finds from anywhere; None to read no such file.
         in_memory: whether parent and images are given in memory, which no flag says.
 
     Raises:
@@ -55,7 +56,8 @@ def parse(
         if declared[name].boolean
         for prefix in ("", "no")
     )
-    flags_given = [line for file in files for line in flagfiles.read(file, switches)] + typed
+    found = [flagfiles.find(file, flags_dir) for file in files]
+    flags_given = [line for file in found for line in flagfiles.read(file, switches)] + typed
     values = _parse(flags_given)
     own = flags_dir / f"{values.dataset}.flags" if flags_dir and not values.image_dir else None
     if own and checks.is_true(own.is_file):
@@ -82,7 +84,7 @@ def _parse(arguments: list[str]) -> flags.FlagValues:
         if len(argument.partition("=")[0]) > _LONGEST_NAME:
             raise InputError(_NOT_A_FLAG.format(argument))
     try:
-        _, *unexpected = values(["run_triage.py", *arguments])
+        _, *unexpected = values([program.name(), *arguments])
     except flags.Error as error:
         message = " ".join(str(error).split())
         for python, plain in _PLAIN_WORDS:

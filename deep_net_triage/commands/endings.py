@@ -5,9 +5,9 @@ import errno
 import os
 import resource
 import signal
-import sys
 from collections.abc import Callable, Iterator
 
+from deep_net_triage.commands import program
 from deep_net_triage.errors import (
     ExportFailed,
     InputError,
@@ -86,7 +86,7 @@ def in_address_space(run: Callable[[], int]) -> int:
         return run()
     space = f"the address space is limited to {limit / 2**30:.1f} GiB (ulimit -v)"
     if limit < _SMALLEST_ADDRESS_SPACE:
-        print(f"run_triage.py: {space}; TensorFlow needs at least 3", file=sys.stderr)
+        program.complain(f"{space}; TensorFlow needs at least 3")
         return 2
     process = os.fork()
     if not process:
@@ -97,7 +97,7 @@ def in_address_space(run: Callable[[], int]) -> int:
     if code >= 0:
         return code
     name = signal.Signals(-code).name
-    print(f"run_triage.py: ended by {name}: {space}; {_GOES_ON}", file=sys.stderr)
+    program.complain(f"ended by {name}: {space}; {_GOES_ON}")
     return 128 - code
 
 

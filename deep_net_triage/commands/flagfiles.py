@@ -2,12 +2,44 @@
 
 absl's own reader takes a line without `--` for a positional argument, and keeps a trailing
 comment as part of the value; both are errors here. It looks for an included file in the working
-directory; here its path is relative to the including file.
+directory; here its path is relative to the including file. `--flagfile` on a command line also
+finds the files that come with the package, from any working directory.
 """
 
 from pathlib import Path
 
+from deep_net_triage.commands import checks
 from deep_net_triage.errors import InputError
+
+
+def packaged() -> Path:
+    """Returns the folder of the flag files that come with the package.
+
+    Installed, it is in the package; in a checkout, `flags/` is beside the package.
+    """
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "flags"
+    return inside if inside.is_dir() else package.parent / "flags"
+
+
+def find(path: Path, folder: Path | None) -> Path:
+    """Returns the file that `--flagfile` names.
+
+    Args:
+        path: as typed. If the working directory has no such file, `small.flags` and
+            `flags/small.flags` both name `small.flags` of `folder`.
+        folder: the folder with the data sets' flag files; None if there is none.
+
+    Raises:
+        InputError: if neither has the file; the message names the files of `folder`.
+    """
+    if folder is None or checks.is_true(path.exists):
+        return path
+    inside = folder / (path.relative_to("flags") if path.parts[:1] == ("flags",) else path)
+    if checks.is_true(inside.is_file):
+        return inside
+    known = ", ".join(str(file.relative_to(folder)) for file in sorted(folder.rglob("*.flags")))
+    raise InputError(f"flag file {path} can't be read: No such file; allowed: a path, {known}")
 
 
 def read(path: Path, switches: frozenset[str], including: tuple[Path, ...] = ()) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from deep_net_triage import wording
+from deep_net_triage.commands import program
 from deep_net_triage.findings import (
     block_map,
     cost_table,
@@ -81,7 +82,7 @@ def write(
         claims=judgements,
         verdicts=Counter(judgement.verdict for judgement in judgements),
         settings=_settings(study),
-        commands=[_typed(command.command) for command in study.commands],
+        commands=[program.in_shell(command.command) for command in study.commands],
         runs=_runs(study.commands),
     )
     file = study.folder / "report.html"
@@ -177,11 +178,6 @@ def _runs(commands: Sequence[Command]) -> Table:
             Column("versions", page.words(_said(one.versions) for one in commands), "long"),
         ]
     )
-
-
-def _typed(command: str) -> str:
-    """Returns a command as it is typed in a shell, or in Python for the library."""
-    return f"python {command}" if command.startswith("run_triage.py") else command
 
 
 def _moment(seconds: float) -> str:

@@ -58,9 +58,7 @@ def _connected(address: str) -> ModuleType:
     try:
         import ray
     except ImportError as error:
-        raise InputError(
-            "--launcher=ray needs Ray; install it with pip install '.[ray]'"
-        ) from error
+        raise InputError("--launcher=ray needs Ray; install it with pip install ray") from error
     try:
         ray.init(address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError, RuntimeError) as error:

@@ -18,7 +18,7 @@ def check_installed() -> None:
         InputError: if it isn't.
     """
     if importlib.util.find_spec("tensorboard") is None:
-        raise InputError("--tensorboard needs TensorBoard: pip install '.[tensorboard]'")
+        raise InputError("--tensorboard needs TensorBoard: pip install tensorboard")
 
 
 class Curves:

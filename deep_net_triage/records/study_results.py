@@ -178,7 +178,7 @@ def studies_in(folder: Path) -> list[Path]:
     candidates = [folder, *sorted(folder.glob("*/"))]
     studies = [candidate for candidate in candidates if (candidate / "results.csv").is_file()]
     if not studies:
-        raise InputError(f"no results in {folder}; run run_triage.py first, or name its folder")
+        raise InputError(f"no results in {folder}; run a study first, or name its folder")
     return studies
 
 

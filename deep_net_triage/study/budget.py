@@ -213,13 +213,13 @@ def _stores(settings: Settings, activations: list[int]) -> bool:
     return max(activations, default=0) <= max(memory, disk)
 
 
-def advice(plan: Plan, settings: Settings, flag: str) -> str:
+def advice(plan: Plan, flag: str, settings: Settings) -> str:
     """Returns what to do about a study that takes long.
 
     Args:
         plan: of the study.
-        settings: what the flag would leave.
         flag: makes the study small.
+        settings: of the small study.
     """
     return (
         f"{flag} makes it a small study of about {duration(of_smaller(plan, settings))}; "
