@@ -50,6 +50,7 @@ def main() -> None:
                 committed["cifar10"], read_study(HERE / "settling_results" / "cifar10")
             ),
             "digits": settling.digits(HERE / "settling_results" / "digits"),
+            "ingredients": settling.ingredients(HERE / "ingredients"),
             "changes": reproduction.changes(HERE / "decisions"),
             "rates": reproduction.rates(HERE / "search_parent.json"),
             "selection": reproduction.selection(studies),

@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from ingredients import INGREDIENTS, PAPER
 
 from deep_net_triage.findings.statistics import Estimate, against_parent, between
 from deep_net_triage.methods import CONTROL, NO_BLOCK, TABLE
@@ -34,6 +35,9 @@ def recipes(paper: StudyResults, settled: StudyResults) -> Iterator[str]:
         "whole model: half a cell's interval against the control, median, points": (
             lambda study: _number(median(half_widths(study)))
         ),
+        "the same if seeds did not differ, by the sampling of test images alone": (
+            lambda study: _number(median(half_widths_by_images(study)))
+        ),
     }
     for what, cell in lines.items():
         yield f"| {what} | {cell(paper)} | {cell(settled)} |"
@@ -62,6 +66,32 @@ def digits(runs: Path) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
+def ingredients(runs: Path) -> Iterator[str]:
+    """Yields a table of what each ingredient of the settled recipe does alone.
+
+    Args:
+        runs: the folder to which `ingredients.py` copies its runs.
+    """
+    yield (
+        "| the paper's recipe, but | parent, % | CL-RW | CM-RW | control | step of an epoch "
+        "| best less last |"
+    )
+    yield "|---|---|---|---|---|---|---|"
+    for name, ingredient in {PAPER: "as it is", **INGREDIENTS}.items():
+        if (runs / name).is_dir():
+            study = read_study(runs / name)
+            what = ingredient if isinstance(ingredient, str) else ingredient.words
+            curves = [*whole_model(study), *_curves(study, CONTROL)]
+            cells = (
+                what,
+                f"{100 * _of_parent(study)[-1]:.1f}" if _is_trained(study) else "the same",
+                *(_last(study, method) for method in ("cl_rw", "cm_rw", CONTROL)),
+                _number(mean(map(step, curves))),
+                _number(mean(max(curve) - curve[-1] for curve in curves)),
+            )
+            yield f"| {' | '.join(cells)} |"
+
+
 def step(curve: list[float]) -> float:
     """Returns the mean change of accuracy from epoch to epoch in a curve's last quarter, 0..1.
 
@@ -80,14 +110,30 @@ def whole_model(study: StudyResults) -> list[list[float]]:
 
 def half_widths(study: StudyResults) -> list[float]:
     """Returns half the interval's width of each whole-model cell against the control, 0..1."""
+    estimates = [between(cell, control) for cell, control in _cells(study)]
+    return [(estimate.high - estimate.low) / 2 for estimate in estimates if estimate]
+
+
+def half_widths_by_images(study: StudyResults) -> list[float]:
+    """Returns the half widths of intervals that hold for the study's own students, 0..1."""
+    widths = []
+    for cell, control in _cells(study):
+        differences = np.mean(
+            [cell[seed].astype(float) - control[seed] for seed in cell], axis=0
+        )
+        widths.append(1.96 * float(differences.std(ddof=1)) / len(differences) ** 0.5)
+    return widths
+
+
+def _cells(study: StudyResults) -> list[tuple[dict, dict]]:
+    """Returns what each whole-model cell and the control classify correctly, by seed."""
     control = study.correct_by_seed(CONTROL, NO_BLOCK)
-    estimates = [
-        between(study.correct_by_seed(method, block), control)
+    return [
+        (study.correct_by_seed(method, block), control)
         for method in study.methods()
         for block in study.blocks_run()
         if TABLE[method].updates == "model"
     ]
-    return [(estimate.high - estimate.low) / 2 for estimate in estimates if estimate]
 
 
 def _control_less_parent(study: StudyResults) -> Estimate | None:
@@ -98,6 +144,15 @@ def _curves(study: StudyResults, method: str) -> list[list[float]]:
     return [
         _accuracies(epochs) for (name, *_), epochs in study.epochs.items() if name == method
     ]
+
+
+def _is_trained(study: StudyResults) -> bool:
+    return (study.folder / "parent" / "epochs.jsonl").is_file()
+
+
+def _last(study: StudyResults, method: str) -> str:
+    lasts = [curve[-1] for curve in _curves(study, method)]
+    return f"{100 * mean(lasts):.1f}" if lasts else "–"
 
 
 def _accuracies(epochs: tuple[Epoch, ...] | list[Epoch]) -> list[float]:
