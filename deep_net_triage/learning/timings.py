@@ -26,7 +26,7 @@ _PASSES_PER_STEP = 3
 _LONGEST_STEP = 4.0
 _SMALL_BATCHES = (1, 3)
 # Multiply-accumulates in a second, and the seconds that even the smallest step takes.
-_ASSUMED_SPEED, _ASSUMED_STEP, _ASSUMED_TRACING = 25e9, 0.01, 3.0
+_ASSUMED_SPEED, _ASSUMED_STEP, _ASSUMED_TRACING = 25e9, 0.01, 1.0
 
 
 @dataclass(frozen=True)

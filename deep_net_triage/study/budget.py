@@ -86,7 +86,8 @@ def make(plan: Plan, ledger: Ledger) -> Budget:
         parent = [estimator.parent(settings.parent_epochs)] if makes_parent else []
         return (*parent, *estimator.trials(trials))
 
-    timed, at_once = timings.assumed(network, plan.blocks, settings), 1
+    timed = timings.assumed(network, plan.blocks, settings)
+    at_once = settings.parallel_trials or 1
     assumed = sum(training.seconds for training in trainings(timed, 1))
     is_measured = assumed > _NOT_WORTH_TIMING
     weights = _NUMBER * costs.parameters(network)
