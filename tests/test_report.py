@@ -404,7 +404,7 @@ def test_settings_versions_and_commands(page):
     (commands,) = origin.iter("pre")
     assert text(commands) == "python run_triage.py -x\ndeep_net_triage.triage(model)"
     runs = rows(next(origin.iter("table")))[1:]
-    assert runs[0] == ["1", "2023-11-14 22:13", "5 min", "cpus 2, gpus none", "keras 3.15.1"]
+    assert runs[0] == ["1", "2023-11-14 22:13", "5.0 min", "cpus 2, gpus none", "keras 3.15.1"]
     assert runs[1][2] == GAP
 
 
