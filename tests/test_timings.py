@@ -29,6 +29,15 @@ def test_a_measurement_leaves_no_trace(parent, toy_dataset, small_settings):
     assert all(number > 0 for number in seconds)
 
 
+def test_a_network_that_takes_images_of_any_size_is_timed(toy_dataset, small_settings):
+    images = keras.Input((None, None, 2))
+    x = keras.layers.Resizing(8, 8)(images)
+    x = keras.layers.Flatten()(keras.layers.Conv2D(3, 3)(x))
+    network = keras.Model(images, keras.layers.Dense(3)(x))
+    measured = timings.measure(network, (), toy_dataset, small_settings(batch_size=8))
+    assert measured.step > 0
+
+
 def test_a_large_batch_is_timed_by_small_ones(parent, toy_dataset, small_settings, monkeypatch):
     settings = small_settings(batch_size=32)
     tried = []
@@ -38,7 +47,9 @@ def test_a_large_batch_is_timed_by_small_ones(parent, toy_dataset, small_setting
         return timings._Steps(seconds=5.0 + 2 * images, first=12.0, busy=1.5)
 
     monkeypatch.setattr(timings, "_train", train)
-    monkeypatch.setattr(timings, "_forward", lambda model: lambda images: 1.0 + images / 2)
+    monkeypatch.setattr(
+        timings, "_forward", lambda model, image: lambda images: 1.0 + images / 2
+    )
     measured = timings.measure(parent, blocks.find_blocks(parent), toy_dataset, settings)
     # A batch of 32 would take 3 * 32 times the 1.5 s of one image.
     assert tried == [1, 3]

@@ -110,7 +110,8 @@ def measure(
     """
     with memory.released():
         size = _share_of_batch(settings.batch_size)
-        through_parent = _forward(parent)
+        image = dataset.train.images.shape[1:]
+        through_parent = _forward(parent, image)
         is_small = through_parent(1) * size * _PASSES_PER_STEP <= _LONGEST_STEP
         sizes = (size,) if is_small else _SMALL_BATCHES
         steps = [_train(parent, dataset, settings, images) for images in sizes]
@@ -120,7 +121,7 @@ def measure(
 
         def forward(model: keras.Model) -> float:
             # Of a large batch in proportion: convolutions have few weights to be read.
-            return _forward(model)(sizes[-1]) * size / sizes[-1]
+            return _forward(model, image)(sizes[-1]) * size / sizes[-1]
 
         return Timings(
             step=at_full_size([step.seconds for step in steps]),
@@ -148,10 +149,16 @@ def _on_line(sizes: Sequence[int], seconds: Sequence[float], size: int) -> float
     return seconds[0] + max(0.0, slope) * (size - sizes[0])
 
 
-def _forward(model: keras.Model) -> Callable[[int], float]:
-    """Returns a function from a number of images to the seconds of a forward pass of them."""
+def _forward(model: keras.Model, image: Sequence[int]) -> Callable[[int], float]:
+    """Returns a function from a number of images to the seconds of a forward pass of them.
+
+    Args:
+        model: takes images, or what is computed from them.
+        image: the shape of an image, for a model that takes images of any size.
+    """
     received = model.inputs[0]
-    signature = [tf.TensorSpec((None, *received.shape[1:]), received.dtype)]
+    shape = [side or of_image for side, of_image in zip(received.shape[1:], image, strict=True)]
+    signature = [tf.TensorSpec((None, *shape), received.dtype)]
 
     @tf.function(input_signature=signature)
     def compute(batch: tf.Tensor) -> tf.Tensor:
@@ -159,7 +166,7 @@ def _forward(model: keras.Model) -> Callable[[int], float]:
         return tf.reduce_sum(tf.cast(model(batch, training=False), tf.float32))
 
     def seconds(images: int) -> float:
-        drawn = np.random.default_rng(0).uniform(size=(images, *received.shape[1:]))
+        drawn = np.random.default_rng(0).uniform(size=(images, *shape))
         batch = tf.cast(drawn, received.dtype)
         compute(batch).numpy()
         taken: list[float] = []

@@ -175,7 +175,7 @@ def _slowdown(busy: float, side_by_side: int) -> float:
 def _memory(plan: Plan, weights: int) -> int:
     """Returns the bytes that a process needs to train a network of the parent's size."""
     maps = [
-        math.prod(tensor.shape[1:])
+        math.prod(side or 1 for side in tensor.shape[1:])  # images may be of any size
         for layer in plan.network.layers
         for tensor in keras.tree.flatten(layer.output)
     ]
@@ -200,7 +200,7 @@ def _activations(plan: Plan) -> list[int]:
 
 
 def _bytes(tensor: keras.KerasTensor) -> int:
-    return math.prod(tensor.shape[1:]) * tf.as_dtype(tensor.dtype).size
+    return math.prod(side or 1 for side in tensor.shape[1:]) * tf.as_dtype(tensor.dtype).size
 
 
 def _stores(settings: Settings, activations: list[int]) -> bool:
