@@ -59,7 +59,7 @@ class _Seen:
     """What is known of the epochs of one kind, in seconds."""
 
     expected: float | None = None
-    # Of first epochs, without what tracing should take, and of all later ones.
+    # Of first epochs, without their tracing, and of all later ones.
     first: list[float] = field(default_factory=list)
     later: list[float] = field(default_factory=list)
 
@@ -115,7 +115,10 @@ class Forecast:
         if expected and key in self._begun:
             self._kinds[expected.kind].later.append(seconds)
         elif expected:
-            self._kinds[expected.kind].first.append(max(0.0, seconds - expected.tracing))
+            # How much of it was tracing, nobody knows: its share is taken to be as estimated.
+            whole = (expected.seconds or 0.0) + expected.tracing
+            share = expected.seconds / whole if expected.seconds else 1.0
+            self._kinds[expected.kind].first.append(share * seconds)
         self._begun.add(key)
         self._done[key] = epoch
 

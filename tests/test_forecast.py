@@ -33,8 +33,8 @@ def test_trials_side_by_side_share_the_time_but_the_parent_is_alone():
 def test_the_first_epoch_corrects_the_estimates_of_all_kinds():
     forecast = Forecast()
     forecast.expect([PARENT, trial("a", "block1")])
-    forecast.epoch_ended("parent", "train", 1, 25.0)
-    # Without 5 s of tracing it took 20 s, twice the estimate; so will the trial's epochs.
+    forecast.epoch_ended("parent", "train", 1, 30.0)
+    # With tracing 10 + 5 s were expected. It took twice as long, and so will the other epochs.
     assert forecast.left() == 3 * 20 + 2 * 8
 
 
