@@ -105,8 +105,12 @@ def import_tensorflow(
         _set_up_tensorflow(replica_count, share)
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    with quiet.native_messages_held():
-        _set_up_tensorflow(replica_count, share)
+    try:
+        with quiet.native_messages_held():
+            _set_up_tensorflow(replica_count, share)
+    finally:
+        # TensorFlow has read it. Processes that this one starts must not take it for the user's.
+        del os.environ["TF_CPP_MIN_LOG_LEVEL"]
     quiet.silence_python_libraries()
 
 
