@@ -109,7 +109,7 @@ def import_tensorflow(
         with quiet.native_messages_held():
             _set_up_tensorflow(replica_count, share)
     finally:
-        # TensorFlow has read it. Processes that this one starts must not take it for the user's.
+        # TensorFlow has read it. A process that this one starts would take it for the user's.
         del os.environ["TF_CPP_MIN_LOG_LEVEL"]
     quiet.silence_python_libraries()
 
