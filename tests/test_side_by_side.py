@@ -1,30 +1,15 @@
-"""Trials in further processes, beside those of the process that has made the parent."""
+"""Trials side by side, in other processes than the one that has made the parent."""
 
-import os
 import types
 
 import pytest
 
-from deep_net_triage import devices
 from deep_net_triage.devices import Share
 from deep_net_triage.launchers import workers
 from deep_net_triage.records import study_results
 from deep_net_triage.study import budget
 from deep_net_triage.study.study import Study
 from tests.studies import run
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux binds cores")
-def test_a_process_is_narrowed_to_its_share_and_widened_again(monkeypatch):
-    bound = []
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {2, 3, 5, 7})
-    monkeypatch.setattr(os, "sched_setaffinity", lambda thread, cores: bound.append(cores))
-    with devices.narrowed(Share(0, 2)):
-        assert bound
-        assert all(cores == [2, 5] for cores in bound)
-        bound.clear()
-    assert bound
-    assert all(cores == [2, 3, 5, 7] for cores in bound)
 
 
 @pytest.mark.parametrize(("index", "expected"), [(0, "abcde-"), (1, "de-abc")])
@@ -45,16 +30,16 @@ def test_each_process_begins_at_another_block(index, expected, monkeypatch):
 def test_a_small_network_runs_its_trials_side_by_side(tmp_path, monkeypatch, capfd):
     """Steps are timed even for so small a study, and are said to keep one core busy."""
     begun = []
-    beside = workers.beside
+    run_trials = workers.run_trials
 
     def spied(settings, board, work, count):
         begun.append((sorted(work), count))
-        return beside(settings, board, work, count)
+        run_trials(settings, board, work, count)
 
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     monkeypatch.setattr(budget, "_NOT_WORTH_TIMING", 0.0)
     monkeypatch.setattr(budget, "_side_by_side", lambda *given: 2)
-    monkeypatch.setattr(workers, "beside", spied)
+    monkeypatch.setattr(workers, "run_trials", spied)
     flags = ("--method=cl_rw,stn", "--block=3,4,5", "--epochs=6")
     assert run(tmp_path, *flags) == 0
     assert begun == [([0, 1, 2, 3, 4, 5], 2)]
@@ -63,8 +48,8 @@ def test_a_small_network_runs_its_trials_side_by_side(tmp_path, monkeypatch, cap
     said, complained = capfd.readouterr()
     assert complained == ""
     assert "6 trials, 2 at once" in said
-    # Both processes loaded the parent.
-    assert said.count("parent: accuracy") == 2
+    # Lines that both processes say are shown once.
+    assert said.count("digits: reading images") == 1
     assert not list(tmp_path.rglob("unfinished-*"))
     assert not list(tmp_path.rglob("*.lock"))
     # Nothing is left to do, so that no process is started.

@@ -1,6 +1,5 @@
 """Messages from the processes that run a study to the process that the user watches."""
 
-import threading
 from collections.abc import Callable, Iterable
 
 from deep_net_triage.errors import WorkerEnded
@@ -68,7 +67,6 @@ class Board:
         self._progress = progress
         self._said: set[str] = set()
         self._ending: tuple[str, int] | None = None
-        self._lock = threading.Lock()
 
     def show(self, message: Message, process: int = 0) -> None:
         """Shows a message; remembers the first process that ended early.
@@ -77,15 +75,7 @@ class Board:
             message: as a messenger sent it.
             process: the number of the process that sent it.
         """
-        with self._lock:
-            self._show(*message, process)
-
-    def idle(self, process: int) -> None:
-        """Shows that a process does nothing any more, because it has ended."""
-        with self._lock:
-            self._progress.idle(process)
-
-    def _show(self, kind: str, content: tuple, process: int) -> None:
+        kind, content = message
         if kind == _FAILED:
             self._ending = self._ending or content
         elif kind in _WITH_A_ROW:
@@ -95,6 +85,10 @@ class Board:
         elif content[0] not in self._said:
             self._said.add(content[0])
             self._progress.say(*content, process)
+
+    def idle(self, process: int) -> None:
+        """Shows that a process does nothing any more, because it has ended."""
+        self._progress.idle(process)
 
     def check(self, ended_well: bool, otherwise: str) -> None:
         """Raises WorkerEnded unless a process has finished its part of the study.

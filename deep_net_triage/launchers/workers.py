@@ -6,8 +6,8 @@ Finally, one process writes the study's results. All processes of a part end bef
 part begins, which releases their GPU memory; the process that starts them never imports
 TensorFlow.
 
-Where the program chooses the number, the process that has made the parent runs trials itself,
-and others beside it.
+Where the program chooses the number, one process makes the parent, waits for those that run
+trials, and writes the results.
 """
 
 import contextlib
@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 
 from deep_net_triage import devices
 from deep_net_triage.commands import endings
@@ -45,49 +44,34 @@ def run(settings: Settings, command: str, progress: Progress) -> int:
         WorkerEnded: if all processes of a part of the study end early.
     """
     started = time.time()
-    folder, count = settings.activation_dir or settings.folder, settings.parallel_trials
-    activations = files.unfinished_name(folder / "activations")
-    board = Board(progress)
-    everything = (settings, command, started)
-    try:
-        work = _together("make_parent", [(WHOLE, everything)], board)
-        shares = [Share(index, count) for index in range(count)]
-        arguments = settings, activations, work, None
-        _together("run_trials", [(share, (*arguments, share)) for share in shares], board)
-    finally:
-        shutil.rmtree(activations, ignore_errors=True)
+    board, everything = Board(progress), (settings, command, started)
+    work = _together("make_parent", [(WHOLE, everything)], board)
+    run_trials(settings, board, work, settings.parallel_trials)
     return _together("finish", [(WHOLE, everything)], board)
 
 
-@contextlib.contextmanager
-def beside(
+def run_trials(
     settings: Settings, board: Board, work: dict[int, int | None], count: int
-) -> Iterator[Path]:
-    """Starts all processes of a study but the caller's, which takes its share of the cores.
+) -> None:
+    """Runs the trials of a study whose parent this process has made, while it waits.
 
     Args:
         settings: the command's.
         board: shows the messages of the processes.
         work: as `study.command.make_parent` returns it.
-        count: the number of processes, the caller's included.
+        count: the number of processes.
 
-    Yields:
-        The folder where all of them share activations. At the end they are terminated: trials
-        that they have not finished are then the caller's.
+    Raises:
+        WorkerEnded: if all of them end early.
     """
     folder = settings.activation_dir or settings.folder
     activations = files.unfinished_name(folder / "activations")
-    shares = [Share(index, count) for index in range(1, count)]
     arguments = settings, activations, work, None
-    with contextlib.ExitStack() as at_the_end:
-        at_the_end.callback(shutil.rmtree, activations, ignore_errors=True)
-        workers = at_the_end.enter_context(
-            _working("run_trials", [(share, (*arguments, share)) for share in shares])
-        )
-        showing = threading.Thread(target=_results, args=(dict(workers), board), daemon=True)
-        showing.start()
-        at_the_end.enter_context(devices.narrowed(Share(0, count)))
-        yield activations
+    shares = [Share(index, count) for index in range(count)]
+    try:
+        _together("run_trials", [(share, (*arguments, share)) for share in shares], board)
+    finally:
+        shutil.rmtree(activations, ignore_errors=True)
 
 
 def _together(part: str, work: list[tuple[Share, tuple]], board: Board) -> object:

@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,10 +35,9 @@ IN_MEMORY = "a model in memory"
 # By the number of each trial to run: when an earlier failure of it was written, in nanoseconds;
 # None without one.
 Failures = dict[int, int | None]
-# Starts processes that run trials beside this one, given how many run at once in all; yields
-# the folder where all of them share activations.
+# Runs trials in so many other processes, and returns when all have ended.
 Smaller = tuple[str, Settings]
-Company = Callable[[Failures, int], AbstractContextManager[Path]]
+Company = Callable[[Failures, int], None]
 
 
 @dataclass(frozen=True)
@@ -82,8 +80,7 @@ def run(
         typed: the command line, for the record.
         progress: where a person watches.
         given: images and parent in memory; None to read what the settings name.
-        company: starts further processes that run trials beside this one; None to run all
-            trials here.
+        company: runs trials side by side in other processes; None to run all of them here.
         smaller: a flag that makes a study small, and the settings with it.
 
     Raises:
@@ -96,9 +93,7 @@ def run(
         opened, parent, side_by_side = _begin(opened, typed, started)
         plan, ledger = opened.plan, opened.ledger
         if company and side_by_side > 1:
-            with company(_failures(opened), side_by_side) as shared:
-                study = Study(plan, parent, ledger, progress, shared, Share(0, side_by_side))
-                study.run(plan.trials, presentation.present_unfinished)
+            company(_failures(opened), side_by_side)
         else:
             study = Study(plan, parent, ledger, progress)
             study.run(plan.trials, presentation.present_unfinished)

@@ -15,11 +15,11 @@ from deep_net_triage.methods import TABLE
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.study.identity import Trial
 
-# What it takes to trace a step, as a share of what it takes to trace the parent's.
-_TRACING = {"model": 1.0, "block": 0.5, "distill": 0.3, "evaluation": 0.2}
+# What it takes to trace a step, as a share of what it takes to trace a process's first.
+_TRACING = {"model": 0.6, "block": 0.2, "distill": 0.1}
 # Around its epochs a trial saves its model, loads it and digests its weights, and before the
 # first trial of a block its student is built. Most of it is Python, as tracing is.
-_AROUND_TRIAL, _AROUND_BLOCK = 0.4, 0.3
+_AROUND_TRIAL, _AROUND_BLOCK = 0.2, 0.3
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Estimator:
     Args:
         workload: of the study.
         timings: of its parent.
-        slowdown: how much longer trials take, because others run beside them.
+        slowdown: how much longer an epoch of a trial takes, because others run beside it.
+            Tracing and checks are Python's work on one core in any case.
     """
 
     def __init__(self, workload: Workload, timings: Timings, slowdown: float = 1.0) -> None:
@@ -58,7 +59,7 @@ class Estimator:
 
     def parent(self, epochs: int) -> ExpectedTraining:
         """Returns the parent's training, of which some epochs are left."""
-        tracing = self.timings.tracing * (1 + _TRACING["evaluation"])
+        tracing = _TRACING["model"] * self.timings.tracing
         seconds = self._epoch(self.timings.step, self.timings.forward)
         phase = ExpectedPhase("parent", "train", epochs, seconds, tracing)
         return ExpectedTraining("parent", (phase,), self._around(), alone=True)
@@ -73,14 +74,14 @@ class Estimator:
             if trial.block_name not in begun:
                 around += self._beginning(trial.block)
             begun.add(trial.block_name)
-            expected.append(ExpectedTraining(name, phases, self.slowdown * around))
+            expected.append(ExpectedTraining(name, phases, around))
         return expected
 
     def _phases(self, trial: Trial, traced: set[str]) -> tuple[ExpectedPhase, ...]:
         row, settings = TABLE[trial.method], self.workload.settings
         steps = {"train": self._epoch(*self._classification(trial))}
         epochs = {"train": settings.epochs}
-        shares = {"train": _TRACING[row.updates] + _TRACING["evaluation"]}
+        shares = {"train": _TRACING[row.updates]}
         if row.distil:
             steps = {"distill": self._epoch(self._distillation(trial.block))} | steps
             epochs["distill"] = settings.distill_epochs
@@ -91,9 +92,7 @@ class Estimator:
             kind = f"{trial.block_name} {phase if phase == 'distill' else trains}"
             tracing = 0.0 if kind in traced else self.timings.tracing * shares[phase]
             phases.append(
-                ExpectedPhase(
-                    kind, phase, epochs[phase], self.slowdown * seconds, self.slowdown * tracing
-                )
+                ExpectedPhase(kind, phase, epochs[phase], self.slowdown * seconds, tracing)
             )
         return tuple(phases)
 
