@@ -63,6 +63,26 @@ def take(share: Share, deterministic: bool) -> None:
     os.sched_setaffinity(0, share.of(available))
 
 
+@contextlib.contextmanager
+def narrowed(share: Share) -> Iterator[None]:
+    """Binds all threads of this process to a share of the cores, as long as it lasts."""
+    if not hasattr(os, "sched_setaffinity"):  # exists on Linux only
+        yield
+        return
+    available = sorted(os.sched_getaffinity(0))
+    _bind_threads(share.of(available))
+    try:
+        yield
+    finally:
+        _bind_threads(available)
+
+
+def _bind_threads(to: Sequence[int]) -> None:
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # the thread has ended
+            os.sched_setaffinity(int(thread.name), to)
+
+
 def cores() -> int:
     """Returns how many cores this process may use."""
     if not hasattr(os, "sched_getaffinity"):  # exists on Linux only

@@ -6,6 +6,7 @@ import pytest
 
 from deep_net_triage import devices
 from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
+from deep_net_triage.learning.timings import Timings
 from deep_net_triage.study import budget
 from deep_net_triage.study.budget import Budget
 from tests.studies import TINY, run
@@ -25,34 +26,38 @@ def cores(monkeypatch):
     return have
 
 
+def timed(slowdowns):
+    return Timings(3.0, 1.0, {}, 0.0, slowdowns)
+
+
 @pytest.mark.parametrize(
-    ("count", "busy", "trials", "expected"),
+    ("slowdowns", "trials", "expected"),
     [
-        (2, 1.25, 30, 2),  # a step leaves 0.75 of two cores idle
-        (2, 1.9, 30, 1),
-        (2, 1.25, 1, 1),
-        (64, 8.0, 30, 8),
-        (64, 60.0, 30, 1),
-        (2, 0.4, 30, 2),  # others' work on the machine must not start more than there are cores
-        (1, 0.9, 30, 1),
+        ({1: 1.0, 2: 1.25}, 30, 2),  # 1.6 times as much is done
+        ({1: 1.0, 2: 1.8}, 30, 1),  # 1.1 times
+        ({1: 1.0, 2: 1.25}, 1, 1),
+        ({1: 1.0, 2: 1.1, 4: 1.3, 8: 2.0, 16: 4.4}, 30, 8),
+        ({1: 1.0, 2: 1.1, 4: 1.3, 8: 2.0, 16: 4.4}, 5, 4),
+        ({1: 1.0}, 30, 1),
     ],
 )
-def test_so_many_trials_run_at_once_as_keep_the_cores_busy(
-    count, busy, trials, expected, cores, small_settings
+def test_so_many_trials_run_at_once_as_get_most_done(
+    slowdowns, trials, expected, small_settings
 ):
-    cores(count)
-    assert budget._side_by_side(small_settings(), busy, trials, memory=1) == expected
+    chosen = budget._side_by_side(small_settings(), timed(slowdowns), trials, memory=1)
+    assert chosen == expected
 
 
-def test_memory_limits_the_trials_at_once(cores, small_settings, monkeypatch):
-    cores(8)
+FREE = timed({1: 1.0, 2: 1.0, 4: 1.0, 8: 1.0})
+
+
+def test_memory_limits_the_trials_at_once(small_settings, monkeypatch):
     free = dataclasses.make_dataclass("Free", ["available"])(2 * GIB)
     monkeypatch.setattr(budget.psutil, "virtual_memory", lambda: free)
-    assert budget._side_by_side(small_settings(), 1.0, 30, memory=GIB // 2) == 4
+    assert budget._side_by_side(small_settings(), FREE, 30, memory=GIB // 2) == 4
 
 
-def test_the_user_decides_and_determinism_takes_one_at_a_time(cores, small_settings):
-    cores(8)
+def test_the_user_decides_and_determinism_takes_one_at_a_time(small_settings):
     for flags, expected in (
         ({"parallel_trials": 3}, 3),
         ({"parallel_trials": 1}, 1),
@@ -60,14 +65,14 @@ def test_the_user_decides_and_determinism_takes_one_at_a_time(cores, small_setti
         ({"replicas": 2}, 1),
         ({}, 8),
     ):
-        assert budget._side_by_side(small_settings(**flags), 1.0, 30, memory=1) == expected
+        assert budget._side_by_side(small_settings(**flags), FREE, 30, memory=1) == expected
 
 
-def test_a_share_of_the_cores_slows_a_step_that_would_use_more(cores):
-    cores(2)
-    assert budget._slowdown(1.25, 2) == 1.25
-    assert budget._slowdown(0.9, 2) == 1
-    assert budget._slowdown(1.9, 1) == 1
+def test_a_share_of_the_cores_slows_a_step():
+    assert budget._slowdown(timed({1: 1.0, 2: 1.25}), 2) == 1.25
+    assert budget._slowdown(timed({1: 1.0, 2: 1.25}), 1) == 1
+    # What was not measured: half of a share takes twice as long.
+    assert budget._slowdown(timed({1: 1.0, 2: 1.25}), 4) == 2.5
 
 
 def test_one_line_says_it_all(cores, monkeypatch):

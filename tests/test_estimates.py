@@ -13,7 +13,7 @@ TIMINGS = Timings(
     forward=10.0,
     blocks={"block1": BlockTimings(4.0, 1.0), "block2": BlockTimings(5.0, 2.0)},
     tracing=0.0,
-    busy=1.0,
+    slowdowns={1: 1.0},
 )
 
 
@@ -70,7 +70,7 @@ def test_distillation_ends_at_the_block(stores, others, make):
 
 
 def test_only_the_first_trial_of_a_kind_traces(make):
-    timings = Timings(30.0, 10.0, TIMINGS.blocks, tracing=10.0, busy=1.0)
+    timings = Timings(30.0, 10.0, TIMINGS.blocks, tracing=10.0, slowdowns={1: 1.0})
     estimator, first, second = make(timings=timings)
     trials = [Trial(m, b, 0) for b in (first, second) for m in ("cl_rw", "cl_mw", "stn")]
     expected = estimator.trials([(str(trial), trial) for trial in trials])

@@ -1,8 +1,13 @@
+import contextlib
+import os
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from deep_net_triage import devices
+from deep_net_triage.devices import Share
 from deep_net_triage.learning import guards, timings
 from deep_net_triage.network import blocks
 
@@ -25,7 +30,7 @@ def test_a_measurement_leaves_no_trace(parent, toy_dataset, small_settings):
     assert guards.weights_digest(parent) == digest
     assert drawn[0] == drawn[1]
     assert set(measured.blocks) == {"block1", "block2"}
-    seconds = [measured.step, measured.forward, measured.busy, measured.tracing]
+    seconds = [measured.step, measured.forward, measured.tracing]
     assert all(number > 0 for number in seconds)
 
 
@@ -44,7 +49,7 @@ def test_a_large_batch_is_timed_by_small_ones(parent, toy_dataset, small_setting
 
     def train(parent, dataset, settings, images):
         tried.append(images)
-        return timings._Steps(seconds=5.0 + 2 * images, first=12.0, busy=1.5)
+        return timings._Steps(seconds=5.0 + 2 * images, first=12.0, slowdowns={1: 1.0})
 
     monkeypatch.setattr(timings, "_train", train)
     monkeypatch.setattr(
@@ -66,3 +71,32 @@ def test_assumed_times_follow_the_multiply_accumulates(parent, small_settings):
     assert assumed.blocks["block1"].original == pytest.approx(10 * macs / 25e9)
     assert assumed.blocks["block1"].replacement == pytest.approx(10 * 8 * 8 * 9 * 2 * 3 / 25e9)
     assert assumed.step == pytest.approx(3 * assumed.forward)
+
+
+def test_cores_are_halved_as_long_as_it_is_worth_it(monkeypatch):
+    narrow = []
+    monkeypatch.setattr(timings.devices, "cores", lambda: 8)
+
+    @contextlib.contextmanager
+    def narrowed(share):
+        narrow.append(share.count)
+        yield
+
+    monkeypatch.setattr(timings.devices, "narrowed", narrowed)
+    seconds = iter([2.2, 4.0, 99.0])
+    # A half takes 1.1 times as long, a quarter 2 times: eighths are not tried.
+    assert timings._slowdowns(lambda: next(seconds), 2.0) == {1: 1.0, 2: 1.1, 4: 2.0}
+    assert narrow == [2, 4]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux binds cores")
+def test_a_process_is_narrowed_to_its_share_and_widened_again(monkeypatch):
+    bound = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {2, 3, 5, 7})
+    monkeypatch.setattr(os, "sched_setaffinity", lambda thread, cores: bound.append(cores))
+    with devices.narrowed(Share(0, 2)):
+        assert bound
+        assert all(cores == [2, 5] for cores in bound)
+        bound.clear()
+    assert bound
+    assert all(cores == [2, 3, 5, 7] for cores in bound)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
+from deep_net_triage.devices import Share
 from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning import batches, memory, training
 from deep_net_triage.learning.batches import Examples
@@ -25,6 +26,9 @@ _PASSES_PER_STEP = 3
 # a straight line through them gives the time of the whole batch.
 _LONGEST_STEP = 4.0
 _SMALL_BATCHES = (1, 3)
+# Twice as many trials at once are worth it if a step then takes less than this many times as
+# long.
+_WORTHWHILE = 1.7
 # Multiply-accumulates in a second, and the seconds that even the smallest step takes.
 _ASSUMED_SPEED, _ASSUMED_STEP, _ASSUMED_TRACING = 25e9, 0.01, 1.0
 
@@ -51,14 +55,15 @@ class Timings:
         forward: a forward pass through the parent.
         blocks: forward passes through each block and its replacement, by the block's name.
         tracing: what the first training step takes beyond the others.
-        busy: the average number of cores that a training step keeps busy.
+        slowdowns: how many times as long a training step takes on a share of the cores, by the
+            number of such shares; 1 for all cores.
     """
 
     step: float
     forward: float
     blocks: Mapping[str, BlockTimings]
     tracing: float
-    busy: float
+    slowdowns: Mapping[int, float]
 
 
 def assumed(parent: keras.Model, blocks: Sequence[Block], settings: Settings) -> Timings:
@@ -84,7 +89,7 @@ def assumed(parent: keras.Model, blocks: Sequence[Block], settings: Settings) ->
             for block in blocks
         },
         tracing=_ASSUMED_TRACING,
-        busy=1.0,
+        slowdowns={1: 1.0},
     )
 
 
@@ -92,7 +97,7 @@ def assumed(parent: keras.Model, blocks: Sequence[Block], settings: Settings) ->
 class _Steps:
     seconds: float
     first: float
-    busy: float
+    slowdowns: Mapping[int, float]
 
 
 def measure(
@@ -134,7 +139,7 @@ def measure(
                 for block in blocks
             },
             tracing=max(0.0, steps[0].first - steps[0].seconds),
-            busy=steps[-1].busy,
+            slowdowns=steps[-1].slowdowns,
         )
 
 
@@ -170,7 +175,7 @@ def _forward(model: keras.Model, image: Sequence[int]) -> Callable[[int], float]
         batch = tf.cast(drawn, received.dtype)
         compute(batch).numpy()
         taken: list[float] = []
-        while not taken or (sum(taken) < _SECONDS / 5 and len(taken) < _MOST_STEPS):
+        while not taken or (sum(taken) < _SECONDS / 15 and len(taken) < _MOST_STEPS):
             started = time.perf_counter()
             compute(batch).numpy()
             taken.append(time.perf_counter() - started)
@@ -195,16 +200,32 @@ def _train(parent: keras.Model, dataset: Dataset, settings: Settings, images: in
         )
     )
 
-    def run(steps: int) -> tuple[float, float]:
-        """Returns the seconds of some steps, and those that all cores together were busy."""
-        started = time.perf_counter(), time.process_time()
+    def run(steps: int) -> float:
+        started = time.perf_counter()
         learner.fit(made, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0)
-        return time.perf_counter() - started[0], time.process_time() - started[1]
+        return (time.perf_counter() - started) / steps
 
-    first, _ = run(1)
-    one, busy = run(1)
-    count = min(_MOST_STEPS, int(_SECONDS / one))
-    if count > 1:
-        several, busy = run(count)
-        return _Steps(several / count, first, busy / several)
-    return _Steps(one, first, busy / one)
+    first, one = run(1), run(1)
+    count = max(1, min(_MOST_STEPS, int(_SECONDS / one)))
+    seconds = run(count) if count > 1 else one
+    return _Steps(seconds, first, _slowdowns(lambda: run(count), seconds))
+
+
+def _slowdowns(run: Callable[[], float], on_all_cores: float) -> dict[int, float]:
+    """Returns by how much halves, quarters and so on of the cores are slower than all.
+
+    It goes on as long as the smaller share is worth it. Threads that wait for each other are
+    busy, so that the processor's time would not tell.
+
+    Args:
+        run: returns the seconds of a step.
+        on_all_cores: the same, measured before.
+    """
+    slowdowns, shares = {1: 1.0}, 2
+    while shares <= devices.cores():
+        with devices.narrowed(Share(0, shares)):
+            slowdowns[shares] = max(1.0, run() / on_all_cores)
+        if slowdowns[shares] > _WORTHWHILE * slowdowns[shares // 2]:
+            break
+        shares *= 2
+    return slowdowns

@@ -29,8 +29,8 @@ from deep_net_triage.wording import counted, duration, size
 LONG = 3600.0
 # A study that would take less than this on a slow computer, in seconds, is not timed.
 _NOT_WORTH_TIMING = 60.0
-# One more trial at once must find more than this share of a trial's cores idle.
-_WORTH_A_PROCESS = 0.2
+# Trials side by side must get so many times as much done as one at a time.
+_WORTHWHILE = 1.2
 _NUMBER = 4  # bytes of a weight, however precise the computation
 # While a student trains, a process holds its weights, their gradients, two moments and the
 # best epoch's weights beside the parent's. A checkpoint holds the same but the gradients.
@@ -81,7 +81,7 @@ def make(plan: Plan, ledger: Ledger) -> Budget:
     trials = [(plan.name_of(trial), trial) for trial in pending]
 
     def trainings(timed: Timings, side_by_side: int) -> tuple[ExpectedTraining, ...]:
-        estimator = Estimator(workload, timed, _slowdown(timed.busy, side_by_side))
+        estimator = Estimator(workload, timed, _slowdown(timed, side_by_side))
         makes_parent = not (ledger.parent or plan.identity.given)
         parent = [estimator.parent(settings.parent_epochs)] if makes_parent else []
         return (*parent, *estimator.trials(trials))
@@ -94,7 +94,7 @@ def make(plan: Plan, ledger: Ledger) -> Budget:
     memory = _memory(plan, weights)
     if is_measured:
         timed = timings.measure(network, plan.blocks, plan.dataset, settings)
-        at_once = _side_by_side(settings, timed.busy, len(pending), memory)
+        at_once = _side_by_side(settings, timed, len(pending), memory)
     checkpoints = 2 * at_once * _CHECKPOINT * weights
     models = weights * (1 + settings.save_models * len(pending))
     shared = sum(activations) if stores and at_once > 1 else 0
@@ -128,9 +128,9 @@ def of_smaller(plan: Plan, settings: Settings) -> float:
         network = untrained(settings, dataset)
         blocks = select(network, survey(network).blocks, settings.blocks)
     timed = timings.measure(network, blocks, dataset, settings)
-    at_once = _side_by_side(settings, timed.busy, len(plan.trials), 1)
+    at_once = _side_by_side(settings, timed, len(plan.trials), 1)
     workload = Workload(settings, blocks, train, test, settings.augment_copies is not None)
-    estimator = Estimator(workload, timed, _slowdown(timed.busy, at_once))
+    estimator = Estimator(workload, timed, _slowdown(timed, at_once))
     trials = [(str(trial), trial) for trial in of_study(blocks, settings)]
     parent = [] if plan.identity.given else [estimator.parent(settings.parent_epochs)]
     forecast = Forecast()
@@ -147,12 +147,12 @@ def _stand_in(plan: Plan, settings: Settings) -> Dataset:
     return dataclasses.replace(plan.dataset, train=split, test=split, validation=None)
 
 
-def _side_by_side(settings: Settings, busy: float, trials: int, memory: int) -> int:
+def _side_by_side(settings: Settings, timed: Timings, trials: int, memory: int) -> int:
     """Returns how many trials to run at once.
 
     Args:
         settings: of the command; they may say the number.
-        busy: how many cores a training step keeps busy.
+        timed: how much slower a step is on a share of the cores.
         trials: how many there are to run.
         memory: bytes that a process needs.
     """
@@ -161,15 +161,17 @@ def _side_by_side(settings: Settings, busy: float, trials: int, memory: int) -> 
     gpus = tf.config.list_physical_devices("GPU")
     if gpus or settings.deterministic or settings.replicas:
         return 1
-    cores = devices.cores()
-    by_time = math.ceil(cores / busy - _WORTH_A_PROCESS)
-    by_memory = psutil.virtual_memory().available // memory
-    return max(1, min(by_time, by_memory, cores, trials))
+    most = min(trials, psutil.virtual_memory().available // memory)
+    gains = {count: count / slow for count, slow in timed.slowdowns.items() if count <= most}
+    best = max(gains, key=gains.__getitem__, default=1)
+    return best if gains.get(best, 0.0) >= _WORTHWHILE else 1
 
 
-def _slowdown(busy: float, side_by_side: int) -> float:
+def _slowdown(timed: Timings, side_by_side: int) -> float:
     """Returns how much longer a step takes on a share of the cores than on all of them."""
-    return max(1.0, busy * side_by_side / devices.cores())
+    shares = [count for count in timed.slowdowns if count <= side_by_side]
+    nearest = max(shares)
+    return timed.slowdowns[nearest] * max(1.0, side_by_side / nearest)
 
 
 def _memory(plan: Plan, weights: int) -> int:
