@@ -15,11 +15,11 @@ FULL, HALF = "float32", "mixed_bfloat16"
 # Steps go on until there are so many of each kind, and until they have taken this long: others'
 # work on the machine comes and goes.
 STEPS = 3
-SECONDS = 2.0
+SECONDS = 1.0
 # A large network takes fewer images a step (by the multiply-accumulates of a forward pass), and
 # fewer steps once they have taken this long, in seconds.
-_LARGEST_PASS = 5e10
-_LONGEST = 8.0
+_LARGEST_PASS = 2e10
+_LONGEST = 4.0
 # On a busy machine two measurements of the same step lie up to a tenth apart.
 WORTHWHILE = 1.1
 
