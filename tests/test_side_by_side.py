@@ -17,7 +17,7 @@ def test_each_process_begins_at_another_block(index, expected, monkeypatch):
     order = []
     monkeypatch.setattr(Study, "_walk", lambda study: None)
     monkeypatch.setattr(
-        Study, "_run_block", lambda study, trials, activations: order.append(trials[0].block)
+        Study, "_run_block", lambda study, trials, *others: order.append(trials[0].block)
     )
     plan = types.SimpleNamespace(blocks=tuple("abcde"))
     study = Study(plan, None, None, None, None, Share(index, 2))
