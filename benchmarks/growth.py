@@ -56,7 +56,12 @@ def _study(flags: dict[str, object]) -> tuple[float, int]:
     """Returns the duration in seconds and the peak memory in bytes of a study."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "run_triage.py", f"--output_dir={folder}"]
-        command += ["--recipe=paper", "--precision=float32", "--nocontrol"]
+        command += [
+            "--recipe=paper",
+            "--precision=float32",
+            "--nocontrol",
+            "--parallel_trials=1",
+        ]
         command += [f"--{name}={value}" for name, value in flags.items()]
         started = time.perf_counter()
         process = subprocess.Popen(

@@ -66,6 +66,7 @@ def ours(methods: str, width: float, train: int, test: int, epochs: int) -> Call
         "--recipe=paper",
         "--precision=float32",
         "--nocontrol",
+        "--parallel_trials=1",
         f"--parent={parent}",
         f"--method={methods}",
         f"--train_examples={train}",

@@ -93,6 +93,8 @@ def triage(
             raise InputError(f"{flag} is no argument: model and images are given")
     if "list_blocks" in flags:
         raise InputError("list_blocks is no argument: call find_blocks")
+    if "estimate" in flags:
+        raise InputError("estimate is no argument: every call says what it will take")
     for flag in _OF_COMMANDS:
         if flag in flags:
             raise InputError(f"{flag} is no argument: a call runs in its own process")

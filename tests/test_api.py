@@ -64,6 +64,8 @@ def test_what_does_not_fit_is_refused(parent, tmp_path):
         dnt.triage(parent, train, test, dataset="digits")
     with pytest.raises(InputError, match="list_blocks is no argument: call find_blocks"):
         dnt.triage(parent, train, test, list_blocks=True)
+    with pytest.raises(InputError, match="estimate is no argument"):
+        dnt.triage(parent, train, test, estimate=True)
     with pytest.raises(InputError, match="parallel_trials is no argument"):
         dnt.triage(parent, train, test, parallel_trials=2)
     with pytest.raises(InputError, match="epochs"):

@@ -104,6 +104,11 @@ def test_what_is_finished_costs_nothing(study, capsys):
     assert "parent  " not in said
 
 
+def test_a_finished_study_is_estimated_as_well(study, capsys):
+    assert run(study.parent, "--method=cl_rw,stn", "--block=4", "--estimate") == 0
+    assert "about 0 s on this machine" in capsys.readouterr().out
+
+
 def test_an_estimate_of_what_can_not_run_says_so_as_a_run_would(tmp_path, capsys):
     for flags in ((), ("--estimate",)):
         assert run(tmp_path / "runs", "--block=9", *flags) == 2

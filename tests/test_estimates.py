@@ -11,7 +11,10 @@ from deep_net_triage.study.identity import Trial
 TIMINGS = Timings(
     step=30.0,
     forward=10.0,
-    blocks={"block1": BlockTimings(4.0, 1.0), "block2": BlockTimings(5.0, 2.0)},
+    blocks={
+        "block1": BlockTimings(4.0, 1.0, before=0.0),
+        "block2": BlockTimings(5.0, 2.0, before=4.0),
+    },
     tracing=0.0,
     slowdowns={1: 1.0},
 )
@@ -25,7 +28,7 @@ def make(parent, small_settings):
     def make(stores=True, timings=TIMINGS, slowdown=1.0, **flags):
         settings = small_settings(batch_size=8, **flags)
         # Three steps and two test batches an epoch.
-        workload = Workload(settings, (first, second), 20, 16, stores)
+        workload = Workload(settings, 20, 16, stores)
         return Estimator(workload, timings, slowdown), first, second
 
     return make

@@ -71,6 +71,11 @@ def test_assumed_times_follow_the_multiply_accumulates(parent, small_settings):
     assert assumed.blocks["block1"].original == pytest.approx(10 * macs / 25e9)
     assert assumed.blocks["block1"].replacement == pytest.approx(10 * 8 * 8 * 9 * 2 * 3 / 25e9)
     assert assumed.step == pytest.approx(3 * assumed.forward)
+    # Block 1 and its pooling lie before block 2, also if block 2 alone is timed.
+    (second,) = timings.assumed(
+        parent, found[1:], small_settings(batch_size=10)
+    ).blocks.values()
+    assert second.before == pytest.approx(10 * macs / 25e9)
 
 
 def test_cores_are_halved_as_long_as_it_is_worth_it(monkeypatch):

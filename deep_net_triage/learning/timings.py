@@ -40,10 +40,12 @@ class BlockTimings:
     Attributes:
         original: through the parent's block.
         replacement: through the convolution that replaces it.
+        before: through the parent's layers before the block.
     """
 
     original: float
     replacement: float
+    before: float
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,9 @@ def assumed(parent: keras.Model, blocks: Sequence[Block], settings: Settings) ->
         forward=through_parent,
         blocks={
             block.name: BlockTimings(
-                forward(surgery.segment(parent, block)),
-                forward(surgery.replacement(parent, block)),
+                original=forward(surgery.segment(parent, block)),
+                replacement=forward(surgery.replacement(parent, block)),
+                before=forward(_before(parent, block)),
             )
             for block in blocks
         },
@@ -135,12 +138,18 @@ def measure(
                 block.name: BlockTimings(
                     original=forward(surgery.segment(parent, block)),
                     replacement=forward(surgery.replacement(parent, block)),
+                    before=forward(_before(parent, block)),
                 )
                 for block in blocks
             },
             tracing=max(0.0, steps[0].first - steps[0].seconds),
             slowdowns=steps[-1].slowdowns,
         )
+
+
+def _before(parent: keras.Model, block: Block) -> keras.Model:
+    """Returns the layers from the images to a block."""
+    return surgery.cut(parent, parent.inputs[0], block.received_by(parent))
 
 
 def _share_of_batch(batch_size: int) -> int:
@@ -209,8 +218,9 @@ def _train(parent: keras.Model, dataset: Dataset, settings: Settings, images: in
     count = max(1, min(_MOST_STEPS, int(_SECONDS / one)))
     seconds = run(count) if count > 1 else one
     # A step of a part of a batch is one of a large network, which keeps all cores busy.
-    is_part = images < _share_of_batch(settings.batch_size)
-    slowdowns = {1: 1.0} if is_part else _slowdowns(lambda: run(count), seconds)
+    keeps_busy = images < _share_of_batch(settings.batch_size)
+    keeps_busy |= bool(tf.config.list_physical_devices("GPU"))
+    slowdowns = {1: 1.0} if keeps_busy else _slowdowns(lambda: run(count), seconds)
     return _Steps(seconds, first, slowdowns)
 
 

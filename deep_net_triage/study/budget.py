@@ -17,7 +17,7 @@ from deep_net_triage.images.datasets import Dataset, Split
 from deep_net_triage.learning import timings
 from deep_net_triage.learning.timings import Timings
 from deep_net_triage.methods import TABLE
-from deep_net_triage.network import costs
+from deep_net_triage.network import costs, surgery
 from deep_net_triage.network.blocks import select, survey
 from deep_net_triage.records import files
 from deep_net_triage.study.estimates import Estimator, Workload
@@ -75,9 +75,9 @@ def make(plan: Plan, ledger: Ledger) -> Budget:
     settings, network, pending = plan.settings, plan.network, ledger.pending(plan.trials)
     activations = _activations(plan)
     stores = _stores(settings, activations)
-    workload = Workload(
-        settings, plan.blocks, len(plan.dataset.train), len(plan.dataset.test), stores
-    )
+    dataset = plan.dataset
+    tested = len(dataset.test) + len(dataset.validation or ())
+    workload = Workload(settings, len(dataset.train), tested, stores)
     trials = [(plan.name_of(trial), trial) for trial in pending]
 
     def trainings(timed: Timings, side_by_side: int) -> tuple[ExpectedTraining, ...]:
@@ -93,7 +93,7 @@ def make(plan: Plan, ledger: Ledger) -> Budget:
     weights = _NUMBER * costs.parameters(network)
     memory = _memory(plan, weights)
     if is_measured:
-        timed = timings.measure(network, plan.blocks, plan.dataset, settings)
+        timed = timings.measure(network, plan.blocks, dataset, settings)
         at_once = _side_by_side(settings, timed, len(pending), memory)
     checkpoints = 2 * at_once * _CHECKPOINT * weights
     models = weights * (1 + settings.save_models * len(pending))
@@ -129,7 +129,7 @@ def of_smaller(plan: Plan, settings: Settings) -> float:
         blocks = select(network, survey(network).blocks, settings.blocks)
     timed = timings.measure(network, blocks, dataset, settings)
     at_once = _side_by_side(settings, timed, len(plan.trials), 1)
-    workload = Workload(settings, blocks, train, test, settings.augment_copies is not None)
+    workload = Workload(settings, train, test, settings.augment_copies is not None)
     estimator = Estimator(workload, timed, _slowdown(timed, at_once))
     trials = [(str(trial), trial) for trial in of_study(blocks, settings)]
     parent = [] if plan.identity.given else [estimator.parent(settings.parent_epochs)]
@@ -168,7 +168,9 @@ def _side_by_side(settings: Settings, timed: Timings, trials: int, memory: int) 
 
 
 def _slowdown(timed: Timings, side_by_side: int) -> float:
-    """Returns how much longer a step takes on a share of the cores than on all of them."""
+    """Returns how much longer a step takes on a share of the machine than on all of it."""
+    if gpus := len(tf.config.list_physical_devices("GPU")):
+        return max(1.0, side_by_side / gpus)
     shares = [count for count in timed.slowdowns if count <= side_by_side]
     nearest = max(shares)
     return timed.slowdowns[nearest] * max(1.0, side_by_side / nearest)
@@ -196,8 +198,11 @@ def _activations(plan: Plan) -> list[int]:
     images = len(dataset.train) * max(1, settings.augment_copies or 1) + len(dataset.test)
     received = [_bytes(block.received_by(plan.network)) for block in plan.blocks]
     returned = [_bytes(block.returned_by(plan.network)) for block in plan.blocks]
-    # Images are kept as they are: to resize them again takes less time than to read them.
-    received[:1] = [0]
+    images_of = plan.network.inputs[0]
+    for number, block in enumerate(plan.blocks):
+        # To normalize and resize images again takes less time than to read what that returns.
+        if not surgery.cut(plan.network, images_of, block.received_by(plan.network)).weights:
+            received[number] = 0
     return [images * (r + distils * t) for r, t in zip(received, returned, strict=True)]
 
 
@@ -247,7 +252,7 @@ def summary(budget: Budget) -> str:
 
 def details(budget: Budget) -> Iterator[str]:
     """Yields the lines of `--estimate`: each training, then memory and disk."""
-    width = max(len(training.name) for training in budget.trainings)
+    width = max((len(training.name) for training in budget.trainings), default=0)
     for training in budget.trainings:
         yield f"{training.name:{width}}  {duration(training.seconds)}"
     yield f"memory: {size(budget.memory)}"

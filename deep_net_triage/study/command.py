@@ -34,10 +34,10 @@ IN_MEMORY = "a model in memory"
 
 # By the number of each trial to run: when an earlier failure of it was written, in nanoseconds;
 # None without one.
-Failures = dict[int, int | None]
+Work = dict[int, int | None]
 # Runs trials in so many other processes, and returns when all have ended.
 Smaller = tuple[str, Settings]
-Company = Callable[[Failures, int], None]
+Company = Callable[[Work, int], None]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def run(
         opened, parent, side_by_side = _begin(opened, typed, started)
         plan, ledger = opened.plan, opened.ledger
         if company and side_by_side > 1:
-            company(_failures(opened), side_by_side)
+            company(_work(opened), side_by_side)
         else:
             study = Study(plan, parent, ledger, progress)
             study.run(plan.trials, presentation.present_unfinished)
@@ -121,7 +121,7 @@ def estimate(settings: Settings, progress: Progress, smaller: Smaller | None) ->
         _say(foreseen, opened)
 
 
-def make_parent(settings: Settings, typed: str, started: float, progress: Progress) -> Failures:
+def make_parent(settings: Settings, typed: str, started: float, progress: Progress) -> Work:
     """Begins a study that several processes run, up to its parent.
 
     Args:
@@ -136,13 +136,13 @@ def make_parent(settings: Settings, typed: str, started: float, progress: Progre
     """
     with _opened(settings, progress) as opened:
         opened, *_ = _begin(opened, typed, started)
-        return _failures(opened)
+        return _work(opened)
 
 
 def run_trials(
     settings: Settings,
     shared: Path,
-    work: Failures,
+    work: Work,
     only: int | None,
     share: Share,
     progress: Progress,
@@ -256,8 +256,8 @@ def _say(foreseen: Budget, opened: Opened) -> None:
         opened.progress.say(budget.advice(opened.plan, *opened.smaller))
 
 
-def _failures(opened: Opened) -> Failures:
-    """Returns the trials to run, and their earlier failures."""
+def _work(opened: Opened) -> Work:
+    """Returns the trials to run, each with its earlier failure."""
     ledger, trials = opened.ledger, opened.plan.trials
     return {
         trials.index(trial): ledger.earlier_failures.get(ledger.folder_of(trial))

@@ -28,13 +28,12 @@ class Workload:
 
     Attributes:
         settings: of the command.
-        blocks: the compressed ones, in the network's order.
-        train, test: the number of images of each kind.
+        train: the number of images to train on.
+        test: of those that each epoch is evaluated on, held-out ones included.
         stores_activations: whether what a block receives is computed once, not in each epoch.
     """
 
     settings: Settings
-    blocks: tuple[Block, ...]
     train: int
     test: int
     stores_activations: bool
@@ -127,13 +126,13 @@ class Estimator:
         return before + teacher + (1 + self._gradient) * taken.replacement
 
     def _around_block(self, block: Block) -> tuple[float, float]:
-        """Returns the forward seconds of the layers before a block and behind it."""
-        number = self.workload.blocks.index(block)
-        of_blocks = [
-            self.timings.blocks[b.name].original for b in self.workload.blocks[: number + 1]
-        ]
-        behind = max(0.0, self.timings.forward - sum(of_blocks))
-        return 0.0 if self.workload.stores_activations else sum(of_blocks[:-1]), behind
+        """Returns the forward seconds of the layers before a block, if they run, and behind it.
+
+        Layers before a block do not run where what they return is stored.
+        """
+        taken = self.timings.blocks[block.name]
+        behind = max(0.0, self.timings.forward - taken.before - taken.original)
+        return 0.0 if self.workload.stores_activations else taken.before, behind
 
     def _around(self) -> float:
         """Returns the seconds around a training: its model is evaluated before and after."""

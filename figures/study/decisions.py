@@ -22,6 +22,7 @@ HERE = Path(__file__).resolve().parent
 RUN = HERE.parent.parent / "run_triage.py"
 SETTINGS = (
     "--precision=float32",
+    "--parallel_trials=1",
     "--recipe=paper",
     "--dataset=cifar10",
     "--image_size=32",

@@ -64,7 +64,13 @@ def main() -> None:
         folder = (arguments.output / name).resolve()
         parent = (arguments.studies / study / "parent" / "model.keras").resolve()
         command = [sys.executable, "run_triage.py", f"--flagfile=flags/study/{study}.flags"]
-        command += [*flags, *data, f"--parent={parent}", f"--output_dir={folder}"]
+        command += [
+            "--parallel_trials=1",
+            *flags,
+            *data,
+            f"--parent={parent}",
+            f"--output_dir={folder}",
+        ]
         subprocess.run(command, check=True, cwd=REPOSITORY)
         keep(folder / study, copies / name)
 
