@@ -76,6 +76,8 @@ def test_assumed_times_follow_the_multiply_accumulates(parent, small_settings):
         parent, found[1:], small_settings(batch_size=10)
     ).blocks.values()
     assert second.before == pytest.approx(10 * macs / 25e9)
+    assert assumed.blocks["block2"].before == pytest.approx(second.before)
+    assert assumed.blocks["block1"].before == 0
 
 
 def test_cores_are_halved_as_long_as_it_is_worth_it(monkeypatch):

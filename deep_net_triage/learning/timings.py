@@ -83,14 +83,7 @@ def assumed(parent: keras.Model, blocks: Sequence[Block], settings: Settings) ->
     return Timings(
         step=_PASSES_PER_STEP * through_parent,
         forward=through_parent,
-        blocks={
-            block.name: BlockTimings(
-                original=forward(surgery.segment(parent, block)),
-                replacement=forward(surgery.replacement(parent, block)),
-                before=forward(_before(parent, block)),
-            )
-            for block in blocks
-        },
+        blocks=_of_blocks(parent, blocks, forward),
         tracing=_ASSUMED_TRACING,
         slowdowns={1: 1.0},
     )
@@ -134,22 +127,33 @@ def measure(
         return Timings(
             step=at_full_size([step.seconds for step in steps]),
             forward=at_full_size([through_parent(images) for images in sizes]),
-            blocks={
-                block.name: BlockTimings(
-                    original=forward(surgery.segment(parent, block)),
-                    replacement=forward(surgery.replacement(parent, block)),
-                    before=forward(_before(parent, block)),
-                )
-                for block in blocks
-            },
+            blocks=_of_blocks(parent, blocks, forward),
             tracing=max(0.0, steps[0].first - steps[0].seconds),
             slowdowns=steps[-1].slowdowns,
         )
 
 
-def _before(parent: keras.Model, block: Block) -> keras.Model:
-    """Returns the layers from the images to a block."""
-    return surgery.cut(parent, parent.inputs[0], block.received_by(parent))
+def _of_blocks(
+    parent: keras.Model, blocks: Sequence[Block], forward: Callable[[keras.Model], float]
+) -> dict[str, BlockTimings]:
+    """Returns what forward passes through parts of a parent take, by the blocks' names.
+
+    Args:
+        parent: read, never changed.
+        blocks: in the network's order.
+        forward: returns the seconds of a forward pass through a model.
+    """
+    taken: dict[str, BlockTimings] = {}
+    before, reached = 0.0, parent.inputs[0]
+    for block in blocks:
+        received = block.received_by(parent)
+        if received is not reached:  # otherwise the block before it ends here
+            before = forward(surgery.cut(parent, parent.inputs[0], received))
+        original = forward(surgery.segment(parent, block))
+        replacement = forward(surgery.replacement(parent, block))
+        taken[block.name] = BlockTimings(original, replacement, before)
+        before, reached = before + original, block.returned_by(parent)
+    return taken
 
 
 def _share_of_batch(batch_size: int) -> int:
