@@ -25,7 +25,7 @@ _PASSES_PER_STEP = 3
 # If a training step would take more seconds than this, two small batches are timed instead, and
 # a straight line through them gives the time of the whole batch.
 _LONGEST_STEP = 4.0
-_SMALL_BATCHES = (1, 3)
+_SMALL_BATCHES = (1, 8)
 # Twice as many trials at once are worth it if a step then takes less than this many times as
 # long.
 _WORTHWHILE = 1.7
