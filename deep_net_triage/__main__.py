@@ -71,7 +71,7 @@ def _start(chosen: Settings, arguments: list[str], progress: Progress) -> int:
     if not runs:
         return 0
     board = Board(progress)
-    company = functools.partial(workers.run_trials, chosen, board)
+    company = functools.partial(workers.ready_to_run_trials, chosen, board)
     return command.run(chosen, typed, Messenger(board.show), company=company, smaller=smaller)
 
 

@@ -122,7 +122,7 @@ def test_a_long_study_comes_with_the_flag_that_makes_it_small(tmp_path, capsys, 
 
     measured = []
 
-    def measure(network, blocks, dataset, settings):
+    def measure(network, blocks, dataset, settings, timed=None):
         measured.append((network.input_shape, settings.epochs))
         seconds = 1800.0 if len(measured) == 1 else 1.0
         timed = budget.timings.assumed(network, blocks, settings)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from deep_net_triage import devices
 from deep_net_triage.commands import command_line
-from deep_net_triage.learning import guards, precision
+from deep_net_triage.learning import guards, memory, precision, timed_training
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import locks, results
 from deep_net_triage.study import command, parents, plan
@@ -27,16 +27,21 @@ def begun(tmp_path, monkeypatch, capsys):
     """Begins a study, up to its parent; returns its plan, and how often it measured."""
     plans, measured = [], []
     monkeypatch.setattr(devices, "trains_in_bfloat16", lambda: True)
-    monkeypatch.setattr(parents, "make", lambda plan, earlier, progress: plans.append(plan))
+
+    def make(plan, earlier, progress):
+        plans.append(plan)
+        return types.SimpleNamespace(baseline_accuracy=0.5)
+
+    monkeypatch.setattr(parents, "make", make)
 
     def begin(gain, *flags):
         def measure(build, dataset, chosen):
             assert locks.holder(tmp_path / "digits" / "study.lock")
             assert not (tmp_path / "digits" / "study.json").exists()
             measured.append(gain)
-            return gain
+            return precision.Measured(gain, {"float32": None, "mixed_bfloat16": None})
 
-        monkeypatch.setattr(precision, "gain", measure)
+        monkeypatch.setattr(precision, "measure", measure)
         typed = [f"--output_dir={tmp_path}", *TINY, "--precision=auto", *flags]
         command.make_parent(command_line.parse(typed), "", 1.0, Progress())
         return plans[-1], len(measured)
@@ -110,10 +115,12 @@ def test_a_measurement_leaves_nothing_behind(small_settings, monkeypatch):
         policies.append(keras.config.dtype_policy().name)
         return plan.untrained(chosen, dataset)
 
-    monkeypatch.setattr(precision, "SECONDS", 0.0)
+    monkeypatch.setattr(precision, "_SECONDS", 0.0)
     before = plan.untrained(chosen, dataset)
     digest = guards.weights_digest(before)
-    assert precision.gain(build, dataset, chosen) > 0
+    with memory.released():
+        measured = precision.measure(build, dataset, chosen)
+    assert measured.gain > 0
     assert policies == ["float32", "mixed_bfloat16"]
     assert keras.config.dtype_policy().name == "float32"
     assert guards.weights_digest(before) == digest
@@ -123,45 +130,35 @@ def test_a_measurement_leaves_nothing_behind(small_settings, monkeypatch):
 
 
 @pytest.mark.parametrize(("macs", "expected"), [(1e9, 4), (1e10, 2), (1e12, 1)])
-def test_a_large_network_is_given_few_images_and_few_steps(macs, expected, monkeypatch):
-    taken, now = [], [0]
-
-    class Step:
-        network = None
-
-        def train_on_batch(self, images, labels, weights):
-            taken.append(len(images))
-            now[0] += 5
-
-    monkeypatch.setattr(precision.costs, "macs", lambda network: macs)
-    monkeypatch.setattr(precision.training, "learner_of", lambda *given: Step())
-    monkeypatch.setattr(precision.time, "perf_counter", lambda: now[0])
-    split = command.datasets.Split(np.zeros((9, 2, 2, 1)), np.zeros(9))
-    dataset = command.datasets.Dataset("toy", split, split, ("a",))
-    assert precision.gain(lambda: None, dataset, command_line.parse(["--batch_size=4"])) == 1
-    # One pair of steps that trace, and one that is timed.
-    assert taken == 4 * [expected]
+def test_a_step_of_a_large_network_is_timed_with_few_images(macs, expected, monkeypatch):
+    monkeypatch.setattr(timed_training.costs, "macs", lambda network: macs)
+    chosen = command_line.parse(["--batch_size=4"])
+    assert timed_training.affordable(None, chosen) == expected
 
 
-def test_the_quickest_steps_are_compared_and_the_first_does_not_count(monkeypatch):
-    """Steps in float32 take 9, 3, 5 and 4 seconds, those in bfloat16 1, 2.5, 2 and 1.5."""
-    seconds = iter([9, 1, 3, 2.5, 5, 2, 4, 1.5])
-    now = [0]
-    monkeypatch.setattr(precision.costs, "macs", lambda network: 1)
-    monkeypatch.setattr(precision, "_LONGEST", 13.0)
+def test_the_quickest_turns_are_compared(monkeypatch):
+    """Steps in float32 take 0.9, 0.3 and 0.5 seconds, those in bfloat16 0.2, 0.15 and 0.25."""
+    seconds = {"float32": iter([0.9, 0.3, 0.5]), "mixed_bfloat16": iter([0.2, 0.15, 0.25])}
+    counts = []
 
-    class Step:
-        network = None
+    class Timed:
+        def __init__(self, network, *others):
+            self.seconds = seconds[keras.config.dtype_policy().name]
 
-        def train_on_batch(self, *batch):
-            now[0] += next(seconds)
+        def step(self, count):
+            counts.append(count)
+            return next(self.seconds)
 
-    monkeypatch.setattr(precision.training, "learner_of", lambda *given: Step())
-    monkeypatch.setattr(precision.time, "perf_counter", lambda: now[0])
-    split = command.datasets.Split(np.zeros((4, 2, 2, 1)), np.zeros(4))
-    dataset = command.datasets.Dataset("toy", split, split, ("a",))
-    found = precision.gain(lambda: None, dataset, command_line.parse([]))
-    assert found == 2
+    monkeypatch.setattr(precision, "TimedTraining", Timed)
+    monkeypatch.setattr(timed_training, "affordable", lambda network, settings: 4)
+    monkeypatch.setattr(precision, "_TURN", 1.0)
+    monkeypatch.setattr(precision, "_SECONDS", 3.1)
+    measured = precision.measure(lambda: None, None, command_line.parse([]))
+    assert measured.gain == 2
+    assert list(measured.trainings) == ["float32", "mixed_bfloat16"]
+    # A turn is as many steps as take a second: of 0.9 s one, of 0.3 s three.
+    # The turns took 0.9 + 0.2, 0.3 + 0.15 and 3 * (0.5 + 0.25) seconds, 3.1 and more in all.
+    assert counts == [1, 1, 1, 1, 3, 3]
 
 
 @pytest.mark.parametrize(

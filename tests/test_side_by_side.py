@@ -1,5 +1,6 @@
 """Trials side by side, in other processes than the one that has made the parent."""
 
+import contextlib
 import types
 
 import pytest
@@ -22,7 +23,10 @@ def test_each_process_begins_at_another_block(index, expected, monkeypatch):
     plan = types.SimpleNamespace(blocks=tuple("abcde"))
     study = Study(plan, None, None, None, None, Share(index, 2))
     # The control compresses no block.
-    study._run_blocks([types.SimpleNamespace(block=block) for block in (*"abcde", None)], print)
+    study._run_blocks(
+        [types.SimpleNamespace(block=block, method="cl_rw") for block in (*"abcde", None)],
+        print,
+    )
     assert "".join(block or "-" for block in order) == expected
 
 
@@ -30,16 +34,18 @@ def test_each_process_begins_at_another_block(index, expected, monkeypatch):
 def test_a_small_network_runs_its_trials_side_by_side(tmp_path, monkeypatch, capfd):
     """Steps are timed even for so small a study, and are said to keep one core busy."""
     begun = []
-    run_trials = workers.run_trials
+    ready_to_run_trials = workers.ready_to_run_trials
 
-    def spied(settings, board, work, count):
-        begun.append((sorted(work), count))
-        run_trials(settings, board, work, count)
+    @contextlib.contextmanager
+    def spied(settings, board, count):
+        with ready_to_run_trials(settings, board, count) as run_trials:
+            assert not (tmp_path / "digits" / "parent" / "result.json").exists()
+            yield lambda work: begun.append((sorted(work), count)) or run_trials(work)
 
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     monkeypatch.setattr(budget, "_NOT_WORTH_TIMING", 0.0)
     monkeypatch.setattr(budget, "_side_by_side", lambda *given: 2)
-    monkeypatch.setattr(workers, "run_trials", spied)
+    monkeypatch.setattr(workers, "ready_to_run_trials", spied)
     flags = ("--method=cl_rw,stn", "--block=3,4,5", "--epochs=6")
     assert run(tmp_path, *flags) == 0
     assert begun == [([0, 1, 2, 3, 4, 5], 2)]

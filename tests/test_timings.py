@@ -43,24 +43,51 @@ def test_a_network_that_takes_images_of_any_size_is_timed(toy_dataset, small_set
     assert measured.step > 0
 
 
-def test_a_large_batch_is_timed_by_small_ones(parent, toy_dataset, small_settings, monkeypatch):
+class Timed:
+    """Steps of 5 seconds and 2 for each image; the first takes 12."""
+
+    made: list[int] = []
+    first = 12.0
+
+    def __init__(self, network, dataset, settings, images):
+        self.images = images
+        self.made.append(images)
+
+    def step(self, count):
+        return 5.0 + 2 * self.images
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Times nothing; returns with how many images a step was to be timed."""
+    monkeypatch.setattr(Timed, "made", [])
+    monkeypatch.setattr(timings, "TimedTraining", Timed)
+    monkeypatch.setattr(timings, "_forward", lambda *given: lambda images: 1.0 + images / 2)
+    return Timed.made
+
+
+def test_a_large_batch_is_timed_by_small_ones(
+    parent, toy_dataset, small_settings, made, monkeypatch
+):
+    monkeypatch.setattr(timings.timed_training.costs, "macs", lambda network: 1e10)
     settings = small_settings(batch_size=32)
-    tried = []
-
-    def train(parent, dataset, settings, images):
-        tried.append(images)
-        return timings._Steps(seconds=5.0 + 2 * images, first=12.0, slowdowns={1: 1.0})
-
-    monkeypatch.setattr(timings, "_train", train)
-    monkeypatch.setattr(
-        timings, "_forward", lambda model, image: lambda images: 1.0 + images / 2
-    )
     measured = timings.measure(parent, blocks.find_blocks(parent), toy_dataset, settings)
-    # A batch of 32 would take 3 * 32 times the 1.5 s of one image.
-    assert tried == [1, 8]
+    # 2e10 multiply-accumulates are 2 images, and 8 times as many are 16.
+    assert made == [2, 16]
     assert measured.step == 5 + 2 * 32
     assert measured.forward == 1 + 32 / 2
-    assert measured.tracing == 12 - 7
+    assert measured.tracing == 12 - (5 + 2 * 2)
+
+
+def test_a_training_that_was_timed_before_is_not_traced_again(
+    parent, toy_dataset, small_settings, made
+):
+    settings = small_settings(batch_size=8)
+    timed = Timed(parent, toy_dataset, settings, 8)
+    made.clear()
+    measured = timings.measure(parent, (), toy_dataset, settings, timed)
+    assert made == []
+    assert measured.step == 5 + 2 * 8
 
 
 def test_assumed_times_follow_the_multiply_accumulates(parent, small_settings):

@@ -7,7 +7,7 @@ part begins, which releases their GPU memory; the process that starts them never
 TensorFlow.
 
 Where the program chooses the number, one process makes the parent, waits for those that run
-trials, and writes the results.
+trials, and writes the results. Those import TensorFlow while it trains the parent.
 """
 
 import contextlib
@@ -17,7 +17,8 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
 from deep_net_triage import devices
@@ -45,66 +46,95 @@ def run(settings: Settings, command: str, progress: Progress) -> int:
     """
     started = time.time()
     board, everything = Board(progress), (settings, command, started)
-    work = _together("make_parent", [(WHOLE, everything)], board)
-    run_trials(settings, board, work, settings.parallel_trials)
-    return _together("finish", [(WHOLE, everything)], board)
+    work = _alone("make_parent", settings, everything, board)
+    with ready_to_run_trials(settings, board, settings.parallel_trials) as run_trials:
+        run_trials(work)
+    return _alone("finish", settings, everything, board)
 
 
-def run_trials(
-    settings: Settings, board: Board, work: dict[int, int | None], count: int
-) -> None:
-    """Runs the trials of a study whose parent this process has made, while it waits.
+@contextlib.contextmanager
+def ready_to_run_trials(
+    settings: Settings, board: Board, count: int
+) -> Iterator[Callable[[dict[int, int | None]], None]]:
+    """Starts processes that import TensorFlow, and then wait for the trials of a study.
 
     Args:
         settings: the command's.
         board: shows the messages of the processes.
-        work: as `study.command.make_parent` returns it.
         count: the number of processes.
 
-    Raises:
-        WorkerEnded: if all of them end early.
+    Yields:
+        A function that takes what `study.command.make_parent` returns, runs the trials, and
+        returns when all processes have ended. It raises WorkerEnded if all of them end early.
     """
     folder = settings.activation_dir or settings.folder
     activations = files.unfinished_name(folder / "activations")
-    arguments = settings, activations, work, None
     shares = [Share(index, count) for index in range(count)]
-    try:
-        _together("run_trials", [(share, (*arguments, share)) for share in shares], board)
-    finally:
-        shutil.rmtree(activations, ignore_errors=True)
+    with _working("run_trials", settings, shares) as workers:
+
+        def run_trials(work: dict[int, int | None]) -> None:
+            given = [(settings, activations, work, None, share) for share in shares]
+            try:
+                _together(workers, given, board)
+            finally:
+                shutil.rmtree(activations, ignore_errors=True)
+
+        yield run_trials
 
 
-def _together(part: str, work: list[tuple[Share, tuple]], board: Board) -> object:
-    """Runs a part of a study in several processes, and returns the first result."""
-    with _working(part, work) as workers:
-        returned = _results(dict(workers), board)
-    board.check(bool(returned), f"every process that was to {part} was killed")
-    return returned[0]
+def _alone(part: str, settings: Settings, arguments: tuple, board: Board) -> object:
+    """Runs a part of a study in one process, and returns its result."""
+    with _working(part, settings, [WHOLE]) as workers:
+        return _together(workers, [arguments], board)[0]
+
+
+@dataclass(frozen=True)
+class _Workers:
+    """Processes that run a function of `study.command`.
+
+    Attributes:
+        part: the function's name.
+        processes: by the connection on which each receives its arguments and sends messages.
+    """
+
+    part: str
+    processes: dict[Connection, multiprocessing.Process]
+
+
+def _together(workers: _Workers, arguments: Sequence[tuple], board: Board) -> list[object]:
+    """Runs a part of a study in processes that are ready, and returns their results.
+
+    Args:
+        workers: the processes.
+        arguments: for each of them, the function's arguments but the last, a messenger.
+        board: shows their messages.
+    """
+    for connection, given in zip(workers.processes, arguments, strict=True):
+        with contextlib.suppress(OSError):  # it was killed, which `_results` says
+            connection.send(given)
+    returned = _results(dict(workers.processes), board)
+    board.check(bool(returned), f"every process that was to {workers.part} was killed")
+    return returned
 
 
 @contextlib.contextmanager
-def _working(
-    part: str, work: list[tuple[Share, tuple]]
-) -> Iterator[dict[Connection, multiprocessing.Process]]:
-    """Runs a function of `study.command` in processes, which end when the context does.
+def _working(part: str, settings: Settings, shares: Sequence[Share]) -> Iterator[_Workers]:
+    """Starts processes, one for each share of the machine, which end when the context does.
 
     Args:
-        part: the function's name.
-        work: for each process, its share of the machine and the function's arguments but the
-            last, which is a messenger.
-
-    Yields:
-        The processes, by the connection on which each sends its messages.
+        part: the name of the function of `study.command` that they will run.
+        settings: of the command.
+        shares: of the machine.
     """
     workers = {}
     try:
-        for share, arguments in work:
-            receiver, sender = _CONTEXT.Pipe(duplex=False)
-            worker = _CONTEXT.Process(target=_work, args=(sender, share, part, arguments))
+        for share in shares:
+            ours, theirs = _CONTEXT.Pipe()
+            worker = _CONTEXT.Process(target=_work, args=(theirs, share, part, settings))
             worker.start()
-            workers[receiver] = worker
-            sender.close()
-        yield workers
+            workers[ours] = worker
+            theirs.close()
+        yield _Workers(part, workers)
     finally:
         for worker in workers.values():
             worker.terminate()
@@ -137,11 +167,17 @@ def _results(running: dict[Connection, multiprocessing.Process], board: Board) -
     return returned
 
 
-def _work(connection: Connection, share: Share, part: str, arguments: tuple) -> None:
-    """Runs a part of the study in this process, and sends its result or its early end."""
+def _work(connection: Connection, share: Share, part: str, settings: Settings) -> None:
+    """Runs a part of the study in this process, and sends its result or its early end.
+
+    Args:
+        connection: on which the function's arguments come once it may run.
+        share: of the machine.
+        part: the name of the function of `study.command`.
+        settings: of the command.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
     threading.Thread(target=_end_with_parent_process, daemon=True).start()
-    settings = arguments[0]
     messenger = Messenger(connection.send)
     try:
         with endings.terminable():
@@ -149,7 +185,7 @@ def _work(connection: Connection, share: Share, part: str, arguments: tuple) -> 
             devices.import_tensorflow(settings.replicas, share, settings.verbose)
             from deep_net_triage.study import command
 
-            returned = getattr(command, part)(*arguments, messenger)
+            returned = getattr(command, part)(*connection.recv(), messenger)
             connection.send(("returned", returned))
     except BaseException as error:
         ending = endings.describe(error)

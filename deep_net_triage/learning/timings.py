@@ -12,20 +12,19 @@ from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.devices import Share
 from deep_net_triage.images.datasets import Dataset
-from deep_net_triage.learning import batches, memory, training
-from deep_net_triage.learning.batches import Examples
+from deep_net_triage.learning import timed_training
+from deep_net_triage.learning.timed_training import MOST_STEPS, TimedTraining
 from deep_net_triage.network import costs, surgery
 from deep_net_triage.network.blocks import Block
 
-# Each measurement runs for about this many seconds, and for no more than this many steps.
+# Each measurement runs for about this many seconds.
 _SECONDS = 0.8
-_MOST_STEPS = 20
 # A training step takes about three forward passes.
 _PASSES_PER_STEP = 3
-# If a training step would take more seconds than this, two small batches are timed instead, and
-# a straight line through them gives the time of the whole batch.
-_LONGEST_STEP = 4.0
-_SMALL_BATCHES = (1, 8)
+# If a whole batch takes too long to be timed, so many times the affordable images are timed as
+# well, and a straight line through the two gives the time of the batch. Less would not tell the
+# slope from noise.
+_MORE_IMAGES = 8
 # Twice as many trials at once are worth it if a step then takes less than this many times as
 # long.
 _WORTHWHILE = 1.7
@@ -97,7 +96,11 @@ class _Steps:
 
 
 def measure(
-    parent: keras.Model, blocks: Sequence[Block], dataset: Dataset, settings: Settings
+    parent: keras.Model,
+    blocks: Sequence[Block],
+    dataset: Dataset,
+    settings: Settings,
+    timed: TimedTraining | None = None,
 ) -> Timings:
     """Returns what steps of a parent take.
 
@@ -108,29 +111,34 @@ def measure(
         blocks: which of its blocks to time.
         dataset: training images are read.
         settings: batch size, optimiser and augmentation.
+        timed: a training of such a copy, with the images that are affordable, if there is one.
     """
-    with memory.released():
-        size = _share_of_batch(settings.batch_size)
-        image = dataset.train.images.shape[1:]
-        through_parent = _forward(parent, image)
-        is_small = through_parent(1) * size * _PASSES_PER_STEP <= _LONGEST_STEP
-        sizes = (size,) if is_small else _SMALL_BATCHES
-        steps = [_train(parent, dataset, settings, images) for images in sizes]
+    image = dataset.train.images.shape[1:]
+    through_parent = _forward(parent, image)
+    size = timed_training.share_of_batch(settings)
+    fewest = timed_training.affordable(parent, settings)
+    sizes = sorted({fewest, min(_MORE_IMAGES * fewest, size)})
+    steps = []
+    for images in sizes:
+        if timed is None or timed.images != images:
+            copy = surgery.copy(parent, synchronized=devices.replicas() > 1)
+            timed = TimedTraining(copy, dataset, settings, images)
+        steps.append(_steps(timed, is_whole=images == size))
 
-        def at_full_size(seconds: Sequence[float]) -> float:
-            return _on_line(sizes, seconds, size)
+    def at_full_size(seconds: Sequence[float]) -> float:
+        return _on_line(sizes, seconds, size)
 
-        def forward(model: keras.Model) -> float:
-            # Of a large batch in proportion: convolutions have few weights to be read.
-            return _forward(model, image)(sizes[-1]) * size / sizes[-1]
+    def forward(model: keras.Model) -> float:
+        # Of a large batch in proportion: convolutions have few weights to be read.
+        return _forward(model, image)(sizes[-1]) * size / sizes[-1]
 
-        return Timings(
-            step=at_full_size([step.seconds for step in steps]),
-            forward=at_full_size([through_parent(images) for images in sizes]),
-            blocks=_of_blocks(parent, blocks, forward),
-            tracing=max(0.0, steps[0].first - steps[0].seconds),
-            slowdowns=steps[-1].slowdowns,
-        )
+    return Timings(
+        step=at_full_size([step.seconds for step in steps]),
+        forward=at_full_size([through_parent(images) for images in sizes]),
+        blocks=_of_blocks(parent, blocks, forward),
+        tracing=max(0.0, steps[0].first - steps[0].seconds),
+        slowdowns=steps[-1].slowdowns,
+    )
 
 
 def _of_blocks(
@@ -154,11 +162,6 @@ def _of_blocks(
         taken[block.name] = BlockTimings(original, replacement, before)
         before, reached = before + original, block.returned_by(parent)
     return taken
-
-
-def _share_of_batch(batch_size: int) -> int:
-    """Returns how many images of a batch a replica gets."""
-    return -(-batch_size // devices.replicas())
 
 
 def _on_line(sizes: Sequence[int], seconds: Sequence[float], size: int) -> float:
@@ -188,7 +191,7 @@ def _forward(model: keras.Model, image: Sequence[int]) -> Callable[[int], float]
         batch = tf.cast(drawn, received.dtype)
         compute(batch).numpy()
         taken: list[float] = []
-        while not taken or (sum(taken) < _SECONDS / 8 and len(taken) < _MOST_STEPS):
+        while not taken or (sum(taken) < _SECONDS / 8 and len(taken) < MOST_STEPS):
             started = time.perf_counter()
             compute(batch).numpy()
             taken.append(time.perf_counter() - started)
@@ -197,35 +200,20 @@ def _forward(model: keras.Model, image: Sequence[int]) -> Callable[[int], float]
     return seconds
 
 
-def _train(parent: keras.Model, dataset: Dataset, settings: Settings, images: int) -> _Steps:
-    """Returns what training steps of a copy of the parent take."""
-    train = dataset.train
-    copy = surgery.copy(parent, synchronized=devices.replicas() > 1)
-    learner = training.learner_of(copy, settings, len(train))
-    examples = Examples(train.images, train.labels, len(train), settings.augment)
-    made = training.divided(
-        batches.training_batches(
-            examples,
-            batch_size=images * devices.replicas(),
-            seed=0,
-            epochs=range(_MOST_STEPS),
-            replicas=devices.replicas(),
-        )
-    )
+def _steps(timed: TimedTraining, is_whole: bool) -> _Steps:
+    """Returns what the steps of a training take.
 
-    def run(steps: int) -> float:
-        started = time.perf_counter()
-        learner.fit(made, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0)
-        return (time.perf_counter() - started) / steps
-
-    first, one = run(1), run(1)
-    count = max(1, min(_MOST_STEPS, int(_SECONDS / one)))
-    seconds = run(count) if count > 1 else one
-    # A step of a part of a batch is one of a large network, which keeps all cores busy.
-    keeps_busy = images < _share_of_batch(settings.batch_size)
-    keeps_busy |= bool(tf.config.list_physical_devices("GPU"))
-    slowdowns = {1: 1.0} if keeps_busy else _slowdowns(lambda: run(count), seconds)
-    return _Steps(seconds, first, slowdowns)
+    Args:
+        timed: the training.
+        is_whole: whether a step has all images of a batch. A step of a part of one is that of a
+            large network, which keeps all cores busy.
+    """
+    one = timed.step(1)
+    count = max(1, min(MOST_STEPS, int(_SECONDS / one)))
+    seconds = timed.step(count) if count > 1 else one
+    keeps_busy = not is_whole or bool(tf.config.list_physical_devices("GPU"))
+    slowdowns = {1: 1.0} if keeps_busy else _slowdowns(lambda: timed.step(count), seconds)
+    return _Steps(seconds, timed.first, slowdowns)
 
 
 def _slowdowns(run: Callable[[], float], on_all_cores: float) -> dict[int, float]:

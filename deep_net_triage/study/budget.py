@@ -15,6 +15,7 @@ from deep_net_triage.commands.settings import Settings
 from deep_net_triage.forecast import ExpectedTraining, Forecast
 from deep_net_triage.images.datasets import Dataset, Split
 from deep_net_triage.learning import timings
+from deep_net_triage.learning.timed_training import TimedTraining
 from deep_net_triage.learning.timings import Timings
 from deep_net_triage.methods import TABLE
 from deep_net_triage.network import costs, surgery
@@ -65,12 +66,13 @@ class Budget:
         return forecast.left() or 0.0
 
 
-def make(plan: Plan, ledger: Ledger) -> Budget:
+def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budget:
     """Returns what a planned study will take; its steps are timed unless it is a small one.
 
     Args:
         plan: of the study.
         ledger: of its folder; what is finished is not counted.
+        timed: a training of its network that was timed to choose the precision.
     """
     settings, network, pending = plan.settings, plan.network, ledger.pending(plan.trials)
     activations = _activations(plan)
@@ -80,26 +82,26 @@ def make(plan: Plan, ledger: Ledger) -> Budget:
     workload = Workload(settings, len(dataset.train), tested, stores)
     trials = [(plan.name_of(trial), trial) for trial in pending]
 
-    def trainings(timed: Timings, side_by_side: int) -> tuple[ExpectedTraining, ...]:
-        estimator = Estimator(workload, timed, _slowdown(timed, side_by_side))
+    def trainings(steps: Timings, side_by_side: int) -> tuple[ExpectedTraining, ...]:
+        estimator = Estimator(workload, steps, _slowdown(steps, side_by_side))
         makes_parent = not (ledger.parent or plan.identity.given)
         parent = [estimator.parent(settings.parent_epochs)] if makes_parent else []
         return (*parent, *estimator.trials(trials))
 
-    timed = timings.assumed(network, plan.blocks, settings)
+    steps = timings.assumed(network, plan.blocks, settings)
     at_once = settings.parallel_trials or 1
-    assumed = sum(training.seconds for training in trainings(timed, 1))
+    assumed = sum(training.seconds for training in trainings(steps, 1))
     is_measured = assumed > _NOT_WORTH_TIMING
     weights = _NUMBER * costs.parameters(network)
-    memory = _memory(plan, weights)
+    memory = _memory(plan, weights) - (timed.bytes if timed else 0)
     if is_measured:
-        timed = timings.measure(network, plan.blocks, dataset, settings)
-        at_once = _side_by_side(settings, timed, len(pending), memory)
+        steps = timings.measure(network, plan.blocks, dataset, settings, timed)
+        at_once = _side_by_side(settings, steps, len(pending), memory)
     checkpoints = 2 * at_once * _CHECKPOINT * weights
     models = weights * (1 + settings.save_models * len(pending))
     shared = sum(activations) if stores and at_once > 1 else 0
     return Budget(
-        trainings=trainings(timed, at_once),
+        trainings=trainings(steps, at_once),
         side_by_side=at_once,
         memory=at_once * memory + (max(activations, default=0) if stores else 0),
         models=models,

@@ -18,7 +18,8 @@ from deep_net_triage.devices import Share
 from deep_net_triage.findings import presentation
 from deep_net_triage.findings.verdict import Recommendation
 from deep_net_triage.images import datasets
-from deep_net_triage.learning import guards, tensorboard
+from deep_net_triage.learning import guards, memory, tensorboard
+from deep_net_triage.learning.timed_training import TimedTraining
 from deep_net_triage.network import blocks, costs, descriptions, exports, inventory
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import files, locks, models, provenance, results, study_results
@@ -35,9 +36,10 @@ IN_MEMORY = "a model in memory"
 # By the number of each trial to run: when an earlier failure of it was written, in nanoseconds;
 # None without one.
 Work = dict[int, int | None]
-# Runs trials in so many other processes, and returns when all have ended.
 Smaller = tuple[str, Settings]
-Company = Callable[[Work, int], None]
+# Starts so many processes, which get ready while the parent is made. It provides a function
+# that runs trials in them, and returns when all have ended.
+Company = Callable[[int], contextlib.AbstractContextManager[Callable[[Work], None]]]
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,15 @@ def run(
     started = time.time()
     with _opened(settings, progress, given) as opened:
         opened = dataclasses.replace(opened, smaller=smaller)
-        opened, parent, side_by_side = _begin(opened, typed, started)
-        plan, ledger = opened.plan, opened.ledger
+        opened, side_by_side = _begin(opened, typed, started)
         if company and side_by_side > 1:
-            company(_work(opened), side_by_side)
+            with company(side_by_side) as run_trials_side_by_side:
+                parent = _parent(opened)
+                run_trials_side_by_side(_work(opened))
         else:
-            study = Study(plan, parent, ledger, progress)
-            study.run(plan.trials, presentation.present_unfinished)
+            parent = _parent(opened)
+            study = Study(opened.plan, parent, opened.ledger, progress)
+            study.run(opened.plan.trials, presentation.present_unfinished)
         return _finish(opened, parent, typed, started)
 
 
@@ -113,12 +117,14 @@ def estimate(settings: Settings, progress: Progress, smaller: Smaller | None) ->
     """
     with _opened(settings, progress) as opened:
         opened = dataclasses.replace(opened, smaller=smaller)
-        if opened.measures_precision:
-            opened = _in_precision(opened, precisions.choose(opened.plan, progress))
-        foreseen = budget.make(opened.plan, opened.ledger)
-        for line in budget.details(foreseen):
-            progress.say(line)
-        _say(foreseen, opened)
+        with memory.released():
+            timed = None
+            if opened.measures_precision:
+                opened, timed = _with_precision(opened)
+            foreseen = budget.make(opened.plan, opened.ledger, timed)
+            for line in budget.details(foreseen):
+                progress.say(line)
+            _say(foreseen, opened)
 
 
 def make_parent(settings: Settings, typed: str, started: float, progress: Progress) -> Work:
@@ -135,7 +141,8 @@ def make_parent(settings: Settings, typed: str, started: float, progress: Progre
         TrainingFailed: if the parent's training fails.
     """
     with _opened(settings, progress) as opened:
-        opened, *_ = _begin(opened, typed, started)
+        opened, _ = _begin(opened, typed, started)
+        _parent(opened)
         return _work(opened)
 
 
@@ -219,34 +226,51 @@ def _opened(
         yield Opened(plan, in_folder, progress, measures)
 
 
-def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, Parent, int]:
+def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, int]:
     """Writes the first of the study's files, and says what the study will take.
 
     Returns:
-        The study, planned anew if its precision has been measured, its parent, and how many
-        trials to run at once.
+        The study, planned anew if its precision has been measured, and how many trials to run
+        at once.
     """
     folder, progress = opened.ledger.folder, opened.progress
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
-    if opened.measures_precision:
-        with locks.waiting(folder / "study.lock"):
-            opened = _in_precision(opened, precisions.choose(opened.plan, progress))
-            _describe(opened, typed, started)
-    plan, ledger = opened.plan, opened.ledger
-    opened.earlier.remove()
-    ledger.remember_failures(plan.trials)
-    foreseen = budget.make(plan, ledger)
-    if foreseen.measured:
-        _say(foreseen, opened)
+    with memory.released():
+        opened, foreseen = _foresee(opened, typed, started)
     progress.expect(foreseen.trainings, foreseen.side_by_side)
     with locks.waiting(folder / "study.lock"):
         _describe(opened, typed, started)
-    parent = parents.make(plan, opened.earlier, progress)
+    return opened, foreseen.side_by_side
+
+
+def _foresee(opened: Opened, typed: str, started: float) -> tuple[Opened, Budget]:
+    """Returns a study with its precision and what it will take, and says it if it was timed."""
+    timed = None
+    if opened.measures_precision:
+        with locks.waiting(opened.ledger.folder / "study.lock"):
+            opened, timed = _with_precision(opened)
+            _describe(opened, typed, started)
+    opened.earlier.remove()
+    opened.ledger.remember_failures(opened.plan.trials)
+    foreseen = budget.make(opened.plan, opened.ledger, timed)
+    if foreseen.measured:
+        _say(foreseen, opened)
+    return opened, foreseen
+
+
+def _parent(opened: Opened) -> Parent:
+    """Returns the study's parent, and says what earlier runs have finished."""
+    plan, ledger, say = opened.plan, opened.ledger, opened.progress.say
+    origin = "given" if plan.identity.given else "trained"
+    if ledger.parent:
+        origin = "kept from an earlier run"
+    parent = parents.make(plan, opened.earlier, opened.progress)
+    say(f"parent: accuracy {parent.baseline_accuracy:.4f}, the baseline ({origin})")
     for trial in plan.trials:
         if ledger.is_finished(trial):
-            progress.say(f"{plan.name_of(trial)}  finished in an earlier run")
-    return opened, parent, foreseen.side_by_side
+            say(f"{plan.name_of(trial)}  finished in an earlier run")
+    return parent
 
 
 def _say(foreseen: Budget, opened: Opened) -> None:
@@ -265,17 +289,24 @@ def _work(opened: Opened) -> Work:
     }
 
 
-def _in_precision(opened: Opened, precision: str) -> Opened:
-    """Returns a study without a parent yet, planned for a precision."""
+def _with_precision(opened: Opened) -> tuple[Opened, TimedTraining | None]:
+    """Returns a study planned for the precision that it will have.
+
+    If the precision was measured, the training that was timed is returned as well.
+    """
     plan, ledger = opened.plan, opened.ledger
+    precision, timed = precisions.choose(plan, opened.progress)
     if precision == plan.settings.precision:
-        return opened
+        return opened, timed
     keras.config.set_dtype_policy(precision)
     settings = dataclasses.replace(plan.settings, precision=precision)
     identity = dataclasses.replace(plan.identity, settings=settings)
     earlier = EarlierResults(Ledger(identity, None, ledger.say, ledger.verifies))
     planned = make_plan(settings, plan.dataset, None, earlier)
-    return dataclasses.replace(opened, plan=planned, earlier=earlier, measures_precision=False)
+    opened = dataclasses.replace(
+        opened, plan=planned, earlier=earlier, measures_precision=False
+    )
+    return opened, timed
 
 
 def _describe(opened: Opened, typed: str, started: float, seconds: float | None = None) -> None:

@@ -33,7 +33,7 @@ def make(plan: Plan, earlier: EarlierResults, progress: Progress) -> Parent:
     """
     ledger = earlier.ledger
     folder = ledger.folder / "parent"
-    network, origin = plan.network, "kept from an earlier run"
+    network = plan.network
 
     def waits_for(holder: str) -> None:
         progress.say(f"parent: waiting for {holder}, which makes it")
@@ -43,17 +43,14 @@ def make(plan: Plan, earlier: EarlierResults, progress: Progress) -> Parent:
         if not ledger.parent:
             network = _taken_over(plan, earlier, folder) or network
         if not ledger.parent:
-            origin = "given" if plan.identity.given else "trained"
             made = _adopted if plan.identity.given else _trained
             with memory.released():
                 ledger.use_parent(made(plan, earlier, lock.check, progress))
     if not compared:
         earlier.compare_trials(plan.trials)
         earlier.remove()
-    baseline = ledger.parent.baseline_accuracy
-    progress.say(f"parent: accuracy {baseline:.4f}, the baseline ({origin})")
     size = models.weights_bytes(folder / "model.keras")
-    return Parent(network, baseline, ledger.parent_sha256, size)
+    return Parent(network, ledger.parent.baseline_accuracy, ledger.parent_sha256, size)
 
 
 def _taken_over(plan: Plan, earlier: EarlierResults, folder: Path) -> keras.Model | None:

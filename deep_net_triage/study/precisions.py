@@ -16,6 +16,7 @@ from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import DamagedFile
 from deep_net_triage.learning import precision
+from deep_net_triage.learning.timed_training import TimedTraining
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import provenance, results
 from deep_net_triage.study.plan import Plan, untrained
@@ -38,8 +39,10 @@ def as_recorded(settings: Settings) -> Settings:
     return settings
 
 
-def choose(plan: Plan, progress: Progress) -> str:
+def choose(plan: Plan, progress: Progress) -> tuple[str, TimedTraining | None]:
     """Returns the dtype policy for a planned study: another process's choice, or the faster.
+
+    If it was measured, the training that was timed in this precision is returned as well.
 
     Args:
         plan: of a study whose parent is trained; in float32.
@@ -48,12 +51,12 @@ def choose(plan: Plan, progress: Progress) -> str:
     settings, dataset = plan.settings, plan.dataset
     recorded = _recorded(settings)
     if recorded:
-        return recorded
+        return recorded, None
     progress.say("precision: measuring a training step in float32 and in bfloat16")
-    gain = precision.gain(lambda: untrained(settings, dataset), dataset, settings)
-    chosen = precision.faster(gain)
+    measured = precision.measure(lambda: untrained(settings, dataset), dataset, settings)
+    chosen, gain = measured.faster, measured.gain
     progress.say(f"precision: {chosen}; steps in bfloat16 are {gain:.2f} times as fast")
-    return chosen
+    return chosen, measured.trainings[chosen]
 
 
 def _recorded(settings: Settings) -> str | None:

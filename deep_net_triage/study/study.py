@@ -14,7 +14,7 @@ from deep_net_triage.learning import memory, walk
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import for_block, for_model
 from deep_net_triage.learning.walk import Walk
-from deep_net_triage.methods import METHODS
+from deep_net_triage.methods import METHODS, TABLE
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import locks, results
@@ -80,8 +80,11 @@ class Study:
         in_order = (*self.plan.blocks, None)
         first = len(in_order) * self.share.index // self.share.count
         for block in (*in_order[first:], *in_order[:first]):
+            of_block = [trial for trial in trials if trial.block == block]
+            if self.share.count > 1:
+                # The long ones first, so that the processes end together.
+                of_block.sort(key=lambda trial: TABLE[trial.method].updates == "block")
             with memory.released():
-                of_block = [trial for trial in trials if trial.block == block]
                 self._run_block(of_block, activations, page)
             if activations and block:
                 self._let_go(activations, block)
@@ -144,7 +147,7 @@ class Study:
         """Returns once one of the trials left to others has ended, or its process has."""
         files = [results.lock_file(self.ledger.folder_of(trial)) for trial in pending]
         while files and all(map(locks.holder, files)):
-            time.sleep(1)
+            time.sleep(0.2)
 
 
 def _reads_activations(methods: Sequence[str]) -> bool:

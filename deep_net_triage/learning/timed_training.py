@@ -1,0 +1,76 @@
+"""Trains a network for a few steps, to see how long they take."""
+
+import math
+import time
+
+import keras
+import tensorflow as tf
+
+from deep_net_triage import devices
+from deep_net_triage.commands.settings import Settings
+from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.learning import batches, training
+from deep_net_triage.learning.batches import Examples
+from deep_net_triage.network import costs
+
+# No measurement takes more steps than this.
+MOST_STEPS = 20
+# A step of a large network is timed with fewer images than a batch has. This is the number of
+# multiply-accumulates of a forward pass that a step may have on each replica.
+_LARGEST_PASS = 2e10
+
+
+class TimedTraining:
+    """The training of a network that nobody needs afterwards.
+
+    Args:
+        network: its weights change.
+        dataset: training images are read.
+        settings: optimiser and augmentation.
+        images: of a step, on each replica.
+
+    Attributes:
+        images: of a step, on each replica.
+        first: the seconds of the first step, which includes tracing it.
+    """
+
+    def __init__(
+        self, network: keras.Model, dataset: Dataset, settings: Settings, images: int
+    ) -> None:
+        train = dataset.train
+        self.images = images
+        self._learner = training.learner_of(network, settings, len(train))
+        self._batches = training.divided(
+            batches.training_batches(
+                Examples(train.images, train.labels, len(train), settings.augment),
+                batch_size=images * devices.replicas(),
+                seed=0,
+                epochs=range(MOST_STEPS),
+                replicas=devices.replicas(),
+            )
+        )
+        self.first = self.step(1)
+
+    @property
+    def bytes(self) -> int:
+        """What its weights and its optimiser's state take."""
+        variables = [*self._learner.variables, *self._learner.optimizer.variables]
+        return sum(math.prod(v.shape) * tf.as_dtype(v.dtype).size for v in variables)
+
+    def step(self, count: int) -> float:
+        """Takes some steps, and returns the mean of their seconds."""
+        started = time.perf_counter()
+        self._learner.fit(
+            self._batches, steps_per_epoch=count, epochs=1, shuffle=False, verbose=0
+        )
+        return (time.perf_counter() - started) / count
+
+
+def share_of_batch(settings: Settings) -> int:
+    """Returns how many images of a batch a replica gets."""
+    return -(-settings.batch_size // devices.replicas())
+
+
+def affordable(network: keras.Model, settings: Settings) -> int:
+    """Returns with how many images a step is timed: a replica's share of a batch, or fewer."""
+    return max(1, min(share_of_batch(settings), int(_LARGEST_PASS / costs.macs(network))))
