@@ -131,9 +131,18 @@ def test_a_measurement_leaves_nothing_behind(small_settings, monkeypatch):
 
 @pytest.mark.parametrize(("macs", "expected"), [(1e9, 4), (1e10, 2), (1e12, 1)])
 def test_a_step_of_a_large_network_is_timed_with_few_images(macs, expected, monkeypatch):
+    class Learner:
+        def fit(self, batches, **options):
+            taken.extend(len(labels) for _, labels, _ in batches.take(1))
+
+    taken = []
     monkeypatch.setattr(timed_training.costs, "macs", lambda network: macs)
-    chosen = command_line.parse(["--batch_size=4"])
-    assert timed_training.affordable(None, chosen) == expected
+    monkeypatch.setattr(timed_training.training, "learner_of", lambda *given: Learner())
+    split = command.datasets.Split(np.zeros((9, 2, 2, 1)), np.zeros(9))
+    dataset = command.datasets.Dataset("toy", split, split, ("a",))
+    timed = timed_training.TimedTraining(None, dataset, command_line.parse(["--batch_size=4"]))
+    assert timed.fewest == expected
+    assert taken == [expected]
 
 
 def test_the_quickest_turns_are_compared(monkeypatch):
@@ -142,15 +151,17 @@ def test_the_quickest_turns_are_compared(monkeypatch):
     counts = []
 
     class Timed:
+        fewest = 4
+
         def __init__(self, network, *others):
             self.seconds = seconds[keras.config.dtype_policy().name]
 
-        def step(self, count):
+        def step(self, images, count):
+            assert images == 4
             counts.append(count)
             return next(self.seconds)
 
     monkeypatch.setattr(precision, "TimedTraining", Timed)
-    monkeypatch.setattr(timed_training, "affordable", lambda network, settings: 4)
     monkeypatch.setattr(precision, "_TURN", 1.0)
     monkeypatch.setattr(precision, "_SECONDS", 3.1)
     measured = precision.measure(lambda: None, None, command_line.parse([]))

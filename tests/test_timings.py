@@ -1,5 +1,6 @@
 import contextlib
 import os
+import types
 
 import keras
 import numpy as np
@@ -46,48 +47,27 @@ def test_a_network_that_takes_images_of_any_size_is_timed(toy_dataset, small_set
 class Timed:
     """Steps of 5 seconds and 2 for each image; the first takes 12."""
 
-    made: list[int] = []
     first = 12.0
 
-    def __init__(self, network, dataset, settings, images):
-        self.images = images
-        self.made.append(images)
+    def __init__(self, fewest):
+        self.fewest = fewest
+        self.tried = []
 
-    def step(self, count):
-        return 5.0 + 2 * self.images
+    def step(self, images, count=1):
+        self.tried.append(images)
+        return 5.0 + 2 * images
 
 
-@pytest.fixture
-def made(monkeypatch):
-    """Times nothing; returns with how many images a step was to be timed."""
-    monkeypatch.setattr(Timed, "made", [])
-    monkeypatch.setattr(timings, "TimedTraining", Timed)
+def test_a_large_batch_is_timed_by_small_ones(parent, toy_dataset, small_settings, monkeypatch):
     monkeypatch.setattr(timings, "_forward", lambda *given: lambda images: 1.0 + images / 2)
-    return Timed.made
-
-
-def test_a_large_batch_is_timed_by_small_ones(
-    parent, toy_dataset, small_settings, made, monkeypatch
-):
-    monkeypatch.setattr(timings.timed_training.costs, "macs", lambda network: 1e10)
+    timed = Timed(fewest=2)
     settings = small_settings(batch_size=32)
-    measured = timings.measure(parent, blocks.find_blocks(parent), toy_dataset, settings)
-    # 2e10 multiply-accumulates are 2 images, and 8 times as many are 16.
-    assert made == [2, 16]
+    measured = timings.measure(parent, (), toy_dataset, settings, timed)
+    assert timed.tried == [2, 16]
     assert measured.step == 5 + 2 * 32
     assert measured.forward == 1 + 32 / 2
     assert measured.tracing == 12 - (5 + 2 * 2)
-
-
-def test_a_training_that_was_timed_before_is_not_traced_again(
-    parent, toy_dataset, small_settings, made
-):
-    settings = small_settings(batch_size=8)
-    timed = Timed(parent, toy_dataset, settings, 8)
-    made.clear()
-    measured = timings.measure(parent, (), toy_dataset, settings, timed)
-    assert made == []
-    assert measured.step == 5 + 2 * 8
+    assert measured.slowdowns == {1: 1.0}
 
 
 def test_assumed_times_follow_the_multiply_accumulates(parent, small_settings):
@@ -118,8 +98,9 @@ def test_cores_are_halved_as_long_as_it_is_worth_it(monkeypatch):
 
     monkeypatch.setattr(timings.devices, "narrowed", narrowed)
     seconds = iter([2.2, 4.0, 99.0])
+    timed = types.SimpleNamespace(step=lambda images, count: next(seconds))
     # A half takes 1.1 times as long, a quarter 2 times: eighths are not tried.
-    assert timings._slowdowns(lambda: next(seconds), 2.0) == {1: 1.0, 2: 1.1, 4: 2.0}
+    assert timings._slowdowns(timed, 32, 2.0) == {1: 1.0, 2: 1.1, 4: 2.0}
     assert narrow == [2, 4]
 
 

@@ -1,6 +1,7 @@
 """Loads data sets by name, and measures their channel statistics (section 3)."""
 
 import dataclasses
+import functools
 import hashlib
 import re
 import urllib.error
@@ -41,6 +42,16 @@ class Split:
     def __len__(self) -> int:
         """Number of examples."""
         return int(self.labels.shape[0])
+
+    def channel_statistics(self, image_size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what the function of this name does; it is computed once for each size."""
+        if image_size not in self._statistics:
+            self._statistics[image_size] = channel_statistics(self.images, image_size)
+        return self._statistics[image_size]
+
+    @functools.cached_property
+    def _statistics(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        return {}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import keras
 
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.datasets import Dataset
-from deep_net_triage.learning import timed_training
 from deep_net_triage.learning.timed_training import MOST_STEPS, TimedTraining
 
 FULL, HALF = "float32", "mixed_bfloat16"
@@ -55,16 +54,14 @@ def measure(build: Callable[[], keras.Model], dataset: Dataset, settings: Settin
     try:
         for precision in (FULL, HALF):
             keras.config.set_dtype_policy(precision)
-            network = build()
-            images = timed_training.affordable(network, settings)
-            trainings[precision] = TimedTraining(network, dataset, settings, images)
+            trainings[precision] = TimedTraining(build(), dataset, settings)
     finally:
         keras.config.set_dtype_policy(policy)
     seconds: dict[str, list[float]] = {precision: [] for precision in trainings}
     taken, count = 0.0, 1
     while not taken or taken < _SECONDS:
         for precision, timed in trainings.items():
-            seconds[precision].append(timed.step(count))
+            seconds[precision].append(timed.step(timed.fewest, count))
             taken += count * seconds[precision][-1]
         count = max(1, min(MOST_STEPS, int(_TURN / min(seconds[FULL]))))
     # The shortest turn was disturbed least.

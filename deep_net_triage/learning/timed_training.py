@@ -26,30 +26,42 @@ class TimedTraining:
     Args:
         network: its weights change.
         dataset: training images are read.
-        settings: optimiser and augmentation.
-        images: of a step, on each replica.
+        settings: optimiser, augmentation and batch size.
 
     Attributes:
-        images: of a step, on each replica.
+        fewest: the images of the first step, on each replica: its share of a batch, or fewer if
+            the network is large.
         first: the seconds of the first step, which includes tracing it.
     """
 
-    def __init__(
-        self, network: keras.Model, dataset: Dataset, settings: Settings, images: int
-    ) -> None:
+    def __init__(self, network: keras.Model, dataset: Dataset, settings: Settings) -> None:
         train = dataset.train
-        self.images = images
+        self.fewest = max(
+            1, min(share_of_batch(settings), int(_LARGEST_PASS / costs.macs(network)))
+        )
         self._learner = training.learner_of(network, settings, len(train))
-        self._batches = training.divided(
+        self._examples = Examples(train.images, train.labels, len(train), settings.augment)
+        self.first = self.step(self.fewest)
+
+    def step(self, images: int, count: int = 1) -> float:
+        """Takes some steps, and returns the mean of their seconds.
+
+        Args:
+            images: of a step, on each replica. Another number than before is not traced anew.
+            count: of the steps.
+        """
+        made = training.divided(
             batches.training_batches(
-                Examples(train.images, train.labels, len(train), settings.augment),
+                self._examples,
                 batch_size=images * devices.replicas(),
                 seed=0,
                 epochs=range(MOST_STEPS),
                 replicas=devices.replicas(),
             )
         )
-        self.first = self.step(1)
+        started = time.perf_counter()
+        self._learner.fit(made, steps_per_epoch=count, epochs=1, shuffle=False, verbose=0)
+        return (time.perf_counter() - started) / count
 
     @property
     def bytes(self) -> int:
@@ -57,20 +69,7 @@ class TimedTraining:
         variables = [*self._learner.variables, *self._learner.optimizer.variables]
         return sum(math.prod(v.shape) * tf.as_dtype(v.dtype).size for v in variables)
 
-    def step(self, count: int) -> float:
-        """Takes some steps, and returns the mean of their seconds."""
-        started = time.perf_counter()
-        self._learner.fit(
-            self._batches, steps_per_epoch=count, epochs=1, shuffle=False, verbose=0
-        )
-        return (time.perf_counter() - started) / count
-
 
 def share_of_batch(settings: Settings) -> int:
     """Returns how many images of a batch a replica gets."""
     return -(-settings.batch_size // devices.replicas())
-
-
-def affordable(network: keras.Model, settings: Settings) -> int:
-    """Returns with how many images a step is timed: a replica's share of a batch, or fewer."""
-    return max(1, min(share_of_batch(settings), int(_LARGEST_PASS / costs.macs(network))))

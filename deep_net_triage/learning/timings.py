@@ -88,13 +88,6 @@ def assumed(parent: keras.Model, blocks: Sequence[Block], settings: Settings) ->
     )
 
 
-@dataclass(frozen=True)
-class _Steps:
-    seconds: float
-    first: float
-    slowdowns: Mapping[int, float]
-
-
 def measure(
     parent: keras.Model,
     blocks: Sequence[Block],
@@ -111,19 +104,16 @@ def measure(
         blocks: which of its blocks to time.
         dataset: training images are read.
         settings: batch size, optimiser and augmentation.
-        timed: a training of such a copy, with the images that are affordable, if there is one.
+        timed: the training of such a copy, if there is one.
     """
     image = dataset.train.images.shape[1:]
     through_parent = _forward(parent, image)
     size = timed_training.share_of_batch(settings)
-    fewest = timed_training.affordable(parent, settings)
-    sizes = sorted({fewest, min(_MORE_IMAGES * fewest, size)})
-    steps = []
-    for images in sizes:
-        if timed is None or timed.images != images:
-            copy = surgery.copy(parent, synchronized=devices.replicas() > 1)
-            timed = TimedTraining(copy, dataset, settings, images)
-        steps.append(_steps(timed, is_whole=images == size))
+    if timed is None:
+        copy = surgery.copy(parent, synchronized=devices.replicas() > 1)
+        timed = TimedTraining(copy, dataset, settings)
+    sizes = sorted({timed.fewest, min(_MORE_IMAGES * timed.fewest, size)})
+    seconds = [_step(timed, images) for images in sizes]
 
     def at_full_size(seconds: Sequence[float]) -> float:
         return _on_line(sizes, seconds, size)
@@ -133,11 +123,11 @@ def measure(
         return _forward(model, image)(sizes[-1]) * size / sizes[-1]
 
     return Timings(
-        step=at_full_size([step.seconds for step in steps]),
+        step=at_full_size(seconds),
         forward=at_full_size([through_parent(images) for images in sizes]),
         blocks=_of_blocks(parent, blocks, forward),
-        tracing=max(0.0, steps[0].first - steps[0].seconds),
-        slowdowns=steps[-1].slowdowns,
+        tracing=max(0.0, timed.first - seconds[0]),
+        slowdowns=_slowdowns(timed, size, seconds[0]) if len(sizes) == 1 else {1: 1.0},
     )
 
 
@@ -200,36 +190,36 @@ def _forward(model: keras.Model, image: Sequence[int]) -> Callable[[int], float]
     return seconds
 
 
-def _steps(timed: TimedTraining, is_whole: bool) -> _Steps:
-    """Returns what the steps of a training take.
-
-    Args:
-        timed: the training.
-        is_whole: whether a step has all images of a batch. A step of a part of one is that of a
-            large network, which keeps all cores busy.
-    """
-    one = timed.step(1)
-    count = max(1, min(MOST_STEPS, int(_SECONDS / one)))
-    seconds = timed.step(count) if count > 1 else one
-    keeps_busy = not is_whole or bool(tf.config.list_physical_devices("GPU"))
-    slowdowns = {1: 1.0} if keeps_busy else _slowdowns(lambda: timed.step(count), seconds)
-    return _Steps(seconds, timed.first, slowdowns)
+def _step(timed: TimedTraining, images: int) -> float:
+    """Returns the seconds of a training step with so many images."""
+    one = timed.step(images)
+    return timed.step(images, _count(one)) if _count(one) > 1 else one
 
 
-def _slowdowns(run: Callable[[], float], on_all_cores: float) -> dict[int, float]:
+def _count(seconds: float) -> int:
+    """Returns how many steps of so many seconds to time."""
+    return max(1, min(MOST_STEPS, int(_SECONDS / seconds)))
+
+
+def _slowdowns(timed: TimedTraining, images: int, on_all_cores: float) -> dict[int, float]:
     """Returns by how much halves, quarters and so on of the cores are slower than all.
 
     It goes on as long as the smaller share is worth it. Threads that wait for each other are
-    busy, so that the processor's time would not tell.
+    busy, so that the processor's time would not tell. On a GPU cores don't matter.
 
     Args:
-        run: returns the seconds of a step.
-        on_all_cores: the same, measured before.
+        timed: the training of a network whose steps take whole batches. The steps of larger
+            ones keep all cores busy.
+        images: of a step.
+        on_all_cores: the seconds of a step, measured before.
     """
     slowdowns, shares = {1: 1.0}, 2
+    if tf.config.list_physical_devices("GPU"):
+        return slowdowns
     while shares <= devices.cores():
         with devices.narrowed(Share(0, shares)):
-            slowdowns[shares] = max(1.0, run() / on_all_cores)
+            seconds = timed.step(images, _count(on_all_cores))
+        slowdowns[shares] = max(1.0, seconds / on_all_cores)
         if slowdowns[shares] > _WORTHWHILE * slowdowns[shares // 2]:
             break
         shares *= 2

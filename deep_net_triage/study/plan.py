@@ -10,7 +10,6 @@ import psutil
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import GIB, Settings
 from deep_net_triage.errors import InputError
-from deep_net_triage.images import datasets
 from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.methods import CONTROL, METHODS
 from deep_net_triage.network import (
@@ -146,7 +145,7 @@ def untrained(settings: Settings, dataset: Dataset) -> keras.Model:
         InputError: if a channel of the images is constant, so that it can't be normalized.
     """
     keras.utils.set_random_seed(settings.parent_seed)
-    mean, deviation = datasets.channel_statistics(dataset.train.images, settings.image_size)
+    mean, deviation = dataset.train.channel_statistics(settings.image_size)
     return vgg16.VGG16(
         input_shape=dataset.input_shape,
         classes=len(dataset.class_names),
