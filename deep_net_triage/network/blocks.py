@@ -99,7 +99,7 @@ def survey(model: keras.Model) -> Survey:
         if reason:
             refused.append(Refused(names[0], names[-1], reason))
         else:
-            blocks.append(_block(graph, f"block{len(blocks) + 1}", names, pool))
+            blocks.append(of_layers(graph, f"block{len(blocks) + 1}", names, pool))
     in_head = [n for n in segments.head(graph) if segments.convolves(graph.operations[n])]
     if in_head:
         refused.append(Refused(in_head[0], in_head[-1], segments.HEAD))
@@ -146,7 +146,7 @@ def named(model: keras.Model, first: str, last: str) -> Block:
     reason = segments.refusal(graph, names)
     if reason:
         raise InputError(f"{flag} can't be triaged: {reason}")
-    return _block(graph, f"{first}-{last}", names, segments.pooling_behind(graph, last))
+    return of_layers(graph, f"{first}-{last}", names, segments.pooling_behind(graph, last))
 
 
 def select(
@@ -242,7 +242,15 @@ def _longest_that_fits(
     return steps, whole
 
 
-def _block(graph: Graph, name: str, names: list[str], pool: str | None) -> Block:
+def of_layers(graph: Graph, name: str, names: list[str], pool: str | None) -> Block:
+    """Returns a segment that is not refused as a block.
+
+    Args:
+        graph: of the whole model.
+        name: of the block.
+        names: the segment's operations in order.
+        pool: the pooling behind it; None without one.
+    """
     after = graph.received[names[0]][0]
     return Block(
         name=name,

@@ -131,20 +131,29 @@ class Graph:
             for source in sources:
                 self.following[source].append(name)
 
-    def trunk(self) -> list[list[str]]:
+    def trunk(self, names: Iterable[str] | None = None) -> list[list[str]]:
         """Returns the names of the operations in steps, all paths meeting at the end of each.
 
         A step is one operation, or several where paths part and meet again. Behind the last
         operation of each step, one tensor connects the two parts of the network.
+
+        Args:
+            names: of a segment's operations, to divide that alone; None for all operations.
         """
-        position = {name: number for number, name in enumerate(self.operations)}
+        within = set(self.operations if names is None else names)
+        position = {name: n for n, name in enumerate(self.operations) if name in within}
         steps: list[list[str]] = [[]]
-        reaches = 0
-        for name, operation in self.operations.items():
+        # What enters a segment may also go around its first operations.
+        reaches = max(
+            (position[name] for name in within if not within.issuperset(self.received[name])),
+            default=0,
+        )
+        for name in position:
             alone = reaches <= position[name]
             steps[-1].append(name)
-            reaches = max([reaches, *(position[user] for user in self.following[name])])
-            if alone and isinstance(operation.output, keras.KerasTensor):
+            users = within.intersection(self.following[name])
+            reaches = max([reaches, *(position[user] for user in users)])
+            if alone and isinstance(self.operations[name].output, keras.KerasTensor):
                 steps.append([])
         return [step for step in steps if step]
 

@@ -1,6 +1,7 @@
 """Which segments of a network one convolution can replace, and the convolution's shape."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import keras
@@ -67,7 +68,7 @@ def runs(graph: Graph) -> list[tuple[list[list[str]], str | None]]:
     ended: list[tuple[list[list[str]], str | None]] = []
     run: list[list[str]] = []
     in_head = head(graph)
-    for step in _with_paddings(graph):
+    for step in steps(graph):
         operation = graph.operations[step[-1]]
         if isinstance(operation, _POOLINGS) and _pads(graph, step[:-1]):
             ended.append((run, step[-1]))
@@ -87,6 +88,24 @@ def runs(graph: Graph) -> list[tuple[list[list[str]], str | None]]:
         for steps, pool in ended
         if any(convolves(graph.operations[name]) for step in steps for name in step)
     ]
+
+
+def steps(graph: Graph, names: Iterable[str] | None = None) -> list[list[str]]:
+    """Returns the steps of the trunk, each zero padding joined with the step behind it.
+
+    Args:
+        graph: of the whole model.
+        names: of a segment's operations; None for the whole trunk.
+    """
+    joined: list[list[str]] = []
+    padding: list[str] = []
+    for step in graph.trunk(names):
+        if _pads(graph, step):
+            padding += step
+        else:
+            joined.append([*padding, *step])
+            padding = []
+    return joined
 
 
 def head(graph: Graph) -> list[str]:
@@ -188,19 +207,6 @@ def _convolution_of_classes(graph: Graph) -> str | None:
     operation = graph.operations[name]
     of_classes = convolves(operation) and len(returned.shape) == 2
     return name if of_classes and operation.output.shape[-1] == returned.shape[-1] else None
-
-
-def _with_paddings(graph: Graph) -> list[list[str]]:
-    """Returns the steps of the trunk, each zero padding joined with the step behind it."""
-    joined: list[list[str]] = []
-    padding: list[str] = []
-    for step in graph.trunk():
-        if _pads(graph, step):
-            padding += step
-        else:
-            joined.append([*padding, *step])
-            padding = []
-    return joined
 
 
 def _pads(graph: Graph, names: list[str]) -> bool:
