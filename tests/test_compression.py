@@ -1,12 +1,11 @@
 """Several blocks of a parent that has learned, compressed one after another."""
 
-import dataclasses
-
 import keras
+import numpy as np
 import pytest
 
 from deep_net_triage.images import datasets
-from deep_net_triage.records import models, study_results
+from deep_net_triage.records import models, results, study_results
 from deep_net_triage.study import compression
 from tests.studies import read, run, snapshot
 
@@ -55,11 +54,19 @@ def folder(tmp_path_factory, flags):
 def test_blocks_are_compressed_one_after_another(folder):
     study = folder / "digits"
     result = read(study / "compressed" / "result.json")
-    assert sorted(step["block"] for step in result["steps"]) == ["block1", "block2"]
-    # Those that save most come first.
     rows = {row.block: row for row in study_results.read_study(study).rows}
-    macs = [rows[step["block"]].macs for step in result["steps"]]
-    assert macs == sorted(macs)
+    candidates = {c["block"]: c for c in result["candidates"]}
+    assert set(candidates) == {"block1", "block2"}
+    for name, considered in candidates.items():
+        assert considered["saved"] == 1 - rows[name].macs / rows[name].parent_macs
+        # The study holds a tenth of its training images out, and they judge.
+        last = results.read_epochs(study / "trials" / f"cl_mw-{name}-seed0")[-1]
+        judged = result["baseline_judged"] - last.held_out_accuracy
+        assert considered["cost"] == pytest.approx(judged)
+    assert result["held_out"] == 143
+    # Those that cost least come first.
+    tried = [step["block"] for step in result["steps"]]
+    assert tried == sorted(candidates, key=lambda name: candidates[name]["cost"])
     assert all(step["kept"] for step in result["steps"])
     model = models.load(study / "compressed" / "model.keras")
     parent = models.load(study / "parent" / "model.keras")
@@ -83,22 +90,40 @@ def test_the_same_command_finds_it_done(folder, flags):
             assert before[file] == after[file]
 
 
+def test_the_whole_network_is_retrained_at_last(folder):
+    study = folder / "digits"
+    result = read(study / "compressed" / "result.json")
+    (final,) = result["finals"]
+    ended = results.read_network(study / "compressed" / "final-seed0")
+    assert final["accuracy"] == ended.accuracy
+    assert ended.epochs == 2
+    assert ended.settings["blocks_learned"] == [step["block"] for step in result["steps"]]
+    parent = results.read_parent(study / "parent")
+    assert ended.settings["teacher_sha256"] == parent.weights_sha256
+    last = result["steps"][-1]
+    if final["judged_accuracy"] >= last["judged_accuracy"]:
+        saved, accuracy, epochs = study / "compressed" / "final-seed0", final["accuracy"], 6
+    else:
+        saved, accuracy, epochs = study / "compressed" / f"2-cl_mw-{last['block']}", None, 4
+        accuracy = last["accuracy"]
+    assert result["accuracy"] == accuracy
+    # Two for each step, and two at last.
+    assert result["epochs"] == epochs
+    weights = [models.load(f / "model.keras").get_weights() for f in (saved, saved.parent)]
+    assert all(map(np.array_equal, *weights))
+
+
 def test_a_step_that_loses_too_much_is_undone(folder, flags, monkeypatch):
     """The first step keeps its accuracy, the second is said to lose all of it."""
-    finished = compression._Compressed._finished
+    judged = compression._judged
 
-    def worse(self, trial, step):
-        result = finished(self, trial, step)
-        if result and self.steps:
-            row = dataclasses.replace(result.row, chosen_accuracy=-1.0)
-            return dataclasses.replace(result, row=row)
-        return result
+    def worse(result, step):
+        return -1.0 if step.name.startswith("2-") else judged(result, step)
 
-    monkeypatch.setattr(compression._Compressed, "_finished", worse)
+    monkeypatch.setattr(compression, "_judged", worse)
     assert run(folder, *flags) == 0
     result = read(folder / "digits" / "compressed" / "result.json")
     assert [step["kept"] for step in result["steps"]] == [True, False]
-    assert result["accuracy"] == result["steps"][0]["accuracy"]
     names = {
         layer.name for layer in models.load(folder / "digits/compressed/model.keras").layers
     }
@@ -110,8 +135,9 @@ def test_a_step_that_loses_too_much_is_undone(folder, flags, monkeypatch):
 def test_nothing_is_saved_where_no_block_is_good_enough(flags, tmp_path, capsys):
     assert run(tmp_path, *flags, "--max_drop=0") == 0
     study = tmp_path / "digits"
-    assert all(row.accuracy_drop > 0 for row in study_results.read_study(study).rows)
-    assert read(study / "compressed" / "result.json")["steps"] == []
+    result = read(study / "compressed" / "result.json")
+    assert all(considered["cost"] > 0 for considered in result["candidates"])
+    assert result["steps"] == []
     assert not (study / "compressed" / "model.keras").exists()
     assert "compressing: no block stays within --max_drop" in capsys.readouterr().out
 

@@ -23,7 +23,7 @@ def pair(settings, end=None):
     block = find_blocks(parent)[1]
     student = surgery.compress(parent, block, initializer="glorot_uniform", seed=1)
     surgery.set_trainable(student, block, "model")
-    return parent, student, block, Taught(student, parent, block, settings)
+    return parent, student, block, Taught(student, parent, (block,), settings)
 
 
 def test_divergences_against_scipy():

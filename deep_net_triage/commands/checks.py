@@ -82,8 +82,10 @@ def _training(given: dict[str, object]) -> dict[str, bool]:
             bool(copies) and given["augment"] == "none"
         ),
         f"--validation_fraction={given['validation_fraction']} would choose an epoch, but with "
-        "--schedule=cosine the last one counts; allowed there: 0": (
-            bool(given["validation_fraction"]) and given["schedule"] == "cosine"
+        "--schedule=cosine the last one counts; allowed there: 0, or --compress": (
+            bool(given["validation_fraction"])
+            and given["schedule"] == "cosine"
+            and not given["compress"]
         ),
         "--parent_patience goes with --schedule=constant; a cosine ends by itself": (
             bool(given["parent_patience"]) and given["schedule"] == "cosine"

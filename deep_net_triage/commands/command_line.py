@@ -16,6 +16,9 @@ _LONGEST_NAME = 100
 _NOT_A_FLAG = "'{}' is not a flag; write --name=value (--help lists all)"
 _PATHS = ("parent", "data_dir", "output_dir", "activation_dir", "image_dir", "class_names")
 
+# `--compress` judges by images that it neither trains nor tests on.
+_HELD_OUT = "--validation_fraction=0.1"
+
 # Mirrored, many digits and letters become another one, or none.
 _NEVER_FLIPPED = re.compile("mnist|digits|svhn|omniglot|cmaterdb|letters")
 
@@ -68,7 +71,8 @@ def parse(
         given_parent=in_memory or values.parent is not None,
         own_images=in_memory or values.image_dir is not None,
     )
-    return _settings(_parse([*recipe, *flags_given]))
+    held_out = (_HELD_OUT,) if values.compress else ()
+    return _settings(_parse([*recipe, *held_out, *flags_given]))
 
 
 def help_text() -> str:
@@ -108,6 +112,7 @@ def _settings(values: flags.FlagValues) -> Settings:
     for name in ("activation_memory", "activation_disk"):
         given[name] = None if given[name] is None else int(given[name] * GIB)
     given["seeds"] = _seeds(given["seeds"])
+    given["latency_batches"] = _batches(given["latency_batches"])
     given["parallel_trials"] = _at_once(given["parallel_trials"])
     given["export"] = checks.names(given["export"]) if given["export"] else ()
     for name in given["export"]:
@@ -131,6 +136,13 @@ def _at_once(text: str) -> int | None:
     if not re.fullmatch(r"0*[1-9]\d{0,5}", text):
         raise InputError(f"--parallel_trials={text}: must be auto, or a number from 1")
     return int(text)
+
+
+def _batches(text: str) -> tuple[int, ...]:
+    batches = checks.names(text)
+    if not all(re.fullmatch(r"0*[1-9]\d{0,5}", batch) for batch in batches):
+        raise InputError(f"--latency_batches='{text}': must be numbers from 1, comma-separated")
+    return tuple(map(int, batches))
 
 
 def _seeds(text: str) -> tuple[int, ...]:

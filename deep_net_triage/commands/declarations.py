@@ -223,7 +223,21 @@ def _outcome(declared: _Declared) -> None:
     # What most users of a compressed network accept (accuracy, 0..1).
     declared.fraction("max_drop", 0.02, "The accuracy that may be lost, 0..1.")
     declared.switch(
-        "compress", False, "Compress several blocks, one after another, within --max_drop."
+        "compress",
+        False,
+        "Compress several blocks, one after another, within --max_drop. By default a tenth of "
+        "the training images is held out to judge.",
+    )
+    declared.choice(
+        "save", ("macs", "parameters", "latency"), "What --compress saves as much of as it can."
+    )
+    declared.text(
+        "latency_batches", "1,64", "Comma-separated: images at once when latency is measured."
+    )
+    declared.count(
+        "final_epochs",
+        None,
+        "Epochs in which --compress retrains the whole network at last; by default --epochs.",
     )
     declared.text("export", None, f"Export the smaller model: {', '.join(EXPORTS)}, or both.")
     declared.switch("tensorboard", False, "Write learning curves for TensorBoard as well.")

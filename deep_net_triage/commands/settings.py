@@ -82,6 +82,9 @@ class Settings:
     shard: tuple[int, int] | None
     max_drop: float
     compress: bool
+    save: str
+    latency_batches: tuple[int, ...]
+    final_epochs: int | None
     export: tuple[str, ...]
     latency: bool
     tensorboard: bool

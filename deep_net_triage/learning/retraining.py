@@ -209,7 +209,7 @@ class Retraining:
     @functools.cached_property
     def _of_taught_model(self) -> Phase:
         """Classification that trains the whole model on labels and the parent's outputs."""
-        learner = Taught(self.student, self.parent, self.block, self.settings)
+        learner = Taught(self.student, self.parent, (self.block,), self.settings)
         return self._of_labels(learner, "model", for_model(self.dataset, self.settings))
 
     def _classifier(self, network: keras.Model) -> Classifier:

@@ -1,5 +1,7 @@
 """Training of a whole student on labels and on its parent's outputs at once."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -15,25 +17,31 @@ class Taught(Classifier):
 
     - `logits`: the divergence of the two softened outputs (Hinton et al. 2015), times the
       square of the temperature, so that a higher temperature does not shrink its gradients,
-    - `features`: the squared L2 distance between the block's outputs in student and parent
-      (Eq. 3), divided by the squared norm of the parent's,
+    - `features`: the squared L2 distance between a block's outputs in student and parent
+      (Eq. 3), divided by the squared norm of the parent's, and averaged over the blocks,
     - `both`: the sum of these two.
 
     Args:
         student: a whole network; its trainable layers learn.
         parent: what it was made from; read, never changed.
-        block: the compressed block.
+        blocks: the compressed ones.
         settings: what is learned from the parent, temperature, label smoothing and clipping.
     """
 
     def __init__(
-        self, student: keras.Model, parent: keras.Model, block: Block, settings: Settings
+        self,
+        student: keras.Model,
+        parent: keras.Model,
+        blocks: Sequence[Block],
+        settings: Settings,
     ) -> None:
         super().__init__(student, settings.label_smoothing, settings.clip_norm)
         self.temperature = settings.temperature if settings.distill != "features" else None
         self.compares_features = settings.distill != "logits"
         self.pupil, self.teacher = (
-            keras.Model(model.inputs, [model.outputs[0], block.returned_by(model)])
+            keras.Model(
+                model.inputs, [model.outputs[0], *(b.returned_by(model) for b in blocks)]
+            )
             for model in (student, parent)
         )
 
@@ -41,23 +49,33 @@ class Taught(Classifier):
         self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
     ) -> tf.Tensor:
         """Returns each image's loss, (batch,), and updates the accuracy."""
-        returned, features = self.pupil(received, training=True)
-        wanted, wanted_features = self.teacher(received, training=False)
+        returned, *features = _as_list(self.pupil(received, training=True))
+        wanted, *wanted_features = _as_list(self.teacher(received, training=False))
         self.accuracy.update_state(target, returned, weights)
         losses = self.cross_entropies(returned, target, self.label_smoothing)
         if self.temperature:
             logits, wanted_logits = map(self._logits, (returned, wanted))
             losses += divergences(wanted_logits, logits, self.temperature)
         if self.compares_features:
-            distances = squared_distances(wanted_features, features)
-            norms = squared_distances(wanted_features, tf.zeros_like(wanted_features))
-            losses += tf.math.divide_no_nan(distances, norms)
+            pairs = list(zip(wanted_features, features, strict=True))
+            losses += sum(_relative_distances(*pair) for pair in pairs) / len(pairs)
         return losses
 
     def _logits(self, returned: tf.Tensor) -> tf.Tensor:
         """Returns logits; of probabilities, their logarithms."""
         exact = exactly(returned)
         return exact if self.from_logits else tf.math.log(tf.maximum(exact, SMALLEST))
+
+
+def _as_list(outputs: tf.Tensor | list[tf.Tensor]) -> list[tf.Tensor]:
+    """Returns a model's outputs as a list: Keras returns the only one alone."""
+    return outputs if isinstance(outputs, list) else [outputs]
+
+
+def _relative_distances(wanted: tf.Tensor, returned: tf.Tensor) -> tf.Tensor:
+    """Returns squared distances over the squared norms of what is wanted, (batch,)."""
+    norms = squared_distances(wanted, tf.zeros_like(wanted))
+    return tf.math.divide_no_nan(squared_distances(wanted, returned), norms)
 
 
 def divergences(wanted: tf.Tensor, logits: tf.Tensor, temperature: float) -> tf.Tensor:

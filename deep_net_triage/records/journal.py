@@ -23,7 +23,13 @@ import numpy as np
 from deep_net_triage.errors import InputError
 from deep_net_triage.records import checkpoints, files, results
 from deep_net_triage.records.checkpoints import Checkpoint
-from deep_net_triage.records.results import Epoch, Failure, ParentResult, TrialResult
+from deep_net_triage.records.results import (
+    Epoch,
+    Failure,
+    NetworkResult,
+    ParentResult,
+    TrialResult,
+)
 from deep_net_triage.steps import Step
 
 
@@ -104,7 +110,7 @@ class Journal:
         checkpoints.write(self.folder, Checkpoint(self.settings, records, facts, arrays))
         self.watch.epoch(epoch)
 
-    def finish(self, result: ParentResult | TrialResult | Failure) -> None:
+    def finish(self, result: ParentResult | TrialResult | NetworkResult | Failure) -> None:
         """Writes the training's result, and removes its checkpoints."""
         self.still_ours()
         results.write_result(self.folder, result)

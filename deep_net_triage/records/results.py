@@ -194,6 +194,31 @@ class ParentResult:
     files: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class NetworkResult:
+    """The `result.json` of a network that was trained as a whole, beside the study's trials.
+
+    Attributes:
+        settings: everything that determines the training.
+        accuracy: on the test images at the chosen epoch, 0..1.
+        judged_accuracy: on the held-out images then; the same if none are held out.
+        epochs: the number of epochs trained.
+        parameters: the number of values that the model stores.
+        macs: multiply-accumulates for one image.
+        seconds: duration of the training.
+        files: SHA-256 of the folder's other files, by name.
+    """
+
+    settings: dict[str, object]
+    accuracy: float
+    judged_accuracy: float
+    epochs: int
+    parameters: int
+    macs: int
+    seconds: float
+    files: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Curve:
     """A summary of a learning curve; `Row` documents the attributes of the same names."""
@@ -276,7 +301,24 @@ def read_parent(folder: Path) -> ParentResult | None:
     return ParentResult(**content)
 
 
-def write_result(folder: Path, result: ParentResult | TrialResult | Failure) -> None:
+def read_network(folder: Path) -> NetworkResult | Failure | None:
+    """Returns the result of a network that was trained as a whole; None if there is none yet.
+
+    Raises:
+        DamagedFile: if `result.json` has changed since it was written.
+    """
+    content = files.read_json(folder / "result.json")
+    if not content:
+        return None
+    status, reason = content.pop("status"), content.pop("reason")
+    if status == "finished":
+        return NetworkResult(**content)
+    return Failure(content["settings"], reason)
+
+
+def write_result(
+    folder: Path, result: ParentResult | TrialResult | NetworkResult | Failure
+) -> None:
     """Writes `result.json`."""
     status = "failed" if isinstance(result, Failure) else "finished"
     content = {"status": status, "reason": None} | dataclasses.asdict(result)

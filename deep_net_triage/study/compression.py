@@ -1,59 +1,43 @@
-"""Several blocks compressed one after another, greedily, as long as the accuracy allows it.
+"""Compresses several blocks of a parent one after another, as long as the accuracy allows it.
 
-Blocks are candidates if they alone lost no more than `--max_drop`, those that save most first.
-Each is compressed in the network as it is by then, and retrained by the method that lost least
-for it. A step that loses too much is undone. The same test images judge every step, so that the
-last accuracy is an optimistic one.
+1. Candidates are blocks and halves of blocks, each with the method and the cost that triage
+   found (`candidates`). Those that save most within `--max_drop` come first (`selection`).
+2. Each is compressed in the network as it is by then, which is retrained by that method. A step
+   after which the network has lost more than `--max_drop` is undone.
+3. The whole network is retrained once more, taught by the parent.
+
+Held-out training images judge all of this, so that the accuracy on the test images is that of a
+model that they did not choose. Without held-out images (`--validation_fraction=0`) the test
+images judge, and that accuracy is an optimistic one.
 """
 
 import dataclasses
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
-from deep_net_triage.errors import DamagedFile
 from deep_net_triage.findings import verdict
-from deep_net_triage.findings.recommendation import may_replace
-from deep_net_triage.findings.verdict import BlockSummary
-from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
-from deep_net_triage.learning import guards, memory
-from deep_net_triage.learning.retraining import Retraining
-from deep_net_triage.learning.sources import for_block
-from deep_net_triage.network import costs
+from deep_net_triage.learning import predictions
+from deep_net_triage.learning.whole import Lesson
+from deep_net_triage.methods import TABLE
+from deep_net_triage.network import costs, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.progress import Progress
-from deep_net_triage.records import files, locks, models, results, study_results
-from deep_net_triage.records.results import Failure, TrialResult
+from deep_net_triage.records import compressions, locks, models, results, study_results
+from deep_net_triage.records.compressions import FOLDER, Compression, Considered, Final, Step
+from deep_net_triage.records.results import NetworkResult, TrialResult
+from deep_net_triage.study import candidates, selection
+from deep_net_triage.study.candidates import Candidate, Savings
 from deep_net_triage.study.identity import Parent, Trial
+from deep_net_triage.study.network_training import NetworkTrainings
 from deep_net_triage.study.plan import Plan
-from deep_net_triage.study.trials import BlockTrials
+from deep_net_triage.study.trials_beside import TrialsBeside
 from deep_net_triage.wording import percent, signed
-
-FOLDER = "compressed"
-
-
-@dataclass(frozen=True)
-class Step:
-    """An attempt to compress one more block.
-
-    Attributes:
-        block: its name.
-        method: by which the network was retrained.
-        kept: whether the network was still accurate enough.
-        accuracy: of the network then, 0..1; None if the training failed.
-    """
-
-    block: str
-    method: str
-    kept: bool
-    accuracy: float | None
 
 
 def run(plan: Plan, parent: Parent, progress: Progress) -> Path | None:
-    """Compresses as many blocks of a parent as `--max_drop` allows, and saves the model.
+    """Compresses as much of a parent as `--max_drop` allows, and saves the model.
 
     Args:
         plan: of the study, whose trials have ended.
@@ -61,7 +45,7 @@ def run(plan: Plan, parent: Parent, progress: Progress) -> Path | None:
         progress: where a person watches.
 
     Returns:
-        The saved model; None if no block could be compressed.
+        The saved model; None if nothing could be compressed.
     """
     folder = plan.settings.folder / FOLDER
     folder.mkdir(exist_ok=True)
@@ -70,13 +54,14 @@ def run(plan: Plan, parent: Parent, progress: Progress) -> Path | None:
         progress.say(f"compressing: waiting for {holder}, which does it")
 
     with locks.waiting(results.lock_file(folder), waits_for) as lock:
-        compressed = _Compressed(plan, parent, progress, lock.check)
-        for candidate in _candidates(plan, progress):
-            compressed.attempt(candidate)
-        return compressed.finish()
+        search = _Search(plan, parent, progress, lock.check)
+        found = search.candidates()
+        for candidate in selection.in_order(found, plan.settings.max_drop):
+            search.attempt(candidate)
+        return search.finish(found)
 
 
-class _Compressed:
+class _Search:
     """The network compressed so far, and the steps taken.
 
     Args:
@@ -98,130 +83,165 @@ class _Compressed:
         self.progress = progress
         self.still_ours = still_ours
         self.folder = plan.settings.folder / FOLDER
+        self.trials = TrialsBeside(plan, parent, progress, still_ours)
         self.network: keras.Model = parent.model
-        self.blocks = {block.name: block for block in plan.blocks}
+        self.compressed: list[Block] = []
         self.steps: list[Step] = []
+        self.epochs = 0
+        judging = plan.dataset.validation or plan.dataset.test
+        correct = predictions.correct(parent.model, judging.images, judging.labels)
+        self.baseline = float(correct.mean())
 
-    def attempt(self, candidate: BlockSummary) -> None:
-        """Compresses one more block, and undoes it if the network loses too much."""
-        block = self.blocks.get(candidate.block)
-        if block is None:  # it overlaps one that is gone
+    def candidates(self) -> list[Candidate]:
+        """Returns the study's candidates; none if drops from the parent are meaningless."""
+        study = study_results.read_study(self.plan.settings.folder)
+        if reason := verdict.doubt(study):
+            self.progress.say(f"compressing: {reason}")
+            return []
+        best = candidates.best_students(study)
+        saved = Savings(self.plan, self.folder / "savings.json").of
+        return list(candidates.find(self.plan, self.baseline, best, saved, self._tried))
+
+    def attempt(self, candidate: Candidate) -> None:
+        """Compresses one more block, and undoes it if the network has lost too much."""
+        if any(set(candidate.block.layers) & set(block.layers) for block in self.compressed):
             return
-        settings, method = self.plan.settings, candidate.best.method
-        trial = Trial(method, block, settings.seeds[0])
-        folder = self.folder / f"{len(self.steps) + 1}-{method}-{block.name}"
-        result = self._finished(trial, folder) or self._retrained(trial, folder)
-        kept, accuracy = False, None
+        block = self._as_it_is_now(candidate.block)
+        trial = Trial(candidate.method, block, self.plan.settings.seeds[0])
+        folder = self.folder / f"{len(self.steps) + 1}-{trial.method}-{block.name}"
+        name = f"compressing {trial}"
+        result = self.trials.run(trial, name, self.network, folder)
+        step = Step(block.name, trial.method)
         if isinstance(result, TrialResult):
-            accuracy = result.row.chosen_accuracy
-            kept = self.parent.baseline_accuracy - accuracy <= settings.max_drop + 1e-12
-        if kept:
-            self._keep(models.load(folder / "model.keras"), block)
-        self.steps.append(Step(block.name, method, kept, accuracy))
-        reached = "failed" if accuracy is None else f"accuracy {accuracy:.4f}"
-        end = "kept" if kept else "undone"
-        self.progress.say(f"compressing {block.name} as well: {reached}, {end}")
+            judged = _judged(result, folder)
+            step = dataclasses.replace(
+                step,
+                kept=self._allows(judged),
+                judged_accuracy=judged,
+                accuracy=result.row.chosen_accuracy,
+                parameters=result.row.parameters,
+                macs=result.row.macs,
+            )
+        self.steps.append(step)
+        if step.kept:
+            self.network = models.load(folder / "model.keras")
+            self.compressed.append(block)
+            distilled = TABLE[trial.method].distil * self.plan.settings.distill_epochs
+            self.epochs += distilled + self.plan.settings.epochs
+        self.progress.say(_said(step))
 
-    def finish(self) -> Path | None:
-        """Saves the compressed model and the steps, and returns the model's file."""
-        kept = [step for step in self.steps if step.kept]
-        parent = self.parent.model
-        result = {
-            "max_drop": self.plan.settings.max_drop,
-            "baseline_accuracy": self.parent.baseline_accuracy,
-            "accuracy": kept[-1].accuracy if kept else None,
-            "steps": [dataclasses.asdict(step) for step in self.steps],
-            "parent_parameters": costs.parameters(parent),
-            "parameters": costs.parameters(self.network),
-            "parent_macs": costs.macs(parent),
-            "macs": costs.macs(self.network),
-        }
+    def finish(self, found: list[Candidate]) -> Path | None:
+        """Retrains the whole network, saves it and the result, and returns the model's file."""
+        finals = self._finals() if self.compressed else []
         file = self.folder / "model.keras"
+        accuracy = None
         self.still_ours()
-        if kept:
-            models.save(self.network, file)
-            blocks = ", ".join(step.block for step in kept)
-            self.progress.say(f"compressed {blocks}: {_outcome(result)}: {file}")
-        else:
+        if not self.compressed:
             file.unlink(missing_ok=True)
             self.progress.say("compressing: no block stays within --max_drop")
-        files.write_json(self.folder / "result.json", result)
-        return file if kept else None
+        else:
+            network, accuracy = self._better(finals)
+            models.save(network, file)
+        compression = self._result(found, finals, accuracy)
+        compressions.write(self.plan.settings.folder, compression)
+        if self.compressed:
+            self.progress.say(f"{_outcome(compression)}: {file}")
+        return file if self.compressed else None
 
-    def _keep(self, network: keras.Model, block: Block) -> None:
-        """Goes on with a network in which a block is compressed."""
-        self.network = network
-        self.blocks = {
-            name: _behind(other, block)
-            for name, other in self.blocks.items()
-            if not set(other.layers) & set(block.layers)
-        }
+    def _allows(self, judged: float) -> bool:
+        return self.baseline - judged <= self.plan.settings.max_drop + 1e-12
 
-    def _determining(self, trial: Trial) -> dict[str, object]:
-        names = (trial.method, trial.block_name, trial.seed)
-        return self.plan.identity.of_trial(*names, guards.weights_digest(self.network))
+    def _tried(self, trial: Trial) -> float | None:
+        """Returns the accuracy of a half's student on the images that judge."""
+        folder = self.folder / f"half-{trial.method}-{trial.block_name}"
+        name = f"half of a block: {trial}"
+        result = self.trials.run(trial, name, self.parent.model, folder)
+        return _judged(result, folder) if isinstance(result, TrialResult) else None
 
-    def _finished(self, trial: Trial, folder: Path) -> TrialResult | None:
-        """Returns the result of a step that an earlier command has finished in the same way."""
-        try:
-            result = results.read_trial(folder)
-            if isinstance(result, TrialResult):
-                results.check_files(folder, result.files)
-                if result.settings == self._determining(trial):
-                    return result
-        except DamagedFile as damage:
-            self.progress.say(f"{damage}; it is made again")
-        if (folder / "result.json").exists():
-            shutil.rmtree(folder)
-        return None
-
-    def _retrained(self, trial: Trial, folder: Path) -> TrialResult | Failure:
-        """Compresses a block in the network compressed so far, and retrains it."""
-        plan = self.plan
-        start = dataclasses.replace(
-            self.parent, model=self.network, weights_sha256=guards.weights_digest(self.network)
-        )
-        name = f"compressing {trial}"
-        phase = ExpectedPhase(name, "train", plan.settings.epochs)
-        self.progress.expect([ExpectedTraining(name, (phase,))])
-        with memory.released():
-            source = for_block(plan.dataset, plan.settings)
-            retraining = Retraining(
-                self.network, trial.block, plan.dataset, source, plan.settings
-            )
-            trials = BlockTrials(start, retraining, self.progress)
-            return trials.run(trial, name, folder, self._determining(trial), self.still_ours)
-
-
-def _candidates(plan: Plan, progress: Progress) -> list[BlockSummary]:
-    """Returns the blocks that alone lose no more than may be lost, the best savings first.
-
-    There are none if drops from the parent are meaningless (`verdict.doubt`).
-    """
-    settings = plan.settings
-    study = study_results.read_study(settings.folder)
-    if reason := verdict.doubt(study):
-        progress.say(f"compressing: {reason}")
-        return []
-    within = [
-        block
-        for block in verdict.reach(study, settings.max_drop).ranking
-        if may_replace(block.best.cost.difference, block.macs_saved, settings.max_drop)
-    ]
-    return sorted(within, key=lambda block: -block.macs_saved)
-
-
-def _behind(block: Block, compressed: Block) -> Block:
-    """Returns a block as it is found in a network in which another is compressed."""
-    if block.after not in compressed.layers:
+    def _as_it_is_now(self, block: Block) -> Block:
+        """Returns a block as it is found in the network compressed so far."""
+        for before in self.compressed:
+            if block.after in before.layers:
+                return dataclasses.replace(block, after=before.compressed_layers[-1])
         return block
-    return dataclasses.replace(block, after=compressed.compressed_layers[-1])
+
+    def _finals(self) -> list[Final]:
+        """Retrains the whole network once for each seed; those that fail are left out."""
+        settings, finals = self.plan.settings, []
+        trainings = NetworkTrainings(self.plan, self.progress, self.still_ours)
+        for seed in settings.seeds:
+            network = surgery.copy(self.network)
+            surgery.restart(network, self.network, seed)
+            lesson = Lesson(
+                settings.classification_rate("model"),
+                settings.final_epochs or settings.epochs,
+                seed,
+                self.parent.model,
+                tuple(self.compressed),
+            )
+            folder = self.folder / f"final-seed{seed}"
+            name = f"compressed network, seed {seed}"
+            result = trainings.run(folder, name, network, lesson)
+            if isinstance(result, NetworkResult):
+                numbers = result.judged_accuracy, result.accuracy
+                finals.append(Final(seed, folder.name, *numbers))
+        return finals
+
+    def _better(self, finals: list[Final]) -> tuple[keras.Model, float]:
+        """Returns the network of the first final retraining, if it judges as well as before.
+
+        Returns:
+            The network, and its accuracy on the test images.
+        """
+        last = next(step for step in reversed(self.steps) if step.kept)
+        if finals and finals[0].judged_accuracy >= last.judged_accuracy:
+            self.epochs += self.plan.settings.final_epochs or self.plan.settings.epochs
+            file = self.folder / finals[0].folder / "model.keras"
+            return models.load(file), finals[0].accuracy
+        self.progress.say("compressing: retraining the whole network once more gained nothing")
+        return self.network, last.accuracy
+
+    def _result(
+        self, found: list[Candidate], finals: list[Final], accuracy: float | None
+    ) -> Compression:
+        settings, parent = self.plan.settings, self.parent.model
+        return Compression(
+            save=settings.save,
+            max_drop=settings.max_drop,
+            held_out=len(self.plan.dataset.validation or ()),
+            baseline_judged=self.baseline,
+            baseline_accuracy=self.parent.baseline_accuracy,
+            candidates=tuple(
+                Considered(c.block.name, c.method, c.cost, c.saved) for c in found
+            ),
+            steps=tuple(self.steps),
+            finals=tuple(finals),
+            accuracy=accuracy,
+            epochs=self.epochs,
+            parent_parameters=costs.parameters(parent),
+            parent_macs=costs.macs(parent),
+            parameters=costs.parameters(self.network),
+            macs=costs.macs(self.network),
+        )
 
 
-def _outcome(result: dict[str, object]) -> str:
-    macs, parameters = (1 - result[n] / result[f"parent_{n}"] for n in ("macs", "parameters"))
-    change = signed(result["accuracy"] - result["baseline_accuracy"], 4)
+def _judged(result: TrialResult, folder: Path) -> float:
+    epochs = results.read_epochs(folder)
+    return candidates.accuracy_of(epochs, result.row.chosen_epoch)
+
+
+def _said(step: Step) -> str:
+    reached = "failed" if step.accuracy is None else f"accuracy {step.judged_accuracy:.4f}"
+    end = "kept" if step.kept else "undone"
+    return f"compressing {step.block} as well: {reached}, {end}"
+
+
+def _outcome(compression: Compression) -> str:
+    macs = 1 - compression.macs / compression.parent_macs
+    parameters = 1 - compression.parameters / compression.parent_parameters
+    change = signed(compression.accuracy - compression.baseline_accuracy, 4)
     return (
-        f"accuracy {result['accuracy']:.4f} ({change}), {percent(macs)} of the "
-        f"multiply-accumulates and {percent(parameters)} of the parameters saved"
+        f"compressed {', '.join(compression.blocks)}: accuracy {compression.accuracy:.4f} "
+        f"({change}), {percent(macs)} of the multiply-accumulates and {percent(parameters)} of "
+        "the parameters saved"
     )

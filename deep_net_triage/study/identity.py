@@ -95,6 +95,19 @@ class Identity:
             **self.settings.of_trial(method),
         }
 
+    def of_network(self, start_sha256: str) -> dict[str, object]:
+        """Returns what determines the training of a whole network, besides its lesson.
+
+        Args:
+            start_sha256: digest of the weights from which it starts.
+        """
+        return {
+            **self._of_data(),
+            "start_sha256": start_sha256,
+            **self.settings.of_training(),
+            "temperature": self.settings.temperature,
+        }
+
     def of_study(self) -> dict[str, object]:
         """Returns the settings that all trials of a study share."""
         return {

@@ -1,0 +1,100 @@
+"""What `--alternatives` came to: a folder for each training in `alternatives/`."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deep_net_triage.errors import DamagedFile
+from deep_net_triage.records import correctness, files, results
+from deep_net_triage.records.results import NetworkResult
+
+FOLDER = "alternatives"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to a smaller network, trained for as many epochs as the compressed one.
+
+    Attributes:
+        title: in tables and figures.
+        meaning: what it is, as a sentence's predicate.
+        taught: whether it learns the parent's logits besides the labels.
+    """
+
+    title: str
+    meaning: str
+    taught: bool
+
+
+# In the order of tables. The first two have the architecture of the compressed network; the
+# others take no more multiply-accumulates.
+KINDS = {
+    "scratch": Kind("from scratch", "trains the compressed architecture from scratch", False),
+    "scratch_taught": Kind(
+        "from scratch, distilled",
+        "trains the compressed architecture from scratch, and distils the parent into it",
+        True,
+    ),
+    "left_out": Kind("blocks left out", "leaves the blocks out and retrains the rest", True),
+    "narrow": Kind(
+        "narrower", "narrows every layer, and distils the parent into it from scratch", True
+    ),
+    "pruned": Kind(
+        "pruned", "prunes filters of the same blocks by their L1 norm, and retrains", True
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A smaller network that was trained instead of the compressed one.
+
+    Attributes:
+        kind: a key of `KINDS`.
+        seed: of weights and of the order of images.
+        result: of its training.
+        correct: which test images it classifies correctly, bool, (images,).
+    """
+
+    kind: str
+    seed: int
+    result: NetworkResult
+    correct: np.ndarray
+
+
+def folder_of(study: Path, kind: str, seed: int) -> Path:
+    """Returns the folder of an alternative's files."""
+    return study / FOLDER / f"{kind}-seed{seed}"
+
+
+def read(study: Path, images: int) -> list[Alternative]:
+    """Returns the alternatives that have ended and are not damaged, in the order of tables.
+
+    Args:
+        study: its folder.
+        images: the number of test images.
+    """
+    read_in: list[Alternative] = []
+    for kind in KINDS:
+        for folder in sorted((study / FOLDER).glob(f"{kind}-seed*/")):
+            with contextlib.suppress(DamagedFile):
+                result = results.read_network(folder)
+                correct = correctness.read(folder / results.CORRECT, images)
+                if isinstance(result, NetworkResult) and correct is not None:
+                    seed = int(folder.name.rpartition("seed")[2])
+                    read_in.append(Alternative(kind, seed, result, correct))
+    return read_in
+
+
+def write_refusals(study: Path, refusals: dict[str, str]) -> None:
+    """Writes why some kinds can't be made of this network, by their names."""
+    files.write_json(study / FOLDER / "refused.json", refusals)
+
+
+def refusals(study: Path) -> dict[str, str]:
+    """Returns why some kinds can't be made of this network, by their names."""
+    with contextlib.suppress(DamagedFile):
+        return files.read_json(study / FOLDER / "refused.json") or {}
+    return {}

@@ -1,0 +1,126 @@
+"""What `--compress` came to: `compressed/result.json`."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from deep_net_triage.records import files
+
+FOLDER = "compressed"
+
+
+@dataclass(frozen=True)
+class Considered:
+    """A block, or a half of one, that could be compressed.
+
+    Attributes:
+        block: its name.
+        method: by which its student lost least.
+        cost: the accuracy that this student lost on the images that judge, 0..1.
+        saved: the share of the parent's arithmetic, parameters or latency that it saves.
+    """
+
+    block: str
+    method: str
+    cost: float
+    saved: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """An attempt to compress one more block.
+
+    Attributes:
+        block: its name.
+        method: by which the network was retrained.
+        kept: whether the network was still accurate enough.
+        judged_accuracy: of the network on the images that judge, 0..1; None, like the others,
+            if the training failed.
+        accuracy: on the test images, 0..1.
+        parameters, macs: of the network.
+    """
+
+    block: str
+    method: str
+    kept: bool = False
+    judged_accuracy: float | None = None
+    accuracy: float | None = None
+    parameters: int | None = None
+    macs: int | None = None
+
+
+@dataclass(frozen=True)
+class Final:
+    """The retraining of the whole compressed network, after all steps.
+
+    Attributes:
+        seed: of the order of images.
+        folder: of its files, in the folder of the compression.
+        judged_accuracy: on the images that judge, 0..1.
+        accuracy: on the test images, 0..1.
+    """
+
+    seed: int
+    folder: str
+    judged_accuracy: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compression:
+    """The result of a compression.
+
+    Attributes:
+        save: what was to be saved: macs, parameters or latency.
+        max_drop: the accuracy that might be lost on the images that judge, 0..1.
+        held_out: the number of held-out training images that judge; 0 if the test images do.
+        baseline_judged: the parent's accuracy on the images that judge, 0..1.
+        baseline_accuracy: on the test images.
+        candidates: what could be compressed.
+        steps: what was tried, in order.
+        finals: the final retrainings, one for each seed, the saved one first.
+        accuracy: of the saved model on the test images, 0..1; None if there is none.
+        epochs: that the saved model was trained for after the parent, undone steps not counted.
+        parent_parameters, parent_macs: of the parent.
+        parameters, macs: of the saved model.
+    """
+
+    save: str
+    max_drop: float
+    held_out: int
+    baseline_judged: float
+    baseline_accuracy: float
+    candidates: tuple[Considered, ...]
+    steps: tuple[Step, ...]
+    finals: tuple[Final, ...]
+    accuracy: float | None
+    epochs: int
+    parent_parameters: int
+    parent_macs: int
+    parameters: int
+    macs: int
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The names of the compressed blocks, in the order in which they were compressed."""
+        return tuple(step.block for step in self.steps if step.kept)
+
+
+def write(study: Path, compression: Compression) -> None:
+    """Writes the result of a compression into a study's folder."""
+    files.write_json(study / FOLDER / "result.json", dataclasses.asdict(compression))
+
+
+def read(study: Path) -> Compression | None:
+    """Returns the result of a study's compression; None if there is none.
+
+    Raises:
+        DamagedFile: if the file has changed since it was written.
+    """
+    content = files.read_json(study / FOLDER / "result.json")
+    if content is None:
+        return None
+    parts = {"candidates": Considered, "steps": Step, "finals": Final}
+    for name, kind in parts.items():
+        content[name] = tuple(kind(**part) for part in content[name])
+    return Compression(**content)

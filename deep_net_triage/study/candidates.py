@@ -1,0 +1,144 @@
+"""What a compression may replace: blocks, and halves of those that cost too much as a whole.
+
+A block's method and cost are those of the study's trials; a half gets a trial of its own. What
+judges are held-out training images, if the study has any.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from deep_net_triage.errors import DamagedFile
+from deep_net_triage.methods import METHODS
+from deep_net_triage.network import costs, latency, surgery
+from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.halves import halves
+from deep_net_triage.records import files
+from deep_net_triage.records.results import Epoch
+from deep_net_triage.records.study_results import StudyResults
+from deep_net_triage.study.identity import Trial
+from deep_net_triage.study.plan import Plan
+from deep_net_triage.study.selection import Candidate
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The best student of a block.
+
+    Attributes:
+        method: by which it was retrained.
+        accuracy: on the images that judge, 0..1; the mean over seeds.
+    """
+
+    method: str
+    accuracy: float
+
+
+def best_students(study: StudyResults) -> dict[str, Judged]:
+    """Returns the best student of each block with finished trials, by the block's name."""
+    best: dict[str, Judged] = {}
+    for block in study.blocks_run():
+        for method in METHODS:
+            reached = [
+                accuracy_of(study.epochs[row.trial], row.chosen_epoch)
+                for row in study.trials(method, block)
+                if row.trial in study.epochs
+            ]
+            mean = math.fsum(reached) / len(reached) if reached else -1.0
+            if block not in best or mean > best[block].accuracy:
+                best[block] = Judged(method, mean)
+    return best
+
+
+def accuracy_of(epochs: Sequence[Epoch], chosen: int) -> float:
+    """Returns the accuracy of a trial's chosen epoch on the images that judge, 0..1.
+
+    Args:
+        epochs: all of the trial.
+        chosen: the number of the epoch in the phase `train`, from 1.
+    """
+    return [epoch for epoch in epochs if epoch.phase == "train"][chosen - 1].judged_by
+
+
+def find(
+    plan: Plan,
+    baseline: float,
+    best: Mapping[str, Judged],
+    saved: Callable[[Block], float],
+    tried: Callable[[Trial], float | None],
+) -> Iterator[Candidate]:
+    """Yields the candidates of a study, also those that cost too much.
+
+    Args:
+        plan: of the study.
+        baseline: the parent's accuracy on the images that judge, 0..1.
+        best: as `best_students` returns it.
+        saved: returns what compressing a block saves, such as `Savings.of`.
+        tried: runs the trial of a half, and returns its student's accuracy on the images that
+            judge; None if it failed.
+    """
+    for block in plan.blocks:
+        if block.name not in best:
+            continue
+        student = best[block.name]
+        cost = baseline - student.accuracy
+        yield Candidate(block, student.method, cost, saved(block))
+        if cost <= plan.settings.max_drop:
+            continue
+        for half in halves(plan.network, block):
+            reached = tried(Trial(student.method, half, plan.settings.seeds[0]))
+            if reached is not None:
+                yield Candidate(half, student.method, baseline - reached, saved(half))
+
+
+class Savings:
+    """What compressing a block alone saves, as a share of what the parent takes.
+
+    Measured latencies are remembered in a file, so that a compression that was interrupted goes
+    on as it began.
+
+    Args:
+        plan: its settings say what is to be saved.
+        file: remembers the latencies.
+    """
+
+    def __init__(self, plan: Plan, file: Path) -> None:
+        self._network = plan.network
+        self._settings = plan.settings
+        self._images = plan.dataset.train.images
+        self._file = file
+
+    def of(self, block: Block) -> float:
+        """Returns what compressing a block saves: arithmetic, parameters, or latency."""
+        if self._settings.save == "latency":
+            return self._remembered(block)
+        count = {"macs": costs.macs, "parameters": costs.parameters}[self._settings.save]
+        return 1 - count(self._student(block)) / count(self._network)
+
+    def _student(self, block: Block) -> keras.Model:
+        return surgery.compress(self._network, block, initializer="glorot_uniform", seed=0)
+
+    def _remembered(self, block: Block) -> float:
+        batches = list(self._settings.latency_batches)
+        known = {}
+        with contextlib.suppress(DamagedFile):
+            known = files.read_json(self._file) or {}
+        if known.get("batches") != batches:
+            known = {"batches": batches, "saved": {}}
+        if block.name not in known["saved"]:
+            known["saved"][block.name] = self._latency(self._student(block))
+            files.write_json(self._file, known)
+        return known["saved"][block.name]
+
+    def _latency(self, student: keras.Model) -> float:
+        """Returns the mean share of time saved over the numbers of images, with all threads."""
+        batches = self._settings.latency_batches
+        timed = latency.table(self._network, student, self._images, batches, ["keras"])
+        most = max(timing.threads for timing in timed)
+        seconds = {(t.model, t.batch): t.median for t in timed if t.threads == most}
+        saved = [1 - seconds["smaller", batch] / seconds["parent", batch] for batch in batches]
+        return math.fsum(saved) / len(saved)

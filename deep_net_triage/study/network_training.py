@@ -1,0 +1,125 @@
+"""Trains, checks and records networks as a whole, beside the trials of a study."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from deep_net_triage.errors import DamagedFile, TrainingFailed
+from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
+from deep_net_triage.learning import guards, memory, whole
+from deep_net_triage.learning.whole import Lesson
+from deep_net_triage.network import costs
+from deep_net_triage.progress import Progress
+from deep_net_triage.records import correctness, models, results
+from deep_net_triage.records.journal import Journal
+from deep_net_triage.records.results import Failure, NetworkResult
+from deep_net_triage.study.plan import Plan
+from deep_net_triage.study.watching import CHECKING, ShownTraining
+from deep_net_triage.wording import duration
+
+
+@dataclass(frozen=True)
+class NetworkTrainings:
+    """What such trainings of one study have in common.
+
+    Attributes:
+        plan: of the study.
+        progress: where a person watches.
+        still_ours: raises if another process has taken them over.
+    """
+
+    plan: Plan
+    progress: Progress
+    still_ours: Callable[[], None]
+
+    def run(
+        self, folder: Path, name: str, network: keras.Model, lesson: Lesson
+    ) -> NetworkResult | Failure:
+        """Trains a network and saves it in a folder, unless an earlier command has done so.
+
+        Args:
+            folder: of its files; its parent folder must exist.
+            name: of the training in progress lines.
+            network: where the training starts; its weights change, if it is trained.
+            lesson: how it is trained.
+        """
+        determining = self._determining(network, lesson)
+        ended = self._ended(folder, determining)
+        if ended:
+            return ended
+        plan, progress = self.plan, self.progress
+        progress.expect(
+            [ExpectedTraining(name, (ExpectedPhase(name, "train", lesson.epochs),))]
+        )
+        watch = ShownTraining(progress, name, {"train": lesson.epochs})
+        overwrite = plan.settings.overwrite
+        journal = Journal(folder, determining, watch, progress.say, self.still_ours, overwrite)
+        if journal.epochs:
+            progress.say(f"{name}  goes on after epoch {len(journal.epochs)}")
+        result: NetworkResult | Failure
+        try:
+            with memory.released():
+                whole.train(network, lesson, plan.dataset, plan.settings, journal)
+            result = self._finished(network, journal)
+        except TrainingFailed as failure:
+            (folder / "model.keras").unlink(missing_ok=True)
+            result = Failure(determining, str(failure))
+            progress.say(f"{name}  failed: {failure}")
+        else:
+            took = duration(journal.seconds)
+            progress.say(f"{name}  accuracy {result.accuracy:.4f}, {took}")
+        journal.finish(result)
+        progress.ended(name, journal.seconds)
+        return result
+
+    def _finished(self, network: keras.Model, journal: Journal) -> NetworkResult:
+        """Saves and checks a trained network, and returns its result."""
+        folder, settings, dataset = journal.folder, self.plan.settings, self.plan.dataset
+        journal.watch.step(CHECKING)
+        epochs = results.read_epochs(folder)
+        curve = results.summarize(epochs, settings.settles)
+        journal.still_ours()
+        file = folder / "model.keras"
+        models.save(network, file)
+        correct = guards.check_saved(file, network, dataset.test, curve.chosen_accuracy)
+        correctness.write(folder / results.CORRECT, correct)
+        return NetworkResult(
+            settings=journal.settings,
+            accuracy=curve.chosen_accuracy,
+            judged_accuracy=epochs[curve.chosen_epoch - 1].judged_by,
+            epochs=len(epochs),
+            parameters=costs.parameters(network),
+            macs=costs.macs(network),
+            seconds=journal.seconds,
+            files=results.digests(folder),
+        )
+
+    def _determining(self, network: keras.Model, lesson: Lesson) -> dict[str, object]:
+        teacher = lesson.teacher and guards.weights_digest(lesson.teacher)
+        return {
+            **self.plan.identity.of_network(guards.weights_digest(network)),
+            "learning_rate": lesson.rate,
+            "epochs": lesson.epochs,
+            "seed": lesson.seed,
+            "teacher_sha256": teacher,
+            "blocks_learned": [block.name for block in lesson.blocks],
+        }
+
+    def _ended(
+        self, folder: Path, determining: dict[str, object]
+    ) -> NetworkResult | Failure | None:
+        """Returns what an earlier command reached by the same training; removes all else."""
+        try:
+            result = results.read_network(folder)
+            if isinstance(result, NetworkResult):
+                results.check_files(folder, result.files)
+                if result.settings == determining:
+                    return result
+        except DamagedFile as damage:
+            self.progress.say(f"{damage}; it is made again")
+        if (folder / "result.json").exists():
+            shutil.rmtree(folder)
+        return None

@@ -1,0 +1,98 @@
+"""Which candidates to compress, and in which order: first the best set, then the others."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from deep_net_triage.network.blocks import Block
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A block, or a half of one, that could be compressed.
+
+    Attributes:
+        block: what would be compressed.
+        method: by which its student lost least.
+        cost: the accuracy that this student lost, 0..1, on the images that judge; negative
+            where it gained.
+        saved: the share of the parent's arithmetic, parameters or latency that it saves.
+    """
+
+    block: Block
+    method: str
+    cost: float
+    saved: float
+
+    def overlaps(self, other: "Candidate") -> bool:
+        """Returns whether the two share a layer."""
+        return not set(self.block.layers).isdisjoint(other.block.layers)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    chosen: tuple[Candidate, ...] = ()
+    cost: float = 0.0
+    saved: float = 0.0
+
+    def with_more(self, more: Sequence[Candidate]) -> "_Choice":
+        # What a student gains is mostly noise, which should not pay for another's loss.
+        cost = sum(max(0.0, candidate.cost) for candidate in more)
+        saved = sum(candidate.saved for candidate in more)
+        return _Choice((*self.chosen, *more), self.cost + cost, self.saved + saved)
+
+
+def in_order(candidates: Sequence[Candidate], max_drop: float) -> list[Candidate]:
+    """Returns the candidates in the order in which to compress them.
+
+    First comes the set that saves most if costs and savings add up, the cheapest of it first:
+    the network then stays accurate for as long as possible. The others follow, those that save
+    most first, in case that a step fails or that costs do not add up.
+
+    Args:
+        candidates: only those that save something and alone cost no more than `max_drop`.
+        max_drop: the accuracy that may be lost, 0..1.
+    """
+    allowed = [c for c in candidates if c.saved > 0 and c.cost <= max_drop + 1e-12]
+    planned = best_set(allowed, max_drop)
+    others = [candidate for candidate in allowed if candidate not in planned]
+    return [
+        *sorted(planned, key=lambda candidate: candidate.cost),
+        *sorted(others, key=lambda candidate: -candidate.saved),
+    ]
+
+
+def best_set(candidates: Sequence[Candidate], max_drop: float) -> tuple[Candidate, ...]:
+    """Returns the candidates without common layers that save most within `max_drop`."""
+    front = [_Choice()]
+    for group in _overlapping(candidates):
+        grown = [choice.with_more(more) for choice in front for more in _apart(group)]
+        front = _undominated([g for g in grown if g.cost <= max_drop + 1e-12])
+    return max(front, key=lambda choice: choice.saved).chosen
+
+
+def _overlapping(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Returns the candidates in groups of which no two share a layer."""
+    groups: list[list[Candidate]] = []
+    for candidate in candidates:
+        touched = [g for g in groups if any(candidate.overlaps(other) for other in g)]
+        groups = [group for group in groups if group not in touched]
+        groups.append([*itertools.chain(*touched), candidate])
+    return groups
+
+
+def _apart(group: Sequence[Candidate]) -> Iterator[tuple[Candidate, ...]]:
+    """Yields every choice from a group, also the empty one, whose candidates share no layer."""
+    for count in range(len(group) + 1):
+        for chosen in itertools.combinations(group, count):
+            if not any(a.overlaps(b) for a, b in itertools.combinations(chosen, 2)):
+                yield chosen
+
+
+def _undominated(choices: Sequence[_Choice]) -> list[_Choice]:
+    """Returns those choices to which no other is cheaper and saves as much."""
+    best: list[_Choice] = []
+    for choice in sorted(choices, key=lambda choice: (choice.cost, -choice.saved)):
+        if not best or choice.saved > best[-1].saved:
+            best.append(choice)
+    return best

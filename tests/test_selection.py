@@ -1,0 +1,76 @@
+"""Which candidates a compression takes, and in which order."""
+
+import itertools
+import random
+import types
+
+import pytest
+
+from deep_net_triage.study import selection
+from deep_net_triage.study.selection import Candidate
+
+
+def candidate(layers, cost, saved):
+    """A candidate whose block has one layer for each letter."""
+    block = types.SimpleNamespace(name=layers, layers=tuple(layers))
+    return Candidate(block, "cm_rw", cost, saved)
+
+
+def names(candidates):
+    return [candidate.block.name for candidate in candidates]
+
+
+def test_the_set_that_saves_most_comes_first_the_cheapest_of_it_first():
+    large, small, smaller = (
+        candidate("a", 0.02, 0.30),
+        candidate("b", 0.012, 0.25),
+        candidate("c", 0.008, 0.20),
+    )
+    # b and c together cost 0.02 and save 0.45, more than a; the largest alone would save 0.30.
+    assert names(selection.in_order([large, small, smaller], 0.02)) == ["c", "b", "a"]
+
+
+def test_a_gain_does_not_pay_for_a_loss():
+    gaining, losing = candidate("a", -0.05, 0.1), candidate("b", 0.03, 0.5)
+    best = selection.best_set([gaining, losing, candidate("c", 0.02, 0.2)], 0.03)
+    # With the gain of 0.05, all three would cost nothing.
+    assert names(best) == ["a", "b"]
+
+
+def test_what_saves_nothing_or_costs_too_much_is_not_tried():
+    wrong = [candidate("a", 0.0, 0.0), candidate("b", 0.0, -0.1), candidate("c", 0.021, 0.9)]
+    assert selection.in_order(wrong, 0.02) == []
+    # Rounding: 0.9 - 0.88 is more than 0.02 by 2e-17.
+    assert len(selection.in_order([candidate("a", 0.9 - 0.88, 0.1)], 0.02)) == 1
+
+
+def test_a_block_and_its_half_are_never_in_one_set():
+    whole, first, last = (
+        candidate("abcd", 0.03, 0.5),
+        candidate("ab", 0.005, 0.2),
+        candidate("cd", 0.005, 0.15),
+    )
+    assert names(selection.best_set([whole, first, last], 0.02)) == ["ab", "cd"]
+    assert names(selection.best_set([whole, first, last], 0.05)) == ["abcd"]
+    # The halves come behind, in case that the whole fails.
+    assert names(selection.in_order([whole, first, last], 0.05)) == ["abcd", "ab", "cd"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_other_set_saves_more(seed):
+    """All subsets are compared, on numbers drawn at random."""
+    draw = random.Random(seed)
+    layers = ["ab", "a", "b", "cd", "c", "d", "e", "f"]
+    candidates = [candidate(name, draw.uniform(-0.01, 0.03), draw.random()) for name in layers]
+
+    def worth(chosen):
+        letters = "".join(names(chosen))
+        cost = sum(max(0, c.cost) for c in chosen)
+        is_allowed = len(set(letters)) == len(letters) and cost <= 0.04
+        return sum(c.saved for c in chosen) if is_allowed else -1
+
+    subsets = itertools.chain(
+        *(itertools.combinations(candidates, n) for n in range(len(candidates) + 1))
+    )
+    best = selection.best_set(candidates, 0.04)
+    assert worth(best) == pytest.approx(max(map(worth, subsets)))
