@@ -6,7 +6,8 @@ import pytest
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.network import costs, surgery
-from deep_net_triage.network.blocks import find_blocks
+from deep_net_triage.network.blocks import find_blocks, named
+from deep_net_triage.network.graphs import by_name
 from deep_net_triage.network.segments import Shape
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 2)).astype(np.float32)
@@ -179,3 +180,22 @@ def test_nothing_but_set_trainable_freezes_a_layer(parent, block):
     surgery.reseed(student, 3)
     surgery.copy_around(parent, student, block)
     assert [layer.trainable for layer in student.layers] == open_before
+
+
+def test_a_block_that_keeps_the_shape_is_left_out():
+    x = images = keras.Input((8, 8, 2))
+    for name in ("before", "one", "two"):
+        x = keras.layers.Conv2D(3, 3, padding="same", name=name)(x)
+    x = keras.layers.GlobalMaxPooling2D()(x * 2)  # the block ends in a function
+    model = keras.Model(images, keras.layers.Dense(3, name="logits")(x), name="plain")
+    block = named(model, "one", list(by_name(model))[4])
+    rest = surgery.without(model, block)
+    pixels = keras.Model(images, model.get_layer("before").output).predict(IMAGES, verbose=0)
+    kernel, bias = model.get_layer("logits").get_weights()
+    expected = pixels.max(axis=(1, 2)) @ kernel + bias
+    np.testing.assert_allclose(rest.predict(IMAGES, verbose=0), expected, rtol=1e-5)
+    assert all(layer.trainable for layer in rest.layers)
+
+
+def test_a_block_that_changes_the_shape_can_not_be_left_out(parent, block):
+    assert surgery.without(parent, block) is None

@@ -14,6 +14,7 @@ from deep_net_triage.learning.batches import Rows
 from deep_net_triage.learning.sources import Place, Source
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.graphs import by_name
 
 # More images make the estimate more exact; its cost grows with their square.
 IMAGES_COMPARED = 512
@@ -35,17 +36,18 @@ def accuracies(
         batch norms untrained; `bypassed_accuracy`, with the block's input as its output, None
         if their shapes differ.
     """
-    replacements = {"reinitialized_accuracy": _reinitialized(parent, block)}
-    received, last = block.received_by(parent), parent.get_layer(block.layers[-1]).output
-    if received.shape == last.shape:
-        replacements["bypassed_accuracy"] = lambda tensor: tensor
-    accuracy: dict[str, float | None] = {"bypassed_accuracy": None}
-    for name, replacement in replacements.items():
-        model = surgery.replace(parent, block, replacement)
-        surgery.copy_around(parent, model, block)
-        rest = surgery.cut(model, source.place(model), model.outputs[0])
-        correct = predictions.correct(rest, source.test, dataset.test.labels)
-        accuracy[name] = float(correct.mean())
+    models = {
+        "reinitialized_accuracy": _with_reinitialized(parent, block),
+        "bypassed_accuracy": surgery.without(parent, block),
+    }
+    accuracy: dict[str, float | None] = {}
+    for name, model in models.items():
+        if model is None:
+            accuracy[name] = None
+        else:
+            rest = surgery.cut(model, source.place(model), model.outputs[0])
+            correct = predictions.correct(rest, source.test, dataset.test.labels)
+            accuracy[name] = float(correct.mean())
     return accuracy
 
 
@@ -115,12 +117,14 @@ def _hsic(first: np.ndarray, second: np.ndarray) -> float:
     ) / (count * (count - 3))
 
 
-def _reinitialized(parent: keras.Model, block: Block) -> keras.Model:
-    """Returns a block's layers as a model with new kernels, the same ones at every call."""
-    last = parent.get_layer(block.layers[-1]).output
+def _with_reinitialized(parent: keras.Model, block: Block) -> keras.Model:
+    """Returns a copy of the parent with new kernels in a block, the same ones at every call."""
+    last = by_name(parent)[block.layers[-1]].output
     fresh = keras.models.clone_model(surgery.cut(parent, block.received_by(parent), last))
     for number, variable in enumerate(fresh.weights):
         if "kernel" in variable.name:
             draw = keras.initializers.GlorotUniform(seed=number)
             variable.assign(draw(variable.shape, variable.dtype))
-    return fresh
+    model = surgery.replace(parent, block, fresh)
+    surgery.copy_around(parent, model, block)
+    return model

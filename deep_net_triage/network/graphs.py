@@ -4,7 +4,7 @@ The nodes are operations, which in Keras are layers and the functions of `keras.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import keras
 
@@ -71,19 +71,25 @@ def copy_weights(original: keras.layers.Layer, copy: keras.layers.Layer) -> None
         copy.finalize_state()  # otherwise it keeps the statistics that it was built with
 
 
-def copied(operation: keras.Operation, name: str | None = None) -> keras.Operation:
+def copied(
+    operation: keras.Operation,
+    name: str | None = None,
+    changes: Mapping[str, object] | None = None,
+) -> keras.Operation:
     """Returns a trainable operation with the same configuration and new weights.
 
     Args:
         operation: a layer, or a function of `keras.ops` in a model.
         name: of the copy; None for the same name.
+        changes: entries of the configuration that differ in the copy; None for none.
 
     Raises:
         InputError: if the operation's class can't be built from its own configuration.
     """
     name = name or operation.name
     try:
-        copy = type(operation).from_config({**operation.get_config(), "name": name})
+        config = {**operation.get_config(), "name": name, **(changes or {})}
+        copy = type(operation).from_config(config)
     # A layer written by a user may raise anything here.
     except Exception as error:
         reason = " ".join(str(error).split())[:160]

@@ -88,6 +88,28 @@ def replace(
     return keras.models.clone_model(parent, clone_function=copy, call_function=call)
 
 
+def without(parent: keras.Model, block: Block) -> keras.Model | None:
+    """Returns a copy of the parent in which a block returns what it receives.
+
+    The pooling behind the block stays, and so do the weights of all other layers.
+
+    Args:
+        parent: a flat functional model; it is not changed.
+        block: one of its blocks.
+
+    Returns:
+        The copy; None if the block changes the shape, as by a stride or by another number of
+        channels.
+    """
+    last = graphs.by_name(parent)[block.layers[-1]]
+    if block.received_by(parent).shape != last.output.shape:
+        return None
+    rest = replace(parent, block, lambda tensor: tensor)
+    copy_around(parent, rest, block)
+    rest.name = f"{parent.name}_without_{block.name}"
+    return rest
+
+
 def copy_around(parent: keras.Model, model: keras.Model, block: Block) -> None:
     """Copies the parent's weights to a model's layers outside a block and its replacement."""
     outside = {layer.name: layer for layer in parent.layers if layer.name not in block.layers}
