@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from deep_net_triage.images import datasets
-from deep_net_triage.records import models, results, study_results
+from deep_net_triage.network import costs
+from deep_net_triage.records import alternatives, compressions, models, results, study_results
 from deep_net_triage.study import compression
 from tests.studies import read, run, snapshot
 
@@ -41,13 +42,14 @@ def learned(tmp_path_factory):
 @pytest.fixture(scope="module")
 def flags(learned):
     """Of a study of both blocks of which whatever is lost may be lost."""
-    return (f"--parent={learned}", "--method=cl_mw", "--compress", "--max_drop=0.99")
+    chosen = ("--method=cm_mw", "--train_examples=600", "--compress", "--max_drop=0.99")
+    return (f"--parent={learned}", *chosen)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, flags):
     folder = tmp_path_factory.mktemp("runs")
-    assert run(folder, *flags, "--export=saved_model") == 0
+    assert run(folder, *flags, "--export=saved_model", "--alternatives") == 0
     return folder
 
 
@@ -60,10 +62,10 @@ def test_blocks_are_compressed_one_after_another(folder):
     for name, considered in candidates.items():
         assert considered["saved"] == 1 - rows[name].macs / rows[name].parent_macs
         # The study holds a tenth of its training images out, and they judge.
-        last = results.read_epochs(study / "trials" / f"cl_mw-{name}-seed0")[-1]
+        last = results.read_epochs(study / "trials" / f"cm_mw-{name}-seed0")[-1]
         judged = result["baseline_judged"] - last.held_out_accuracy
         assert considered["cost"] == pytest.approx(judged)
-    assert result["held_out"] == 143
+    assert result["held_out"] == 60
     # Those that cost least come first.
     tried = [step["block"] for step in result["steps"]]
     assert tried == sorted(candidates, key=lambda name: candidates[name]["cost"])
@@ -104,13 +106,38 @@ def test_the_whole_network_is_retrained_at_last(folder):
     if final["judged_accuracy"] >= last["judged_accuracy"]:
         saved, accuracy, epochs = study / "compressed" / "final-seed0", final["accuracy"], 6
     else:
-        saved, accuracy, epochs = study / "compressed" / f"2-cl_mw-{last['block']}", None, 4
+        saved, accuracy, epochs = study / "compressed" / f"2-cm_mw-{last['block']}", None, 4
         accuracy = last["accuracy"]
     assert result["accuracy"] == accuracy
     # Two for each step, and two at last.
     assert result["epochs"] == epochs
     weights = [models.load(f / "model.keras").get_weights() for f in (saved, saved.parent)]
     assert all(map(np.array_equal, *weights))
+
+
+def test_the_alternatives_are_trained_for_as_many_epochs(folder):
+    study = folder / "digits"
+    compression = compressions.read(study)
+    made = {other.kind: other for other in alternatives.read(study, 30)}
+    # Both blocks change the number of channels.
+    assert set(made) == {"scratch", "scratch_taught", "narrow", "pruned"}
+    (refusal,) = alternatives.refusals(study).items()
+    assert refusal[0] == "left_out"
+    assert "another shape" in refusal[1]
+    teacher = results.read_parent(study / "parent").weights_sha256
+    for kind, other in made.items():
+        settings = other.result.settings
+        assert other.result.epochs == compression.epochs
+        assert (settings["teacher_sha256"] == teacher) == (kind != "scratch")
+        assert other.result.macs <= compression.macs
+        assert other.correct.mean() == pytest.approx(other.result.accuracy)
+        file = alternatives.folder_of(study, kind, 0) / "model.keras"
+        network = models.load(file)
+        assert costs.macs(network) == other.result.macs
+    starts = {kind: other.result.settings["start_sha256"] for kind, other in made.items()}
+    assert starts["scratch"] == starts["scratch_taught"]
+    assert len(set(starts.values())) == 3
+    assert made["scratch"].result.macs == compression.macs
 
 
 def test_a_step_that_loses_too_much_is_undone(folder, flags, monkeypatch):
@@ -133,7 +160,7 @@ def test_a_step_that_loses_too_much_is_undone(folder, flags, monkeypatch):
 
 
 def test_nothing_is_saved_where_no_block_is_good_enough(flags, tmp_path, capsys):
-    assert run(tmp_path, *flags, "--max_drop=0") == 0
+    assert run(tmp_path, *flags, "--method=cl_mw", "--train_examples=60", "--max_drop=0") == 0
     study = tmp_path / "digits"
     result = read(study / "compressed" / "result.json")
     assert all(considered["cost"] > 0 for considered in result["candidates"])

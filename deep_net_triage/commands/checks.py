@@ -49,6 +49,9 @@ def check(given: dict[str, object], dataset_typed: bool) -> None:
         "--compress and --export need the models that --nosave_models drops": (
             (given["compress"] or given["export"]) and not given["save_models"]
         ),
+        "--alternatives goes with --compress: they are compared with what it makes": (
+            given["alternatives"] and not given["compress"]
+        ),
         f"--block='{given['block']}' names no block; allowed: numbers, names, or all": (
             not all(names(given["block"]))
         ),

@@ -239,6 +239,11 @@ def _outcome(declared: _Declared) -> None:
         None,
         "Epochs in which --compress retrains the whole network at last; by default --epochs.",
     )
+    declared.switch(
+        "alternatives",
+        False,
+        "Also train what one would do instead of --compress, for as many epochs.",
+    )
     declared.text("export", None, f"Export the smaller model: {', '.join(EXPORTS)}, or both.")
     declared.switch("tensorboard", False, "Write learning curves for TensorBoard as well.")
     declared.switch("latency", False, "Measure inference time; nothing else should run.")

@@ -85,6 +85,7 @@ class Settings:
     save: str
     latency_batches: tuple[int, ...]
     final_epochs: int | None
+    alternatives: bool
     export: tuple[str, ...]
     latency: bool
     tensorboard: bool

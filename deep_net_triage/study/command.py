@@ -23,7 +23,7 @@ from deep_net_triage.learning.timed_training import TimedTraining
 from deep_net_triage.network import blocks, costs, descriptions, exports, inventory
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import files, locks, models, provenance, results, study_results
-from deep_net_triage.study import budget, compression, inputs, parents, precisions
+from deep_net_triage.study import alternatives, budget, compression, inputs, parents, precisions
 from deep_net_triage.study.budget import Budget
 from deep_net_triage.study.identity import Identity, Parent
 from deep_net_triage.study.inputs import Inputs
@@ -326,6 +326,8 @@ def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
     settings, compressed = plan.settings, None
     if settings.compress:
         compressed = compression.run(plan, parent, progress)
+    if settings.alternatives:
+        alternatives.run(plan, parent, progress)
     # Under a lock, because another process may be making the same figures.
     with locks.waiting(ledger.folder / "study.lock"):
         _describe(opened, typed, started, time.time() - started)

@@ -1,0 +1,140 @@
+"""Trains what one would otherwise do instead of compressing blocks, for as many epochs.
+
+The alternatives are those of `records.alternatives.KINDS`. Each starts from other weights or
+another architecture, has no more multiply-accumulates than the compressed network (blocks that
+are left out excepted), and is trained on the same images for as many epochs as the compressed
+network was after the parent, once for each seed.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+
+from deep_net_triage.errors import InputError
+from deep_net_triage.learning.whole import Lesson
+from deep_net_triage.network import scaling, surgery
+from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.halves import halves
+from deep_net_triage.network.pruning import pruned_to
+from deep_net_triage.progress import Progress
+from deep_net_triage.records import alternatives, compressions, locks, models, results
+from deep_net_triage.records.alternatives import FOLDER, KINDS
+from deep_net_triage.records.compressions import Compression
+from deep_net_triage.study.identity import Parent
+from deep_net_triage.study.network_training import NetworkTrainings
+from deep_net_triage.study.plan import Plan
+
+# These start from weights drawn at random, and train at the rate of a parent.
+_FROM_SCRATCH = ("scratch", "scratch_taught", "narrow")
+
+
+def run(plan: Plan, parent: Parent, progress: Progress) -> None:
+    """Trains the alternatives to a study's compressed network.
+
+    Args:
+        plan: of the study, whose compression has ended.
+        parent: of the study.
+        progress: where a person watches.
+    """
+    study = plan.settings.folder
+    compression = compressions.read(study)
+    if not compression or not compression.blocks:
+        progress.say("alternatives: nothing was compressed that they could be compared with")
+        return
+    folder = study / FOLDER
+    folder.mkdir(exist_ok=True)
+
+    def waits_for(holder: str) -> None:
+        progress.say(f"alternatives: waiting for {holder}, which trains them")
+
+    with locks.waiting(results.lock_file(folder), waits_for) as lock:
+        trainings = NetworkTrainings(plan, progress, lock.check)
+        builders = _Builders(plan, parent.model, compression)
+        refused = {}
+        for kind in KINDS:
+            try:
+                _train(kind, builders.of(kind), compression.epochs, parent, trainings)
+            except InputError as reason:
+                refused[kind] = str(reason)
+                progress.say(f"alternatives: not {KINDS[kind].title}: {reason}")
+        alternatives.write_refusals(study, refused)
+
+
+def _train(
+    kind: str,
+    build: Callable[[int], keras.Model],
+    epochs: int,
+    parent: Parent,
+    trainings: NetworkTrainings,
+) -> None:
+    """Trains an alternative once for each seed.
+
+    Raises:
+        InputError: if there is no such network.
+    """
+    settings = trainings.plan.settings
+    rate = settings.classification_rate("model")
+    if kind in _FROM_SCRATCH:
+        rate = settings.learning_rate
+    teacher = parent.model if KINDS[kind].taught else None
+    for seed in settings.seeds:
+        folder = alternatives.folder_of(settings.folder, kind, seed)
+        name = f"alternative {KINDS[kind].title}, seed {seed}"
+        trainings.run(folder, name, build(seed), Lesson(rate, epochs, seed, teacher))
+
+
+class _Builders:
+    """Makes the networks with which the alternatives start.
+
+    Args:
+        plan: of the study.
+        parent: its network, trained.
+        compression: what came of it; some block was compressed.
+    """
+
+    def __init__(self, plan: Plan, parent: keras.Model, compression: Compression) -> None:
+        self.parent = parent
+        self.macs = compression.macs
+        self.compressed: Path = plan.settings.folder / compressions.FOLDER / "model.keras"
+        known = {block.name: block for block in plan.blocks}
+        for block in plan.blocks:
+            known |= {half.name: half for half in halves(plan.network, block)}
+        self.blocks: list[Block] = [known[name] for name in compression.blocks]
+
+    def of(self, kind: str) -> Callable[[int], keras.Model]:
+        """Returns a function from a seed to a network; it may raise InputError."""
+        return {
+            "scratch": self._fresh,
+            "scratch_taught": self._fresh,
+            "left_out": self._without,
+            "narrow": self._narrow,
+            "pruned": self._pruned,
+        }[kind]
+
+    def _fresh(self, seed: int) -> keras.Model:
+        keras.utils.set_random_seed(seed)
+        return surgery.copy(models.load(self.compressed))
+
+    def _without(self, seed: int) -> keras.Model:
+        """Returns the parent without those of the compressed blocks that keep the shape."""
+        network, entered = self.parent, {}
+        for block in self.blocks:
+            # Where the block before it is gone, it receives what that one received.
+            after = entered.get(block.after, block.after)
+            rest = surgery.without(network, dataclasses.replace(block, after=after))
+            if rest:
+                network = rest
+                entered = {k: after if v in block.layers else v for k, v in entered.items()}
+                entered[block.layers[-1]] = after
+        if network is self.parent:
+            names = ", ".join(block.name for block in self.blocks)
+            raise InputError(f"{names}: what enters has another shape than what leaves")
+        return network
+
+    def _narrow(self, seed: int) -> keras.Model:
+        return scaling.scaled_to(self.parent, self.macs, seed=seed)
+
+    def _pruned(self, seed: int) -> keras.Model:
+        return pruned_to(self.parent, self.blocks, self.macs)
