@@ -132,8 +132,9 @@ def test_a_measurement_leaves_nothing_behind(small_settings, monkeypatch):
 @pytest.mark.parametrize(("macs", "expected"), [(1e9, 4), (1e10, 2), (1e12, 1)])
 def test_a_step_of_a_large_network_is_timed_with_few_images(macs, expected, monkeypatch):
     class Learner:
-        def fit(self, batches, **options):
+        def fit(self, batches, callbacks, **options):
             taken.extend(len(labels) for _, labels, _ in batches.take(1))
+            callbacks[0].on_train_batch_end(0)
 
     taken = []
     monkeypatch.setattr(timed_training.costs, "macs", lambda network: macs)
@@ -143,6 +144,26 @@ def test_a_step_of_a_large_network_is_timed_with_few_images(macs, expected, monk
     timed = timed_training.TimedTraining(None, dataset, command_line.parse(["--batch_size=4"]))
     assert timed.fewest == expected
     assert taken == [expected]
+
+
+def test_the_first_of_several_steps_is_not_timed(monkeypatch):
+    """An epoch begins at 10 s. Its steps end at 15, 16, 18 and 21 s."""
+
+    class Learner:
+        def fit(self, batches, steps_per_epoch, callbacks, **options):
+            for step in range(steps_per_epoch):
+                callbacks[0].on_train_batch_end(step)
+
+    now = iter([0, 0, 10, 15, 16, 18, 21, 30, 34])
+    monkeypatch.setattr(timed_training.costs, "macs", lambda network: 1)
+    monkeypatch.setattr(timed_training.training, "learner_of", lambda *given: Learner())
+    monkeypatch.setattr(timed_training.time, "perf_counter", lambda: next(now))
+    split = command.datasets.Split(np.zeros((9, 2, 2, 1)), np.zeros(9))
+    dataset = command.datasets.Dataset("toy", split, split, ("a",))
+    timed = timed_training.TimedTraining(None, dataset, command_line.parse([]))
+    assert timed.step(4, 3) == (21 - 15) / 3
+    # A single step takes longer than the beginning of an epoch.
+    assert timed.step(4) == 34 - 30
 
 
 def test_the_quickest_turns_are_compared(monkeypatch):

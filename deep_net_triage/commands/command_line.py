@@ -111,7 +111,8 @@ def _settings(values: flags.FlagValues) -> Settings:
         given["augment"] = "crop"
     for name in ("activation_memory", "activation_disk"):
         given[name] = None if given[name] is None else int(given[name] * GIB)
-    given["seeds"] = _seeds(given["seeds"])
+    given["final_seeds"] = _seeds("final_seeds", given["final_seeds"] or given["seeds"])
+    given["seeds"] = _seeds("seeds", given["seeds"])
     given["latency_batches"] = _batches(given["latency_batches"])
     given["parallel_trials"] = _at_once(given["parallel_trials"])
     given["export"] = checks.names(given["export"]) if given["export"] else ()
@@ -145,12 +146,12 @@ def _batches(text: str) -> tuple[int, ...]:
     return tuple(map(int, batches))
 
 
-def _seeds(text: str) -> tuple[int, ...]:
+def _seeds(flag: str, text: str) -> tuple[int, ...]:
     try:
         seeds = tuple(map(int, checks.names(text)))
     except ValueError:
         seeds = ()
     # Keras seeds are unsigned 32-bit integers.
     if not seeds or not all(0 <= seed < 2**32 for seed in seeds):
-        raise InputError(f"--seeds='{text}': must be whole numbers from 0, comma-separated")
+        raise InputError(f"--{flag}='{text}': must be whole numbers from 0, comma-separated")
     return tuple(dict.fromkeys(seeds))

@@ -239,6 +239,11 @@ def _outcome(declared: _Declared) -> None:
         None,
         "Epochs in which --compress retrains the whole network at last; by default --epochs.",
     )
+    declared.text(
+        "final_seeds",
+        None,
+        "Comma-separated: of that retraining and of --alternatives; by default --seeds.",
+    )
     declared.switch(
         "alternatives",
         False,

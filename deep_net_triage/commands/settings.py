@@ -85,6 +85,7 @@ class Settings:
     save: str
     latency_batches: tuple[int, ...]
     final_epochs: int | None
+    final_seeds: tuple[int, ...]
     alternatives: bool
     export: tuple[str, ...]
     latency: bool

@@ -12,7 +12,7 @@ from deep_net_triage.learning.timed_training import MOST_STEPS, TimedTraining
 FULL, HALF = "float32", "mixed_bfloat16"
 # The two take turns of about this many seconds, until they have taken so many in all: others'
 # work on the machine comes and goes.
-_TURN, _SECONDS = 0.25, 1.5
+_TURN, _SECONDS = 0.4, 2.4
 # On a busy machine two measurements of the same step lie up to a tenth apart.
 WORTHWHILE = 1.1
 

@@ -79,7 +79,7 @@ def _train(
     if kind in _FROM_SCRATCH:
         rate = settings.learning_rate
     teacher = parent.model if KINDS[kind].taught else None
-    for seed in settings.seeds:
+    for seed in settings.final_seeds:
         folder = alternatives.folder_of(settings.folder, kind, seed)
         name = f"alternative {KINDS[kind].title}, seed {seed}"
         trainings.run(folder, name, build(seed), Lesson(rate, epochs, seed, teacher))

@@ -169,7 +169,7 @@ class _Search:
         """Retrains the whole network once for each seed; those that fail are left out."""
         settings, finals = self.plan.settings, []
         trainings = NetworkTrainings(self.plan, self.progress, self.still_ours)
-        for seed in settings.seeds:
+        for seed in settings.final_seeds:
             network = surgery.copy(self.network)
             surgery.restart(network, self.network, seed)
             lesson = Lesson(
