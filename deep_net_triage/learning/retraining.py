@@ -24,7 +24,7 @@ from deep_net_triage.methods import TABLE, Method
 from deep_net_triage.network import convolutions, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.records.journal import Journal
-from deep_net_triage.records.results import summarize
+from deep_net_triage.records.summaries import summarize
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,14 @@ from deep_net_triage.learning.timed_training import TimedTraining
 from deep_net_triage.network import blocks, costs, descriptions, exports, inventory
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import files, locks, models, provenance, results, study_results
-from deep_net_triage.study import alternatives, budget, compression, inputs, parents, precisions
+from deep_net_triage.study import (
+    alternative_networks,
+    budget,
+    compression,
+    inputs,
+    parents,
+    precisions,
+)
 from deep_net_triage.study.budget import Budget
 from deep_net_triage.study.identity import Identity, Parent
 from deep_net_triage.study.inputs import Inputs
@@ -276,6 +283,8 @@ def _parent(opened: Opened) -> Parent:
 def _say(foreseen: Budget, opened: Opened) -> None:
     """Prints what a study will take and, if that is long, how to make it short."""
     opened.progress.say(budget.summary(foreseen))
+    if opened.plan.settings.compress:
+        opened.progress.say("not counted: what --compress trains after the trials")
     if opened.smaller and foreseen.seconds > budget.LONG:
         opened.progress.say(budget.advice(opened.plan, *opened.smaller))
 
@@ -327,7 +336,7 @@ def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
     if settings.compress:
         compressed = compression.run(plan, parent, progress)
     if settings.alternatives:
-        alternatives.run(plan, parent, progress)
+        alternative_networks.run(plan, parent, progress)
     # Under a lock, because another process may be making the same figures.
     with locks.waiting(ledger.folder / "study.lock"):
         _describe(opened, typed, started, time.time() - started)

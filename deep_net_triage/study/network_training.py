@@ -16,6 +16,7 @@ from deep_net_triage.progress import Progress
 from deep_net_triage.records import correctness, models, results
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, NetworkResult
+from deep_net_triage.records.summaries import summarize
 from deep_net_triage.study.plan import Plan
 from deep_net_triage.study.watching import CHECKING, ShownTraining
 from deep_net_triage.wording import duration
@@ -80,7 +81,7 @@ class NetworkTrainings:
         folder, settings, dataset = journal.folder, self.plan.settings, self.plan.dataset
         journal.watch.step(CHECKING)
         epochs = results.read_epochs(folder)
-        curve = results.summarize(epochs, settings.settles)
+        curve = summarize(epochs, settings.settles)
         journal.still_ours()
         file = folder / "model.keras"
         models.save(network, file)

@@ -17,6 +17,7 @@ from deep_net_triage.progress import Progress
 from deep_net_triage.records import checkpoints, correctness, locks, models, results
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, ParentResult
+from deep_net_triage.records.summaries import summarize
 from deep_net_triage.study.identity import Parent
 from deep_net_triage.study.ledger import EarlierResults
 from deep_net_triage.study.plan import Plan
@@ -102,7 +103,7 @@ def _train(plan: Plan, journal: Journal) -> ParentResult:
     parent, folder = plan.network, journal.folder
     training.train_parent(parent, plan.dataset, plan.settings, journal)
     journal.watch.step(CHECKING)
-    curve = results.summarize(results.read_epochs(folder), plan.settings.settles)
+    curve = summarize(results.read_epochs(folder), plan.settings.settles)
     journal.still_ours()
     models.save(parent, folder / "model.keras")
     correct = guards.check_saved(

@@ -15,6 +15,7 @@ from deep_net_triage.progress import Progress
 from deep_net_triage.records import correctness, models, results
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, Row, TrialResult
+from deep_net_triage.records.summaries import summarize
 from deep_net_triage.steps import Step
 from deep_net_triage.study.identity import Parent, Trial
 from deep_net_triage.study.watching import CHECKING, ShownTraining
@@ -83,7 +84,7 @@ class BlockTrials:
             self.parent.model, trained.model, self.block, self.retraining.source
         )
         epochs = results.read_epochs(folder)
-        curve = results.summarize(epochs, self.settings.settles)
+        curve = summarize(epochs, self.settings.settles)
         journal.still_ours()
         correct = self._saved(trained.model, folder, curve.chosen_accuracy)
         correctness.write(folder / results.CORRECT, correct)

@@ -1,0 +1,55 @@
+"""The networks with which the alternatives to a compressed one start."""
+
+import types
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from deep_net_triage.errors import InputError
+from deep_net_triage.network import blocks
+from deep_net_triage.study.alternative_networks import _Builders
+
+
+def builders(model, names, compressed):
+    """The builders for a model of which some blocks were compressed."""
+    chosen = blocks.select(model, (), names)
+    plan = types.SimpleNamespace(
+        settings=types.SimpleNamespace(folder=Path()), blocks=chosen, network=model
+    )
+    compression = types.SimpleNamespace(blocks=compressed, macs=1000)
+    return _Builders(plan, model, compression)
+
+
+@pytest.fixture
+def chain():
+    """Four convolutions in a row that keep the shape, and one that does not."""
+    x = images = keras.Input((6, 6, 3))
+    for number in (1, 2, 3, 4):
+        x = keras.layers.Conv2D(3, 3, padding="same", name=f"c{number}")(x)
+    x = keras.layers.Conv2D(5, 3, padding="same", name="c5")(x)
+    x = keras.layers.Conv2D(5, 3, padding="same", name="c6")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(images, keras.layers.Dense(2, name="classes")(x))
+
+
+@pytest.mark.parametrize("order", [("c1-c2", "c3-c4"), ("c3-c4", "c1-c2")])
+def test_neighbouring_blocks_are_left_out_in_any_order(chain, order):
+    made = builders(chain, ("c1:c2", "c3:c4"), order).of("left_out")(0)
+    convolutions = [x.name for x in made.layers if isinstance(x, keras.layers.Conv2D)]
+    assert convolutions == ["c5", "c6"]
+    images = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype(np.float32)
+    x = images
+    for name in ("c5", "c6"):
+        x = chain.get_layer(name)(x)
+    expected = chain.get_layer("classes")(np.mean(x, axis=(1, 2)))
+    np.testing.assert_allclose(made(images), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_block_that_changes_the_shape_stays(chain):
+    made = builders(chain, ("c1:c2", "c5:c6"), ("c1-c2", "c5-c6")).of("left_out")(0)
+    convolutions = [x.name for x in made.layers if isinstance(x, keras.layers.Conv2D)]
+    assert convolutions == ["c3", "c4", "c5", "c6"]
+    with pytest.raises(InputError, match="c5-c6: what enters has another shape"):
+        builders(chain, ("c5:c6",), ("c5-c6",)).of("left_out")(0)
