@@ -1,6 +1,5 @@
 """Exports of a model for other runtimes, each compared with the original."""
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,13 +154,12 @@ def _with_accuracy(
     """
     test = dataset.test
     labels = np.asarray(test.labels)
-    forward = functools.partial(model, training=False)
     outputs, expected = [], []
     reporter.begin(Step(f"testing {file.name}", of=len(test), unit="image"))
     for first in range(0, len(test), BATCH):
         batch = np.asarray(test.images[first : first + BATCH]).astype(model.inputs[0].dtype)
         outputs.append(run(batch))
-        expected.append(np.asarray(forward(batch)))
+        expected.append(np.asarray(model(batch, training=False)))
         reporter.reached(first + len(batch), first + len(batch))
     returned = np.concatenate(outputs)
     if not np.isfinite(returned).all():

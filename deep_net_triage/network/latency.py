@@ -120,7 +120,7 @@ def table(
 
     Returns:
         One of the parent and one of the smaller model for each setting, in the order of the
-        formats, then of the batches, then then of one thread and all.
+        formats, then of the batches, then of one thread and all.
 
     Raises:
         ExportFailed: if a model can't be converted to LiteRT.

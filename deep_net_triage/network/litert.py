@@ -38,7 +38,8 @@ def write_int8(model: keras.Model, file: Path, images: tf.Tensor) -> None:
     """Writes a model as a LiteRT file with weights and activations in int8.
 
     It takes and returns the numbers that the model does: the file quantizes its input, and
-    converts its output back, so that it can stand in for the float32 file.
+    converts its output back, so that it can stand in for the float32 file. An operation that
+    LiteRT has for float32 alone stays in float32.
 
     Args:
         model: takes images; of any precision.
@@ -47,7 +48,7 @@ def write_int8(model: keras.Model, file: Path, images: tf.Tensor) -> None:
             are measured on.
 
     Raises:
-        ExportFailed: if LiteRT lacks an operation of the model, or lacks it for int8.
+        ExportFailed: if LiteRT lacks an operation of the model.
     """
     # Images from folders are in the order of their classes.
     chosen = np.linspace(0, len(images) - 1, min(CALIBRATION_IMAGES, len(images))).astype(int)
@@ -76,15 +77,15 @@ def runner(file: Path, threads: int = 1) -> Callable[[np.ndarray], np.ndarray]:
     with quiet.native_messages_held(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow announces a move to another package
         interpreter = tf.lite.Interpreter(str(file), num_threads=threads)
-        interpreter.allocate_tensors()
     (received,), (returned,) = interpreter.get_input_details(), interpreter.get_output_details()
-    shape = tuple(received["shape"])
+    shape: tuple[int, ...] = ()
 
     def run(images: np.ndarray) -> np.ndarray:
         nonlocal shape
         if images.shape != shape:
             interpreter.resize_tensor_input(received["index"], images.shape)
-            interpreter.allocate_tensors()
+            with quiet.native_messages_held():
+                interpreter.allocate_tensors()
             shape = images.shape
         interpreter.set_tensor(received["index"], images)
         interpreter.invoke()
