@@ -1,36 +1,179 @@
-from deep_net_triage.network import latency, surgery
-from deep_net_triage.network.blocks import find_blocks
+import contextlib
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from deep_net_triage.network import latency, litert
+from deep_net_triage.network.latency import Latency, Timing
 
 
-def test_both_models_are_measured_for_one_image_and_for_many(parent, monkeypatch):
+def classifier(filters):
+    images = keras.Input((6, 6, 1))
+    x = keras.layers.Conv2D(filters, 3, activation="relu")(images)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(images, keras.layers.Dense(3)(x))
+
+
+@pytest.fixture(scope="module")
+def parent():
+    return classifier(8)
+
+
+@pytest.fixture(scope="module")
+def smaller():
+    return classifier(2)
+
+
+@pytest.fixture
+def brief(monkeypatch):
     monkeypatch.setattr(latency, "SECONDS", 0.0)
-    seen = []
-    student = surgery.compress(parent, find_blocks(parent)[0], initializer="mean", seed=0)
-    measure = latency.measure
+    monkeypatch.setattr(latency, "SECONDS_OF_TURN", 0.0)
 
-    def spy(model, shape):
-        seen.append((model is parent, shape))
-        return measure(model, shape)
 
-    monkeypatch.setattr(latency, "measure", spy)
-    found = latency.compare(parent, student, (8, 8, 2))
-    assert seen == [
-        (True, (1, 8, 8, 2)),
-        (False, (1, 8, 8, 2)),
-        (True, (64, 8, 8, 2)),
-        (False, (64, 8, 8, 2)),
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still unless a run moves it."""
+    now = [100.0]
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_both_models_are_measured_for_one_image_and_for_many(
+    parent, smaller, brief, monkeypatch
+):
+    seen, run_keras = [], latency._keras
+
+    def spy(model, batch):
+        seen.append((model is parent, batch.shape, batch.max() > 200))
+        return run_keras(model, batch)
+
+    monkeypatch.setattr(latency, "_keras", spy)
+    found = latency.compare(parent, smaller, (6, 6, 1))
+    assert [one[:2] for one in seen] == [
+        (True, (1, 6, 6, 1)),
+        (False, (1, 6, 6, 1)),
+        (True, (64, 6, 6, 1)),
+        (False, (64, 6, 6, 1)),
     ]
     names = ("parent_latency", "latency", "parent_batch_latency", "batch_latency")
-    assert set(found) == {*names, *(f"{name}_spread" for name in names)}
+    assert list(found) == [one for name in names for one in (name, f"{name}_spread")]
     assert all(found[name] > 0 for name in names)
 
 
-def test_first_runs_do_not_count(monkeypatch):
-    """A model's clock: its first runs are slow, the rest take 1, 2, ... 7 seconds."""
-    now = iter([0, 1, 1, 3, 3, 6, 6, 10, 10, 15, 15, 21, 21, 28])
-    monkeypatch.setattr(latency.time, "perf_counter", lambda: next(now))
-    import keras
+def test_the_columns_of_each_model_hold_its_own_times(monkeypatch):
+    monkeypatch.setattr(latency, "_keras", lambda model, batch: (model, len(batch)))
+    monkeypatch.setattr(
+        latency, "_in_turns", lambda runs: [Timing(who * images, 0.5) for who, images in runs]
+    )
+    assert latency.compare(3, 2, (6, 6, 1)) == {
+        "parent_latency": 3,
+        "parent_latency_spread": 0.5,
+        "latency": 2,
+        "latency_spread": 0.5,
+        "parent_batch_latency": 192,
+        "parent_batch_latency_spread": 0.5,
+        "batch_latency": 128,
+        "batch_latency_spread": 0.5,
+    }
 
-    model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten()])
-    found = latency.measure(model, (1, 2, 2, 1))
-    assert found == latency.Latency(median=4, spread=4)
+
+def test_first_runs_do_not_count(clock):
+    """They take 100 seconds, the others 1, 2, ... 7."""
+    seconds = iter([100, 100, 1, 2, 3, 4, 5, 6, 7])
+
+    def run():
+        clock[0] += next(seconds)
+
+    assert latency._in_turns([run]) == [Timing(median=4, spread=4)]
+
+
+def test_models_take_turns_of_a_tenth_of_a_second(clock):
+    order = []
+
+    def run_of(name, seconds):
+        def run():
+            order.append(name)
+            clock[0] += seconds
+
+        return run
+
+    first, second = latency._in_turns([run_of("a", 0.0625), run_of("b", 0.25)])
+    assert order[:4] == ["a", "a", "b", "b"]
+    # Two runs of `a` make a turn, one run of `b`. Each has 7 runs and a second at least.
+    assert order[4:] == ["a", "a", "b"] * 8
+    assert (first.median, second.median) == (0.0625, 0.25)
+
+
+def test_work_beside_them_slows_both(clock):
+    """From the tenth second on, the machine takes twice as long."""
+
+    def run_of(seconds):
+        def run():
+            clock[0] += seconds * (1 if clock[0] < 110 else 2)
+
+        return run
+
+    first, second = latency._in_turns([run_of(1.0), run_of(0.5)])
+    assert first.median == pytest.approx(2 * second.median)
+
+
+def test_the_table_is_in_the_order_of_formats_batches_and_threads(
+    parent, smaller, brief, monkeypatch
+):
+    shares, interpreters, reports = [], [], []
+
+    @contextlib.contextmanager
+    def narrowed(share):
+        shares.append(share.count)
+        yield
+
+    def runner(file, threads):
+        interpreters.append((file.stem, threads))
+        return made(file, threads)
+
+    made = litert.runner
+    monkeypatch.setattr(latency.litert, "runner", runner)
+    monkeypatch.setattr(latency.devices, "cores", lambda: 4)
+    monkeypatch.setattr(latency.devices, "narrowed", narrowed)
+    images = np.random.default_rng(0).integers(0, 256, (5, 6, 6, 1)).astype(np.uint8)
+    formats = ("litert_int8", "keras", "litert")
+    found = latency.table(parent, smaller, images, (1, 8), formats, reports.append)
+    assert [(one.format, one.batch, one.threads, one.model) for one in found] == [
+        (format, batch, threads, model)
+        for format in formats
+        for batch in (1, 8)
+        for threads in (1, 4)
+        for model in ("parent", "smaller")
+    ]
+    assert all(one.median > 0 and one.spread >= 0 for one in found)
+    assert shares == [4, 1] * 6
+    assert interpreters == [("parent", 1), ("smaller", 1), ("parent", 4), ("smaller", 4)] * 4
+    assert [(step.work, step.done, step.of) for step in reports[:3]] == [
+        ("preparing LiteRT int8", 0, 12),
+        ("timing LiteRT int8, batch 1, 1 thread", 0, 12),
+        ("timing LiteRT int8, batch 1, 4 threads", 1, 12),
+    ]
+    assert (reports[-1].work, reports[-1].done) == ("timing LiteRT, batch 8, 4 threads", 11)
+    written = json.loads(json.dumps([dataclasses.asdict(one) for one in found]))
+    assert [Latency(**one) for one in written] == found
+
+
+def test_each_format_runs_its_own_model_on_the_given_images(parent, smaller, brief, tmp_path):
+    """Four images are given for a batch of six."""
+    images = np.random.default_rng(0).integers(0, 256, (4, 6, 6, 1)).astype(np.uint8)
+    batch = latency._batch(images, 6)
+    assert (batch[4:] == images[:2]).all()
+    for name, rounding in (("keras", 1e-6), ("litert", 1e-6), ("litert_int8", 0.03)):
+        for model in (parent, smaller):
+            expected = np.asarray(model(batch.astype(np.float32)))
+            file = tmp_path / f"{name}.tflite"
+            returned = latency._prepared(name, model, file, images)(batch, 1)()
+            assert np.abs(returned - expected).max() <= rounding * np.abs(expected).max()
+
+
+def test_one_thread_is_not_measured_twice_on_one_core(monkeypatch):
+    monkeypatch.setattr(latency.devices, "cores", lambda: 1)
+    assert latency._threads() == (1,)

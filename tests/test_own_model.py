@@ -123,7 +123,10 @@ def test_results_of_pictures_that_were_replaced_stop_the_study(own, tmp_path, ca
         (["--image_dir=/nowhere"], "--image_dir=/nowhere is not a folder"),
         (["--class_names={own}/nothing.txt"], "nothing.txt"),
         (["--validation_fraction=0.01"], "--validation_fraction=0.01 of 16 training images"),
-        (["--export=onnx"], "'onnx' is not a format; allowed: litert, saved_model"),
+        (
+            ["--export=onnx"],
+            "'onnx' is not a format; allowed: litert, litert_int8, saved_model",
+        ),
         (["--compress", "--nosave_models"], "--compress and --export need the models"),
         (["--block=stem:nothing", "--output_dir={own}/new"], "no layer nothing"),
     ],

@@ -320,12 +320,14 @@ def test_what_trials_read_depends_on_what_was_asked_for_not_on_what_is_left(
 
 
 def test_an_export_that_fails_leaves_table_figures_and_page(study, monkeypatch, capsys):
-    def returns_other_values(model, file):
-        return lambda images: np.zeros((len(images), 10)) + 1e6
-
+    other = exports.Format(
+        file="model.tflite",
+        write=lambda model, file: None,
+        load=lambda file: lambda images: np.zeros((len(images), 10)) + 1e6,
+    )
     shutil.rmtree(study / "figures")
     (study / "report.html").unlink()
-    monkeypatch.setitem(exports.FORMATS, "litert", (returns_other_values, "model.tflite"))
+    monkeypatch.setitem(exports.FORMATS, "litert", other)
     monkeypatch.setattr(
         command, "_recommended", lambda folder, student: folder / "parent" / "model.keras"
     )
@@ -336,3 +338,25 @@ def test_an_export_that_fails_leaves_table_figures_and_page(study, monkeypatch, 
     assert "the parent reaches" in printed.out
     for file in ("report.html", "figures/accuracy.png"):
         assert (study / file).is_file()
+
+
+def test_an_int8_export_says_its_accuracy(study, monkeypatch, capsys):
+    """It is that of all 30 test images, and the 60 training images calibrate."""
+    calibrated, parent = [], study / "parent" / "model.keras"
+    right = exports.Format(
+        file="model_int8.tflite",
+        write=lambda model, file, images: calibrated.append(images.shape),
+        load=lambda file: keras.models.load_model(parent).predict_on_batch,
+    )
+    monkeypatch.setitem(exports.FORMATS, "litert_int8", right)
+    monkeypatch.setattr(
+        command, "_recommended", lambda folder, student: folder / "parent" / "model.keras"
+    )
+    assert run(study.parent, "--method=cl_rw", "--block=4", "--export=litert_int8") == 0
+    accuracy = study_results.read_study(study).baseline_accuracy
+    file = parent.with_name("model_int8.tflite")
+    assert calibrated == [(60, 8, 8, 1)]
+    assert (
+        f"exported in int8, accuracy {accuracy:.4f} (+0.0000 against the model): {file}"
+        in capsys.readouterr().out
+    )

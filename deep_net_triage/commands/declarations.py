@@ -8,7 +8,7 @@ from absl import flags
 from deep_net_triage import methods
 from deep_net_triage.commands.recipes import RECIPES
 
-EXPORTS = ("litert", "saved_model")
+EXPORTS = ("litert", "litert_int8", "saved_model")
 _PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 _SMALLEST_IMAGE = 32  # five poolings by two leave one pixel
 
@@ -249,7 +249,8 @@ def _outcome(declared: _Declared) -> None:
         False,
         "Also train what one would do instead of --compress, for as many epochs.",
     )
-    declared.text("export", None, f"Export the smaller model: {', '.join(EXPORTS)}, or both.")
+    formats = ", ".join(EXPORTS)
+    declared.text("export", None, f"Comma-separated formats of the smaller model: {formats}.")
     declared.switch("tensorboard", False, "Write learning curves for TensorBoard as well.")
     declared.switch("latency", False, "Measure inference time; nothing else should run.")
     declared.switch(

@@ -1,20 +1,43 @@
 """The time that a model takes for a batch of images, on this machine."""
 
+import functools
+import os
 import statistics
+import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-# Runs go on until there are this many, and until they have taken this long.
+from deep_net_triage import devices, steps
+from deep_net_triage.devices import Share
+from deep_net_triage.network import litert
+from deep_net_triage.steps import Report, Step
+from deep_net_triage.wording import counted
+
+# A model is run until there are this many runs, and until they have taken this long.
 RUNS = 7
 SECONDS = 1.0
+# Long enough for many runs of a small model, so that few of them find the other model's weights
+# in the cache; short enough for several turns within `SECONDS`.
+SECONDS_OF_TURN = 0.1
 LARGE_BATCH = 64  # images
+# The formats of a model that can be timed, and how people call them.
+FORMATS = {"keras": "Keras", "litert": "LiteRT", "litert_int8": "LiteRT int8"}
+
+# Runs a model once.
+Run = Callable[[], object]
+# Makes a model ready to run on a batch, with at most so many threads.
+Prepared = Callable[[np.ndarray, int], Run]
 
 
 @dataclass(frozen=True)
-class Latency:
+class Timing:
     """The time of a batch over several runs, in seconds.
 
     Attributes:
@@ -26,10 +49,33 @@ class Latency:
     spread: float
 
 
+@dataclass(frozen=True)
+class Latency:
+    """What one model takes in one setting, for JSON.
+
+    Attributes:
+        model: the original or the smaller one.
+        format: a key of `FORMATS`.
+        batch: images.
+        threads: the most that compute at once.
+        median: of the time of a batch over several runs, in seconds.
+        spread: the distance from the first to the third quartile, in seconds.
+    """
+
+    model: Literal["parent", "smaller"]
+    format: str
+    batch: int
+    threads: int
+    median: float
+    spread: float
+
+
 def compare(
     parent: keras.Model, student: keras.Model, image: tuple[int, int, int]
 ) -> dict[str, float]:
     """Returns the latencies of a parent and its student, for one image and for 64.
+
+    Nothing else should run on the machine meanwhile.
 
     Args:
         parent: a model that takes images.
@@ -43,31 +89,133 @@ def compare(
     """
     latencies = {}
     for name, images in (("latency", 1), ("batch_latency", LARGE_BATCH)):
-        for title, model in ((f"parent_{name}", parent), (name, student)):
-            measured = measure(model, (images, *image))
-            latencies |= {title: measured.median, f"{title}_spread": measured.spread}
+        batch = 255 * np.random.default_rng(0).uniform(size=(images, *image))
+        timings = _in_turns([_keras(model, batch) for model in (parent, student)])
+        for title, timing in zip((f"parent_{name}", name), timings, strict=True):
+            latencies |= {title: timing.median, f"{title}_spread": timing.spread}
     return latencies
 
 
-def measure(model: keras.Model, shape: tuple[int, int, int, int]) -> Latency:
-    """Returns the time that a model takes for a batch of random images.
+def table(
+    parent: keras.Model,
+    smaller: keras.Model,
+    images: tf.Tensor,
+    batches: Sequence[int] = (1, LARGE_BATCH),
+    formats: Sequence[str] = tuple(FORMATS),
+    report: Report = steps.ignore,
+) -> list[Latency]:
+    """Returns the latencies of a parent and a smaller model, with one thread and with all.
 
-    Two runs before the measured ones trace the model and fill caches. Nothing else should run
-    on the machine meanwhile.
+    The two models take turns, so that other work on the machine slows both. A setting takes a
+    few seconds, a large model's longer. LiteRT files are written to a temporary folder.
 
     Args:
-        model: takes images.
-        shape: (images, height, width, channels) of the batch.
+        parent: a model that takes images.
+        smaller: another one, which takes the same images.
+        images: training images, (images, height, width, channels). The first ones are timed,
+            and the ranges of int8 are measured on them.
+        batches: numbers of images.
+        formats: keys of `FORMATS`.
+        report: receives how many settings have been timed.
+
+    Returns:
+        One of the parent and one of the smaller model for each setting, in the order of the
+        formats, then of the batches, then of one thread and all.
+
+    Raises:
+        ExportFailed: if a model can't be converted to LiteRT.
     """
-    batch = tf.random.stateless_uniform(shape, (0, 0))
-    batch = tf.cast(255 * batch, model.inputs[0].dtype)
-    forward = tf.function(lambda received: model(received, training=False))
-    for _ in range(2):
-        forward(batch).numpy()
-    seconds: list[float] = []
-    while len(seconds) < RUNS or sum(seconds) < SECONDS:
+    models = {"parent": parent, "smaller": smaller}
+    latencies: list[Latency] = []
+    settings = [(batch, threads) for batch in batches for threads in _threads()]
+    with tempfile.TemporaryDirectory() as folder:
+        for number, name in enumerate(formats):
+            progress = {"done": number * len(settings), "of": len(formats) * len(settings)}
+            report(Step(f"preparing {FORMATS[name]}", **progress))
+            ready = [
+                _prepared(name, model, Path(folder) / f"{title}.tflite", images)
+                for title, model in models.items()
+            ]
+            for batch, threads in settings:
+                setting = f"{FORMATS[name]}, batch {batch}, {counted(threads, 'thread')}"
+                report(Step(f"timing {setting}", **progress))
+                timings = _on_threads(ready, _batch(images, batch), threads)
+                latencies += [
+                    Latency(title, name, batch, threads, timing.median, timing.spread)
+                    for title, timing in zip(models, timings, strict=True)
+                ]
+                progress["done"] += 1
+    return latencies
+
+
+def _threads() -> tuple[int, ...]:
+    """Returns the numbers of threads to time with: one and all."""
+    if not hasattr(os, "sched_setaffinity"):  # exists on Linux only
+        return (devices.cores(),)
+    return tuple(dict.fromkeys((1, devices.cores())))
+
+
+def _batch(images: tf.Tensor, count: int) -> np.ndarray:
+    """Returns the first images, over and over if there are too few."""
+    return np.resize(np.asarray(images[:count]), (count, *images.shape[1:]))
+
+
+def _prepared(name: str, model: keras.Model, file: Path, images: tf.Tensor) -> Prepared:
+    """Returns a model in one of the `FORMATS`, to be run by `_on_threads`."""
+    if name == "keras":
+        return lambda batch, threads: _keras(model, batch)
+    if name == "litert":
+        litert.write(model, file)
+    else:
+        litert.write_int8(model, file, images)
+
+    def ready(batch: np.ndarray, threads: int) -> Run:
+        run = litert.runner(file, threads)
+        return functools.partial(run, batch.astype(model.inputs[0].dtype))
+
+    return ready
+
+
+def _keras(model: keras.Model, batch: np.ndarray) -> Run:
+    received = tf.cast(batch, model.inputs[0].dtype)
+    forward = tf.function(lambda images: model(images, training=False))
+    return lambda: forward(received).numpy()
+
+
+def _on_threads(ready: Sequence[Prepared], batch: np.ndarray, threads: int) -> list[Timing]:
+    """Returns what models take for a batch, with one thread or with all.
+
+    TensorFlow's threads can't be made fewer once they have started, but a core runs one of them
+    at a time.
+    """
+    with devices.narrowed(Share(0, devices.cores() // threads)):
+        return _in_turns([prepared(batch, threads) for prepared in ready])
+
+
+def _in_turns(runs: Sequence[Run]) -> list[Timing]:
+    """Returns what runs of several models take, while the models take turns.
+
+    Two runs of each before the measured ones trace the model and fill caches.
+    """
+    for run in runs:
+        for _ in range(2):
+            run()
+    taken: list[list[float]] = [[] for _ in runs]
+    while any(len(seconds) < RUNS or sum(seconds) < SECONDS for seconds in taken):
+        for run, seconds in zip(runs, taken, strict=True):
+            seconds.extend(_turn(run))
+    timings = []
+    for seconds in taken:
+        first, median, third = statistics.quantiles(seconds, n=4)
+        timings.append(Timing(median, third - first))
+    return timings
+
+
+def _turn(run: Run) -> list[float]:
+    """Returns the seconds of each run of one turn."""
+    taken: list[float] = []
+    while not taken or sum(taken) < SECONDS_OF_TURN:
         started = time.perf_counter()
-        forward(batch).numpy()
-        seconds.append(time.perf_counter() - started)
-    first, median, third = statistics.quantiles(seconds, n=4)
-    return Latency(median, third - first)
+        run()
+        taken.append(time.perf_counter() - started)
+    return taken

@@ -6,6 +6,7 @@ once -> table, verdict, claims, figures and page -> exports.
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -359,10 +360,11 @@ def _recommended(folder: Path, student: Recommendation | None) -> Path | None:
 
 
 def _export(file: Path | None, plan: Plan, progress: Progress) -> None:
-    """Exports a model beside its file, and prints where."""
+    """Exports a model beside its file, and prints where and what the checks found."""
     if file is None or not file.is_file():
         progress.say("nothing to export: no model stays within --max_drop")
         return
-    images = plan.dataset.test.images[: exports.IMAGES]
-    for made in exports.export(models.load(file), file.parent, plan.settings.export, images):
-        progress.say(f"exported, and returns what the model does: {made}")
+    report = functools.partial(progress.step, "export")
+    model, formats = models.load(file), plan.settings.export
+    for made in exports.export(model, file.parent, formats, plan.dataset, report):
+        progress.say(str(made))

@@ -1,0 +1,61 @@
+"""Whether a model that saves arithmetic saves time as well."""
+
+from collections.abc import Iterator, Sequence
+
+from deep_net_triage.network.latency import FORMATS, Latency
+from deep_net_triage.wording import counted, percent, signed
+
+
+def arithmetic_without_time(latencies: Sequence[Latency], macs_saved: float) -> str | None:
+    """Returns a sentence that says where a smaller model saves arithmetic but no time.
+
+    Time is saved where the medians differ by more than both spreads. Nothing can be told where
+    a spread is as large as the time that the arithmetic's share would be.
+
+    Args:
+        latencies: as `latency.table` returns them.
+        macs_saved: the share of the parent's multiply-accumulates that the smaller model saves.
+
+    Returns:
+        The sentence; None if time is saved in each setting, or no arithmetic is.
+    """
+    if macs_saved <= 0:
+        return None
+    unsaved: dict[str, list[str]] = {}
+    untold: dict[str, list[str]] = {}
+    for parent, smaller in _pairs(latencies):
+        saved = parent.median - smaller.median
+        noise = max(parent.spread, smaller.spread)
+        if saved > noise:
+            continue
+        setting = f"batch {parent.batch} with {counted(parent.threads, 'thread')}"
+        name = FORMATS[parent.format]
+        if saved >= -noise and noise >= macs_saved * parent.median:
+            untold.setdefault(setting, []).append(name)
+        else:
+            change = f"{signed(-100 * saved / parent.median)} %"
+            unsaved.setdefault(setting, []).append(f"{name} {change}")
+    ends = []
+    if unsaved:
+        ends.append(f"but no time at {_listed(unsaved)}")
+    if untold:
+        ends.append(f"but runs vary too much to tell whether time at {_listed(untold)}")
+    if not ends:
+        return None
+    arithmetic = f"The smaller model saves {percent(macs_saved)} of the multiply-accumulates"
+    return f"{arithmetic} {', '.join(ends)}."
+
+
+def _pairs(latencies: Sequence[Latency]) -> Iterator[tuple[Latency, Latency]]:
+    """Yields the latencies of the parent and of the smaller model in each setting."""
+    smaller = {
+        (one.format, one.batch, one.threads): one for one in latencies if one.model == "smaller"
+    }
+    for one in latencies:
+        if one.model == "parent":
+            yield one, smaller[one.format, one.batch, one.threads]
+
+
+def _listed(formats: dict[str, list[str]]) -> str:
+    """Returns settings, each with its formats in parentheses."""
+    return " and ".join(f"{setting} ({', '.join(of)})" for setting, of in formats.items())
