@@ -61,11 +61,11 @@ def _start(chosen: Settings, arguments: list[str], progress: Progress) -> int:
     if runs and (chosen.parallel_trials or 1) > 1:
         return workers.run(chosen, typed, progress)
     devices.import_tensorflow(chosen.replicas, verbose=chosen.verbose)
-    from deep_net_triage.study import command
+    from deep_net_triage.study import command, listing
 
     smaller = _smaller(arguments)
     if chosen.list_blocks:
-        command.list_blocks(chosen, progress)
+        listing.list_blocks(chosen, progress)
     elif chosen.estimate:
         command.estimate(chosen, progress, smaller)
     if not runs:

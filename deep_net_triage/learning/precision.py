@@ -57,12 +57,12 @@ def measure(build: Callable[[], keras.Model], dataset: Dataset, settings: Settin
             trainings[precision] = TimedTraining(build(), dataset, settings)
     finally:
         keras.config.set_dtype_policy(policy)
+    count = max(1, min(MOST_STEPS, int(_TURN / trainings[FULL].second)))
     seconds: dict[str, list[float]] = {precision: [] for precision in trainings}
-    taken, count = 0.0, 1
+    taken = 0.0
     while not taken or taken < _SECONDS:
         for precision, timed in trainings.items():
             seconds[precision].append(timed.step(timed.fewest, count))
             taken += count * seconds[precision][-1]
-        count = max(1, min(MOST_STEPS, int(_TURN / min(seconds[FULL]))))
     # The shortest turn was disturbed least.
     return Measured(min(seconds[FULL]) / min(seconds[HALF]), trainings)

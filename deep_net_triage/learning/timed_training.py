@@ -1,7 +1,9 @@
 """Trains a network for a few steps, to see how long they take."""
 
+import itertools
 import math
 import time
+from statistics import fmean
 
 import keras
 import tensorflow as tf
@@ -32,6 +34,7 @@ class TimedTraining:
         fewest: the images of the first step, on each replica: its share of a batch, or fewer if
             the network is large.
         first: the seconds of the first step, which includes tracing it.
+        second: those of the second one.
     """
 
     def __init__(self, network: keras.Model, dataset: Dataset, settings: Settings) -> None:
@@ -41,15 +44,22 @@ class TimedTraining:
         )
         self._learner = training.learner_of(network, settings, len(train))
         self._examples = Examples(train.images, train.labels, len(train), settings.augment)
-        self.first = self.step(self.fewest)
+        self.first, self.second = self._run(self.fewest, 2)
 
     def step(self, images: int, count: int = 1) -> float:
         """Takes some steps, and returns the mean of their seconds.
+
+        A step before them is not counted: at the beginning of an epoch, tf.data may tear down
+        the last one for a second.
 
         Args:
             images: of a step, on each replica. Another number than before is not traced anew.
             count: of the steps.
         """
+        return fmean(self._run(images, count + 1)[1:])
+
+    def _run(self, images: int, count: int) -> list[float]:
+        """Takes some steps, and returns the seconds of each."""
         made = training.divided(
             batches.training_batches(
                 self._examples,
@@ -60,18 +70,15 @@ class TimedTraining:
             )
         )
         clock = _Clock()
-        # Beginning an epoch takes time as well, which is much beside several short steps.
-        ignored = 1 if count > 1 else 0
-        started = time.perf_counter()
         self._learner.fit(
             made,
-            steps_per_epoch=ignored + count,
+            steps_per_epoch=count,
             epochs=1,
             callbacks=[clock],
             shuffle=False,
             verbose=0,
         )
-        return (clock.ended[-1] - [started, *clock.ended][ignored]) / count
+        return [after - before for before, after in itertools.pairwise(clock.times)]
 
     @property
     def bytes(self) -> int:
@@ -81,15 +88,19 @@ class TimedTraining:
 
 
 class _Clock(keras.callbacks.Callback):
-    """Notes when each step has ended, in seconds."""
+    """Notes when the training begins and when each step ends, in seconds."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.ended: list[float] = []
+        self.times: list[float] = []
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Notes the time."""
+        self.times.append(time.perf_counter())
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Notes the time."""
-        self.ended.append(time.perf_counter())
+        self.times.append(time.perf_counter())
 
 
 def share_of_batch(settings: Settings) -> int:

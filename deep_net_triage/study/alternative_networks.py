@@ -50,7 +50,7 @@ def run(plan: Plan, parent: Parent, progress: Progress) -> None:
         progress.say(f"alternatives: waiting for {holder}, which trains them")
 
     with locks.waiting(results.lock_file(folder), waits_for) as lock:
-        trainings = NetworkTrainings(plan, progress, lock.check)
+        trainings = NetworkTrainings(plan.identity, plan.dataset, progress, lock.check)
         builders = _Builders(plan, parent.model, compression)
         refused = {}
         for kind in KINDS:
@@ -74,7 +74,7 @@ def _train(
     Raises:
         InputError: if there is no such network.
     """
-    settings = trainings.plan.settings
+    settings = trainings.identity.settings
     rate = settings.classification_rate("model")
     if kind in _FROM_SCRATCH:
         rate = settings.learning_rate

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
+from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import DamagedFile
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network import costs, latency, surgery
@@ -21,7 +23,6 @@ from deep_net_triage.records import files
 from deep_net_triage.records.results import Epoch
 from deep_net_triage.records.study_results import StudyResults
 from deep_net_triage.study.identity import Trial
-from deep_net_triage.study.plan import Plan
 from deep_net_triage.study.selection import Candidate
 
 
@@ -65,34 +66,35 @@ def accuracy_of(epochs: Sequence[Epoch], chosen: int) -> float:
 
 
 def find(
-    plan: Plan,
+    blocks: Sequence[Block],
+    savings: "Savings",
     baseline: float,
     best: Mapping[str, Judged],
-    saved: Callable[[Block], float],
     tried: Callable[[Trial], float | None],
 ) -> Iterator[Candidate]:
     """Yields the candidates of a study, also those that cost too much.
 
     Args:
-        plan: of the study.
+        blocks: of the parent.
+        savings: of its blocks.
         baseline: the parent's accuracy on the images that judge, 0..1.
         best: as `best_students` returns it.
-        saved: returns what compressing a block saves, such as `Savings.of`.
         tried: runs the trial of a half, and returns its student's accuracy on the images that
             judge; None if it failed.
     """
-    for block in plan.blocks:
+    settings = savings.settings
+    for block in blocks:
         if block.name not in best:
             continue
         student = best[block.name]
         cost = baseline - student.accuracy
-        yield Candidate(block, student.method, cost, saved(block))
-        if cost <= plan.settings.max_drop:
+        yield Candidate(block, student.method, cost, savings.of(block))
+        if cost <= settings.max_drop:
             continue
-        for half in halves(plan.network, block):
-            reached = tried(Trial(student.method, half, plan.settings.seeds[0]))
+        for half in halves(savings.network, block):
+            reached = tried(Trial(student.method, half, settings.seeds[0]))
             if reached is not None:
-                yield Candidate(half, student.method, baseline - reached, saved(half))
+                yield Candidate(half, student.method, baseline - reached, savings.of(half))
 
 
 class Savings:
@@ -102,28 +104,32 @@ class Savings:
     on as it began.
 
     Args:
-        plan: its settings say what is to be saved.
+        network: the parent.
+        settings: they say what is to be saved.
+        images: latency is measured with some of them.
         file: remembers the latencies.
     """
 
-    def __init__(self, plan: Plan, file: Path) -> None:
-        self._network = plan.network
-        self._settings = plan.settings
-        self._images = plan.dataset.train.images
+    def __init__(
+        self, network: keras.Model, settings: Settings, images: tf.Tensor, file: Path
+    ) -> None:
+        self.network = network
+        self.settings = settings
+        self._images = images
         self._file = file
 
     def of(self, block: Block) -> float:
         """Returns what compressing a block saves: arithmetic, parameters, or latency."""
-        if self._settings.save == "latency":
+        if self.settings.save == "latency":
             return self._remembered(block)
-        count = {"macs": costs.macs, "parameters": costs.parameters}[self._settings.save]
-        return 1 - count(self._student(block)) / count(self._network)
+        count = {"macs": costs.macs, "parameters": costs.parameters}[self.settings.save]
+        return 1 - count(self._student(block)) / count(self.network)
 
     def _student(self, block: Block) -> keras.Model:
-        return surgery.compress(self._network, block, initializer="glorot_uniform", seed=0)
+        return surgery.compress(self.network, block, initializer="glorot_uniform", seed=0)
 
     def _remembered(self, block: Block) -> float:
-        batches = list(self._settings.latency_batches)
+        batches = list(self.settings.latency_batches)
         known = {}
         with contextlib.suppress(DamagedFile):
             known = files.read_json(self._file) or {}
@@ -136,8 +142,8 @@ class Savings:
 
     def _latency(self, student: keras.Model) -> float:
         """Returns the mean share of time saved over the numbers of images, with all threads."""
-        batches = self._settings.latency_batches
-        timed = latency.table(self._network, student, self._images, batches, ["keras"])
+        batches = self.settings.latency_batches
+        timed = latency.table(self.network, student, self._images, batches, ["keras"])
         most = max(timing.threads for timing in timed)
         seconds = {(t.model, t.batch): t.median for t in timed if t.threads == most}
         saved = [1 - seconds["smaller", batch] / seconds["parent", batch] for batch in batches]

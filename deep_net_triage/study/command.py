@@ -6,7 +6,6 @@ once -> table, verdict, claims, figures and page -> exports.
 
 import contextlib
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,17 +16,16 @@ import keras
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.devices import Share
 from deep_net_triage.findings import presentation
-from deep_net_triage.findings.verdict import Recommendation
 from deep_net_triage.images import datasets
 from deep_net_triage.learning import guards, memory, tensorboard
 from deep_net_triage.learning.timed_training import TimedTraining
-from deep_net_triage.network import blocks, costs, descriptions, exports, inventory
 from deep_net_triage.progress import Progress
-from deep_net_triage.records import files, locks, models, provenance, results, study_results
+from deep_net_triage.records import files, locks, provenance, study_results
 from deep_net_triage.study import (
     alternative_networks,
     budget,
     compression,
+    exporting,
     inputs,
     parents,
     precisions,
@@ -36,7 +34,7 @@ from deep_net_triage.study.budget import Budget
 from deep_net_triage.study.identity import Identity, Parent
 from deep_net_triage.study.inputs import Inputs
 from deep_net_triage.study.ledger import EarlierResults, Ledger, remove_leftovers
-from deep_net_triage.study.plan import Plan, make_plan, untrained
+from deep_net_triage.study.plan import Plan, make_plan
 from deep_net_triage.study.study import Study
 
 IN_MEMORY = "a model in memory"
@@ -192,21 +190,6 @@ def finish(settings: Settings, typed: str, started: float, progress: Progress) -
         return _finish(opened, parent, typed, started)
 
 
-def list_blocks(settings: Settings, progress: Progress) -> None:
-    """Prints a parent's blocks, and the segments that can't be replaced, with the reason.
-
-    Raises:
-        InputError: if there is no such parent, or it has no block.
-    """
-    with inputs.loaded(settings, progress) as read:
-        network = read.model or untrained(read.settings, read.dataset)
-        survey = blocks.survey(network)
-        chosen = blocks.select(network, survey.blocks, settings.blocks)
-        listed = inventory.of_blocks(network, chosen)
-        uncounted, notes = costs.uncounted(network), inventory.undivided(network, chosen)
-        progress.say(descriptions.text(network.name, listed, survey.refused, uncounted, notes))
-
-
 @contextlib.contextmanager
 def _opened(
     settings: Settings,
@@ -346,25 +329,6 @@ def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
             study, parent.model, plan.blocks, settings.max_drop, progress
         )
     if settings.export:
-        file = compressed or _recommended(ledger.folder, reached.recommendation)
-        _export(file, plan, progress)
+        file = compressed or exporting.recommended(ledger.folder, reached.recommendation)
+        exporting.export(file, plan, progress)
     return len(ledger.failed(plan.trials))
-
-
-def _recommended(folder: Path, student: Recommendation | None) -> Path | None:
-    """Returns the model of a recommended student, if there is one."""
-    if student is None:
-        return None
-    trial = results.trial_folder(folder, student.method, student.block, student.seed)
-    return trial / "model.keras"
-
-
-def _export(file: Path | None, plan: Plan, progress: Progress) -> None:
-    """Exports a model beside its file, and prints where and what the checks found."""
-    if file is None or not file.is_file():
-        progress.say("nothing to export: no model stays within --max_drop")
-        return
-    report = functools.partial(progress.step, "export")
-    model, formats = models.load(file), plan.settings.export
-    for made in exports.export(model, file.parent, formats, plan.dataset, report):
-        progress.say(str(made))

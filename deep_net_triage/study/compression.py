@@ -27,12 +27,12 @@ from deep_net_triage.progress import Progress
 from deep_net_triage.records import compressions, locks, models, results, study_results
 from deep_net_triage.records.compressions import FOLDER, Compression, Considered, Final, Step
 from deep_net_triage.records.results import NetworkResult, TrialResult
-from deep_net_triage.study import candidates, selection
-from deep_net_triage.study.candidates import Candidate, Savings
+from deep_net_triage.study.candidates import Savings, accuracy_of, best_students, find
 from deep_net_triage.study.identity import Parent, Trial
 from deep_net_triage.study.network_training import NetworkTrainings
 from deep_net_triage.study.plan import Plan
-from deep_net_triage.study.trials_beside import TrialsBeside
+from deep_net_triage.study.selection import Candidate, in_order
+from deep_net_triage.study.trials import TrialsBeside
 from deep_net_triage.wording import percent, signed
 
 
@@ -56,7 +56,7 @@ def run(plan: Plan, parent: Parent, progress: Progress) -> Path | None:
     with locks.waiting(results.lock_file(folder), waits_for) as lock:
         search = _Search(plan, parent, progress, lock.check)
         found = search.candidates()
-        for candidate in selection.in_order(found, plan.settings.max_drop):
+        for candidate in in_order(found, plan.settings.max_drop):
             search.attempt(candidate)
         return search.finish(found)
 
@@ -83,7 +83,7 @@ class _Search:
         self.progress = progress
         self.still_ours = still_ours
         self.folder = plan.settings.folder / FOLDER
-        self.trials = TrialsBeside(plan, parent, progress, still_ours)
+        self.trials = TrialsBeside(plan.identity, plan.dataset, parent, progress, still_ours)
         self.network: keras.Model = parent.model
         self.compressed: list[Block] = []
         self.steps: list[Step] = []
@@ -98,9 +98,10 @@ class _Search:
         if reason := verdict.doubt(study):
             self.progress.say(f"compressing: {reason}")
             return []
-        best = candidates.best_students(study)
-        saved = Savings(self.plan, self.folder / "savings.json").of
-        return list(candidates.find(self.plan, self.baseline, best, saved, self._tried))
+        best = best_students(study)
+        plan, file = self.plan, self.folder / "savings.json"
+        savings = Savings(plan.network, plan.settings, plan.dataset.train.images, file)
+        return list(find(plan.blocks, savings, self.baseline, best, self._tried))
 
     def attempt(self, candidate: Candidate) -> None:
         """Compresses one more block, and undoes it if the network has lost too much."""
@@ -168,7 +169,9 @@ class _Search:
     def _finals(self) -> list[Final]:
         """Retrains the whole network once for each seed; those that fail are left out."""
         settings, finals = self.plan.settings, []
-        trainings = NetworkTrainings(self.plan, self.progress, self.still_ours)
+        trainings = NetworkTrainings(
+            self.plan.identity, self.plan.dataset, self.progress, self.still_ours
+        )
         for seed in settings.final_seeds:
             network = surgery.copy(self.network)
             surgery.restart(network, self.network, seed)
@@ -227,7 +230,7 @@ class _Search:
 
 def _judged(result: TrialResult, folder: Path) -> float:
     epochs = results.read_epochs(folder)
-    return candidates.accuracy_of(epochs, result.row.chosen_epoch)
+    return accuracy_of(epochs, result.row.chosen_epoch)
 
 
 def _said(step: Step) -> str:

@@ -9,6 +9,7 @@ import keras
 
 from deep_net_triage.errors import DamagedFile, TrainingFailed
 from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
+from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning import guards, memory, whole
 from deep_net_triage.learning.whole import Lesson
 from deep_net_triage.network import costs
@@ -17,7 +18,7 @@ from deep_net_triage.records import correctness, models, results
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, NetworkResult
 from deep_net_triage.records.summaries import summarize
-from deep_net_triage.study.plan import Plan
+from deep_net_triage.study.identity import Identity
 from deep_net_triage.study.watching import CHECKING, ShownTraining
 from deep_net_triage.wording import duration
 
@@ -27,12 +28,14 @@ class NetworkTrainings:
     """What such trainings of one study have in common.
 
     Attributes:
-        plan: of the study.
+        identity: what the study's results depend on.
+        dataset: of the study.
         progress: where a person watches.
         still_ours: raises if another process has taken them over.
     """
 
-    plan: Plan
+    identity: Identity
+    dataset: Dataset
     progress: Progress
     still_ours: Callable[[], None]
 
@@ -51,19 +54,19 @@ class NetworkTrainings:
         ended = self._ended(folder, determining)
         if ended:
             return ended
-        plan, progress = self.plan, self.progress
+        settings, progress = self.identity.settings, self.progress
         progress.expect(
             [ExpectedTraining(name, (ExpectedPhase(name, "train", lesson.epochs),))]
         )
         watch = ShownTraining(progress, name, {"train": lesson.epochs})
-        overwrite = plan.settings.overwrite
+        overwrite = settings.overwrite
         journal = Journal(folder, determining, watch, progress.say, self.still_ours, overwrite)
         if journal.epochs:
             progress.say(f"{name}  goes on after epoch {len(journal.epochs)}")
         result: NetworkResult | Failure
         try:
             with memory.released():
-                whole.train(network, lesson, plan.dataset, plan.settings, journal)
+                whole.train(network, lesson, self.dataset, settings, journal)
             result = self._finished(network, journal)
         except TrainingFailed as failure:
             (folder / "model.keras").unlink(missing_ok=True)
@@ -78,14 +81,14 @@ class NetworkTrainings:
 
     def _finished(self, network: keras.Model, journal: Journal) -> NetworkResult:
         """Saves and checks a trained network, and returns its result."""
-        folder, settings, dataset = journal.folder, self.plan.settings, self.plan.dataset
+        folder, settings = journal.folder, self.identity.settings
         journal.watch.step(CHECKING)
         epochs = results.read_epochs(folder)
         curve = summarize(epochs, settings.settles)
         journal.still_ours()
         file = folder / "model.keras"
         models.save(network, file)
-        correct = guards.check_saved(file, network, dataset.test, curve.chosen_accuracy)
+        correct = guards.check_saved(file, network, self.dataset.test, curve.chosen_accuracy)
         correctness.write(folder / results.CORRECT, correct)
         return NetworkResult(
             settings=journal.settings,
@@ -101,7 +104,7 @@ class NetworkTrainings:
     def _determining(self, network: keras.Model, lesson: Lesson) -> dict[str, object]:
         teacher = lesson.teacher and guards.weights_digest(lesson.teacher)
         return {
-            **self.plan.identity.of_network(guards.weights_digest(network)),
+            **self.identity.of_network(guards.weights_digest(network)),
             "learning_rate": lesson.rate,
             "epochs": lesson.epochs,
             "seed": lesson.seed,

@@ -1,15 +1,22 @@
-"""Runs, checks and records the trials of one block; training is in `learning/retraining.py`."""
+"""Runs, checks and records trials, of a study or beside it; `learning/retraining` trains."""
 
+import dataclasses
 import functools
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from deep_net_triage.errors import TrainingFailed
-from deep_net_triage.learning import evidence, guards, predictions, tensorboard
+from deep_net_triage.errors import DamagedFile, TrainingFailed
+from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
+from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.learning import evidence, guards, memory, predictions, tensorboard
 from deep_net_triage.learning.retraining import Retraining
+from deep_net_triage.learning.sources import for_block
+from deep_net_triage.methods import TABLE
 from deep_net_triage.network import costs, latency
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import correctness, models, results
@@ -17,7 +24,7 @@ from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, Row, TrialResult
 from deep_net_triage.records.summaries import summarize
 from deep_net_triage.steps import Step
-from deep_net_triage.study.identity import Parent, Trial
+from deep_net_triage.study.identity import Identity, Parent, Trial
 from deep_net_triage.study.watching import CHECKING, ShownTraining
 from deep_net_triage.wording import duration, signed
 
@@ -162,6 +169,75 @@ class BlockTrials:
         if not self.settings.tensorboard:
             return None
         return tensorboard.Curves(self.settings.folder / "tensorboard" / name)
+
+
+@dataclass(frozen=True)
+class TrialsBeside:
+    """What such trials have in common.
+
+    Attributes:
+        identity: what the study's results depend on.
+        dataset: of the study.
+        parent: of the study; its accuracy is what drops are measured from.
+        progress: where a person watches.
+        still_ours: raises if another process has taken the trials over.
+    """
+
+    identity: Identity
+    dataset: Dataset
+    parent: Parent
+    progress: Progress
+    still_ours: Callable[[], None]
+
+    def run(
+        self, trial: Trial, name: str, network: keras.Model, folder: Path
+    ) -> TrialResult | Failure:
+        """Compresses a block of a network and retrains it, unless an earlier command has.
+
+        Args:
+            trial: its block is one of the network.
+            name: of the trial in progress lines.
+            network: read, never changed.
+            folder: of the trial's files; its parent folder must exist.
+        """
+        sha256 = guards.weights_digest(network)
+        names = (trial.method, trial.block_name, trial.seed)
+        determining = self.identity.of_trial(*names, sha256)
+        ended = self._ended(folder, determining)
+        if ended:
+            return ended
+        self.progress.expect([self._expected(trial, name)])
+        start = dataclasses.replace(self.parent, model=network, weights_sha256=sha256)
+        with memory.released():
+            dataset, settings = self.dataset, self.identity.settings
+            source = for_block(dataset, settings)
+            retraining = Retraining(network, trial.block, dataset, source, settings)
+            trials = BlockTrials(start, retraining, self.progress)
+            result = trials.run(trial, name, folder, determining, self.still_ours)
+        self.progress.ended(name, getattr(getattr(result, "row", None), "seconds", 0.0))
+        return result
+
+    def _expected(self, trial: Trial, name: str) -> ExpectedTraining:
+        settings = self.identity.settings
+        phases = [ExpectedPhase(f"{name} train", "train", settings.epochs)]
+        if TABLE[trial.method].distil:
+            distil = ExpectedPhase(f"{name} distill", "distill", settings.distill_epochs)
+            phases.insert(0, distil)
+        return ExpectedTraining(name, tuple(phases))
+
+    def _ended(self, folder: Path, determining: dict[str, object]) -> TrialResult | None:
+        """Returns the result of the same trial by an earlier command; removes any other."""
+        try:
+            result = results.read_trial(folder)
+            if isinstance(result, TrialResult):
+                results.check_files(folder, result.files)
+                if result.settings == determining:
+                    return result
+        except DamagedFile as damage:
+            self.progress.say(f"{damage}; it is made again")
+        if (folder / "result.json").exists():
+            shutil.rmtree(folder)
+        return None
 
 
 def _reached(row: Row) -> str:
