@@ -125,11 +125,11 @@ def test_a_long_study_comes_with_the_flag_that_makes_it_small(tmp_path, capsys, 
     def measure(network, blocks, dataset, settings, timed=None):
         measured.append((network.input_shape, settings.epochs))
         seconds = 1800.0 if len(measured) == 1 else 1.0
-        timed = budget.timings.assumed(network, blocks, settings)
+        timed = budget.stopwatch.assumed(network, blocks, settings)
         return dataclasses.replace(timed, step=3 * seconds, forward=seconds)
 
     monkeypatch.setattr(budget, "_NOT_WORTH_TIMING", 0.0)
-    monkeypatch.setattr(budget.timings, "measure", measure)
+    monkeypatch.setattr(budget.stopwatch, "measure", measure)
     flags = [flag for flag in TINY if "epochs" not in flag]
     typed = [*flags, "--method=cl_rw", "--estimate", f"--output_dir={tmp_path}"]
     assert run_triage.main(typed) == 0

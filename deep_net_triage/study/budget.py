@@ -14,7 +14,7 @@ from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.forecast import ExpectedTraining, Forecast
 from deep_net_triage.images.datasets import Dataset, Split
-from deep_net_triage.learning import timings
+from deep_net_triage.learning import stopwatch
 from deep_net_triage.learning.timed_training import TimedTraining
 from deep_net_triage.learning.timings import Timings
 from deep_net_triage.methods import TABLE
@@ -88,14 +88,14 @@ def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budg
         parent = [estimator.parent(settings.parent_epochs)] if makes_parent else []
         return (*parent, *estimator.trials(trials))
 
-    steps = timings.assumed(network, plan.blocks, settings)
+    steps = stopwatch.assumed(network, plan.blocks, settings)
     at_once = settings.parallel_trials or 1
     assumed = sum(training.seconds for training in trainings(steps, 1))
     is_measured = assumed > _NOT_WORTH_TIMING
     weights = _NUMBER * costs.parameters(network)
     memory = _memory(plan, weights) - (timed.bytes if timed else 0)
     if is_measured:
-        steps = timings.measure(network, plan.blocks, dataset, settings, timed)
+        steps = stopwatch.measure(network, plan.blocks, dataset, settings, timed)
         at_once = _side_by_side(settings, steps, len(pending), memory)
     checkpoints = 2 * at_once * _CHECKPOINT * weights
     models = weights * (1 + settings.save_models * len(pending))
@@ -129,7 +129,7 @@ def of_smaller(plan: Plan, settings: Settings) -> float:
         dataset = _stand_in(plan, settings)
         network = untrained(settings, dataset)
         blocks = select(network, survey(network).blocks, settings.blocks)
-    timed = timings.measure(network, blocks, dataset, settings)
+    timed = stopwatch.measure(network, blocks, dataset, settings)
     at_once = _side_by_side(settings, timed, len(plan.trials), 1)
     workload = Workload(settings, train, test, settings.augment_copies is not None)
     estimator = Estimator(workload, timed, _slowdown(timed, at_once))

@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from deep_net_triage import devices
 from deep_net_triage.devices import Share
-from deep_net_triage.learning import guards, timings
+from deep_net_triage.learning import guards, stopwatch
 from deep_net_triage.network import blocks
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(timings, "_SECONDS", 0.0)
+    monkeypatch.setattr(stopwatch, "_SECONDS", 0.0)
 
 
 def test_a_measurement_leaves_no_trace(parent, toy_dataset, small_settings):
@@ -26,7 +26,7 @@ def test_a_measurement_leaves_no_trace(parent, toy_dataset, small_settings):
     for measures in (False, True):
         keras.utils.set_random_seed(3)
         if measures:
-            measured = timings.measure(parent, found, toy_dataset, settings)
+            measured = stopwatch.measure(parent, found, toy_dataset, settings)
         drawn.append((np.random.uniform(), float(tf.random.stateless_uniform((), (1, 2)))))
     assert guards.weights_digest(parent) == digest
     assert drawn[0] == drawn[1]
@@ -40,7 +40,7 @@ def test_a_network_that_takes_images_of_any_size_is_timed(toy_dataset, small_set
     x = keras.layers.Resizing(8, 8)(images)
     x = keras.layers.Flatten()(keras.layers.Conv2D(3, 3)(x))
     network = keras.Model(images, keras.layers.Dense(3)(x))
-    measured = timings.measure(network, (), toy_dataset, small_settings(batch_size=8))
+    measured = stopwatch.measure(network, (), toy_dataset, small_settings(batch_size=8))
     assert measured.step > 0
 
 
@@ -59,10 +59,10 @@ class Timed:
 
 
 def test_a_large_batch_is_timed_by_small_ones(parent, toy_dataset, small_settings, monkeypatch):
-    monkeypatch.setattr(timings, "_forward", lambda *given: lambda images: 1.0 + images / 2)
+    monkeypatch.setattr(stopwatch, "_forward", lambda *given: lambda images: 1.0 + images / 2)
     timed = Timed(fewest=2)
     settings = small_settings(batch_size=32)
-    measured = timings.measure(parent, (), toy_dataset, settings, timed)
+    measured = stopwatch.measure(parent, (), toy_dataset, settings, timed)
     assert timed.tried == [2, 16]
     assert measured.step == 5 + 2 * 32
     assert measured.forward == 1 + 32 / 2
@@ -72,14 +72,14 @@ def test_a_large_batch_is_timed_by_small_ones(parent, toy_dataset, small_setting
 
 def test_assumed_times_follow_the_multiply_accumulates(parent, small_settings):
     found = blocks.find_blocks(parent)
-    assumed = timings.assumed(parent, found, small_settings(batch_size=10))
+    assumed = stopwatch.assumed(parent, found, small_settings(batch_size=10))
     # Block 1 is two 3x3 convolutions on 8x8 positions, from 2 to 3 and from 3 to 3 channels.
     macs = 8 * 8 * 9 * (2 * 3 + 3 * 3)
     assert assumed.blocks["block1"].original == pytest.approx(10 * macs / 25e9)
     assert assumed.blocks["block1"].replacement == pytest.approx(10 * 8 * 8 * 9 * 2 * 3 / 25e9)
     assert assumed.step == pytest.approx(3 * assumed.forward)
     # Block 1 and its pooling lie before block 2, also if block 2 alone is timed.
-    (second,) = timings.assumed(
+    (second,) = stopwatch.assumed(
         parent, found[1:], small_settings(batch_size=10)
     ).blocks.values()
     assert second.before == pytest.approx(10 * macs / 25e9)
@@ -89,18 +89,18 @@ def test_assumed_times_follow_the_multiply_accumulates(parent, small_settings):
 
 def test_cores_are_halved_as_long_as_it_is_worth_it(monkeypatch):
     narrow = []
-    monkeypatch.setattr(timings.devices, "cores", lambda: 8)
+    monkeypatch.setattr(stopwatch.devices, "cores", lambda: 8)
 
     @contextlib.contextmanager
     def narrowed(share):
         narrow.append(share.count)
         yield
 
-    monkeypatch.setattr(timings.devices, "narrowed", narrowed)
+    monkeypatch.setattr(stopwatch.devices, "narrowed", narrowed)
     seconds = iter([2.2, 4.0, 99.0])
     timed = types.SimpleNamespace(step=lambda images, count: next(seconds))
     # A half takes 1.1 times as long, a quarter 2 times: eighths are not tried.
-    assert timings._slowdowns(timed, 32, 2.0) == {1: 1.0, 2: 1.1, 4: 2.0}
+    assert stopwatch._slowdowns(timed, 32, 2.0) == {1: 1.0, 2: 1.1, 4: 2.0}
     assert narrow == [2, 4]
 
 
