@@ -130,40 +130,32 @@ def test_a_measurement_leaves_nothing_behind(small_settings, monkeypatch):
 
 
 @pytest.mark.parametrize(("macs", "expected"), [(1e9, 4), (1e10, 2), (1e12, 1)])
-def test_a_step_of_a_large_network_is_timed_with_few_images(macs, expected, monkeypatch):
-    class Learner:
-        def fit(self, batches, callbacks, **options):
-            taken.extend(len(labels) for _, labels, _ in batches.take(1))
-            callbacks[0].times.extend([0.0, 1.0, 2.0])
-
+def test_a_step_of_a_large_network_is_timed_with_few_images(
+    macs, expected, parent, toy_dataset, monkeypatch
+):
     taken = []
     monkeypatch.setattr(timed_training.costs, "macs", lambda network: macs)
-    monkeypatch.setattr(timed_training.training, "learner_of", lambda *given: Learner())
-    split = command.datasets.Split(np.zeros((9, 2, 2, 1)), np.zeros(9))
-    dataset = command.datasets.Dataset("toy", split, split, ("a",))
-    timed = timed_training.TimedTraining(None, dataset, command_line.parse(["--batch_size=4"]))
+    monkeypatch.setattr(
+        timed_training.TimedTraining, "_seconds", lambda timed, images: taken.append(images)
+    )
+    chosen = command_line.parse(["--batch_size=4"])
+    timed = timed_training.TimedTraining(parent, toy_dataset, chosen)
     assert timed.fewest == expected
-    assert taken == [expected]
+    assert taken == [expected, expected]
 
 
-def test_the_first_step_of_an_epoch_is_not_timed(monkeypatch):
-    """A first epoch begins at 0 s, its steps end at 9 and 11; those of a second at 15 to 21."""
-
-    class Learner:
-        def fit(self, batches, steps_per_epoch, callbacks, **options):
-            callbacks[0].on_train_begin()
-            for step in range(steps_per_epoch):
-                callbacks[0].on_train_batch_end(step)
-
-    now = iter([0, 9, 11, 12, 15, 16, 18, 21])
-    monkeypatch.setattr(timed_training.costs, "macs", lambda network: 1)
-    monkeypatch.setattr(timed_training.training, "learner_of", lambda *given: Learner())
+def test_steps_are_timed_that_train_and_are_traced_once(parent, toy_dataset, monkeypatch):
+    now = iter([0, 9, 10, 12, 20, 23, 30, 34, 40, 44])
     monkeypatch.setattr(timed_training.time, "perf_counter", lambda: next(now))
-    split = command.datasets.Split(np.zeros((9, 2, 2, 1)), np.zeros(9))
-    dataset = command.datasets.Dataset("toy", split, split, ("a",))
-    timed = timed_training.TimedTraining(None, dataset, command_line.parse([]))
+    before = guards.weights_digest(parent)
+    timed = timed_training.TimedTraining(parent, toy_dataset, command_line.parse([]))
     assert (timed.first, timed.second) == (9, 2)
-    assert timed.step(4, 3) == (21 - 15) / 3
+    assert guards.weights_digest(parent) != before
+    steps = int(timed._learner.optimizer.iterations)
+    assert timed.step(3) == 3
+    assert timed.step(5, 2) == 4
+    assert int(timed._learner.optimizer.iterations) == steps + 3
+    assert timed._step.experimental_get_tracing_count() == 1
 
 
 def test_the_quickest_turns_are_compared(monkeypatch):

@@ -1,8 +1,8 @@
 """Trains a network for a few steps, to see how long they take."""
 
-import itertools
 import math
 import time
+from collections.abc import Callable
 from statistics import fmean
 
 import keras
@@ -11,8 +11,7 @@ import tensorflow as tf
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.datasets import Dataset
-from deep_net_triage.learning import batches, training
-from deep_net_triage.learning.batches import Examples
+from deep_net_triage.learning import training
 from deep_net_triage.network import costs
 
 # No measurement takes more steps than this.
@@ -43,64 +42,46 @@ class TimedTraining:
             1, min(share_of_batch(settings), int(_LARGEST_PASS / costs.macs(network)))
         )
         self._learner = training.learner_of(network, settings, len(train))
-        self._examples = Examples(train.images, train.labels, len(train), settings.augment)
-        self.first, self.second = self._run(self.fewest, 2)
+        self._learner.optimizer.build(self._learner.trainable_variables)
+        self._batch = train.images, train.labels, tf.ones(len(train))
+        self._step = self._compiled()
+        self.first, self.second = self._seconds(self.fewest), self._seconds(self.fewest)
 
     def step(self, images: int, count: int = 1) -> float:
         """Takes some steps, and returns the mean of their seconds.
-
-        A step before them is not counted: at the beginning of an epoch, tf.data may tear down
-        the last one for a second.
 
         Args:
             images: of a step, on each replica. Another number than before is not traced anew.
             count: of the steps.
         """
-        return fmean(self._run(images, count + 1)[1:])
+        return fmean(self._seconds(images) for _ in range(count))
 
-    def _run(self, images: int, count: int) -> list[float]:
-        """Takes some steps, and returns the seconds of each."""
-        made = training.divided(
-            batches.training_batches(
-                self._examples,
-                batch_size=images * devices.replicas(),
-                seed=0,
-                epochs=range(MOST_STEPS),
-                replicas=devices.replicas(),
-            )
-        )
-        clock = _Clock()
-        self._learner.fit(
-            made,
-            steps_per_epoch=count,
-            epochs=1,
-            callbacks=[clock],
-            shuffle=False,
-            verbose=0,
-        )
-        return [after - before for before, after in itertools.pairwise(clock.times)]
+    def _seconds(self, images: int) -> float:
+        """Returns the seconds of one step."""
+        batch = [rows[:images] for rows in self._batch]
+        started = time.perf_counter()
+        # A number is returned when the step has ended.
+        float(self._step(*batch))
+        return time.perf_counter() - started
+
+    def _compiled(self) -> Callable[..., tf.Tensor]:
+        """Returns a training step as Keras takes it, for any number of images."""
+        strategy = tf.distribute.get_strategy()
+        signature = [tf.TensorSpec((None, *rows.shape[1:]), rows.dtype) for rows in self._batch]
+        xla = devices.compile_with_xla() or None
+
+        @tf.function(input_signature=signature, jit_compile=xla)
+        def step(*batch: tf.Tensor) -> tf.Tensor:
+            metrics = strategy.run(self._learner.descend, args=batch)
+            return strategy.experimental_local_results(metrics["loss"])[0]
+
+        return step
 
     @property
     def bytes(self) -> int:
         """What its weights and its optimiser's state take."""
         variables = [*self._learner.variables, *self._learner.optimizer.variables]
         return sum(math.prod(v.shape) * tf.as_dtype(v.dtype).size for v in variables)
-
-
-class _Clock(keras.callbacks.Callback):
-    """Notes when the training begins and when each step ends, in seconds."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.times: list[float] = []
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Notes the time."""
-        self.times.append(time.perf_counter())
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Notes the time."""
-        self.times.append(time.perf_counter())
 
 
 def share_of_batch(settings: Settings) -> int:
