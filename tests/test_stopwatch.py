@@ -53,7 +53,7 @@ class Timed:
         self.fewest = fewest
         self.tried = []
 
-    def step(self, images, count=1):
+    def step(self, images, about):
         self.tried.append(images)
         return 5.0 + 2 * images
 
@@ -98,7 +98,7 @@ def test_cores_are_halved_as_long_as_it_is_worth_it(monkeypatch):
 
     monkeypatch.setattr(stopwatch.devices, "narrowed", narrowed)
     seconds = iter([2.2, 4.0, 99.0])
-    timed = types.SimpleNamespace(step=lambda images, count: next(seconds))
+    timed = types.SimpleNamespace(step=lambda images, about: next(seconds))
     # A half takes 1.1 times as long, a quarter 2 times: eighths are not tried.
     assert stopwatch._slowdowns(timed, 32, 2.0) == {1: 1.0, 2: 1.1, 4: 2.0}
     assert narrow == [2, 4]

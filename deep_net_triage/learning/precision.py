@@ -7,12 +7,12 @@ import keras
 
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.datasets import Dataset
-from deep_net_triage.learning.timed_training import MOST_STEPS, TimedTraining
+from deep_net_triage.learning.timed_training import TimedTraining
 
 FULL, HALF = "float32", "mixed_bfloat16"
-# The two take turns of about this many seconds, until they have taken so many in all: others'
-# work on the machine comes and goes.
-_TURN, _SECONDS = 0.4, 2.4
+# The two take so many turns of about this many seconds: others' work on the machine comes and
+# goes.
+_TURNS, _TURN = 3, 0.4
 # On a busy machine two measurements of the same step lie up to a tenth apart.
 WORTHWHILE = 1.1
 
@@ -57,12 +57,9 @@ def measure(build: Callable[[], keras.Model], dataset: Dataset, settings: Settin
             trainings[precision] = TimedTraining(build(), dataset, settings)
     finally:
         keras.config.set_dtype_policy(policy)
-    count = max(1, min(MOST_STEPS, int(_TURN / trainings[FULL].second)))
     seconds: dict[str, list[float]] = {precision: [] for precision in trainings}
-    taken = 0.0
-    while not taken or taken < _SECONDS:
+    for _ in range(_TURNS):
         for precision, timed in trainings.items():
-            seconds[precision].append(timed.step(timed.fewest, count))
-            taken += count * seconds[precision][-1]
+            seconds[precision].append(timed.step(timed.fewest, _TURN))
     # The shortest turn was disturbed least.
     return Measured(min(seconds[FULL]) / min(seconds[HALF]), trainings)

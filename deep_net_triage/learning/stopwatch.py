@@ -78,7 +78,7 @@ def measure(
         copy = surgery.copy(parent, synchronized=devices.replicas() > 1)
         timed = TimedTraining(copy, dataset, settings)
     sizes = sorted({timed.fewest, min(_MORE_IMAGES * timed.fewest, size)})
-    seconds = [_step(timed, images) for images in sizes]
+    seconds = [timed.step(images, _SECONDS) for images in sizes]
 
     def at_full_size(seconds: Sequence[float]) -> float:
         return _on_line(sizes, seconds, size)
@@ -155,17 +155,6 @@ def _forward(model: keras.Model, image: Sequence[int]) -> Callable[[int], float]
     return seconds
 
 
-def _step(timed: TimedTraining, images: int) -> float:
-    """Returns the seconds of a training step with so many images."""
-    one = timed.step(images)
-    return timed.step(images, _count(one)) if _count(one) > 1 else one
-
-
-def _count(seconds: float) -> int:
-    """Returns how many steps of so many seconds to time."""
-    return max(1, min(MOST_STEPS, int(_SECONDS / seconds)))
-
-
 def _slowdowns(timed: TimedTraining, images: int, on_all_cores: float) -> dict[int, float]:
     """Returns by how much halves, quarters and so on of the cores are slower than all.
 
@@ -183,7 +172,7 @@ def _slowdowns(timed: TimedTraining, images: int, on_all_cores: float) -> dict[i
         return slowdowns
     while shares <= devices.cores():
         with devices.narrowed(Share(0, shares)):
-            seconds = timed.step(images, _count(on_all_cores))
+            seconds = timed.step(images, _SECONDS)
         slowdowns[shares] = max(1.0, seconds / on_all_cores)
         if slowdowns[shares] > _WORTHWHILE * slowdowns[shares // 2]:
             break

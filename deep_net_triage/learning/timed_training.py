@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from statistics import fmean
+from statistics import median
 
 import keras
 import tensorflow as tf
@@ -14,8 +14,9 @@ from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning import training
 from deep_net_triage.network import costs
 
-# No measurement takes more steps than this.
-MOST_STEPS = 20
+# A measurement takes no more steps than this, and no fewer, unless these take long, in seconds.
+MOST_STEPS, _FEWEST_STEPS = 20, 3
+_LONGEST = 4.0
 # A step of a large network is timed with fewer images than a batch has. This is the number of
 # multiply-accumulates of a forward pass that a step may have on each replica.
 _LARGEST_PASS = 2e10
@@ -33,7 +34,6 @@ class TimedTraining:
         fewest: the images of the first step, on each replica: its share of a batch, or fewer if
             the network is large.
         first: the seconds of the first step, which includes tracing it.
-        second: those of the second one.
     """
 
     def __init__(self, network: keras.Model, dataset: Dataset, settings: Settings) -> None:
@@ -45,16 +45,23 @@ class TimedTraining:
         self._learner.optimizer.build(self._learner.trainable_variables)
         self._batch = train.images, train.labels, tf.ones(len(train))
         self._step = self._compiled()
-        self.first, self.second = self._seconds(self.fewest), self._seconds(self.fewest)
+        self.first = self._seconds(self.fewest)
 
-    def step(self, images: int, count: int = 1) -> float:
-        """Takes some steps, and returns the mean of their seconds.
+    def step(self, images: int, about: float) -> float:
+        """Takes some steps, and returns the median of their seconds.
+
+        Now and then a single step takes a second more than others.
 
         Args:
             images: of a step, on each replica. Another number than before is not traced anew.
-            count: of the steps.
+            about: how many seconds they should take.
         """
-        return fmean(self._seconds(images) for _ in range(count))
+        taken: list[float] = []
+        while (sum(taken) < about and len(taken) < MOST_STEPS) or (
+            sum(taken) < _LONGEST and len(taken) < _FEWEST_STEPS
+        ):
+            taken.append(self._seconds(images))
+        return median(taken)
 
     def _seconds(self, images: int) -> float:
         """Returns the seconds of one step."""
