@@ -8,19 +8,16 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (27, 8, 8, 2)).astype(np.floa
 
 
 def drawn(images, x, name):
-    """A model with three classes, whose weights are all drawn between 0.1 and 1 or so."""
+    """A model of three classes, with weights of 0.1 to 1 and their negatives."""
     x = layers.GlobalAveragePooling2D()(x)
     model = keras.Model(images, layers.Dense(3, name="logits")(x), name=name)
     generator = np.random.default_rng(0)
     for layer in model.layers:
-        signs = 1 if isinstance(layer, layers.BatchNormalization) else (-1, 1)
+        # A variance is positive.
+        signs = [1] if isinstance(layer, layers.BatchNormalization) else [-1, 1]
+        shapes = [weights.shape for weights in layer.get_weights()]
         layer.set_weights(
-            [
-                generator.uniform(0.1, 1, w.shape) * generator.choice(signs, w.shape)
-                if signs != 1
-                else generator.uniform(0.5, 1.5, w.shape)
-                for w in layer.get_weights()
-            ]
+            [generator.uniform(0.1, 1, s) * generator.choice(signs, s) for s in shapes]
         )
     return model
 
@@ -66,7 +63,13 @@ def gated():
     x = layers.BatchNormalization(name="separable_bn")(x)
     x = layers.Conv2D(4, 3, padding="same", groups=2, name="grouped")(x)
     x = layers.Conv2D(4, 3, padding="same", groups=4, name="alone")(x)
-    return drawn(images, layers.Conv2D(5, 3, padding="same", name="last")(x), "gated")
+    x = layers.Conv2D(5, 3, padding="same", name="last")(x)
+    model = drawn(images, x, "gated")
+    grouped = model.get_layer("grouped")
+    kernel, bias = grouped.get_weights()
+    kernel[..., [0, 2]] *= 0.1  # the first filter of each group is the weakest
+    grouped.set_weights([kernel, bias])
+    return model
 
 
 def widths(model):

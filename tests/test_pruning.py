@@ -151,6 +151,15 @@ def test_filters_that_are_added_to_a_layer_outside_the_blocks_stay():
     assert widths(pruned)["a1"] == 1
 
 
+def test_filters_that_are_added_to_the_images_stay():
+    images = keras.Input((8, 8, 2))
+    x = layers.Conv2D(4, 3, padding="same", name="free")(images)
+    x = layers.Conv2D(2, 3, padding="same", name="tied")(x)
+    model = drawn(images, layers.Add(name="sum")([x, images]), "sums")
+    pruned = pruning.pruned_to(model, [named(model, "free", "sum")], 2500)
+    assert widths(pruned) == {"free": 1, "tied": 2, "logits": 3}
+
+
 def test_a_block_of_another_model_is_refused(parent):
     with pytest.raises(InputError, match="block1 is no block of residual, which has no layer"):
         pruning.pruned_to(residual(), find_blocks(parent)[:1], 1000)

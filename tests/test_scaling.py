@@ -49,6 +49,7 @@ def test_hidden_dense_layers_are_scaled_and_classes_are_not(parent):
     [
         (20000, 15090, [3, 3, 4, 4, 4, 6, 3]),
         (12602, 8139, [2, 2, 3, 3, 3, 5, 3]),  # 3/4; at 5/6 it would be 12,603
+        (8139, 8139, [2, 2, 3, 3, 3, 5, 3]),
         (8138, 8124, [2, 2, 3, 3, 3, 4, 3]),  # 5/8
         (3189, 2174, [1, 1, 1, 1, 1, 2, 3]),  # 1/4; at 3/8 it would be 3,190
     ],
@@ -103,10 +104,11 @@ def test_initializers_are_the_layers_own():
 def test_statistics_of_the_images_are_kept():
     images = keras.Input((8, 8, 2))
     x = layers.Normalization(name="statistics")(layers.RandomFlip(name="flip")(images))
+    x = layers.Add()([layers.Conv2D(2, 1, name="tied")(x), x])
     model = drawn(images, layers.Conv2D(8, 3, name="first")(x), "normalizing")
     model.get_layer("statistics").adapt(IMAGES)
     small = scaling.scaled(model, 0.5, seed=0)
-    assert widths(small) == {"first": 4, "logits": 3}
+    assert widths(small) == {"tied": 2, "first": 4, "logits": 3}
     outputs = [
         keras.Model(m.input, m.get_layer("statistics").output).predict(IMAGES, verbose=0)
         for m in (model, small)
@@ -120,11 +122,16 @@ def shuffled(x):
     return layers.Reshape((8, 8, 4), name="back")(layers.Permute((1, 2, 4, 3))(x))
 
 
+def eight(x):
+    """As many channels as rows, so that the two look alike once they are swapped."""
+    return layers.Conv2D(8, 1)(x)
+
+
 @pytest.mark.parametrize(
     ("layer", "name"),
     [
         (shuffled, r"into_groups \(Reshape\)"),
-        (lambda x: layers.Permute((3, 2, 1), name="swap")(x), r"swap \(Permute\)"),
+        (lambda x: layers.Permute((3, 2, 1), name="swap")(eight(x)), r"swap \(Permute\)"),
         (lambda x: x * np.array([1.0, 2, 3, 4], np.float32), r"multiply\w* \(Multiply\)"),
         (lambda x: layers.EinsumDense("bhwc,cd->bhwd", (8, 8, 4), name="e")(x), r"e \(Einsum"),
     ],
@@ -145,19 +152,19 @@ class Swish(layers.Layer):
 
 
 @pytest.mark.parametrize(
-    "layer",
+    ("layer", "width"),
     [
-        lambda x: layers.LayerNormalization()(x),
-        lambda x: layers.GroupNormalization(4)(x),
-        lambda x: layers.GroupNormalization(-1)(x),
-        lambda x: Swish()(x),
-        lambda x: keras.ops.relu(x),
+        (lambda x: layers.LayerNormalization()(x), 5),
+        (lambda x: layers.GroupNormalization(4)(x), 4),  # one of two in each group
+        (lambda x: layers.GroupNormalization(-1)(x), 5),
+        (lambda x: Swish()(x), 5),
+        (lambda x: keras.ops.relu(x), 5),
     ],
 )
-def test_layers_of_any_width_are_built_anew(layer):
+def test_layers_of_any_width_are_built_anew(layer, width):
     images = keras.Input((8, 8, 2))
     model = drawn(images, layer(layers.Conv2D(8, 3, name="first")(images)), "any")
-    assert widths(scaling.scaled(model, 0.5, seed=0)) == {"first": 4, "logits": 3}
+    assert widths(scaling.scaled(model, 0.6, seed=0)) == {"first": width, "logits": 3}
 
 
 def test_scaled_models_train_and_load_and_keep_their_precision(tmp_path):
