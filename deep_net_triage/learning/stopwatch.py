@@ -28,6 +28,9 @@ _MORE_IMAGES = 8
 # Twice as many trials at once are worth it if a step then takes less than this many times as
 # long.
 _WORTHWHILE = 1.7
+# On a share of the cores, the threads of a process that began on all of them are in each other's
+# way. A process that begins on the share takes so many times less.
+_CROWDED = 1.2
 # Multiply-accumulates in a second, and the seconds that even the smallest step takes.
 _ASSUMED_SPEED, _ASSUMED_STEP, _ASSUMED_TRACING = 25e9, 0.01, 1.0
 
@@ -173,7 +176,7 @@ def _slowdowns(timed: TimedTraining, images: int, on_all_cores: float) -> dict[i
     while shares <= devices.cores():
         with devices.narrowed(Share(0, shares)):
             seconds = timed.step(images, _SECONDS)
-        slowdowns[shares] = max(1.0, seconds / on_all_cores)
+        slowdowns[shares] = max(1.0, seconds / on_all_cores / _CROWDED)
         if slowdowns[shares] > _WORTHWHILE * slowdowns[shares // 2]:
             break
         shares *= 2
