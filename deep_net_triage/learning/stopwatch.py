@@ -28,7 +28,7 @@ _MORE_IMAGES = 8
 # Twice as many trials at once are worth it if a step then takes less than this many times as
 # long.
 _WORTHWHILE = 1.7
-# On a share of the cores, the threads of a process that began on all of them are in each other's
+# On a share of the cores, threads of a process that began on all of them are in each other's
 # way. A process that begins on the share takes so many times less.
 _CROWDED = 1.2
 # Multiply-accumulates in a second, and the seconds that even the smallest step takes.

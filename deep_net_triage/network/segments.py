@@ -139,12 +139,13 @@ def undivided(graph: Graph, names: list[str]) -> tuple[str, str] | None:
     return None
 
 
-def refusal(graph: Graph, names: list[str]) -> str | None:
+def refusal(graph: Graph, names: list[str], kind: str = "conv") -> str | None:
     """Returns why one convolution can't replace a segment; None if it can.
 
     Args:
         graph: of the whole model.
         names: the segment's operations in order; all of them depend on what the first receives.
+        kind: of the convolution, one of `blocks.REPLACEMENTS`.
     """
     if sum(convolves(graph.operations[name]) for name in names) < 2:
         return "it has fewer than two convolutions, so that there is nothing to replace by one"
@@ -162,7 +163,29 @@ def refusal(graph: Graph, names: list[str]) -> str | None:
             f"it makes {sides(after)} pixels of {sides(before)}, and no 3x3 convolution of "
             f"stride {max(_total_strides(graph, names))} does"
         )
+    rows, columns = _total_strides(graph, names)
+    if kind == "separable" and rows != columns:
+        return (
+            f"its stride is {rows} x {columns}, and TensorFlow's depthwise convolutions have "
+            "the same along rows and columns; --replacement=conv can replace it"
+        )
     return None
+
+
+def stopped_by(graph: Graph, names: list[str]) -> str | None:
+    """Returns the layer of a kind that no block holds, in front of which a segment ends.
+
+    Returns:
+        Its name and kind, such as `up, a Conv2DTranspose`; None if the segment ends otherwise.
+    """
+    following = graph.following[names[-1]]
+    if len(following) != 1 or _belongs(graph, following) or following[0] in head(graph):
+        return None
+    operation = graph.operations[following[0]]
+    returns_maps = len(getattr(operation.output, "shape", ())) == 4
+    if isinstance(operation, _POOLINGS) or not returns_maps:
+        return None
+    return f"{operation.name}, a {type(operation).__name__}"
 
 
 def replacement(graph: Graph, names: list[str]) -> Shape:
