@@ -9,13 +9,14 @@ import importlib
 from typing import TYPE_CHECKING
 
 from deep_net_triage import devices
-from deep_net_triage.commands.options import Options
+from deep_net_triage.commands.options import CompressOptions, Options
 from deep_net_triage.errors import InputError
 
 # Here, because TensorFlow reads these when it is imported, whoever imports it.
 devices.prepare_environment()
 
 __all__ = [
+    "CompressOptions",
     "Compressed",
     "InputError",
     "Options",

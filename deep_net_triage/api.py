@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, Unpack
@@ -14,15 +14,16 @@ import tensorflow as tf
 
 from deep_net_triage import devices
 from deep_net_triage.commands import command_line
-from deep_net_triage.commands.options import Options, as_arguments
+from deep_net_triage.commands.options import CompressOptions, Options, Saving, as_arguments
 from deep_net_triage.errors import InputError
 from deep_net_triage.images.datasets import Dataset, Split
 from deep_net_triage.network import blocks, graphs, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.progress import Progress
-from deep_net_triage.records import files, models
+from deep_net_triage.records import compressions, models
+from deep_net_triage.records.compressions import Step
 from deep_net_triage.records.study_results import StudyResults, read_study
-from deep_net_triage.study import command, compression, inputs
+from deep_net_triage.study import command, inputs
 from deep_net_triage.study.inputs import Inputs
 
 # Images and their labels: two arrays, or a tf.data.Dataset of pairs, batched or not.
@@ -38,14 +39,16 @@ class Compressed:
     Attributes:
         model: the smaller model, not compiled; None if no block could be replaced.
         study: the results of the triage that came first.
+        steps: the blocks and halves of blocks that were tried after it, in order.
         baseline_accuracy: of the given model on the test images, 0..1.
         accuracy: of the smaller model on the test images, 0..1; None without one.
         macs_saved: the share of the given model's multiply-accumulates, 0..1.
-        parameters_saved: the share of its parameters, 0..1.
+        parameters_saved: the share of the given model's parameters, 0..1.
     """
 
     model: keras.Model | None
     study: StudyResults
+    steps: tuple[Step, ...]
     baseline_accuracy: float
     accuracy: float | None
     macs_saved: float
@@ -120,11 +123,11 @@ def triage(
     Raises:
         InputError: if an option is wrong, or model and images don't fit together.
     """
-    call = _as_typed("triage", max_drop, options)
-    own = [f"--max_drop={max_drop}"]
+    keywords = {"max_drop": max_drop, **options}
+    flags = [*as_arguments(options, Options), f"--max_drop={max_drop}"]
     if options.get("output_dir") is None:
-        own.append("--nosave_models")
-    with _ran(call, (model, train, test), own, options, progress) as (study, _):
+        flags.append("--nosave_models")
+    with _ran("triage", (model, train, test), keywords, flags, progress) as (study, _):
         return study
 
 
@@ -134,85 +137,88 @@ def compress_within(
     test: Examples,
     *,
     max_drop: float = 0.01,
+    save: Saving = "latency",
     progress: Progress | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[CompressOptions],
 ) -> Compressed:
-    """Replaces as many blocks of a trained model as a loss of accuracy allows.
+    """Makes a trained model as small or fast as a loss of accuracy allows.
 
-    The blocks are triaged. Then they are replaced one after another, and the model is
-    retrained each time; a step that loses too much is undone. As for `triage`, files remain
+    Its blocks are triaged. Those that save most are then replaced one after another, and the
+    model is retrained each time; a step that loses too much is undone. Training images that
+    are held out judge the steps; the test images only measure. As for `triage`, files remain
     and an interrupted call continues only if the option `output_dir` names a folder. The
-    smaller model doesn't depend on it.
+    smaller model doesn't depend on that folder.
 
     Args:
         model: as for `triage`.
         train: as for `triage`.
         test: as for `triage`.
         max_drop: the accuracy that may be lost, 0..1.
+        save: what to save as much of as possible; latency is measured on this machine, so that
+            nothing else should run.
         progress: shows what happens; on standard output by default.
-        options: see `Options`.
+        options: see `CompressOptions`.
 
     Raises:
         InputError: if an option is wrong, or model and images don't fit together.
     """
-    call = _as_typed("compress_within", max_drop, options)
-    own = [f"--max_drop={max_drop}", "--compress"]
-    with _ran(call, (model, train, test), own, options, progress) as (study, folder):
-        reached = files.read_json(folder / compression.FOLDER / "result.json")
-        smaller = folder / compression.FOLDER / "model.keras"
+    given = model, train, test
+    keywords = {"max_drop": max_drop, "save": save, **options}
+    flags = [*as_arguments(options, CompressOptions), f"--max_drop={max_drop}"]
+    flags += ["--compress", f"--save={save}"]
+    with _ran("compress_within", given, keywords, flags, progress) as (study, folder):
+        search = compressions.read(folder)
+        smaller = folder / compressions.FOLDER / "model.keras"
         return Compressed(
             model=models.load(smaller) if smaller.is_file() else None,
             study=study,
-            baseline_accuracy=reached["baseline_accuracy"],
-            accuracy=reached["accuracy"],
-            macs_saved=1 - reached["macs"] / reached["parent_macs"],
-            parameters_saved=1 - reached["parameters"] / reached["parent_parameters"],
+            steps=search.steps,
+            baseline_accuracy=search.baseline_accuracy,
+            accuracy=search.accuracy,
+            macs_saved=1 - search.macs / search.parent_macs,
+            parameters_saved=1 - search.parameters / search.parent_parameters,
         )
 
 
 @contextlib.contextmanager
 def _ran(
-    call: str,
+    function: str,
     given: _Given,
-    own: list[str],
-    options: Options,
+    keywords: Mapping[str, object],
+    flags: list[str],
     progress: Progress | None,
 ) -> Iterator[tuple[StudyResults, Path]]:
     """Runs a study, and yields its results and its folder, which may be gone afterwards.
 
     Args:
-        call: the call of the library, for the record.
+        function: the name of the library's function, for the record.
         given: the model and its examples.
-        own: flags that the options don't set.
-        options: of the caller.
+        keywords: the function's other arguments.
+        flags: what they are on a command line.
         progress: where a person watches; None for standard output.
     """
-    typed = [*as_arguments(options), *own, f"--dataset={options.get('name') or 'study'}"]
-    named = options.get("output_dir")
+    named = keywords.get("output_dir")
     if named is None:
         place = tempfile.TemporaryDirectory(prefix="deep_net_triage-")
     else:
         place = contextlib.nullcontext(named)
     with place as output_dir:
-        typed += [f"--output_dir={output_dir}", "--parallel_trials=1"]
-        settings = command_line.parse(typed, in_memory=True)
+        flags = [*flags, f"--output_dir={output_dir}", "--parallel_trials=1"]
+        flags.append(f"--dataset={keywords.get('name') or 'study'}")
+        settings = command_line.parse(flags, in_memory=True)
         model, *_ = given
         inputs.check(model, "the model")
-        dataset = _dataset(settings.dataset, given, options.get("class_names"))
+        dataset = _dataset(settings.dataset, given, keywords.get("class_names"))
+        shown = ", ".join(f"{name}={value!r}" for name, value in keywords.items())
+        typed = f"deep_net_triage.{function}(model, train, test, {shown})"
         with devices.restored(), progress or Progress() as watched:
-            command.run(settings, call, watched, Inputs(settings, dataset, model))
+            command.run(settings, typed, watched, Inputs(settings, dataset, model))
             if named is None:
                 watched.say(f"{settings.folder} is removed, because no output_dir was given")
         study = read_study(settings.folder)
         if named is None:
             study = dataclasses.replace(study, folder=None)
         yield study, settings.folder
-
-
-def _as_typed(function: str, max_drop: float, options: Options) -> str:
-    """Returns a call of the library as Python code, without the values in memory."""
-    named = "".join(f", {name}={value!r}" for name, value in options.items())
-    return f"deep_net_triage.{function}(model, train, test, max_drop={max_drop}{named})"
 
 
 def _dataset(name: str, given: _Given, class_names: Sequence[str] | None) -> Dataset:

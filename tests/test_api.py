@@ -83,6 +83,7 @@ def test_a_data_set_without_end_is_refused(parent):
 
 def test_the_public_names_are_listed_before_they_are_imported():
     assert set(dir(dnt)) == {
+        "CompressOptions",
         "Compressed",
         "InputError",
         "Options",

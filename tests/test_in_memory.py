@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import deep_net_triage as dnt
 from deep_net_triage.progress import Progress
+from deep_net_triage.records import compressions
 
 QUICK = {"method": "cl_mw", "recipe": "paper", "epochs": 1, "batch_size": 8, "control": False}
 
@@ -98,10 +99,11 @@ def test_an_interrupted_or_refused_call_leaves_nothing_without_a_folder(parent, 
 
 def test_the_smaller_model_outlives_the_temporary_folder(learned, places):
     before = [weight.copy() for weight in learned.get_weights()]
-    smaller = dnt.compress_within(learned, TRAIN, TEST, max_drop=0.99, **QUICK)
+    smaller = dnt.compress_within(learned, TRAIN, TEST, max_drop=0.99, save="macs", **QUICK)
     assert left_in(places) == []
     assert smaller.study.folder is None
     assert {row.block for row in smaller.study.rows} == {"block1", "block2"}
+    assert sorted(step.block for step in smaller.steps if step.kept) == ["block1", "block2"]
     assert smaller.baseline_accuracy == accuracy_of(learned)
     assert smaller.accuracy == pytest.approx(accuracy_of(smaller.model))
     # 3 x 3 kernels: 8 x 8 places of 2 to 6 and 6 to 6, 4 x 4 of 6 to 8 and 8 to 8, 8 to 3.
@@ -116,19 +118,24 @@ def test_the_smaller_model_outlives_the_temporary_folder(learned, places):
 
 def test_where_no_block_can_go_there_is_no_smaller_model(parent, places):
     """Drops from a model that guesses say nothing."""
-    same = dnt.compress_within(parent, TRAIN, TEST, max_drop=0.99, block=2, **QUICK)
+    flags = {**QUICK, "block": 2, "save": "macs"}
+    same = dnt.compress_within(parent, TRAIN, TEST, max_drop=0.99, **flags)
     assert left_in(places) == []
-    assert (same.model, same.accuracy) == (None, None)
+    assert (same.model, same.accuracy, same.steps) == (None, None, ())
     assert (same.macs_saved, same.parameters_saved) == (0, 0)
     assert same.baseline_accuracy == accuracy_of(parent)
     assert len(same.study.rows) == 1
 
 
 def test_with_a_folder_a_call_continues_where_it_was_interrupted(learned, tmp_path):
-    flags = {**QUICK, "block": 1, "max_drop": 0.99, "output_dir": tmp_path, "name": "mine"}
+    flags = {**QUICK, "block": 1, "max_drop": 0.99, "final_epochs": 2, "name": "mine"}
+    flags |= {"save": "parameters", "output_dir": tmp_path}
     first = dnt.compress_within(learned, TRAIN, TEST, **flags)
     assert (tmp_path / "mine" / "compressed" / "model.keras").is_file()
     assert first.study.folder == tmp_path / "mine"
+    search = compressions.read(first.study.folder)
+    assert (search.save, search.max_drop) == ("parameters", 0.99)
+    assert (search.steps, search.accuracy) == (first.steps, first.accuracy)
     # It trains nothing again, or would be interrupted.
     again = dnt.compress_within(learned, TRAIN, TEST, progress=Interrupted(), **flags)
     assert again.study.rows == first.study.rows

@@ -11,10 +11,10 @@ import pytest
 
 from deep_net_triage import api, methods
 from deep_net_triage.commands import command_line, declarations, options, recipes
-from deep_net_triage.commands.options import Options
+from deep_net_triage.commands.options import CompressOptions, Options
 from deep_net_triage.errors import InputError
 
-OPTIONS = get_type_hints(Options)
+OPTIONS = get_type_hints(CompressOptions)
 FLAGS = declarations.declare()
 # What a flag of text stands for.
 METHODS = Literal[(*methods.METHODS, *methods.GROUPS, methods.CONTROL)]
@@ -23,6 +23,8 @@ TEXTS = {
     "method": METHODS | Iterable[METHODS],
     "block": str | int | Iterable[str | int],
     "seeds": int | Iterable[int],
+    "final_seeds": int | Iterable[int],
+    "latency_batches": int | Iterable[int],
     "export": EXPORTS | Iterable[EXPORTS],
     "shard": str,
     "output_dir": str | PathLike[str] | None,
@@ -44,7 +46,7 @@ def test_every_flag_is_an_option_or_refused_with_a_reason():
     given = OPTIONS.keys() - set(options.OF_THE_LIBRARY)
     assert not given & options.REFUSED.keys()
     # The library's `class_names` is a list, the command line's a file.
-    others = {"max_drop", "class_names"}
+    others = {"max_drop", "save", "class_names"}
     assert given | options.REFUSED.keys() | others == own_flags()
 
 
@@ -66,9 +68,12 @@ def test_options_have_the_types_and_choices_of_their_flags():
 
 
 def test_the_documentation_names_each_option_with_its_default():
-    documented = re.findall(
-        r"^    (\w+): (?:.|\n {8})*?\(([^()]+)\)\.$", inspect.getdoc(Options), re.MULTILINE
-    )
+    pattern = re.compile(r"^    (\w+): (?:.|\n {8})*?\(([^()]+)\)\.$", re.MULTILINE)
+    documented = [
+        pair
+        for kind in (Options, CompressOptions)
+        for pair in pattern.findall(inspect.getdoc(kind))
+    ]
     assert [name for name, _ in documented] == list(OPTIONS)
     by_recipe = declarations.declare()
     by_recipe(["program", *recipes.flags_of("settled", given_parent=True, own_images=True)])
@@ -80,17 +85,25 @@ def test_the_documentation_names_each_option_with_its_default():
             assert default == (str(value).lower() if isinstance(value, bool) else str(value))
 
 
-@pytest.mark.parametrize("function", [api.triage, api.compress_within])
-def test_functions_of_the_library_show_their_options(function):
+@pytest.mark.parametrize(
+    ("function", "own", "kind"),
+    [
+        (api.triage, ["max_drop"], Options),
+        (api.compress_within, ["max_drop", "save"], CompressOptions),
+    ],
+)
+def test_functions_of_the_library_show_their_options(function, own, kind):
     parameters = inspect.signature(function).parameters
-    assert [*parameters] == ["model", "train", "test", "max_drop", "progress", "options"]
-    (shown,) = get_args(parameters["options"].annotation)
-    assert shown is Options
+    assert [*parameters] == ["model", "train", "test", *own, "progress", "options"]
+    assert get_args(parameters["options"].annotation) == (kind,)
 
 
-def test_triage_recommends_by_the_drop_of_the_command_line():
+def test_arguments_of_their_own_are_those_of_the_command_line():
     default = inspect.signature(api.triage).parameters["max_drop"].default
     assert default == FLAGS["max_drop"].default
+    compressing = inspect.signature(api.compress_within).parameters
+    assert (compressing["max_drop"].default, compressing["save"].default) == (0.01, "latency")
+    assert get_args(options.Saving) == tuple(FLAGS["save"].parser.enum_values)
 
 
 def test_values_become_what_is_typed_on_a_command_line():
@@ -104,7 +117,7 @@ def test_values_become_what_is_typed_on_a_command_line():
         "activation_dir": Path("/tmp"),
         "name": "mine",
     }
-    arguments = options.as_arguments(given)
+    arguments = options.as_arguments(given, Options)
     settings = command_line.parse([*arguments, "--output_dir=here"], in_memory=True)
     assert settings.seeds == (0, 1, 2)
     assert settings.methods == ("cl_mw", "stn")
@@ -126,6 +139,7 @@ def test_values_become_what_is_typed_on_a_command_line():
         ({"compress": True}, "compress is not an option: call compress_within"),
         ({"estimate": True}, "estimate is not an option: every call says what it will take"),
         ({"parallel_trials": 2}, "parallel_trials is not an option: a call runs in its own"),
+        ({"final_epochs": 2}, "final_epochs is not an option; allowed: "),
         ({"epoch": 2}, "epoch is not an option; allowed: epochs"),
         ({"flagfile": "x"}, "flagfile is not an option; allowed: "),
         ({"qqqq": 2}, r"qqqq is not an option; allowed: those of help\(deep_net_triage"),
@@ -135,13 +149,22 @@ def test_values_become_what_is_typed_on_a_command_line():
 )
 def test_what_is_not_an_option_is_refused_in_a_line(given, message):
     with pytest.raises(InputError, match=message) as refusal:
-        options.as_arguments(given)
+        options.as_arguments(given, Options)
     assert "\n" not in str(refusal.value)
 
 
 def test_what_needs_a_folder_is_allowed_with_one_or_switched_off():
-    assert options.as_arguments({"export": "litert", "output_dir": "x"}) == [
+    given = {"export": "litert", "output_dir": "x"}
+    assert options.as_arguments(given, Options) == [
         "--export=litert",
         "--output_dir=x",
     ]
-    assert options.as_arguments({"save_models": False}) == ["--save_models=False"]
+    assert options.as_arguments({"save_models": False}, Options) == ["--save_models=False"]
+
+
+def test_compressing_has_more_options_than_triage():
+    given = {"final_epochs": 2, "final_seeds": (1, 2)}
+    arguments = options.as_arguments(given, CompressOptions)
+    assert arguments == ["--final_epochs=2", "--final_seeds=1,2"]
+    with pytest.raises(InputError, match="alternatives needs output_dir"):
+        options.as_arguments({"alternatives": True}, CompressOptions)

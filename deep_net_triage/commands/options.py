@@ -22,6 +22,7 @@ MethodName = Literal[
     "all",
     "control",
 ]
+Saving = Literal["macs", "parameters", "latency"]
 ExportFormat = Literal["litert", "saved_model"]
 
 
@@ -71,8 +72,8 @@ class Options(TypedDict, total=False):
         augment: random changes to training images (crop).
         augment_copies: fixed draws of each image for training a block alone from stored
             activations; 0 for images as they are (0).
-        validation_fraction: the share of training images held out to choose the epoch; for
-            `schedule="constant"` (0.0).
+        validation_fraction: the share of training images held out, which choose the epoch if
+            `schedule="constant"`, and judge in `compress_within`, which holds out 0.1 (0.0).
         activation_memory: GiB of memory for activations (a quarter of what is free).
         activation_disk: GiB of disk for activations beyond that (a quarter of what is free).
         activation_dir: where that disk is (`output_dir`, or the system's temporary folder).
@@ -80,6 +81,7 @@ class Options(TypedDict, total=False):
         replicas: devices that share each batch (all GPUs).
         shard: the part of the trials to run, `i/n`; needs `output_dir` (all trials).
         latency: whether to measure inference time; nothing else should run (false).
+        latency_batches: images at once when inference time is measured (1,64).
         export: formats to export the smaller model to; needs `output_dir` (none).
         tensorboard: whether to write TensorBoard's files; needs `output_dir` (false).
     """
@@ -123,14 +125,30 @@ class Options(TypedDict, total=False):
     replicas: int
     shard: str
     latency: bool
+    latency_batches: int | Iterable[int]
     export: ExportFormat | Iterable[ExportFormat]
     tensorboard: bool
+
+
+class CompressOptions(Options, total=False):
+    """Keyword arguments of `compress_within`: all `Options`, and these.
+
+    Attributes:
+        final_epochs: in which the whole smaller model is retrained at last (`epochs`).
+        final_seeds: of that retraining; the first one's model is returned (`seeds`).
+        alternatives: whether to train also what one would do instead, for as many epochs;
+            needs `output_dir` (false).
+    """
+
+    final_epochs: int
+    final_seeds: int | Iterable[int]
+    alternatives: bool
 
 
 # Options that no flag has in this form.
 OF_THE_LIBRARY = ("name", "class_names")
 
-# Flags that are no options, and why. `max_drop` is an argument of its own.
+# Flags that are no options, and why; `max_drop` and `save` are arguments of their own.
 REFUSED = {
     **dict.fromkeys(
         ("dataset", "image_dir", "data_dir", "train_examples", "test_examples", "image_size"),
@@ -157,11 +175,22 @@ REFUSED = {
     "verbose": "the calling program sets what libraries print",
 }
 
-_NEED_A_FOLDER = ("save_models", "overwrite", "shard", "export", "tensorboard")
+_NEED_A_FOLDER = (
+    "save_models",
+    "overwrite",
+    "shard",
+    "export",
+    "tensorboard",
+    "alternatives",
+)
 
 
-def as_arguments(options: Mapping[str, object]) -> list[str]:
+def as_arguments(options: Mapping[str, object], kind: type[Options]) -> list[str]:
     """Returns the flags among keyword arguments as the arguments of a command line.
+
+    Args:
+        options: as the caller gave them.
+        kind: declares those that are allowed.
 
     Raises:
         InputError: if a keyword argument is not an option, or needs a folder and has none.
@@ -169,9 +198,9 @@ def as_arguments(options: Mapping[str, object]) -> list[str]:
     for name, value in options.items():
         if name in REFUSED:
             raise InputError(f"{name} is not an option: {REFUSED[name]}")
-        if name not in Options.__annotations__:
-            similar = difflib.get_close_matches(name, Options.__annotations__)
-            allowed = ", ".join(similar) or "those of help(deep_net_triage.Options)"
+        if name not in kind.__annotations__:
+            similar = difflib.get_close_matches(name, kind.__annotations__)
+            allowed = ", ".join(similar) or f"those of help(deep_net_triage.{kind.__name__})"
             raise InputError(f"{name} is not an option; allowed: {allowed}")
         if value and name in _NEED_A_FOLDER and options.get("output_dir") is None:
             raise InputError(f"{name} needs output_dir; without one nothing is kept")
