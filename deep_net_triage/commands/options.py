@@ -23,7 +23,7 @@ MethodName = Literal[
     "control",
 ]
 Saving = Literal["macs", "parameters", "latency"]
-ExportFormat = Literal["litert", "saved_model"]
+ExportFormat = Literal["litert", "litert_int8", "saved_model"]
 
 
 class Options(TypedDict, total=False):
