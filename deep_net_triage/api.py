@@ -1,6 +1,12 @@
-"""The package as a library: a model's blocks, one of them compressed, all of them triaged."""
+"""The package as a library: blocks of a model, one of them replaced, all triaged, some gone."""
 
-from collections.abc import Sequence
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias, Unpack
 
 import keras
 import numpy as np
@@ -8,22 +14,45 @@ import tensorflow as tf
 
 from deep_net_triage import devices
 from deep_net_triage.commands import command_line
+from deep_net_triage.commands.options import CompressOptions, Options, Saving, as_arguments
 from deep_net_triage.errors import InputError
 from deep_net_triage.images.datasets import Dataset, Split
 from deep_net_triage.network import blocks, graphs, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.progress import Progress
+from deep_net_triage.records import compressions, models
+from deep_net_triage.records.compressions import Step
 from deep_net_triage.records.study_results import StudyResults, read_study
 from deep_net_triage.study import command, inputs
 from deep_net_triage.study.inputs import Inputs
 
 # Images and their labels: two arrays, or a tf.data.Dataset of pairs, batched or not.
-Examples = tuple[np.ndarray, np.ndarray] | tf.data.Dataset
+Examples: TypeAlias = tuple[np.ndarray, np.ndarray] | tf.data.Dataset
+# A model, the examples to train it on, and those to measure its accuracy on.
+_Given: TypeAlias = tuple[keras.Model, Examples, Examples]
 
-# Flags that the arguments of `triage` replace.
-_GIVEN = ("dataset", "image_dir", "class_names", "data_dir", "parent", "parent_weights")
-# Flags that start other processes, which arguments in memory don't reach.
-_OF_COMMANDS = ("parallel_trials", "launcher", "ray_address")
+
+@dataclass(frozen=True)
+class Compressed:
+    """What `compress_within` returns.
+
+    Attributes:
+        model: the smaller model, not compiled; None if no block could be replaced.
+        study: the results of the triage that came first.
+        steps: the blocks and halves of blocks that were tried after it, in order.
+        baseline_accuracy: of the given model on the test images, 0..1.
+        accuracy: of the smaller model on the test images, 0..1; None without one.
+        macs_saved: the share of the given model's multiply-accumulates, 0..1.
+        parameters_saved: the share of the given model's parameters, 0..1.
+    """
+
+    model: keras.Model | None
+    study: StudyResults
+    steps: tuple[Step, ...]
+    baseline_accuracy: float
+    accuracy: float | None
+    macs_saved: float
+    parameters_saved: float
 
 
 def find_blocks(model: keras.Model, *, replacement: str = "conv") -> tuple[Block, ...]:
@@ -39,7 +68,7 @@ def find_blocks(model: keras.Model, *, replacement: str = "conv") -> tuple[Block
     return blocks.find_blocks(graphs.flat(model), replacement)
 
 
-def compress(
+def replace_block(
     model: keras.Model,
     block: Block | str,
     *,
@@ -71,59 +100,147 @@ def triage(
     train: Examples,
     test: Examples,
     *,
-    name: str = "study",
-    class_names: Sequence[str] | None = None,
+    max_drop: float = 0.02,
     progress: Progress | None = None,
-    **flags: object,
+    **options: Unpack[Options],
 ) -> StudyResults:
     """Triages the blocks of a trained model, and returns the results of its study.
 
-    It does what `run_triage.py --parent` does and leaves the same files: called again it
-    continues where it was interrupted. A trial that failed is a gap in the results. The
-    caller's dtype policy, determinism and global seed are restored at the end.
+    Each block is replaced by one convolution, and the model retrained. The option `output_dir`
+    decides what remains:
+
+    - With a folder the call leaves there what `run_triage.py --parent` leaves: table, figures,
+      page and models. If it was interrupted, the same call continues.
+    - Without one nothing remains but what is returned: a temporary folder is removed at the
+      end, even after an error, and an interrupted call begins anew. No trial's model is saved.
+
+    A trial that failed is a gap in the results. The caller's dtype policy, determinism and
+    global seed are restored at the end.
 
     Args:
         model: takes one image, and returns logits or probabilities, one for each class.
         train: images, (examples, height, width, channels), and labels, (examples,), integers
             from 0. Pixels are uint8, other integers from 0 to 255, or floating. Images of
-            another size than the model's are resized.
+            another size than the model's are resized. A tf.data data set is read into memory
+            once; to continue a study it must return the same examples in the same order.
         test: the same, to measure accuracy on.
-        name: of the study's folder in `output_dir`.
-        class_names: one for each label; by default their numbers.
+        max_drop: the accuracy that a block may cost to be recommended, 0..1.
         progress: shows what happens; on standard output by default.
-        flags: any other flag of the command line, such as `method="cl_mw"` or `seeds=(0, 1)`.
+        options: see `Options`.
 
     Raises:
-        InputError: if a flag is wrong, or model and images don't fit together.
+        InputError: if an option is wrong, or model and images don't fit together.
     """
-    for flag in _GIVEN:
-        if flag in flags:
-            raise InputError(f"{flag} is no argument: model and images are given")
-    if "list_blocks" in flags:
-        raise InputError("list_blocks is no argument: call find_blocks")
-    if "estimate" in flags:
-        raise InputError("estimate is no argument: every call says what it will take")
-    for flag in _OF_COMMANDS:
-        if flag in flags:
-            raise InputError(f"{flag} is no argument: a call runs in its own process")
-    arguments = [f"--{flag}={_typed(value)}" for flag, value in flags.items()]
-    here = [f"--dataset={name}", "--parallel_trials=1"]
-    parsed = command_line.parse([*arguments, *here], in_memory=True)
-    inputs.check(model, "the model")
-    splits = [_split(examples, which) for examples, which in ((train, "train"), (test, "test"))]
+    keywords = {"max_drop": max_drop, **options}
+    flags = [*as_arguments(options, Options), f"--max_drop={max_drop}"]
+    if options.get("output_dir") is None:
+        flags.append("--nosave_models")
+    with _ran("triage", (model, train, test), keywords, flags, progress) as (study, _):
+        return study
+
+
+def compress_within(
+    model: keras.Model,
+    train: Examples,
+    test: Examples,
+    *,
+    max_drop: float = 0.01,
+    save: Saving = "latency",
+    progress: Progress | None = None,
+    **options: Unpack[CompressOptions],
+) -> Compressed:
+    """Makes a trained model as small or fast as a loss of accuracy allows.
+
+    Its blocks are triaged. Those that save most are then replaced one after another, and the
+    model is retrained each time; a step that loses too much is undone. Training images that
+    are held out judge the steps; the test images only measure. As for `triage`, files remain
+    and an interrupted call continues only if the option `output_dir` names a folder. The
+    smaller model doesn't depend on that folder.
+
+    Args:
+        model: as for `triage`.
+        train: as for `triage`.
+        test: as for `triage`.
+        max_drop: the accuracy that may be lost, 0..1.
+        save: what to save as much of as possible; latency is measured on this machine, so that
+            nothing else should run.
+        progress: shows what happens; on standard output by default.
+        options: see `CompressOptions`.
+
+    Raises:
+        InputError: if an option is wrong, or model and images don't fit together.
+    """
+    given = model, train, test
+    keywords = {"max_drop": max_drop, "save": save, **options}
+    flags = [*as_arguments(options, CompressOptions), f"--max_drop={max_drop}"]
+    flags += ["--compress", f"--save={save}"]
+    with _ran("compress_within", given, keywords, flags, progress) as (study, folder):
+        search = compressions.read(folder)
+        smaller = folder / compressions.FOLDER / "model.keras"
+        return Compressed(
+            model=models.load(smaller) if smaller.is_file() else None,
+            study=study,
+            steps=search.steps,
+            baseline_accuracy=search.baseline_accuracy,
+            accuracy=search.accuracy,
+            macs_saved=1 - search.macs / search.parent_macs,
+            parameters_saved=1 - search.parameters / search.parent_parameters,
+        )
+
+
+@contextlib.contextmanager
+def _ran(
+    function: str,
+    given: _Given,
+    keywords: Mapping[str, object],
+    flags: list[str],
+    progress: Progress | None,
+) -> Iterator[tuple[StudyResults, Path]]:
+    """Runs a study, and yields its results and its folder, which may be gone afterwards.
+
+    Args:
+        function: the name of the library's function, for the record.
+        given: the model and its examples.
+        keywords: the function's other arguments.
+        flags: what they are on a command line.
+        progress: where a person watches; None for standard output.
+    """
+    named = keywords.get("output_dir")
+    if named is None:
+        place = tempfile.TemporaryDirectory(prefix="deep_net_triage-")
+    else:
+        place = contextlib.nullcontext(named)
+    with place as output_dir:
+        flags = [*flags, f"--output_dir={output_dir}", "--parallel_trials=1"]
+        flags.append(f"--dataset={keywords.get('name') or 'study'}")
+        settings = command_line.parse(flags, in_memory=True)
+        model, *_ = given
+        inputs.check(model, "the model")
+        dataset = _dataset(settings.dataset, given, keywords.get("class_names"))
+        shown = ", ".join(f"{name}={value!r}" for name, value in keywords.items())
+        typed = f"deep_net_triage.{function}(model, train, test, {shown})"
+        with devices.restored(), progress or Progress() as watched:
+            command.run(settings, typed, watched, Inputs(settings, dataset, model))
+            if named is None:
+                watched.say(f"{settings.folder} is removed, because no output_dir was given")
+        study = read_study(settings.folder)
+        if named is None:
+            study = dataclasses.replace(study, folder=None)
+        yield study, settings.folder
+
+
+def _dataset(name: str, given: _Given, class_names: Sequence[str] | None) -> Dataset:
+    """Returns the images in memory as a data set.
+
+    Raises:
+        InputError: if they are no images with labels.
+    """
+    model, *examples = given
+    splits = [_split(*pair) for pair in zip(examples, ("train", "test"), strict=True)]
     if class_names is None:
         labels = max(int(tf.reduce_max(split.labels)) for split in splits)
         class_names = [str(number) for number in range(max(labels + 1, model.output_shape[-1]))]
-    dataset = Dataset(name, *splits, tuple(class_names))
-    shown = f"deep_net_triage.triage(model, train, test, {', '.join(arguments)})"
-    with devices.restored(), progress or Progress() as watched:
-        command.run(parsed, shown, watched, Inputs(parsed, dataset, model))
-    return read_study(parsed.folder)
-
-
-def _typed(value: object) -> str:
-    """Returns a flag's value as it is typed; lists and tuples are separated by commas."""
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return Dataset(name, *splits, tuple(class_names))
 
 
 def _split(examples: Examples, which: str) -> Split:
@@ -159,6 +276,8 @@ def _split(examples: Examples, which: str) -> Split:
 
 
 def _unbatched(examples: tf.data.Dataset, which: str) -> tuple[np.ndarray, np.ndarray]:
+    if examples.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise InputError(f"{which}: the data set repeats without end; leave out `repeat()`")
     pairs = list(examples.as_numpy_iterator())
     if not pairs or not isinstance(pairs[0], tuple) or len(pairs[0]) != 2:
         raise InputError(f"{which}: a data set of (image, label) pairs is needed, not empty")

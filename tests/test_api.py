@@ -19,16 +19,16 @@ def examples(count):
     return images, labels
 
 
-def test_blocks_of_a_model_and_one_of_them_compressed(parent):
+def test_blocks_of_a_model_and_one_of_them_replaced(parent):
     wrapped = keras.Sequential([keras.Input((8, 8, 2)), parent])
     found = dnt.find_blocks(wrapped)
     assert [block.name for block in found] == ["block1", "block2"]
     for block in (found[1], "block2", "2", "b2_conv1:b2_relu3"):
-        student = dnt.compress(wrapped, block)
+        student = dnt.replace_block(wrapped, block)
         assert student.count_params() < wrapped.count_params()
         assert student.output_shape == (None, 3)
     with pytest.raises(InputError, match="--block=block3 is no block"):
-        dnt.compress(wrapped, "block3")
+        dnt.replace_block(wrapped, "block3")
 
 
 def test_triage_of_arrays_and_of_tf_data(parent, tmp_path, capsys):
@@ -41,6 +41,12 @@ def test_triage_of_arrays_and_of_tf_data(parent, tmp_path, capsys):
         "output_dir": tmp_path,
     }
     study = dnt.triage(parent, train, test, name="arrays", block="block2", **flags)
+    (call,) = study.commands
+    assert call.command == (
+        "deep_net_triage.triage(model, train, test, max_drop=0.02, name='arrays', "
+        "block='block2', method=['cl_mw', 'cm_mw'], recipe='paper', epochs=1, batch_size=8, "
+        f"output_dir={tmp_path!r})"
+    )
     assert {(row.method, row.block) for row in study.rows} == {
         ("cl_mw", "block2"),
         ("cm_mw", "block2"),
@@ -60,14 +66,6 @@ def test_triage_of_arrays_and_of_tf_data(parent, tmp_path, capsys):
 
 def test_what_does_not_fit_is_refused(parent, tmp_path):
     train, test = examples(24), examples(12)
-    with pytest.raises(InputError, match="dataset is no argument"):
-        dnt.triage(parent, train, test, dataset="digits")
-    with pytest.raises(InputError, match="list_blocks is no argument: call find_blocks"):
-        dnt.triage(parent, train, test, list_blocks=True)
-    with pytest.raises(InputError, match="estimate is no argument"):
-        dnt.triage(parent, train, test, estimate=True)
-    with pytest.raises(InputError, match="parallel_trials is no argument"):
-        dnt.triage(parent, train, test, parallel_trials=2)
     with pytest.raises(InputError, match="epochs"):
         dnt.triage(parent, train, test, epochs=-1, output_dir=tmp_path)
     with pytest.raises(InputError, match="images of shape .24, 8, 8. with labels"):
@@ -75,6 +73,28 @@ def test_what_does_not_fit_is_refused(parent, tmp_path):
     with pytest.raises(InputError, match="not finite"):
         dnt.triage(parent, (train[0] * np.nan, train[1]), test, output_dir=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_data_set_without_end_is_refused(parent):
+    endless = tf.data.Dataset.from_tensor_slices(examples(24)).repeat().batch(5)
+    with pytest.raises(InputError, match="test: the data set repeats without end"):
+        dnt.triage(parent, examples(24), endless)
+
+
+def test_the_public_names_are_listed_before_they_are_imported():
+    assert set(dir(dnt)) == {
+        "CompressOptions",
+        "Compressed",
+        "InputError",
+        "Options",
+        "compress_within",
+        "find_blocks",
+        "replace_block",
+        "triage",
+    }
+    for name in dir(dnt):
+        assert getattr(dnt, name).__doc__
+    assert not hasattr(dnt, "compress")
 
 
 def two_blocks(images):
@@ -184,10 +204,10 @@ def test_images_of_another_size_are_resized_and_the_model_stays_as_it_is(
     ("blocks", "message"),
     [
         (lambda model: dnt.find_blocks("x"), "a str is not a model"),
-        (lambda model: dnt.compress("x", "block1"), "a str is not a model"),
-        (lambda model: dnt.compress(model, "block1", initializer="zeros"), "zeros"),
+        (lambda model: dnt.replace_block("x", "block1"), "a str is not a model"),
+        (lambda model: dnt.replace_block(model, "block1", initializer="zeros"), "zeros"),
         (
-            lambda model: dnt.compress(model, dnt.find_blocks(model_of((16, 16, 3)))[0]),
+            lambda model: dnt.replace_block(model, dnt.find_blocks(model_of((16, 16, 3)))[0]),
             "block1 is no block",
         ),
     ],

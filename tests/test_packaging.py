@@ -16,7 +16,7 @@ from tests.conftest import REPOSITORY
 from tests.studies import TINY, newcomer
 
 BUILD = "import setuptools.build_meta as backend; backend.build_{}('out')"
-KINDS = (".py", ".css", ".js", ".jinja", ".flags")
+KINDS = (".py", ".typed", ".css", ".js", ".jinja", ".flags")
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,8 @@ def test_the_wheel_holds_code_templates_and_flag_files(distributions):
     flags = {f"deep_net_triage/{name}" for name in needed("flags")}
     assert held == needed("deep_net_triage") | flags
     assert {"deep_net_triage/flags/digits.flags", "deep_net_triage/findings/report.css"} < held
+    # By this file type checkers know that the package has types.
+    assert "deep_net_triage/py.typed" in held
 
 
 def test_the_source_distribution_holds_what_a_checkout_runs_with(distributions):

@@ -186,8 +186,8 @@ def test_a_stride_that_differs_along_the_axes_is_refused():
 
 def test_the_library_replaces_by_it(parent):
     block = dnt.find_blocks(parent, replacement="separable")[0]
-    by_name = dnt.compress(parent, "block1", replacement="separable")
-    for student in (dnt.compress(parent, block), by_name):
+    by_name = dnt.replace_block(parent, "block1", replacement="separable")
+    for student in (dnt.replace_block(parent, block), by_name):
         assert isinstance(
             student.get_layer("block1_compressed_conv"), keras.layers.SeparableConv2D
         )

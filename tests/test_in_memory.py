@@ -1,0 +1,144 @@
+"""The library without a folder leaves nothing on the disk; with one a call continues."""
+
+import tempfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import deep_net_triage as dnt
+from deep_net_triage.progress import Progress
+from deep_net_triage.records import compressions
+
+QUICK = {"method": "cl_mw", "recipe": "paper", "epochs": 1, "batch_size": 8, "control": False}
+
+
+def examples(count):
+    """Images of 8 x 8 x 2 in three classes, which their first channel tells apart."""
+    generator = np.random.default_rng(count)
+    labels = np.arange(count) % 3
+    images = generator.uniform(size=(count, 8, 8, 2)).astype(np.float32)
+    images[:, :, :, 0] += labels[:, None, None]
+    return images, labels
+
+
+TRAIN, TEST = examples(96), examples(48)
+
+
+@pytest.fixture(scope="module")
+def learned():
+    """A network of two blocks that has learned the examples."""
+    keras.utils.set_random_seed(0)
+    x = images = keras.Input((8, 8, 2))
+    for name, filters in (("a", 6), ("b", 8)):
+        for number in (1, 2):
+            x = keras.layers.Conv2D(filters, 3, padding="same", name=f"{name}{number}")(x)
+            x = keras.layers.ReLU()(x)
+        x = keras.layers.MaxPooling2D(2)(x)
+    x = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(images, x)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.01), loss)
+    model.fit(*TRAIN, batch_size=8, epochs=10, verbose=0)
+    assert accuracy_of(model) > 0.9
+    return model
+
+
+def accuracy_of(model):
+    images, labels = TEST
+    return (model.predict(images, verbose=0).argmax(axis=1) == labels).mean()
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """The working folder and the one of temporary files, both empty."""
+    here, temporary = tmp_path / "here", tmp_path / "temporary"
+    for folder in (here, temporary):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    return tmp_path
+
+
+def left_in(places):
+    """All that lies there but what TensorFlow writes for itself, and removes at exit."""
+    left = [path for folder in places.iterdir() for path in folder.iterdir()]
+    return [path for path in left if not path.name.startswith("__autograph_generated_file")]
+
+
+class Interrupted(Progress):
+    """Interrupts the first epoch, as Ctrl-C does."""
+
+    def epoch(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+
+def test_triage_without_a_folder_returns_results_and_leaves_nothing(parent, places, capsys):
+    data = [tf.data.Dataset.from_tensor_slices(split).batch(10) for split in (TRAIN, TEST)]
+    study = dnt.triage(parent, *data, block=2, **QUICK)
+    assert left_in(places) == []
+    assert study.folder is None
+    (row,) = study.rows
+    assert (row.block, row.method, row.bytes) == ("block2", "cl_mw", None)
+    assert study.baseline_accuracy == accuracy_of(parent)
+    assert study.correct[row.trial].mean() == pytest.approx(row.chosen_accuracy)
+    assert len(study.epochs[row.trial]) == 1
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith(str(places / "temporary"))
+    assert said.endswith("study is removed, because no output_dir was given")
+
+
+def test_an_interrupted_or_refused_call_leaves_nothing_without_a_folder(parent, places):
+    with pytest.raises(KeyboardInterrupt):
+        dnt.triage(parent, TRAIN, TEST, progress=Interrupted(), **QUICK)
+    with pytest.raises(dnt.InputError, match="--block=9 is no block"):
+        dnt.triage(parent, TRAIN, TEST, block=9, **QUICK)
+    assert left_in(places) == []
+
+
+def test_the_smaller_model_outlives_the_temporary_folder(learned, places):
+    before = [weight.copy() for weight in learned.get_weights()]
+    smaller = dnt.compress_within(learned, TRAIN, TEST, max_drop=0.99, save="macs", **QUICK)
+    assert left_in(places) == []
+    assert smaller.study.folder is None
+    assert {row.block for row in smaller.study.rows} == {"block1", "block2"}
+    assert sorted(step.block for step in smaller.steps if step.kept) == ["block1", "block2"]
+    assert smaller.baseline_accuracy == accuracy_of(learned)
+    assert smaller.accuracy == pytest.approx(accuracy_of(smaller.model))
+    # 3 x 3 kernels: 8 x 8 places of 2 to 6 and 6 to 6, 4 x 4 of 6 to 8 and 8 to 8, 8 to 3.
+    parent = 9 * (64 * (12 + 36) + 16 * (48 + 64)) + 24
+    both = 9 * (64 * 12 + 16 * 48) + 24
+    assert smaller.macs_saved == pytest.approx(1 - both / parent)
+    parameters = smaller.model.count_params() / learned.count_params()
+    assert smaller.parameters_saved == pytest.approx(1 - parameters)
+    for weight, now in zip(before, learned.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, now)
+
+
+def test_where_no_block_can_go_there_is_no_smaller_model(parent, places):
+    """Drops from a model that guesses say nothing."""
+    flags = {**QUICK, "block": 2, "save": "macs"}
+    same = dnt.compress_within(parent, TRAIN, TEST, max_drop=0.99, **flags)
+    assert left_in(places) == []
+    assert (same.model, same.accuracy, same.steps) == (None, None, ())
+    assert (same.macs_saved, same.parameters_saved) == (0, 0)
+    assert same.baseline_accuracy == accuracy_of(parent)
+    assert len(same.study.rows) == 1
+
+
+def test_with_a_folder_a_call_continues_where_it_was_interrupted(learned, tmp_path):
+    flags = {**QUICK, "block": 1, "max_drop": 0.99, "final_epochs": 2, "name": "mine"}
+    flags |= {"save": "parameters", "output_dir": tmp_path}
+    first = dnt.compress_within(learned, TRAIN, TEST, **flags)
+    assert (tmp_path / "mine" / "compressed" / "model.keras").is_file()
+    assert first.study.folder == tmp_path / "mine"
+    search = compressions.read(first.study.folder)
+    assert (search.save, search.max_drop) == ("parameters", 0.99)
+    assert (search.steps, search.accuracy) == (first.steps, first.accuracy)
+    # It trains nothing again, or would be interrupted.
+    again = dnt.compress_within(learned, TRAIN, TEST, progress=Interrupted(), **flags)
+    assert again.study.rows == first.study.rows
+    assert again.accuracy == first.accuracy
+    (call,) = {one.command.partition("(")[0] for one in again.study.commands}
+    assert call == "deep_net_triage.compress_within"
