@@ -26,20 +26,26 @@ _GIVEN = ("dataset", "image_dir", "class_names", "data_dir", "parent", "parent_w
 _OF_COMMANDS = ("parallel_trials", "launcher", "ray_address")
 
 
-def find_blocks(model: keras.Model) -> tuple[Block, ...]:
+def find_blocks(model: keras.Model, *, replacement: str = "conv") -> tuple[Block, ...]:
     """Returns the blocks of a model that one convolution each can replace, in its order.
 
     Args:
         model: Sequential or functional; models within it are looked into.
+        replacement: of the blocks: `conv`, or `separable` for a SeparableConv2D.
 
     Raises:
         InputError: if it has none, or can't be triaged; the message names the layer.
     """
-    return blocks.find_blocks(graphs.flat(model))
+    return blocks.find_blocks(graphs.flat(model), replacement)
 
 
 def compress(
-    model: keras.Model, block: Block | str, *, initializer: str = "mean", seed: int = 0
+    model: keras.Model,
+    block: Block | str,
+    *,
+    initializer: str = "mean",
+    seed: int = 0,
+    replacement: str = "conv",
 ) -> keras.Model:
     """Returns a copy of a model with a block replaced by one convolution, not retrained yet.
 
@@ -48,13 +54,15 @@ def compress(
         block: one that `find_blocks` returns, its name, or `first_layer:last_layer`.
         initializer: `glorot_uniform`, or the `mean` of the block's filters (2.3.3, Eq. 2).
         seed: of the random initialisation.
+        replacement: `conv`, or `separable` for a SeparableConv2D; a `Block` has its own.
 
     Raises:
         InputError: if there is no such block.
     """
     parent = graphs.flat(model)
     if isinstance(block, str):
-        (block,) = blocks.select(parent, blocks.find_blocks(parent), (block,))
+        found = blocks.find_blocks(parent, replacement)
+        (block,) = blocks.select(parent, found, (block,), replacement)
     return surgery.compress(parent, block, initializer=initializer, seed=seed)
 
 

@@ -38,11 +38,13 @@ def test_a_frozen_layer_that_changed(parent, student):
 
 def test_a_block_that_did_not_learn():
     kernel = np.ones((3, 3, 2, 2))
-    guards.check_learned(kernel, kernel + 1e-9)
-    with pytest.raises(TrainingFailed, match="has not changed in training"):
-        guards.check_learned(kernel, kernel.copy())
+    other = np.zeros((1, 1, 2, 2))
+    guards.check_learned([kernel, other], [kernel + 1e-9, other + 1])
+    for after in ([kernel.copy(), other + 1], [kernel + 1, other.copy()]):
+        with pytest.raises(TrainingFailed, match="has not changed in training"):
+            guards.check_learned([kernel, other], after)
     with pytest.raises(TrainingFailed, match="not finite"):
-        guards.check_learned(kernel, kernel * np.nan)
+        guards.check_learned([kernel, other], [kernel + 1, other * np.nan])
 
 
 def test_a_saved_model_that_is_another(tmp_path, toy_dataset, monkeypatch):

@@ -37,7 +37,7 @@ def test_mean_over_block_by_hand(by_hand):
     (block,) = find_blocks(model)
     found = mean_of(model, block, (3, 3, 1, 2), "block")
     # (1 + 2 + 3 + 4 + 5 + 12) / 6 slices = 4.5, not the mean of the layers' means 1.5 and 6.
-    np.testing.assert_allclose(found.kernel, filter_ * [[4.5, 4.5]])
+    np.testing.assert_allclose(found.kernels[0], filter_ * [[4.5, 4.5]])
     np.testing.assert_allclose(found.bias, [30, 30])
     np.testing.assert_allclose(found.gamma, [4, 4])
     np.testing.assert_allclose(found.beta, [3, 3])
@@ -50,7 +50,7 @@ def test_mean_over_channel_by_hand(by_hand):
     (block,) = find_blocks(model)
     found = mean_of(model, block, (3, 3, 1, 2), "channel")
     # Channel 1: mean of 1 and (3 + 5) / 2; channel 2: mean of 2 and (4 + 12) / 2.
-    np.testing.assert_allclose(found.kernel, filter_ * [[2.5, 5.0]])
+    np.testing.assert_allclose(found.kernels[0], filter_ * [[2.5, 5.0]])
     np.testing.assert_allclose(found.bias, [20, 40])
     np.testing.assert_allclose(found.gamma, [3, 5])
     np.testing.assert_allclose(found.beta, [1.5, 4.5])
@@ -59,13 +59,13 @@ def test_mean_over_channel_by_hand(by_hand):
 
 
 def test_glorot_uniform_fills_its_range_about_zero():
-    found = initializers.glorot_uniform((3, 3, 20, 30), seed=0)
+    found = initializers.glorot_uniform([(3, 3, 20, 30)], seed=0)
     limit = np.sqrt(6 / (9 * 20 + 9 * 30))
-    assert np.abs(found.kernel).max() <= limit
-    assert np.abs(found.kernel).max() > 0.99 * limit
-    assert abs(found.kernel.mean()) < 0.02 * limit
+    assert np.abs(found.kernels[0]).max() <= limit
+    assert np.abs(found.kernels[0]).max() > 0.99 * limit
+    assert abs(found.kernels[0].mean()) < 0.02 * limit
     # The standard deviation of a uniform distribution over (-limit, limit).
-    np.testing.assert_allclose(found.kernel.std(), limit / np.sqrt(3), rtol=0.02)
+    np.testing.assert_allclose(found.kernels[0].std(), limit / np.sqrt(3), rtol=0.02)
     for vector, value in (("bias", 0), ("gamma", 1), ("beta", 0), ("moving_mean", 0),
                           ("moving_variance", 1)):  # fmt: skip
         np.testing.assert_array_equal(getattr(found, vector), np.full(30, value))
@@ -73,7 +73,7 @@ def test_glorot_uniform_fills_its_range_about_zero():
 
 def test_glorot_uniform_repeats_by_seed():
     first, again, other = (
-        initializers.glorot_uniform((3, 3, 2, 2), s).kernel for s in (1, 1, 2)
+        initializers.glorot_uniform([(3, 3, 2, 2)], s).kernels[0] for s in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -139,8 +139,8 @@ def test_kernels_of_other_sizes_and_depthwise_ones():
     expected = wide[1:4, 1:4, :, 0].sum(axis=-1)
     expected[1, 1] += point.sum() + mixing.sum()
     expected[:, 1] += tall[:, 0, :, 0].sum(axis=-1)
-    np.testing.assert_allclose(found.kernel[:, :, 0, 0], expected / (2 + 6 + 9 + 3))
-    assert np.ptp(found.kernel, axis=(2, 3)).max() == 0
+    np.testing.assert_allclose(found.kernels[0][:, :, 0, 0], expected / (2 + 6 + 9 + 3))
+    assert np.ptp(found.kernels[0], axis=(2, 3)).max() == 0
     # The depthwise layer has none, which counts as two zeros.
     np.testing.assert_allclose(found.bias, (0 + 0 + 6 + 15) / 8)
     with pytest.raises(InputError, match="depthwise to separable have 2, 3; use"):

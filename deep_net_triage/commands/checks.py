@@ -52,6 +52,10 @@ def check(given: dict[str, object], dataset_typed: bool) -> None:
         "--alternatives goes with --compress: they are compared with what it makes": (
             given["alternatives"] and not given["compress"]
         ),
+        "--mean_over=channel goes with --replacement=conv, which has a filter for each pair of "
+        "channels; allowed with separable: --mean_over=block": (
+            given["mean_over"] == "channel" and given["replacement"] == "separable"
+        ),
         f"--block='{given['block']}' names no block; allowed: numbers, names, or all": (
             not all(names(given["block"]))
         ),

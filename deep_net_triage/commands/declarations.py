@@ -123,6 +123,11 @@ def _network(declared: _Declared) -> None:
     # Keras's 0.99 needs hundreds of steps before its statistics mean anything; a retrained
     # block on a small set has fewer.
     declared.fraction("batchnorm_momentum", 0.9, "Momentum of moving statistics.")
+    declared.choice(
+        "replacement",
+        ("conv", "separable"),
+        "What replaces a block: a 3x3 convolution, or a depthwise 3x3 and a pointwise one.",
+    )
     declared.choice("mean_over", ("block", "channel"), "What a mean initializer averages.")
     declared.choice(
         "block_start",

@@ -65,6 +65,7 @@ class Settings:
     augment: str
     augment_copies: int | None
     mean_over: str
+    replacement: str
     block_start: str
     output_dir: Path
     save_models: bool
@@ -161,6 +162,8 @@ class Settings:
             "augment_copies": reads_activations,
             "layer_learning_rate": row.compresses and row.updates == "model",
             "mean_over": row.initializer == "mean",
+            # Not recorded by default, so that results without it stay valid.
+            "replacement": row.compresses and self.replacement != "conv",
             "block_start": row.initializer == "glorot_uniform",
             "distill": row.taught,
             "temperature": row.taught and self.distill != "features",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # most figures are drawn without TensorFlow, in a second inst
 
 _KINDS = {
     "Conv2D": ("Conv {0[0]}×{0[1]}, {1}", "#CFE3F3"),
+    "SeparableConv2D": ("Separable {0[0]}×{0[1]}, {1}", "#CFE3F3"),
     "BatchNormalization": ("Batch norm", "#E9E9E9"),
     "ReLU": ("ReLU", "#F7F7F7"),
     "Activation": ("Activation", "#F7F7F7"),
@@ -124,7 +125,7 @@ def _boxes(model: "keras.Model", names: Sequence[str]) -> list[tuple[str, str]]:
     for name in names:
         kind = type(operations[name]).__name__
         text, colour = _KINDS.get(kind, (kind, "#F7F7F7"))
-        if kind == "Conv2D":
+        if kind in ("Conv2D", "SeparableConv2D"):
             text = text.format(operations[name].kernel_size, operations[name].filters)
         boxes.append((text, colour))
     hidden = len(boxes) - _MOST_BOXES

@@ -37,10 +37,11 @@ def align(student: keras.Model, parent: keras.Model, block: Block, images: Rows)
     correlation = correlations(parent, block, convolution, images)
     filters, places = linear_sum_assignment(np.abs(correlation), maximize=True)
     signs = np.where(correlation[filters, places] < 0, -1, 1)
-    drawn = convolution.kernel.numpy()
+    kernel = block.kernels_in(student)[-1]  # its last axis are the filters
+    drawn = kernel.numpy()
     aligned = np.empty_like(drawn)
     aligned[..., places] = signs * drawn[..., filters]
-    convolution.kernel.assign(aligned)
+    kernel.assign(aligned)
 
 
 def correlations(

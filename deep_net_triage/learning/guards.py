@@ -5,6 +5,7 @@ check fails, the trial is recorded as failed, with the reason.
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -61,15 +62,15 @@ def check_frozen(student: keras.Model, parent: keras.Model, block: Block) -> Non
             raise TrainingFailed(f"the frozen layer {layer.name} has changed")
 
 
-def check_learned(before: np.ndarray, after: np.ndarray) -> None:
-    """Checks that training has changed the compressed block's kernel.
+def check_learned(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> None:
+    """Checks that training has changed each of the compressed block's kernels.
 
     Raises:
-        TrainingFailed: if the kernel is the same as before, or not finite.
+        TrainingFailed: if a kernel is the same as before, or not finite.
     """
-    if not np.all(np.isfinite(after)):
+    if not all(np.all(np.isfinite(kernel)) for kernel in after):
         raise TrainingFailed("the compressed block's kernel is not finite")
-    if np.array_equal(before, after):
+    if any(map(np.array_equal, before, after)):
         raise TrainingFailed("the compressed block has not changed in training")
 
 

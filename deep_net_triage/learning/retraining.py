@@ -139,7 +139,7 @@ class Retraining:
         """
         row, facts = TABLE[method], journal.facts
         self._start(row, seed)
-        kernel = self._kernel()
+        kernels = self._kernels()
         classification = self._classification(row)
         if "initial_accuracy" not in facts:
             facts["initial_accuracy"] = self._initial_accuracy(
@@ -154,7 +154,7 @@ class Retraining:
         if row.updates == "block":
             guards.check_frozen(self.student, self.parent, self.block)
         if self.block:
-            guards.check_learned(kernel, self._kernel())
+            guards.check_learned(kernels, self._kernels())
         distilled = facts.get("distilled_accuracy")
         return Trained(self.student, facts["initial_accuracy"], distilled, final_correct)
 
@@ -251,10 +251,9 @@ class Retraining:
         pair.compile(optimizer=optimizers.Adam(rate), jit_compile=devices.compile_with_xla())
         return Phase(self.student, block, pair, "block", source)
 
-    def _kernel(self) -> np.ndarray | None:
-        if self.block is None:
-            return None
-        return self.student.get_layer(self.block.compressed_layers[0]).kernel.numpy()
+    def _kernels(self) -> list[np.ndarray]:
+        kernels = self.block.kernels_in(self.student) if self.block else []
+        return [kernel.numpy() for kernel in kernels]
 
     def _initial_accuracy(
         self, phase: Phase, row: Method, seed: int, journal: Journal

@@ -18,6 +18,9 @@ from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.network.graphs import Graph, by_name
 from deep_net_triage.network.segments import Shape
 
+# One 3x3 convolution, or a depthwise 3x3 convolution and a pointwise one in a SeparableConv2D.
+REPLACEMENTS = ("conv", "separable")
+
 
 @dataclass(frozen=True)
 class Block:
@@ -37,6 +40,7 @@ class Block:
             linear bottlenecks and sums of residuals.
         compressed_layers: the names of the convolution, batch norm and activation that replace
             the layers, such as `block1_compressed_conv`; no other layer of the model has them.
+        replacement: the kind of that convolution, one of `REPLACEMENTS`.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Block:
     shape: Shape
     activation: str | None
     compressed_layers: tuple[str, str, str]
+    replacement: str = "conv"
 
     def convolutions_in(self, parent: keras.Model) -> list[keras.layers.Layer]:
         """Returns the block's convolutions in a model that holds it uncompressed."""
@@ -56,6 +61,17 @@ class Block:
     def batchnorms_in(self, parent: keras.Model) -> list[keras.layers.BatchNormalization]:
         """Returns the block's batch norms in a model that holds it uncompressed."""
         return [parent.get_layer(name) for name in self.batchnorms]
+
+    def kernels_in(self, student: keras.Model) -> list[keras.Variable]:
+        """Returns the kernels of the convolution that replaces the block in a student.
+
+        These are one of shape (3, 3, input channels, filters), or those of a separable
+        convolution: (3, 3, input channels, 1) and (1, 1, input channels, filters).
+        """
+        convolution = student.get_layer(self.compressed_layers[0])
+        if self.replacement == "separable":
+            return [convolution.depthwise_kernel, convolution.pointwise_kernel]
+        return [convolution.kernel]
 
     def received_by(self, model: keras.Model) -> keras.KerasTensor:
         """Returns the tensor that enters the block in a model, compressed or not."""
@@ -81,25 +97,29 @@ class Survey:
     refused: tuple[Refused, ...]
 
 
-def survey(model: keras.Model) -> Survey:
+def survey(model: keras.Model, replacement: str = "conv") -> Survey:
     """Returns every segment of a model that holds a convolution, as a block or refused.
 
     Args:
         model: a flat functional model, as `graphs.flat` returns it.
+        replacement: of the blocks, one of `REPLACEMENTS`.
 
     Raises:
-        InputError: if none of them is a block.
+        InputError: if none of them is a block, or for another replacement.
     """
+    if replacement not in REPLACEMENTS:
+        raise InputError(f"replacement={replacement}: allowed: {', '.join(REPLACEMENTS)}")
     graph = Graph(model)
     blocks: list[Block] = []
     refused: list[Refused] = []
     for steps, pool in segments.runs(graph):
-        steps, reason = _longest_that_fits(graph, steps, refused)
+        steps, reason = _longest_that_fits(graph, steps, refused, replacement)
         names = [name for step in steps for name in step]
         if reason:
             refused.append(Refused(names[0], names[-1], reason))
         else:
-            blocks.append(of_layers(graph, f"block{len(blocks) + 1}", names, pool))
+            name = f"block{len(blocks) + 1}"
+            blocks.append(of_layers(graph, name, names, pool, replacement))
     in_head = [n for n in segments.head(graph) if segments.convolves(graph.operations[n])]
     if in_head:
         refused.append(Refused(in_head[0], in_head[-1], segments.HEAD))
@@ -113,19 +133,20 @@ def survey(model: keras.Model) -> Survey:
     return Survey(tuple(blocks), tuple(refused))
 
 
-def find_blocks(model: keras.Model) -> tuple[Block, ...]:
+def find_blocks(model: keras.Model, replacement: str = "conv") -> tuple[Block, ...]:
     """Returns a model's blocks in order.
 
     Args:
         model: a flat functional model, as `graphs.flat` returns it.
+        replacement: of the blocks, one of `REPLACEMENTS`.
 
     Raises:
-        InputError: if there are none.
+        InputError: if there are none, or for another replacement.
     """
-    return survey(model).blocks
+    return survey(model, replacement).blocks
 
 
-def named(model: keras.Model, first: str, last: str) -> Block:
+def named(model: keras.Model, first: str, last: str, replacement: str = "conv") -> Block:
     """Returns the block from one layer to another, both included.
 
     Raises:
@@ -143,14 +164,18 @@ def named(model: keras.Model, first: str, last: str) -> Block:
         names = graph.between(first, last)
     except InputError as error:
         raise InputError(f"{flag} can't be cut out: {error}") from error
-    reason = segments.refusal(graph, names)
+    reason = segments.refusal(graph, names, replacement)
     if reason:
         raise InputError(f"{flag} can't be triaged: {reason}")
-    return of_layers(graph, f"{first}-{last}", names, segments.pooling_behind(graph, last))
+    pool = segments.pooling_behind(graph, last)
+    return of_layers(graph, f"{first}-{last}", names, pool, replacement)
 
 
 def select(
-    model: keras.Model, available: tuple[Block, ...], names: tuple[str, ...] | None
+    model: keras.Model,
+    available: tuple[Block, ...],
+    names: tuple[str, ...] | None,
+    replacement: str = "conv",
 ) -> tuple[Block, ...]:
     """Returns the chosen blocks in the order of the network.
 
@@ -159,6 +184,7 @@ def select(
         available: the blocks that were found in it.
         names: names of available blocks, their numbers from 1, or `first:last` layers; None for
             all available blocks.
+        replacement: of blocks that are named by their layers, one of `REPLACEMENTS`.
 
     Raises:
         InputError: if a name fits no block.
@@ -170,7 +196,7 @@ def select(
     chosen = set()
     for name in names:
         if ":" in name:
-            chosen.add(named(model, *name.split(":", 1)))
+            chosen.add(named(model, *name.split(":", 1), replacement))
         elif name in blocks:
             chosen.add(blocks[name])
         else:
@@ -227,22 +253,24 @@ def _is_segment(graph: Graph, block: Block) -> bool:
 
 
 def _longest_that_fits(
-    graph: Graph, steps: list[list[str]], refused: list[Refused]
+    graph: Graph, steps: list[list[str]], refused: list[Refused], replacement: str
 ) -> tuple[list[list[str]], str | None]:
     """Returns the longest end of a run that is a block, or the run and why it is refused.
 
     The steps before that end are added to the refused ones.
     """
-    whole = segments.refusal(graph, [name for step in steps for name in step])
+    whole = segments.refusal(graph, [name for step in steps for name in step], replacement)
     for start in range(1, len(steps)) if whole else ():
         names = [name for step in steps[start:] for name in step]
-        if not segments.refusal(graph, names):
+        if not segments.refusal(graph, names, replacement):
             refused.append(Refused(steps[0][0], steps[start - 1][-1], whole))
             return steps[start:], None
     return steps, whole
 
 
-def of_layers(graph: Graph, name: str, names: list[str], pool: str | None) -> Block:
+def of_layers(
+    graph: Graph, name: str, names: list[str], pool: str | None, replacement: str
+) -> Block:
     """Returns a segment that is not refused as a block.
 
     Args:
@@ -250,6 +278,7 @@ def of_layers(graph: Graph, name: str, names: list[str], pool: str | None) -> Bl
         name: of the block.
         names: the segment's operations in order.
         pool: the pooling behind it; None without one.
+        replacement: one of `REPLACEMENTS`.
     """
     after = graph.received[names[0]][0]
     return Block(
@@ -264,6 +293,7 @@ def of_layers(graph: Graph, name: str, names: list[str], pool: str | None) -> Bl
         shape=segments.replacement(graph, names),
         activation=segments.activation(graph, names),
         compressed_layers=_compressed_layers(graph, name),
+        replacement=replacement,
     )
 
 

@@ -11,7 +11,7 @@ from deep_net_triage.wording import counted, sides
 
 @dataclass(frozen=True)
 class BlockDescription:
-    """The size and cost of a block, and of the one convolution that replaces it.
+    """The size and cost of a block, and of what replaces it.
 
     Attributes:
         name: such as `block1`.
@@ -73,7 +73,7 @@ def text(
         uncounted: layers whose multiply-accumulates are missing from the table.
         notes: further lines, such as why a block is large.
     """
-    lines = [("", "layers", "conv", "receives", "returns", "parameters", "macs", "one conv")]
+    lines = [("", "layers", "conv", "receives", "returns", "parameters", "macs", "replacement")]
     for block in blocks:
         lines.append(
             (

@@ -58,10 +58,11 @@ def _divisions(graph: Graph, names: list[str]) -> Iterator[tuple[list[str], list
 
 def _half(model: keras.Model, graph: Graph, block: Block, names: list[str]) -> Block | None:
     """Returns a part of a block as a block; None if it isn't one, or saves nothing."""
-    if segments.refusal(graph, names):
+    if segments.refusal(graph, names, block.replacement):
         return None
     which, pool = ("last", block.pool) if block.layers[-1] in names else ("first", None)
-    half = blocks.of_layers(graph, _unused_name(graph, f"{block.name}_{which}"), names, pool)
+    name = _unused_name(graph, f"{block.name}_{which}")
+    half = blocks.of_layers(graph, name, names, pool, block.replacement)
     own = [graph.operations[name] for name in names]
     replacement = surgery.replacement(model, half)
     saves = costs.macs(replacement) < costs.macs_of(own)

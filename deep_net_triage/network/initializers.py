@@ -1,7 +1,7 @@
 """Initial weights of a compressed block: Glorot uniform, or the mean of the parent's block."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -16,11 +16,12 @@ class CompressedWeights:
     """Initial weights of the convolution and the batch norm of a compressed block.
 
     Attributes:
-        kernel: (3, 3, input channels, filters).
+        kernels: one of shape (3, 3, input channels, filters), or those of a separable
+            convolution: (3, 3, input channels, 1) and (1, 1, input channels, filters).
         bias, gamma, beta, moving_mean, moving_variance: (filters,).
     """
 
-    kernel: np.ndarray
+    kernels: tuple[np.ndarray, ...]
     bias: np.ndarray
     gamma: np.ndarray
     beta: np.ndarray
@@ -28,19 +29,31 @@ class CompressedWeights:
     moving_variance: np.ndarray
 
     def assign_to(
-        self, convolution: keras.layers.Conv2D, batchnorm: keras.layers.BatchNormalization
+        self, convolution: keras.layers.Layer, batchnorm: keras.layers.BatchNormalization
     ) -> None:
         """Sets the weights of a built convolution and a built batch norm."""
-        convolution.set_weights([self.kernel, self.bias])
+        convolution.set_weights([*self.kernels, self.bias])
         batchnorm.set_weights([self.gamma, self.beta, self.moving_mean, self.moving_variance])
 
 
-def glorot_uniform(kernel_shape: tuple[int, int, int, int], seed: int) -> CompressedWeights:
-    """Returns a zero-mean Glorot uniform kernel and an untrained batch norm (2.3.1)."""
-    initializer = keras.initializers.GlorotUniform(seed=seed)
-    filters = kernel_shape[-1]
+def glorot_uniform(
+    kernel_shapes: Sequence[tuple[int, int, int, int]], seed: int
+) -> CompressedWeights:
+    """Returns zero-mean Glorot uniform kernels and an untrained batch norm (2.3.1).
+
+    Args:
+        kernel_shapes: of the kernels in `CompressedWeights`. Each range has the fans that Keras
+            computes from the shape.
+        seed: of all kernels.
+    """
+    # With a number as its seed, an initializer draws the same for each kernel.
+    source = seed if len(kernel_shapes) == 1 else keras.random.SeedGenerator(seed)
+    initializer = keras.initializers.GlorotUniform(seed=source)
+    filters = kernel_shapes[-1][-1]
     return CompressedWeights(
-        kernel=keras.ops.convert_to_numpy(initializer(kernel_shape)),
+        kernels=tuple(
+            keras.ops.convert_to_numpy(initializer(shape)) for shape in kernel_shapes
+        ),
         bias=np.zeros(filters),
         gamma=np.ones(filters),
         beta=np.zeros(filters),
@@ -90,13 +103,29 @@ def mean(
             return np.broadcast_to(np.mean(vectors, axis=0), filters)
 
     return CompressedWeights(
-        kernel=np.broadcast_to(kernel, kernel_shape),
+        kernels=(np.broadcast_to(kernel, kernel_shape),),
         bias=average(biases),
         gamma=average(gammas),
         beta=average(betas),
         moving_mean=average(means),
         moving_variance=average(variances),
     )
+
+
+def separated(weights: CompressedWeights) -> CompressedWeights:
+    """Returns the weights of a separable convolution that computes what a convolution does.
+
+    The pointwise kernel averages over the input channels, so that an optimiser moves both
+    kernels at a similar rate.
+
+    Args:
+        weights: of a convolution whose slices are all the same, as `mean` over the block
+            returns them.
+    """
+    (kernel,) = weights.kernels
+    channels = kernel.shape[2]
+    pointwise = np.full((1, 1, *kernel.shape[2:]), 1 / channels, kernel.dtype)
+    return replace(weights, kernels=(channels * kernel[..., :1], pointwise))
 
 
 def check_channels(convolutions: Sequence[keras.layers.Layer], filters: int) -> None:

@@ -1,6 +1,7 @@
 """The sizes and costs of a model's blocks, and why some are large."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import keras
 
@@ -20,6 +21,25 @@ def of_blocks(model: keras.Model, blocks: Iterable[Block]) -> tuple[BlockDescrip
     return tuple(_described(model, block) for block in blocks)
 
 
+def recommended(model: keras.Model, blocks: Iterable[Block]) -> list[str]:
+    """Returns a line that recommends the separable replacement, if blocks are better off by it.
+
+    These are blocks whose multiply-accumulates are fewer than those of one 3x3 convolution, and
+    more than those of a separable one, such as depthwise stages.
+
+    Args:
+        model: the parent.
+        blocks: some of its blocks.
+    """
+    better = [block.name for block in blocks if _is_better_separable(model, block)]
+    if not better:
+        return []
+    return [
+        "--replacement=separable is recommended: one 3x3 convolution costs more than "
+        f"{', '.join(better)}, a separable one less"
+    ]
+
+
 def undivided(model: keras.Model, blocks: Iterable[Block]) -> list[str]:
     """Returns a line for each block that spans several resolutions, with the reason.
 
@@ -36,6 +56,15 @@ def undivided(model: keras.Model, blocks: Iterable[Block]) -> list[str]:
                 "place at which a single tensor connects the layers before and behind it"
             )
     return lines
+
+
+def _is_better_separable(model: keras.Model, block: Block) -> bool:
+    rows, columns = block.shape.strides
+    if block.replacement == "separable" or rows != columns:
+        return False
+    separable = _described(model, replace(block, replacement="separable")).compressed_macs
+    whole = _described(model, block)
+    return separable < whole.macs < whole.compressed_macs
 
 
 def _described(model: keras.Model, block: Block) -> BlockDescription:

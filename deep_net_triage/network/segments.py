@@ -139,12 +139,13 @@ def undivided(graph: Graph, names: list[str]) -> tuple[str, str] | None:
     return None
 
 
-def refusal(graph: Graph, names: list[str]) -> str | None:
+def refusal(graph: Graph, names: list[str], kind: str = "conv") -> str | None:
     """Returns why one convolution can't replace a segment; None if it can.
 
     Args:
         graph: of the whole model.
         names: the segment's operations in order; all of them depend on what the first receives.
+        kind: of the convolution, one of `blocks.REPLACEMENTS`.
     """
     if sum(convolves(graph.operations[name]) for name in names) < 2:
         return "it has fewer than two convolutions, so that there is nothing to replace by one"
@@ -161,6 +162,12 @@ def refusal(graph: Graph, names: list[str]) -> str | None:
         return (
             f"it makes {sides(after)} pixels of {sides(before)}, and no 3x3 convolution of "
             f"stride {max(_total_strides(graph, names))} does"
+        )
+    rows, columns = _total_strides(graph, names)
+    if kind == "separable" and rows != columns:
+        return (
+            f"its stride is {rows} x {columns}, and TensorFlow's depthwise convolutions have "
+            "the same along rows and columns; --replacement=conv can replace it"
         )
     return None
 

@@ -23,9 +23,10 @@ def compress(
 ) -> keras.Model:
     """Returns a student: a copy of the parent with a block replaced by one convolution (Eq. 1).
 
-    The replacement is a 3x3 Conv2D with the block's output channels as filters and its total
-    stride, BatchNormalization, and the activation that ends the block. The pooling behind the
-    block stays. All other layers have copies of the parent's weights.
+    The replacement is a 3x3 Conv2D, or a SeparableConv2D for a block with `separable` as its
+    replacement, with the block's output channels as filters and its total stride,
+    BatchNormalization, and the activation that ends the block. The pooling behind the block
+    stays. All other layers have copies of the parent's weights.
 
     Args:
         parent: a flat functional model, as `graphs.flat` returns it; it is not changed.
@@ -156,12 +157,15 @@ def start(
     copy_around(parent, student, block)
     if activation.weights:  # of a PReLU
         graphs.copy_weights(parent.get_layer(block.activation), activation)
-    shape = tuple(convolution.kernel.shape)
+    shapes = [tuple(kernel.shape) for kernel in block.kernels_in(student)]
     if initializer == "mean":
         layers = block.convolutions_in(parent), block.batchnorms_in(parent)
-        weights = initializers.mean(*layers, shape, mean_over)
+        whole = (*shapes[0][:3], block.shape.filters)
+        weights = initializers.mean(*layers, whole, mean_over)
+        if block.replacement == "separable":
+            weights = initializers.separated(weights)
     else:
-        weights = initializers.glorot_uniform(shape, seed)
+        weights = initializers.glorot_uniform(shapes, seed)
     weights.assign_to(convolution, batchnorm)
     reseed(student, seed)
 
@@ -230,10 +234,10 @@ def _compressed_layers(
 ) -> tuple[keras.layers.Layer, ...]:
     conv_name, bn_name, activation_name = block.compressed_layers
     shape = block.shape
+    separable = block.replacement == "separable"
+    kind = keras.layers.SeparableConv2D if separable else keras.layers.Conv2D
     return (
-        keras.layers.Conv2D(
-            shape.filters, KERNEL_SIZE, shape.strides, padding=shape.padding, name=conv_name
-        ),
+        kind(shape.filters, KERNEL_SIZE, shape.strides, padding=shape.padding, name=conv_name),
         keras.layers.BatchNormalization(
             momentum=batchnorm_momentum, synchronized=synchronized, name=bn_name
         ),

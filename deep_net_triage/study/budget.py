@@ -128,7 +128,8 @@ def of_smaller(plan: Plan, settings: Settings) -> float:
     if not plan.identity.given:
         dataset = _stand_in(plan, settings)
         network = untrained(settings, dataset)
-        blocks = select(network, survey(network).blocks, settings.blocks)
+        found = survey(network, settings.replacement).blocks
+        blocks = select(network, found, settings.blocks, settings.replacement)
     timed = stopwatch.measure(network, blocks, dataset, settings)
     at_once = _side_by_side(settings, timed, len(plan.trials), 1)
     workload = Workload(settings, train, test, settings.augment_copies is not None)

@@ -122,6 +122,7 @@ class Identity:
             "distill": self.settings.distill,
             "temperature": self.settings.temperature,
             "mean_over": self.settings.mean_over,
+            "replacement": self.settings.replacement,
             "block_start": self.settings.block_start,
             "activation_dtype": self.settings.activation_dtype,
         }

@@ -15,8 +15,9 @@ def list_blocks(settings: Settings, progress: Progress) -> None:
     """
     with inputs.loaded(settings, progress) as read:
         network = read.model or untrained(read.settings, read.dataset)
-        survey = blocks.survey(network)
-        chosen = blocks.select(network, survey.blocks, settings.blocks)
+        survey = blocks.survey(network, settings.replacement)
+        chosen = blocks.select(network, survey.blocks, settings.blocks, settings.replacement)
         listed = inventory.of_blocks(network, chosen)
-        uncounted, notes = costs.uncounted(network), inventory.undivided(network, chosen)
+        notes = inventory.undivided(network, chosen) + inventory.recommended(network, chosen)
+        uncounted = costs.uncounted(network)
         progress.say(descriptions.text(network.name, listed, survey.refused, uncounted, notes))

@@ -115,8 +115,8 @@ def make_plan(
         network = models.load(ledger.folder / "parent" / "model.keras")
     else:
         network = given or untrained(settings, dataset)
-    survey = blocks.survey(network)
-    chosen = blocks.select(network, survey.blocks, settings.blocks)
+    survey = blocks.survey(network, settings.replacement)
+    chosen = blocks.select(network, survey.blocks, settings.blocks, settings.replacement)
     _check_means(settings, network, chosen)
     pretrained = None
     if settings.parent_weights != "none" and not ledger.parent:
