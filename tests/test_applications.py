@@ -1,8 +1,13 @@
 """The networks of Keras Applications, untrained, at 96 pixels."""
 
+import subprocess
+import sys
+
 import keras
+import numpy as np
 import pytest
 
+import deep_net_triage as dnt
 import run_triage
 from deep_net_triage.network import costs, graphs, inventory, outputs, surgery
 from deep_net_triage.network.blocks import survey
@@ -74,6 +79,42 @@ def test_one_block_across_all_resolutions_says_why():
     assert len(block.convolutions) == 195
     (line,) = inventory.undivided(parent, [block])
     assert line.startswith("block1 can't be divided: between activation")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "block", "replacement"),
+    [
+        ("MobileNetV3Small", "2", "conv"),
+        ("MobileNetV3Small", "1", "separable"),
+        ("EfficientNetV2B0", "2", "conv"),
+        ("ConvNeXtTiny", "2", "conv"),
+        ("NASNetMobile", "1", "conv"),
+    ],
+)
+def test_newer_networks_go_through_a_study(name, block, replacement, tmp_path):
+    build = getattr(keras.applications, name)
+    generator = np.random.default_rng(0)
+    images = generator.uniform(0, 255, (6, 32, 32, 3)).astype(np.float32)
+    examples = images, np.arange(6) % 3
+    study = dnt.triage(
+        build(weights=None, input_shape=(32, 32, 3), classes=3),
+        examples,
+        examples,
+        block=block,
+        replacement=replacement,
+        method="cl_mw",
+        recipe="paper",
+        control=False,
+        epochs=1,
+        batch_size=3,
+        output_dir=tmp_path,
+    )
+    (row,) = study.rows
+    assert row.macs < row.parent_macs
+    (file,) = tmp_path.glob("study/trials/*/model.keras")
+    code = f"import keras; assert keras.models.load_model({str(file)!r}).count_params()"
+    subprocess.run([sys.executable, "-I", "-c", code], check=True)
 
 
 @pytest.mark.slow

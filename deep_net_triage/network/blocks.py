@@ -116,6 +116,8 @@ def survey(model: keras.Model, replacement: str = "conv") -> Survey:
         steps, reason = _longest_that_fits(graph, steps, refused, replacement)
         names = [name for step in steps for name in step]
         if reason:
+            layer = segments.stopped_by(graph, names)
+            reason += f"; it ends in front of {layer}, which no block holds" if layer else ""
             refused.append(Refused(names[0], names[-1], reason))
         else:
             name = f"block{len(blocks) + 1}"

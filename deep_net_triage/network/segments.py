@@ -172,6 +172,22 @@ def refusal(graph: Graph, names: list[str], kind: str = "conv") -> str | None:
     return None
 
 
+def stopped_by(graph: Graph, names: list[str]) -> str | None:
+    """Returns the layer of a kind that no block holds, in front of which a segment ends.
+
+    Returns:
+        Its name and kind, such as `up, a Conv2DTranspose`; None if the segment ends otherwise.
+    """
+    following = graph.following[names[-1]]
+    if len(following) != 1 or _belongs(graph, following) or following[0] in head(graph):
+        return None
+    operation = graph.operations[following[0]]
+    returns_maps = len(getattr(operation.output, "shape", ())) == 4
+    if isinstance(operation, _POOLINGS) or not returns_maps:
+        return None
+    return f"{operation.name}, a {type(operation).__name__}"
+
+
 def replacement(graph: Graph, names: list[str]) -> Shape:
     """Returns the shape of the convolution that replaces a segment which is not refused."""
     returned, strides = graph.operations[names[-1]].output, _total_strides(graph, names)

@@ -39,6 +39,30 @@ def load(file: Path) -> keras.Model:
     return model
 
 
+def check_is_loadable(model: keras.Model) -> None:
+    """Checks that Keras finds the classes of a model's layers when it loads the saved model.
+
+    Args:
+        model: a flat functional model.
+
+    Raises:
+        InputError: if it does not find the class of a layer, which the message names.
+    """
+    for layer in model.layers:
+        if type(layer).__module__.startswith("keras."):
+            continue
+        saved = keras.saving.serialize_keras_object(layer)
+        try:
+            keras.saving.deserialize_keras_object(saved)
+        # A layer written by a user may raise anything here.
+        except Exception as error:
+            kind = type(layer).__name__
+            raise InputError(
+                f"{layer.name} can't be loaded again once it is saved: Keras does not find its "
+                f"class {kind}; decorate it with @keras.saving.register_keras_serializable()"
+            ) from error
+
+
 def save(model: keras.Model, file: Path) -> None:
     """Saves a model uncompiled, with all layers trainable; a crash leaves no partial file."""
     model = uncompiled(model)

@@ -67,6 +67,7 @@ def as_parent(model: keras.Model, name: str, dataset: Dataset) -> keras.Model:
     """
     try:
         parent = graphs.flat(model, dataset.train.images.shape[1:])
+        models.check_is_loadable(parent)
     except InputError as error:
         raise InputError(f"{name} can't be triaged: {error}") from error
     classes = len(dataset.class_names)

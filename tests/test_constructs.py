@@ -1,0 +1,206 @@
+"""Layers of newer networks in a block: found, compressed, retrained, and loaded by Keras."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from deep_net_triage.commands.settings import GIB
+from deep_net_triage.errors import InputError
+from deep_net_triage.network import blocks, costs, graphs
+from deep_net_triage.network.blocks import find_blocks
+from deep_net_triage.network.descriptions import Refused
+from deep_net_triage.records import models
+from tests.test_retraining import retraining, run
+
+layers, ops = keras.layers, keras.ops
+
+
+def network(unit, policy=None):
+    """A stem and a unit before a pooling, and a unit behind it."""
+    keras.utils.set_random_seed(0)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy or before)
+    x = images = keras.Input((8, 8, 2), name="image")
+    x = layers.Conv2D(8, 3, padding="same", name="stem")(x)
+    x = layers.MaxPooling2D(name="pool")(unit(x, "a"))
+    x = unit(layers.Conv2D(8, 3, padding="same", name="middle")(x), "b")
+    x = layers.GlobalAveragePooling2D(name="average")(x)
+    model = keras.Model(images, layers.Dense(3, name="logits", dtype="float32")(x), name="toy")
+    keras.config.set_dtype_policy(before)
+    return model
+
+
+def conv(name, **settings):
+    return layers.Conv2D(8, 3, padding="same", name=name, **settings)
+
+
+def squeeze_and_excite(x, n):
+    x = layers.ReLU(name=f"{n}_relu")(conv(f"{n}_conv")(x))
+    y = layers.GlobalAveragePooling2D(keepdims=True, name=f"{n}_squeeze")(x)
+    y = layers.Conv2D(2, 1, activation="relu", name=f"{n}_reduce")(y)
+    y = layers.Conv2D(8, 1, activation="sigmoid", name=f"{n}_expand")(y)
+    return layers.Multiply(name=f"{n}_scale")([x, y])
+
+
+def excite_by_dense_layers(x, n):
+    y = layers.GlobalAveragePooling2D(name=f"{n}_squeeze")(x)
+    y = layers.Dense(8, activation="sigmoid", name=f"{n}_dense")(y)
+    y = layers.Reshape((1, 1, 8), name=f"{n}_reshape")(y)
+    return layers.ReLU(name=f"{n}_relu")(
+        conv(f"{n}_conv")(layers.Multiply(name=f"{n}_scale")([x, y]))
+    )
+
+
+def spatial_gate(x, n):
+    """As in CBAM, of functions of `keras.ops`."""
+    x = conv(f"{n}_conv")(x)
+    gate = layers.Conv2D(1, 7, padding="same", name=f"{n}_gate")
+    both = ops.concatenate([ops.mean(x, -1, keepdims=True), ops.max(x, -1, keepdims=True)], -1)
+    return ops.multiply(x, ops.sigmoid(gate(both)))
+
+
+def attention(x, n):
+    side = x.shape[1]
+    tokens = layers.Reshape((side**2, 8), name=f"{n}_tokens")(x)
+    tokens = layers.MultiHeadAttention(1, 4, name=f"{n}_attention")(tokens, tokens)
+    tokens = layers.Reshape((side, side, 8), name=f"{n}_map")(tokens)
+    return conv(f"{n}_conv")(layers.Add(name=f"{n}_add")([x, tokens]))
+
+
+def dilated(x, n):
+    return layers.ReLU(name=f"{n}_relu")(conv(f"{n}_conv", dilation_rate=2)(x))
+
+
+def grouped(x, n):
+    return layers.ReLU(name=f"{n}_relu")(conv(f"{n}_conv", groups=4)(x))
+
+
+def convnext(x, n):
+    y = layers.Conv2D(8, 7, padding="same", groups=8, name=f"{n}_depthwise")(x)
+    y = layers.LayerNormalization(epsilon=1e-6, name=f"{n}_norm")(y)
+    y = layers.Dense(16, activation="gelu", name=f"{n}_widen")(y)
+    y = layers.Dense(8, name=f"{n}_project")(y)
+    return layers.Add(name=f"{n}_add")([x, y])
+
+
+def plain(x, n):
+    x = layers.BatchNormalization(name=f"{n}_bn")(conv(f"{n}_conv")(x))
+    return layers.ReLU(name=f"{n}_relu")(x)
+
+
+# The convolutions of block1, and its activation.
+CONSTRUCTS = {
+    "squeeze_and_excite": (("stem", "a_conv", "a_reduce", "a_expand"), None),
+    "excite_by_dense_layers": (("stem", "a_conv"), "a_relu"),
+    "spatial_gate": (("stem", "a_conv", "a_gate"), None),
+    "attention": (("stem", "a_conv"), None),
+    "dilated": (("stem", "a_conv"), "a_relu"),
+    "grouped": (("stem", "a_conv"), "a_relu"),
+    "convnext": (("stem", "a_depthwise"), None),
+    "mixed_bfloat16": (("stem", "a_conv"), "a_relu"),
+    "mixed_float16": (("stem", "a_conv"), "a_relu"),
+}
+# Loads models where this package can't be imported, and writes what they return.
+LOADING = """
+import sys, numpy as np, keras
+images = np.load(sys.argv[1])
+for file in sys.argv[2:]:
+    np.save(file + ".npy", keras.models.load_model(file)(images))
+assert "deep_net_triage" not in sys.modules
+"""
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A folder for a model of each construct, and what each returns for some images."""
+    return tmp_path_factory.mktemp("constructs"), {}
+
+
+def built(construct):
+    if construct.startswith("mixed"):
+        return network(plain, construct)
+    return network(globals()[construct])
+
+
+@pytest.mark.parametrize("construct", CONSTRUCTS)
+def test_a_block_with_it_is_found_compressed_and_retrained(
+    construct, toy_dataset, small_settings, saved, tmp_path
+):
+    parent = graphs.flat(built(construct))
+    block = find_blocks(parent)[0]
+    assert (block.convolutions, block.activation) == CONSTRUCTS[construct]
+    assert block.pool == "pool"
+    assert costs.uncounted(parent) == ()
+    settings = small_settings(epochs=1, distill_epochs=1)
+    bench = retraining(parent, toy_dataset, settings, 0, tmp_path, memory=GIB)
+    for method in ("cl_rw", "stn"):
+        records, trained, _ = run(bench, method)
+        assert all(np.isfinite(record.loss) for record in records)
+    folder, returned = saved
+    models.save(trained.model, folder / f"{construct}.keras")
+    images = toy_dataset.test.images.numpy().astype(np.float32)
+    np.save(folder / "images.npy", images)
+    returned[construct] = trained.model(images).numpy()
+
+
+def test_plain_keras_loads_all_of_them(saved):
+    folder, returned = saved
+    files = [folder / f"{construct}.keras" for construct in returned]
+    command = [sys.executable, "-I", "-c", LOADING, folder / "images.npy", *files]
+    subprocess.run(list(map(str, command)), check=True, cwd=folder, timeout=200)
+    for file, expected in zip(files, returned.values(), strict=True):
+        np.testing.assert_allclose(np.load(f"{file}.npy"), expected, rtol=1e-2, atol=1e-2)
+
+
+class Doubled(layers.Layer):
+    def call(self, received):
+        return 2 * received
+
+
+class Halved(Doubled):
+    pass
+
+
+keras.saving.register_keras_serializable()(Halved)
+
+
+def test_a_layer_whose_class_keras_does_not_find_is_refused():
+    def unit(kind):
+        return lambda x, n: kind(name=f"{n}_own")(conv(f"{n}_conv")(x))
+
+    models.check_is_loadable(network(unit(Halved)))
+    # Keras imports the module of a class; a class of a function or a notebook has none.
+    Doubled.__module__ = "a notebook"
+    with pytest.raises(InputError, match="a_own can't be loaded again .* its class Doubled"):
+        models.check_is_loadable(network(unit(Doubled)))
+
+
+def test_a_dilated_convolution_that_trims_the_map_is_refused():
+    x = images = keras.Input((16, 16, 3))
+    x = conv("a")(x)
+    x = layers.Conv2D(4, 3, dilation_rate=2, name="b")(x)
+    model = keras.Model(images, layers.Flatten()(x))
+    with pytest.raises(InputError, match="a to b: it makes 12 x 12 pixels of 16 x 16, and no"):
+        find_blocks(model)
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [
+        (layers.Conv2DTranspose(8, 3, padding="same", name="odd"), "Conv2DTranspose"),
+        (layers.SpectralNormalization(conv("inner"), name="odd"), "SpectralNormalization"),
+        (layers.UpSampling2D(1, name="odd"), "UpSampling2D"),
+    ],
+)
+def test_the_layer_in_front_of_which_a_segment_ends_is_named(layer, kind):
+    model = network(lambda x, n: layer(x) if n == "a" else conv("b_conv")(x))
+    (refused,) = blocks.survey(model).refused
+    assert refused == Refused(
+        "stem",
+        "stem",
+        "it has fewer than two convolutions, so that there is nothing to replace by one; "
+        f"it ends in front of odd, a {kind}, which no block holds",
+    )
