@@ -94,8 +94,15 @@ def test_alternatives_are_better_worse_or_level_by_their_whole_interval():
         rival("narrow", 1.0, 0.5, 1.5),
         rival("pruned", -0.5, -0.9, -0.1),
         rival("pruned", 9.0, 8.0, 9.5, from_compressed=None),
+        rival("left_out", 9.0, 8.0, 9.5, macs=610),  # 1 % of the parent's more
+        rival("left_out", 0.4, 0.1, 0.7, macs=609),
     )
-    assert names(found.better) == ["narrow", "left_out"]
+    assert [(one.kind, one.macs) for one in found.better] == [
+        ("narrow", 600),
+        ("left_out", 600),
+        ("left_out", 609),
+    ]
+    assert [one.macs for one in found.dearer] == [610]
     assert names(found.level) == ["scratch_taught"]
     assert names(found.worse) == ["pruned", "scratch"]
 

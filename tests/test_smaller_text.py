@@ -4,7 +4,8 @@ import dataclasses
 
 from deep_net_triage.findings import smaller_text
 from deep_net_triage.findings.rivals import Smaller
-from tests.compressions import compressed, compression, estimate, rival, right, smaller, undone
+from deep_net_triage.network.latencies import Latency
+from tests.compressions import compressed, compression, estimate, right, rival, smaller, undone
 
 HELD_OUT = (
     "5,000 held-out training images decided what to compress, so that the test images measure "
@@ -17,12 +18,12 @@ SAVED = (
 
 
 def sentences(*rivals, **others):
-    return smaller_text.sentences(smaller(*rivals, **others))
+    found = smaller(*rivals, **others)
+    return [*smaller_text.of_network(found), *smaller_text.of_alternatives(found)]
 
 
 def of_alternatives(*rivals, **others):
-    """The sentences behind those of the compressed network itself."""
-    return sentences(*rivals, **others)[4:]
+    return smaller_text.of_alternatives(smaller(*rivals, **others))
 
 
 def test_what_was_compressed_and_what_it_costs():
@@ -89,7 +90,7 @@ def test_why_nothing_was_compressed():
         ),
         (dataclasses.replace(undone(), steps=(), candidates=()), "the study has no candidate"),
     ):
-        assert smaller_text.sentences(Smaller(record)) == [f"Nothing was compressed: {why}."]
+        assert smaller_text.of_network(Smaller(record)) == [f"Nothing was compressed: {why}."]
 
 
 def test_an_alternative_that_is_better_is_the_network_to_take():
@@ -132,8 +133,8 @@ def test_where_none_is_told_apart_the_cheaper_will_do():
     assert said == [
         'No interval tells "pruned" (-0.2 points [-0.8, +0.4]) or "narrower" (+0.1 points '
         "[-0.5, +0.7]) apart from the compressed network.",
-        'The cheaper one will do: "narrower", which takes the fewest multiply-accumulates, give '
-        "or take 1 % of the parent's, and fewer trainings, 1 rather than 3.",
+        'The cheaper one will do: "narrower", which takes the fewest multiply-accumulates, '
+        "give or take 1 % of the parent's, and fewer trainings, 1 rather than 3.",
         '"from scratch" (-3.0 points [-4.0, -2.0]) is worse than the compressed network.',
     ]
 
@@ -164,6 +165,29 @@ def test_what_has_no_interval_is_not_judged():
     ]
 
 
+def test_what_is_better_but_saves_less_is_no_defeat():
+    dear = rival("left_out", 1.2, 0.3, 2.1, macs=800)
+    more = (
+        '"blocks left out" (+1.2 points [+0.3, +2.1]) is more accurate than the compressed '
+        "network, but saves only 20.0 % of the multiply-accumulates."
+    )
+    assert of_alternatives(dear) == [more]
+    said = of_alternatives(rival("pruned", -0.6, -1.1, -0.1), dear)
+    assert said[0].startswith("The compressed network is better than its alternative")
+    assert said[1:] == [more]
+
+
+def test_arithmetic_that_saves_no_time_is_said():
+    latencies = (
+        Latency("parent", "keras", 64, 1, 0.5, 0.01),
+        Latency("smaller", "keras", 64, 1, 0.5, 0.01),
+    )
+    assert sentences(latencies=latencies)[-1] == (
+        "The smaller model saves 40.0 % of the multiply-accumulates, but no time at batch 64 "
+        "with 1 thread (Keras +0.0 %)."
+    )
+
+
 def test_the_terminal_shows_each_alternative_above_the_sentences():
     found = smaller(
         rival("pruned", -0.6, -1.1, -0.1, macs=700, parameters=500),
@@ -176,6 +200,7 @@ def test_the_terminal_shows_each_alternative_above_the_sentences():
         "multiply-accumulates and needs 25.0 % more parameters; 3 seeds",
         "  blocks left out: not possible: block2 changes the shape",
         "  narrow-seed0 failed: loss is no longer finite",
-        *smaller_text.sentences(found),
+        *smaller_text.of_network(found),
+        *smaller_text.of_alternatives(found),
     ]
     assert smaller_text.describe(smaller()).splitlines() == sentences()

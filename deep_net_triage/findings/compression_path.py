@@ -18,11 +18,13 @@ from deep_net_triage.records.study_results import mean
 TITLE = "Accuracy against what is saved, step by step"
 NOTE = (
     "The line leads from the parent through the steps that were kept, each with the block that "
-    "it compresses, to the compressed network. Intervals are over seeds and test images, paired "
-    "with the parent. Networks that save equally much stand side by side."
+    "it compresses, to the compressed network, which stands beside the last step if the final "
+    "retraining improved it. Alternatives stand above what they save. 95 % intervals are over "
+    "seeds and test images, paired with the parent."
 )
 _SIZE = 5.2, 4.2  # inches, as wide as the other figures
-_BESIDE = 10  # points between networks that save equally much
+_PANELS = 12  # the width of the path's panel beside alternatives of a width of 1
+_BESIDE = 9  # points from the last step to the same network after the final retraining
 # A network this many times as far below the parent as the path and `max_drop` is drawn at the
 # edge: to scale it would press the path into one line.
 _FAR = 3
@@ -31,7 +33,13 @@ _PATH = "#0072B2"
 _KEPT = {"marker": "o", "ms": 6, "mfc": _PATH, "mec": _PATH}
 _UNDONE = {"marker": "o", "ms": 6, "mfc": "white", "mec": looks.INK, "mew": 1.2}
 _END = {"marker": "*", "ms": 13, "mfc": _PATH, "mec": _PATH}
-_LIMIT = {"color": looks.INK, "lw": 1, "ls": ":"}
+_PARENT = {
+    "color": looks.BASELINE,
+    "lw": 2.5,
+    "path_effects": looks.outline(),
+    "zorder": 1,
+}
+_LIMIT = {"color": looks.INK, "lw": 1, "ls": ":", "zorder": 1}
 # Each alternative has a marker and a colour of its own; shapes tell them apart in grey too.
 _MARKS = {
     "scratch": ("s", "#D55E00"),
@@ -63,40 +71,47 @@ class _Point:
 
 def draw(smaller: Smaller) -> Figure | None:
     """Returns the figure; None if no step of the compression has finished."""
-    path, others = _path(smaller), [*_undone(smaller), *_alternatives(smaller)]
-    if len(path) + len(others) == 1:
+    path, undone = _path(smaller), list(_undone(smaller))
+    if len(path) + len(undone) == 1:
         return None
     figure = Figure(figsize=_SIZE, layout="constrained")
-    panel = figure.subplots()
-    panel.set(xlabel="multiply-accumulates saved (%)", ylabel="test accuracy (%)")
-    panel.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-    looks.prepare(panel)
+    panel, *beside = _panels(figure, len(smaller.alternatives))
     lowest = path[0].accuracy - 100 * smaller.compression.max_drop
+    alternatives = [_network(smaller, one, _style(one.kind)) for one in smaller.alternatives]
     looks.legend(figure, _handles(smaller))
-    others = _limit(panel, path, others, lowest)
-    figure.draw_without_rendering()  # places the panel, which the points beside others need
-    path, others = _beside(panel, path, others)
-    lines = [
-        panel.axhline(
-            path[0].accuracy,
-            color=looks.BASELINE,
-            lw=2.5,
-            path_effects=looks.outline(),
-            zorder=1,
-        ),
-        panel.axhline(lowest, zorder=1, **_LIMIT),
-        *panel.plot(
-            [point.x for point in path],
-            [point.accuracy for point in path],
-            color=_PATH,
-            lw=1.6,
-            zorder=2,
-        ),
-    ]
-    for point in (*others, *path[1:]):
+    _set_limits(panel, path, [*undone, *alternatives], lowest)
+    for each in (panel, *beside):
+        each.axhline(path[0].accuracy, **_PARENT)
+        each.axhline(lowest, **_LIMIT)
+    for each in beside:
+        _draw_alternatives(each, alternatives)
+    figure.draw_without_rendering()  # places the panel, which the names depend on
+    if smaller.compression.final:
+        path[-1] = _moved(panel, path[-1])
+    line = [point.x for point in path], [point.accuracy for point in path]
+    panel.plot(*line, color=_PATH, lw=1.6, zorder=2)
+    shown = [*path[1:], *(_at_edge(panel, point) for point in undone)]
+    for point in shown:
         _mark(panel, point)
-    _name(panel, [*path[1:], *others], lines)
+    _name(panel, shown)
     return figure
+
+
+def _panels(figure: Figure, alternatives: int) -> list[Axes]:
+    """Returns a panel for the path and, if there are alternatives, one for these."""
+    widths = [_PANELS, max(3, alternatives)] if alternatives else [1]
+    panels = figure.subplots(1, len(widths), squeeze=False, sharey=True, width_ratios=widths)
+    first, *others = panels[0]
+    first.set(xlabel="multiply-accumulates saved (%)", ylabel="test accuracy (%)")
+    first.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+    for panel in panels[0]:
+        looks.prepare(panel)
+    for panel in others:
+        panel.set_xlabel("saved (%)")
+        panel.set_title("alternatives", fontsize=9, color=looks.INK)
+        panel.spines["left"].set_visible(False)
+        panel.tick_params(axis="y", length=0)
+    return [first, *others]
 
 
 def _path(smaller: Smaller) -> list[_Point]:
@@ -127,10 +142,6 @@ def _undone(smaller: Smaller) -> Iterator[_Point]:
         yield _Point(saved, accuracy, _UNDONE, name="final retraining")
 
 
-def _alternatives(smaller: Smaller) -> list[_Point]:
-    return [_network(smaller, rival, _style(rival.kind)) for rival in smaller.alternatives]
-
-
 def _network(smaller: Smaller, network: Rival, style: dict[str, object]) -> _Point:
     saved, cost = 100 * smaller.macs_saved(network.macs), network.from_parent
     if cost is None:
@@ -149,7 +160,7 @@ def _handles(smaller: Smaller) -> list[Line2D]:
     """Returns the legend's entries."""
     shown = [
         looks.parent(),
-        Line2D([], [], label="most that may be lost", **_LIMIT),
+        Line2D([], [], label="allowed loss", **_LIMIT),
         Line2D([], [], color=_PATH, lw=1.6, label="step kept", **_KEPT),
     ]
     if any(_undone(smaller)):
@@ -163,70 +174,52 @@ def _handles(smaller: Smaller) -> list[Line2D]:
     return shown
 
 
-def _limit(
+def _set_limits(
     panel: Axes, path: Sequence[_Point], others: Sequence[_Point], lowest: float
-) -> list[_Point]:
-    """Sets the panel's limits.
-
-    Returns:
-        The points off the path; those far below it stand at the lower edge, with their accuracy
-        as part of the name.
-    """
+) -> None:
+    """Lets a panel hold the path, what may be lost, and all others that are not far below."""
     parent = path[0].accuracy
     on_path = [end for point in path for end in (point.accuracy, *(point.interval or ()))]
     farthest = parent - _FAR * (parent - min(lowest, *on_path))
     near = [point for point in others if point.accuracy >= farthest]
     heights = [end for point in near for end in (point.accuracy, *(point.interval or ()))]
     heights = [max(height, farthest) for height in (parent, lowest, *on_path, *heights)]
-    room = 0.08 * (max(heights) - min(heights)) or 1.0
-    bottom, _ = panel.set_ylim(min(heights) - room, max(heights) + room)
+    room = 0.1 * (max(heights) - min(heights)) or 1.0
+    panel.set_ylim(min(heights) - room, max(heights) + room)
     saved = [point.x for point in (*path, *others)]
-    room = 0.05 * (max(saved) - min(saved)) or 1.0
-    panel.set_xlim(min(saved) - room, max(saved) + room)
-    return [
-        point
-        if point.accuracy >= farthest
-        else replace(
-            point,
-            accuracy=bottom,
-            interval=None,
-            name=f"{point.name} ↓ {point.accuracy:.1f}".strip(),
-        )
-        for point in others
-    ]
+    width = max(saved) - min(saved) or 1.0
+    panel.set_xlim(min(saved) - 0.05 * width, max(saved) + 0.1 * width)
 
 
-def _beside(
-    panel: Axes, path: Sequence[_Point], others: Sequence[_Point]
-) -> tuple[list[_Point], list[_Point]]:
-    """Returns path and others, moved to the right where they would cover each other.
+def _draw_alternatives(panel: Axes, points: Sequence[_Point]) -> None:
+    """Draws networks side by side, each above what it saves."""
+    panel.set_xticks(range(len(points)), [f"{point.x:.0f}" for point in points], fontsize=8)
+    panel.set_xlim(-0.7, len(points) - 0.3)
+    bottom, _ = panel.get_ylim()
+    for place, point in enumerate(points):
+        if point.accuracy < bottom:
+            # Turned, the arrow points downwards.
+            text, at = f"\u2190 {point.accuracy:.1f}", (place, bottom)
+            turned = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 8}
+            offset = {"xytext": (0, 7), "textcoords": "offset points"}
+            panel.annotate(text, at, color=looks.INK, **offset, **turned)
+        _mark(panel, _at_edge(panel, replace(point, x=place)))
 
-    The panel grows to the right until it holds them.
-    """
-    fixed = list(path[:-1]) or list(path)
-    moving, start = [*path[len(fixed) :], *others], fixed[-1].x
-    crowded = sorted((p for p in moving if p.x >= start), key=lambda p: p.x)
+
+def _at_edge(panel: Axes, point: _Point) -> _Point:
+    """Returns a point that is too far below on the panel's edge, its accuracy in its name."""
+    bottom, _ = panel.get_ylim()
+    if point.accuracy >= bottom:
+        return point
+    name = f"{point.name} \u2193 {point.accuracy:.1f}"
+    return replace(point, accuracy=bottom, interval=None, name=name)
+
+
+def _moved(panel: Axes, point: _Point) -> _Point:
+    """Returns a point beside its place."""
     left, right = panel.get_xlim()
-    width = panel.bbox.width / panel.figure.dpi * 72  # points
-    while True:
-        gap = _BESIDE / width * (right - left)
-        places = _apart([point.x for point in crowded], start, gap)
-        if not places or places[-1] <= right - gap:
-            break
-        right += gap
-    panel.set_xlim(left, right)
-    moved = {id(p): replace(p, x=x) for p, x in zip(crowded, places, strict=True)}
-    moving = [moved.get(id(point), point) for point in moving]
-    ends = len(path) - len(fixed)
-    return [*fixed, *moving[:ends]], moving[ends:]
-
-
-def _apart(ascending: Sequence[float], start: float, gap: float) -> list[float]:
-    """Returns numbers that are no smaller, and at least `gap` apart, also from `start`."""
-    places: list[float] = []
-    for number in ascending:
-        places.append(max(number, (places or [start])[-1] + gap))
-    return places
+    points = panel.bbox.width / panel.figure.dpi * 72
+    return replace(point, x=point.x + _BESIDE / points * (right - left))
 
 
 def _mark(panel: Axes, point: _Point) -> None:
@@ -236,16 +229,13 @@ def _mark(panel: Axes, point: _Point) -> None:
     panel.plot([point.x], [point.accuracy], ls="", zorder=3, clip_on=False, **point.style)
 
 
-def _name(panel: Axes, points: Sequence[_Point], lines: Sequence[Line2D]) -> None:
+def _name(panel: Axes, points: Sequence[_Point]) -> None:
     """Writes the names of steps, where they cover neither points, lines nor each other."""
     pixel = panel.figure.dpi / 72
-    taken = [box.padded(pixel) for line in lines for box in _boxes(line)]
+    taken = [box.padded(pixel) for line in panel.lines for box in _boxes(line)]
     for point in points:
         at = panel.transData.transform([(point.x, point.accuracy)] * 2)
         taken.append(Bbox(at).padded(4 * pixel))
-        if point.interval:
-            ends = panel.transData.transform([(point.x, end) for end in point.interval])
-            taken.append(Bbox(ends).padded(pixel))
     names = [
         panel.annotate(
             point.name,

@@ -156,11 +156,15 @@ def _compression(smaller: Smaller) -> dict[str, object]:
     figure, title = compression_path.draw(smaller), compression_path.TITLE
     note = compression_path.NOTE
     return {
-        "sentences": [page.typeset(said) for said in smaller_text.sentences(smaller)],
+        "of_network": list(map(page.typeset, smaller_text.of_network(smaller))),
+        "of_alternatives": list(map(page.typeset, smaller_text.of_alternatives(smaller))),
         "drawing": drawings.draw(title, figure, 1, note) if figure else None,
         "steps": smaller_tables.steps(smaller) if compression.steps else None,
         "alternatives": (
             smaller_tables.alternatives(smaller) if smaller.alternatives else None
+        ),
+        "latencies": (
+            smaller_tables.latencies(smaller.latencies) if smaller.latencies else None
         ),
         "refused": [f"{title}: {reason}" for title, reason in smaller.refused.items()],
         "failed": [f"{name}: {reason}" for name, reason in smaller.failed.items()],

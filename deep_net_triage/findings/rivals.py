@@ -12,6 +12,7 @@ import numpy as np
 
 from deep_net_triage.errors import DamagedFile
 from deep_net_triage.findings.statistics import Estimate, against_parent, between
+from deep_net_triage.network.latencies import Latency
 from deep_net_triage.records import alternatives, compressions, correctness, results
 from deep_net_triage.records.alternatives import KINDS, Alternative
 from deep_net_triage.records.compressions import Compression
@@ -65,6 +66,7 @@ class Smaller:
         alternatives: that have finished, in the order of `KINDS`.
         refused: why some alternatives can't be made of this network, by their titles.
         failed: why trainings of alternatives failed, by the names of their folders.
+        latencies: of the parent and the compressed network; empty if not measured.
     """
 
     compression: Compression
@@ -72,6 +74,7 @@ class Smaller:
     alternatives: tuple[Rival, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
+    latencies: tuple[Latency, ...] = ()
 
     def macs_saved(self, macs: int) -> float:
         """Returns the share of the parent's multiply-accumulates that a network saves."""
@@ -83,9 +86,13 @@ class Smaller:
 
     @property
     def better(self) -> list[Rival]:
-        """The alternatives whose whole interval is above the compressed network, best first."""
-        found = [rival for rival in self._compared if rival.from_compressed.low > 0]
-        return sorted(found, key=lambda rival: -rival.from_compressed.mean)
+        """The alternatives that are better and take no more arithmetic, best first."""
+        return [rival for rival in self._above if not self._dearer(rival)]
+
+    @property
+    def dearer(self) -> list[Rival]:
+        """The alternatives that are better but take more arithmetic, best first."""
+        return [rival for rival in self._above if self._dearer(rival)]
 
     @property
     def worse(self) -> list[Rival]:
@@ -96,8 +103,17 @@ class Smaller:
     @property
     def level(self) -> list[Rival]:
         """The alternatives that no interval tells apart from it."""
-        told_apart = [*self.better, *self.worse]
+        told_apart = [*self._above, *self.worse]
         return [rival for rival in self._compared if rival not in told_apart]
+
+    @property
+    def _above(self) -> list[Rival]:
+        """The alternatives whose whole interval is above the compressed network."""
+        found = [rival for rival in self._compared if rival.from_compressed.low > 0]
+        return sorted(found, key=lambda rival: -rival.from_compressed.mean)
+
+    def _dearer(self, rival: Rival) -> bool:
+        return rival not in self.as_cheap([self.compressed, rival])
 
     @property
     def _compared(self) -> list[Rival]:
@@ -128,6 +144,9 @@ def read(study: StudyResults) -> Smaller | None:
         return None
     if not compression.blocks:
         return Smaller(compression)
+    latencies: tuple[Latency, ...] = ()
+    with contextlib.suppress(DamagedFile):
+        latencies = compressions.read_latencies(study.folder)
     read_in = alternatives.read(study.folder, study.test_images)
     refusals = alternatives.refusals(study.folder)
     return compare(
@@ -137,6 +156,7 @@ def read(study: StudyResults) -> Smaller | None:
         study.parent_correct,
         refused={KINDS[kind].title: refusals[kind] for kind in KINDS if kind in refusals},
         failed=alternatives.failures(study.folder),
+        latencies=latencies,
     )
 
 
@@ -145,7 +165,7 @@ def compare(
     correct: Correct,
     trained: Sequence[Alternative],
     parent: np.ndarray | None,
-    **others: Mapping[str, str],
+    **others: object,
 ) -> Smaller:
     """Returns a compressed network and its alternatives, compared with parent and each other.
 

@@ -1,10 +1,13 @@
 """The page's tables of a compression: its steps, what was considered, and the alternatives."""
 
+from collections.abc import Sequence
+
 from deep_net_triage.findings import page
 from deep_net_triage.findings.page import Cell, Column, Table
 from deep_net_triage.findings.rivals import Rival, Smaller
 from deep_net_triage.findings.statistics import Estimate
 from deep_net_triage.methods import METHODS
+from deep_net_triage.network.latencies import FORMATS, Latency
 from deep_net_triage.records.alternatives import KINDS
 from deep_net_triage.records.compressions import Compression, Considered, Step
 from deep_net_triage.records.study_results import mean
@@ -47,7 +50,7 @@ def steps(smaller: Smaller) -> Table:
         _percent("test images", tested, "accuracy, %"),
         _percent("MACs", macs_saved, "saved so far, %"),
         _percent("parameters", parameters_saved, "saved so far, %"),
-        Column("step", page.words(ends)),
+        Column("outcome", page.words(ends)),
     ]
     return Table(columns)
 
@@ -65,7 +68,7 @@ def candidates(compression: Compression) -> Table:
                 "number",
             ),
             _percent(_SAVED[compression.save], [one.saved for one in considered]),
-            Column("step", page.words(_fate(compression, one) for one in considered)),
+            Column("outcome", page.words(_fate(compression, one) for one in considered)),
         ]
     )
 
@@ -84,11 +87,44 @@ def alternatives(smaller: Smaller) -> Table:
                 [smaller.parameters_saved(one.parameters) for one in networks],
                 "saved, %",
             ),
-            _points("from the parent", [one.from_parent for one in networks]),
-            _points("from the compressed", [one.from_compressed for one in networks]),
+            _points("from the parent", [_points_of(one.from_parent) for one in networks]),
+            _points(
+                "from the compressed",
+                [Cell(""), *(_points_of(one.from_compressed) for one in smaller.alternatives)],
+            ),
             Column("what it does", page.words(map(_meaning, networks)), "long"),
         ]
     )
+
+
+def latencies(measured: Sequence[Latency]) -> Table:
+    """Returns a row for each setting: milliseconds of parent and compressed network.
+
+    Args:
+        measured: one of each network for each setting.
+    """
+    parent, compressed = (
+        {(one.format, one.batch, one.threads): one for one in measured if one.model == model}
+        for model in ("parent", "smaller")
+    )
+    settings = [setting for setting in parent if setting in compressed]
+    networks = {
+        "parent, ms": [parent[setting] for setting in settings],
+        "compressed, ms": [compressed[setting] for setting in settings],
+    }
+    columns = [
+        Column("format", page.words(FORMATS[name] for name, _, _ in settings), heads=True),
+        Column("images", page.numbers((batch for _, batch, _ in settings), 0), "number"),
+        Column("threads", page.numbers((count for _, _, count in settings), 0), "number"),
+    ]
+    for group, timings in networks.items():
+        for title in ("median", "spread"):
+            milliseconds = [1000 * getattr(one, title) for one in timings]
+            cells = page.numbers(milliseconds, 2)
+            columns.append(Column(title, cells, "number", group=group))
+    factors = [parent[setting].median / compressed[setting].median for setting in settings]
+    columns.append(Column("times as fast", page.numbers(factors, 2), "number"))
+    return Table(columns)
 
 
 def _percent(title: str, shares: list[float | None], group: str = "") -> Column:
@@ -97,12 +133,14 @@ def _percent(title: str, shares: list[float | None], group: str = "") -> Column:
     return Column(title, page.numbers(scaled, 1), "number", group=group)
 
 
-def _points(title: str, estimates: list[Estimate | None]) -> Column:
-    cells = [
-        Cell(page.typeset(one.text(scale=100)), one.mean) if one else Cell(page.GAP)
-        for one in estimates
-    ]
+def _points(title: str, cells: list[Cell]) -> Column:
     return Column(title, cells, "number", group="difference, points")
+
+
+def _points_of(estimate: Estimate | None) -> Cell:
+    if estimate is None:
+        return Cell(page.GAP)
+    return Cell(page.typeset(estimate.text(scale=100)), estimate.mean)
 
 
 def _end(step: Step) -> str:

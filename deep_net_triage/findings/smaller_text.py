@@ -5,10 +5,11 @@ from pathlib import Path
 from deep_net_triage.findings.recommendation import savings_text
 from deep_net_triage.findings.rivals import Rival, Smaller
 from deep_net_triage.findings.statistics import between, told_apart
+from deep_net_triage.findings.time_saved import arithmetic_without_time
 from deep_net_triage.records import alternatives
 from deep_net_triage.records.alternatives import KINDS
-from deep_net_triage.wording import counted, listed, percent, points
 from deep_net_triage.wording import alternatives as either
+from deep_net_triage.wording import counted, listed, percent, points
 
 
 def describe(smaller: Smaller) -> str:
@@ -19,14 +20,7 @@ def describe(smaller: Smaller) -> str:
     lines += [f"  {_described(smaller, rival)}" for rival in smaller.alternatives]
     lines += [f"  {title}: not possible: {why}" for title, why in smaller.refused.items()]
     lines += [f"  {name} failed: {why}" for name, why in smaller.failed.items()]
-    return "\n".join([*lines, *sentences(smaller)])
-
-
-def sentences(smaller: Smaller) -> list[str]:
-    """Returns what was compressed, what it costs and saves, and what is better, if anything."""
-    if smaller.compressed is None:
-        return [_nothing(smaller)]
-    return [*_compressed(smaller), *_of_alternatives(smaller)]
+    return "\n".join([*lines, *of_network(smaller), *of_alternatives(smaller)])
 
 
 def _described(smaller: Smaller, rival: Rival) -> str:
@@ -54,8 +48,11 @@ def _nothing(smaller: Smaller) -> str:
     return f"Nothing was compressed: {why}."
 
 
-def _compressed(smaller: Smaller) -> list[str]:
+def of_network(smaller: Smaller) -> list[str]:
+    """Returns what was compressed, what it costs and saves, and what decided, as sentences."""
     compression, network = smaller.compression, smaller.compressed
+    if network is None:
+        return [_nothing(smaller)]
     undone = len(compression.steps) - len(compression.blocks)
     more = f"; {counted(undone, 'more step')} tried and undone" if undone else ""
     saved = savings_text(
@@ -67,6 +64,7 @@ def _compressed(smaller: Smaller) -> list[str]:
         *_certainty(network, compression.max_drop),
         _judges(compression.held_out),
         *_final(smaller),
+        *_without_time(smaller),
     ]
 
 
@@ -115,8 +113,14 @@ def _final(smaller: Smaller) -> list[str]:
     return ["The final retraining failed, so the network before it was saved."]
 
 
-def _of_alternatives(smaller: Smaller) -> list[str]:
-    """Returns which of the compressed network and its alternatives to take, and why."""
+def _without_time(smaller: Smaller) -> list[str]:
+    saved = smaller.macs_saved(smaller.compression.macs)
+    sentence = arithmetic_without_time(smaller.latencies, saved)
+    return [sentence] if sentence else []
+
+
+def of_alternatives(smaller: Smaller) -> list[str]:
+    """Returns which of the compressed network and its alternatives to take, as sentences."""
     if smaller.better:
         said = _beaten(smaller, smaller.better)
     elif smaller.level:
@@ -125,6 +129,11 @@ def _of_alternatives(smaller: Smaller) -> list[str]:
         said = _best(smaller.worse)
     else:
         said = []
+    said += [
+        f"{_named(rival)} is more accurate than the compressed network, but saves only "
+        f"{percent(smaller.macs_saved(rival.macs))} of the multiply-accumulates."
+        for rival in smaller.dearer
+    ]
     unknown = [rival.name for rival in smaller.alternatives if not rival.from_compressed]
     if unknown:
         said.append(f"There is no interval that compares {listed(unknown)} with it.")

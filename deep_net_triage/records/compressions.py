@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deep_net_triage.network.latencies import Latency
 from deep_net_triage.records import files
 
 FOLDER = "compressed"
@@ -153,3 +154,19 @@ def read(study: Path) -> Compression | None:
     for name, kind in parts.items():
         content[name] = tuple(kind(**part) for part in content[name])
     return Compression(**content)
+
+
+def write_latencies(study: Path, latencies: Sequence[Latency]) -> None:
+    """Writes what the parent and the compressed network take."""
+    written = [dataclasses.asdict(one) for one in latencies]
+    files.write_json(study / FOLDER / "latency.json", {"latencies": written})
+
+
+def read_latencies(study: Path) -> tuple[Latency, ...]:
+    """Returns what the parent and the compressed network take; nothing if it was not measured.
+
+    Raises:
+        DamagedFile: if the file has changed since it was written.
+    """
+    content = files.read_json(study / FOLDER / "latency.json") or {"latencies": []}
+    return tuple(Latency(**one) for one in content["latencies"])
