@@ -29,10 +29,15 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def listed(names: Sequence[str], conjunction: str = "and") -> str:
+    """Returns `block1, block2 and block3`."""
+    *others, last = names
+    return f"{', '.join(others)} {conjunction} {last}" if others else last
+
+
 def alternatives(names: Sequence[str]) -> str:
     """Returns `block1, block2 or block3`."""
-    *others, last = names
-    return f"{', '.join(others)} or {last}" if others else last
+    return listed(names, "or")
 
 
 def duration(seconds: float) -> str:

@@ -2,18 +2,19 @@ import io
 
 import pytest
 
-from deep_net_triage.findings import presentation, tables, verdict
+from deep_net_triage.findings import presentation, smaller_text, tables, verdict
 from deep_net_triage.network import blocks
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import files, provenance, results
+from tests.compressions import rival, smaller
 from tests.test_report import make_study, read
 from tests.toys import toy_parent
 
 
-def present(study):
+def present(study, smaller=None):
     printed, parent = io.StringIO(), toy_parent()
     reached = presentation.present(
-        study, parent, blocks.find_blocks(parent), 0.03, Progress(printed)
+        study, parent, blocks.find_blocks(parent), 0.03, Progress(printed), smaller
     )
     return reached, printed.getvalue()
 
@@ -52,3 +53,12 @@ def test_figures_page_table_and_verdict(tmp_path, trials):
         s for s in read(tmp_path / "report.html").iter("section") if s.get("id") == "claims"
     ]
     assert bool(claims) == bool(trials)
+
+
+def test_a_compression_is_drawn_said_and_shown(tmp_path):
+    found = smaller(rival("pruned", 1.2, 0.3, 2.1))
+    _, printed = present(make_study(tmp_path), found)
+    assert (tmp_path / "figures" / "compression.png").stat().st_size > 10_000
+    assert smaller_text.describe(found) in printed
+    sections = [each.get("id") for each in read(tmp_path / "report.html").iter("section")]
+    assert "compression" in sections

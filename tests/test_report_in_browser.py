@@ -7,7 +7,9 @@ import pytest
 
 from deep_net_triage.findings import presentation, report, unfinished, verdict
 from deep_net_triage.findings.unfinished import Unfinished
+from deep_net_triage.records.alternatives import KINDS
 from tests import test_block_map
+from tests.compressions import rival, smaller
 from tests.test_report import HOSTILE, hostile_page, make_study, write_report
 
 pytestmark = pytest.mark.slow
@@ -78,6 +80,18 @@ def test_only_tables_scroll_sideways(opened, width):
     if width <= 360:  # what this test would not see if the tables had shrunk to nothing
         box = page.locator("#trials .scroll")
         assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_of_a_compression_only_tables_scroll_sideways(opened, tmp_path, width):
+    study = make_study(tmp_path)
+    rivals = [rival(kind, -1.0, -2.0, 0.0) for kind in KINDS]
+    found = smaller(*rivals, refused={"x" * 100: "y" * 300})
+    file = report.write(study, (), verdict.reach(study, 0.03), smaller=found)
+    page = opened(width, url=file.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    drawn = page.locator("#compression figure svg").bounding_box()
+    assert 250 < drawn["width"] <= width
 
 
 def test_headers_sort_by_click_and_by_key(opened):

@@ -29,12 +29,14 @@ class Drawing:
         title: its caption, which screen readers read out.
         svg: the picture, as markup.
         wide: whether it takes the whole width of the page.
+        number: on the page, from 1.
         note: what the caption adds to the title.
     """
 
     title: str
     svg: Markup
     wide: bool
+    number: int
     note: str = ""
 
 
@@ -65,7 +67,7 @@ def draw(title: str, figure: Figure, number: int, note: str = "") -> Drawing:
     root.insert(0, name)
     # Safe as markup: ElementTree has escaped every text and every attribute.
     svg = Markup(ElementTree.tostring(root, encoding="unicode"))
-    return Drawing(title, svg, figure.get_figwidth() > _ABREAST, note)
+    return Drawing(title, svg, figure.get_figwidth() > _ABREAST, number, note)
 
 
 def _simplify(root: ElementTree.Element, prefix: str) -> None:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 GAP = "–"  # stands where nothing was measured
 _HERE = Path(__file__).parent
-_MINUS = re.compile(r"(?<![^\s\[])-(?=\d)")
+_MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")
 _KEPT_SPACE = re.compile(r"(?<=\d) (?=%|points|\[)|(?<=points) (?=\[)|(?<=\d,) (?=[+\u2212]\d)")
 
 

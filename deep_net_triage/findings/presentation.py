@@ -3,8 +3,18 @@
 import keras
 from matplotlib.figure import Figure
 
-from deep_net_triage.findings import claims, plots, report, savings, tables, verdict
+from deep_net_triage.findings import (
+    claims,
+    compression_path,
+    plots,
+    report,
+    savings,
+    smaller_text,
+    tables,
+    verdict,
+)
 from deep_net_triage.findings.looks import DPI
+from deep_net_triage.findings.rivals import Smaller
 from deep_net_triage.findings.unfinished import Unfinished
 from deep_net_triage.findings.verdict import Verdict
 from deep_net_triage.network import blocks as network_blocks
@@ -32,6 +42,7 @@ def present(
     blocks: tuple[Block, ...],
     max_drop: float,
     progress: Progress,
+    smaller: Smaller | None = None,
 ) -> Verdict:
     """Writes a study's figures and its page, prints its table and its verdict, and returns it.
 
@@ -41,6 +52,7 @@ def present(
         blocks: its blocks that the command triages.
         max_drop: the accuracy that may be lost, 0..1.
         progress: prints.
+        smaller: what several compressed blocks came to; None if none were to be compressed.
 
     Returns:
         the verdict.
@@ -48,12 +60,15 @@ def present(
     progress.step(study.dataset, Step("drawing figures"))
     reached = verdict.reach(study, max_drop)
     figures = _of_trials(study, reached) | {"structure": _structure(parent, blocks)}
-    for name, figure in figures.items():
+    path = smaller and compression_path.draw(smaller)
+    for name, figure in (figures | ({"compression": path} if path else {})).items():
         with files.replacing(study.folder / "figures" / f"{name}.png") as unfinished:
             figure.savefig(unfinished, dpi=DPI)
     judgements = claims.judge([study]) if study.rows else []
-    page = report.write(study, judgements, reached, _captioned(figures))
+    page = report.write(study, judgements, reached, _captioned(figures), smaller=smaller)
     progress.say(f"\n{tables.table(study)}\n\n{verdict.describe(reached)}\n")
+    if smaller:
+        progress.say(f"{smaller_text.describe(smaller)}\n")
     progress.say(f"results.csv, figures, models and learning curves: {study.folder}")
     progress.say(f"everything on one page: {page}")
     return reached

@@ -11,10 +11,13 @@ from deep_net_triage import wording
 from deep_net_triage.commands import program
 from deep_net_triage.findings import (
     block_map,
+    compression_path,
     cost_table,
     curves,
     drawings,
     page,
+    smaller_tables,
+    smaller_text,
     trial_table,
     verdict,
 )
@@ -23,6 +26,7 @@ from deep_net_triage.findings.drawings import Drawing
 from deep_net_triage.findings.judgements import Judgement
 from deep_net_triage.findings.page import Cell, Column, Table
 from deep_net_triage.findings.recommendation import uncounted_text
+from deep_net_triage.findings.rivals import Smaller
 from deep_net_triage.findings.unfinished import Unfinished, patience
 from deep_net_triage.findings.verdict import BlockSummary, Verdict
 from deep_net_triage.methods import METHODS
@@ -42,6 +46,7 @@ def write(
     reached: Verdict,
     figures: Iterable[tuple[str, str, Figure]] | None = (),
     runs: Unfinished | None = None,
+    smaller: Smaller | None = None,
 ) -> Path:
     """Writes `report.html` into a study's folder, the same bytes for the same study.
 
@@ -52,11 +57,14 @@ def write(
         figures: titles, notes and pictures in the page's order; the learning curves follow
             them. None to draw nothing, which takes a tenth of the time.
         runs: where a study stands that still runs; None once it has ended.
+        smaller: what several compressed blocks came to; None if none were to be compressed.
 
     Returns:
         the page's file.
     """
     ranked = reached.ranking
+    compression = _compression(smaller) if smaller else None
+    first = 2 if compression and compression["drawing"] else 1
     measured = bool(study.rows or study.controls)
     text = page.render(
         reloads=runs is not None,
@@ -72,13 +80,14 @@ def write(
         ],
         not_run=reached.not_run,
         reported=reached.reported,
+        compression=compression,
         costs=cost_table.table(study) if measured else None,
         trials=trial_table.table(study) if measured else None,
         unmeasured=trial_table.unmeasured(study) if measured else [],
         failures=[f"{trial}: {reason}" for trial, reason in study.failures.items()],
         uncounted=uncounted_text(study.uncounted) if study.uncounted else "",
         measures=trial_table.MEASURES,
-        drawings=[] if figures is None else _drawings(study, figures),
+        drawings=[] if figures is None else _drawings(study, figures, first),
         claims=judgements,
         verdicts=Counter(judgement.verdict for judgement in judgements),
         settings=_settings(study),
@@ -141,16 +150,43 @@ def _costs(costs: Sequence[Cost]) -> Iterator[Column]:
         yield Column("from the control", cells, "number", group="accuracy, points")
 
 
-def _drawings(study: StudyResults, figures: Iterable[tuple[str, str, Figure]]) -> list[Drawing]:
+def _compression(smaller: Smaller) -> dict[str, object]:
+    """Returns what the section on the compression of several blocks shows."""
+    compression = smaller.compression
+    figure, title = compression_path.draw(smaller), compression_path.TITLE
+    note = compression_path.NOTE
+    return {
+        "of_network": list(map(page.typeset, smaller_text.of_network(smaller))),
+        "of_alternatives": list(map(page.typeset, smaller_text.of_alternatives(smaller))),
+        "drawing": drawings.draw(title, figure, 1, note) if figure else None,
+        "steps": smaller_tables.steps(smaller) if compression.steps else None,
+        "alternatives": (
+            smaller_tables.alternatives(smaller) if smaller.alternatives else None
+        ),
+        "latencies": (
+            smaller_tables.latencies(smaller.latencies) if smaller.latencies else None
+        ),
+        "refused": [f"{title}: {reason}" for title, reason in smaller.refused.items()],
+        "failed": [f"{name}: {reason}" for name, reason in smaller.failed.items()],
+        "candidates": (
+            smaller_tables.candidates(compression) if compression.candidates else None
+        ),
+    }
+
+
+def _drawings(
+    study: StudyResults, figures: Iterable[tuple[str, str, Figure]], first: int
+) -> list[Drawing]:
+    """Returns the pictures of the page's section of figures, numbered from `first` on."""
     drawn = [
         drawings.draw(title, figure, number, note)
-        for number, (title, note, figure) in enumerate(figures, start=1)
+        for number, (title, note, figure) in enumerate(figures, start=first)
     ]
     means = curves.means(study)
     if means:
         blocks = [name for name in study.all_blocks() if any(b == name for b, _ in means)]
         figure = curves.learning(means, study.baseline_accuracy, blocks)
-        drawn.append(drawings.draw("Learning curves", figure, len(drawn) + 1, _CURVES_NOTE))
+        drawn.append(drawings.draw("Learning curves", figure, first + len(drawn), _CURVES_NOTE))
     return drawn
 
 

@@ -156,6 +156,11 @@ def between(
     )
 
 
+def told_apart(difference: Estimate | None) -> bool:
+    """Returns whether there is an interval, and it leaves out zero."""
+    return difference is not None and not difference.low <= 0 <= difference.high
+
+
 def number_difference(differences: Sequence[float], step: float) -> Estimate:
     """Returns the mean of paired differences with Student's interval.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from deep_net_triage.network.latency import FORMATS, Latency
+from deep_net_triage.network.latencies import FORMATS, Latency
 from deep_net_triage.wording import counted, percent, signed
 
 

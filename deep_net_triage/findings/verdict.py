@@ -14,7 +14,7 @@ from deep_net_triage.findings.recommendation import (
     savings_text,
     uncounted_text,
 )
-from deep_net_triage.findings.statistics import Estimate, against_parent, between
+from deep_net_triage.findings.statistics import against_parent, between, told_apart
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.records.results import Row
@@ -202,13 +202,9 @@ def _summarize(
         tied_with=tuple(
             other
             for other in tried
-            if other != block and not _told_apart(between(correct[block], correct[other]))
+            if other != block and not told_apart(between(correct[block], correct[other]))
         ),
     )
-
-
-def _told_apart(estimate: Estimate | None) -> bool:
-    return estimate is not None and not estimate.low <= 0 <= estimate.high
 
 
 def _student(study: StudyResults, row: Row, max_drop: float) -> Recommendation:

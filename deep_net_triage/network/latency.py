@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import keras
 import numpy as np
@@ -17,6 +16,7 @@ import tensorflow as tf
 from deep_net_triage import devices, steps
 from deep_net_triage.devices import Share
 from deep_net_triage.network import litert
+from deep_net_triage.network.latencies import FORMATS, Latency
 from deep_net_triage.steps import Report, Step
 from deep_net_triage.wording import counted
 
@@ -27,8 +27,6 @@ SECONDS = 1.0
 # in the cache; short enough for several turns within `SECONDS`.
 SECONDS_OF_TURN = 0.1
 LARGE_BATCH = 64  # images
-# The formats of a model that can be timed, and how people call them.
-FORMATS = {"keras": "Keras", "litert": "LiteRT", "litert_int8": "LiteRT int8"}
 
 # Runs a model once.
 Run = Callable[[], object]
@@ -45,27 +43,6 @@ class Timing:
         spread: the distance from the first to the third quartile.
     """
 
-    median: float
-    spread: float
-
-
-@dataclass(frozen=True)
-class Latency:
-    """What one model takes in one setting, for JSON.
-
-    Attributes:
-        model: the original or the smaller one.
-        format: a key of `FORMATS`.
-        batch: images.
-        threads: the most that compute at once.
-        median: of the time of a batch over several runs, in seconds.
-        spread: the distance from the first to the third quartile, in seconds.
-    """
-
-    model: Literal["parent", "smaller"]
-    format: str
-    batch: int
-    threads: int
     median: float
     spread: float
 

@@ -1,6 +1,7 @@
 """What `--alternatives` came to: a folder for each training in `alternatives/`."""
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from deep_net_triage.errors import DamagedFile
 from deep_net_triage.records import correctness, files, results
-from deep_net_triage.records.results import NetworkResult
+from deep_net_triage.records.results import Failure, NetworkResult
 
 FOLDER = "alternatives"
 
@@ -77,15 +78,19 @@ def read(study: Path, images: int) -> list[Alternative]:
         images: the number of test images.
     """
     read_in: list[Alternative] = []
-    for kind in KINDS:
-        for folder in sorted((study / FOLDER).glob(f"{kind}-seed*/")):
-            with contextlib.suppress(DamagedFile):
-                result = results.read_network(folder)
-                correct = correctness.read(folder / results.CORRECT, images)
-                if isinstance(result, NetworkResult) and correct is not None:
-                    seed = int(folder.name.rpartition("seed")[2])
-                    read_in.append(Alternative(kind, seed, result, correct))
+    for kind, folder, result in _ended(study):
+        with contextlib.suppress(DamagedFile):
+            correct = correctness.read(folder / results.CORRECT, images)
+            if isinstance(result, NetworkResult) and correct is not None:
+                seed = int(folder.name.rpartition("seed")[2])
+                read_in.append(Alternative(kind, seed, result, correct))
     return read_in
+
+
+def failures(study: Path) -> dict[str, str]:
+    """Returns why trainings of alternatives failed, by the names of their folders."""
+    ended = _ended(study)
+    return {f.name: result.reason for _, f, result in ended if isinstance(result, Failure)}
 
 
 def write_refusals(study: Path, refusals: dict[str, str]) -> None:
@@ -98,3 +103,12 @@ def refusals(study: Path) -> dict[str, str]:
     with contextlib.suppress(DamagedFile):
         return files.read_json(study / FOLDER / "refused.json") or {}
     return {}
+
+
+def _ended(study: Path) -> Iterator[tuple[str, Path, NetworkResult | Failure]]:
+    """Yields kind, folder and result of each training that has ended, if it is not damaged."""
+    for kind in KINDS:
+        for folder in sorted((study / FOLDER).glob(f"{kind}-seed*/")):
+            with contextlib.suppress(DamagedFile):
+                if result := results.read_network(folder):
+                    yield kind, folder, result

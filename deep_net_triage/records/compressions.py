@@ -1,9 +1,11 @@
 """What `--compress` came to: `compressed/result.json`."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deep_net_triage.network.latencies import Latency
 from deep_net_triage.records import files
 
 FOLDER = "compressed"
@@ -105,6 +107,31 @@ class Compression:
         """The names of the compressed blocks, in the order in which they were compressed."""
         return tuple(step.block for step in self.steps if step.kept)
 
+    @property
+    def final(self) -> Final | None:
+        """The final retraining whose model is saved; None if the last kept step's is."""
+        return final_to_save(self.steps, self.finals)
+
+
+def final_to_save(steps: Sequence[Step], finals: Sequence[Final]) -> Final | None:
+    """Returns the first final retraining, or None if the last kept step judged better."""
+    kept = [step for step in steps if step.kept]
+    if kept and finals and finals[0].judged_accuracy >= kept[-1].judged_accuracy:
+        return finals[0]
+    return None
+
+
+def step_folder(study: Path, number: int, method: str, block: str) -> Path:
+    """Returns the folder of a step's files.
+
+    Args:
+        study: its folder.
+        number: of the step, from 1.
+        method: by which the network was retrained.
+        block: the name of the block that was compressed.
+    """
+    return study / FOLDER / f"{number}-{method}-{block}"
+
 
 def write(study: Path, compression: Compression) -> None:
     """Writes the result of a compression into a study's folder."""
@@ -112,15 +139,34 @@ def write(study: Path, compression: Compression) -> None:
 
 
 def read(study: Path) -> Compression | None:
-    """Returns the result of a study's compression; None if there is none.
+    """Returns the result of a study's compression.
+
+    Returns None if there is none, or if an earlier version of this program wrote it.
 
     Raises:
         DamagedFile: if the file has changed since it was written.
     """
     content = files.read_json(study / FOLDER / "result.json")
-    if content is None:
+    fields = {field.name for field in dataclasses.fields(Compression)}
+    if content is None or content.keys() != fields:
         return None
     parts = {"candidates": Considered, "steps": Step, "finals": Final}
     for name, kind in parts.items():
         content[name] = tuple(kind(**part) for part in content[name])
     return Compression(**content)
+
+
+def write_latencies(study: Path, latencies: Sequence[Latency]) -> None:
+    """Writes what the parent and the compressed network take."""
+    written = [dataclasses.asdict(one) for one in latencies]
+    files.write_json(study / FOLDER / "latency.json", {"latencies": written})
+
+
+def read_latencies(study: Path) -> tuple[Latency, ...]:
+    """Returns what the parent and the compressed network take; nothing if it was not measured.
+
+    Raises:
+        DamagedFile: if the file has changed since it was written.
+    """
+    content = files.read_json(study / FOLDER / "latency.json") or {"latencies": []}
+    return tuple(Latency(**one) for one in content["latencies"])

@@ -15,7 +15,7 @@ import keras
 
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.devices import Share
-from deep_net_triage.findings import presentation
+from deep_net_triage.findings import presentation, rivals
 from deep_net_triage.images import datasets
 from deep_net_triage.learning import guards, memory, tensorboard
 from deep_net_triage.learning.timed_training import TimedTraining
@@ -326,7 +326,7 @@ def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
         _describe(opened, typed, started, time.time() - started)
         study = study_results.read_study(ledger.folder)
         reached = presentation.present(
-            study, parent.model, plan.blocks, settings.max_drop, progress
+            study, parent.model, plan.blocks, settings.max_drop, progress, rivals.read(study)
         )
     if settings.export:
         file = compressed or exporting.recommended(ledger.folder, reached.recommendation)

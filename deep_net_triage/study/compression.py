@@ -109,7 +109,8 @@ class _Search:
             return
         block = self._as_it_is_now(candidate.block)
         trial = Trial(candidate.method, block, self.plan.settings.seeds[0])
-        folder = self.folder / f"{len(self.steps) + 1}-{trial.method}-{block.name}"
+        study, number = self.plan.settings.folder, len(self.steps) + 1
+        folder = compressions.step_folder(study, number, trial.method, block.name)
         name = f"compressing {trial}"
         result = self.trials.run(trial, name, self.network, folder)
         step = Step(block.name, trial.method)
@@ -196,12 +197,11 @@ class _Search:
         Returns:
             The network, and its accuracy on the test images.
         """
-        last = next(step for step in reversed(self.steps) if step.kept)
-        if finals and finals[0].judged_accuracy >= last.judged_accuracy:
+        if final := compressions.final_to_save(self.steps, finals):
             self.epochs += self.plan.settings.final_epochs or self.plan.settings.epochs
-            file = self.folder / finals[0].folder / "model.keras"
-            return models.load(file), finals[0].accuracy
+            return models.load(self.folder / final.folder / "model.keras"), final.accuracy
         self.progress.say("compressing: retraining the whole network once more gained nothing")
+        last = next(step for step in reversed(self.steps) if step.kept)
         return self.network, last.accuracy
 
     def _result(

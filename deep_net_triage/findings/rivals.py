@@ -1,0 +1,240 @@
+"""The compressed network beside its alternatives, as numbers with 95 % intervals.
+
+All are compared on the same test images, paired by image, over the seeds that both have.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from deep_net_triage.errors import DamagedFile
+from deep_net_triage.findings.statistics import Estimate, against_parent, between
+from deep_net_triage.network.latencies import Latency
+from deep_net_triage.records import alternatives, compressions, correctness, results
+from deep_net_triage.records.alternatives import KINDS, Alternative
+from deep_net_triage.records.compressions import Compression
+from deep_net_triage.records.results import TrialResult
+from deep_net_triage.records.study_results import StudyResults, mean
+
+# A difference of less than this share of the parent's multiply-accumulates counts as none.
+_ALIKE = 0.01
+
+# By seed, which test images a network classifies correctly, bool, (images,).
+Correct = Mapping[int, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Rival:
+    """The compressed network, or an alternative to it.
+
+    Attributes:
+        kind: of alternative, a key of `KINDS`; None for the compressed network.
+        correct: by seed, which test images it classifies correctly.
+        accuracy: on the test images, 0..1; the mean over seeds.
+        macs, parameters: of the network.
+        runs: the number of trainings that led from the parent to one such network.
+        from_parent: its accuracy minus the parent's; None where there is no interval.
+        from_compressed: its accuracy minus the compressed network's, likewise.
+    """
+
+    kind: str | None
+    correct: Correct
+    accuracy: float
+    macs: int
+    parameters: int
+    runs: int
+    from_parent: Estimate | None = None
+    from_compressed: Estimate | None = None
+
+    @property
+    def name(self) -> str:
+        """What sentences call it."""
+        return f'"{KINDS[self.kind].title}"' if self.kind else "the compressed network"
+
+
+@dataclass(frozen=True, eq=False)
+class Smaller:
+    """What `--compress` and `--alternatives` came to.
+
+    Attributes:
+        compression: as recorded.
+        compressed: the network that was saved; None if no block was compressed. It has a
+            correctness and an accuracy for each seed of the final retraining.
+        alternatives: that have finished, in the order of `KINDS`.
+        refused: why some alternatives can't be made of this network, by their titles.
+        failed: why trainings of alternatives failed, by the names of their folders.
+        latencies: of the parent and the compressed network; empty if not measured.
+    """
+
+    compression: Compression
+    compressed: Rival | None = None
+    alternatives: tuple[Rival, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+    latencies: tuple[Latency, ...] = ()
+
+    def macs_saved(self, macs: int) -> float:
+        """Returns the share of the parent's multiply-accumulates that a network saves."""
+        return 1 - macs / self.compression.parent_macs
+
+    def parameters_saved(self, parameters: int) -> float:
+        """Returns the share of the parent's parameters that a network saves."""
+        return 1 - parameters / self.compression.parent_parameters
+
+    @property
+    def better(self) -> list[Rival]:
+        """The alternatives that are better and take no more arithmetic, best first."""
+        return [rival for rival in self._above if not self._dearer(rival)]
+
+    @property
+    def dearer(self) -> list[Rival]:
+        """The alternatives that are better but take more arithmetic, best first."""
+        return [rival for rival in self._above if self._dearer(rival)]
+
+    @property
+    def worse(self) -> list[Rival]:
+        """The alternatives whose whole interval is below it, the closest one first."""
+        found = [rival for rival in self._compared if rival.from_compressed.high < 0]
+        return sorted(found, key=lambda rival: -rival.from_compressed.mean)
+
+    @property
+    def level(self) -> list[Rival]:
+        """The alternatives that no interval tells apart from it."""
+        told_apart = [*self._above, *self.worse]
+        return [rival for rival in self._compared if rival not in told_apart]
+
+    @property
+    def _above(self) -> list[Rival]:
+        """The alternatives whose whole interval is above the compressed network."""
+        found = [rival for rival in self._compared if rival.from_compressed.low > 0]
+        return sorted(found, key=lambda rival: -rival.from_compressed.mean)
+
+    def _dearer(self, rival: Rival) -> bool:
+        return rival not in self.as_cheap([self.compressed, rival])
+
+    @property
+    def _compared(self) -> list[Rival]:
+        return [rival for rival in self.alternatives if rival.from_compressed is not None]
+
+    def cheapest(self, networks: Sequence[Rival]) -> Rival:
+        """Returns the network of fewest multiply-accumulates; of equal ones, of fewest runs."""
+        cheap = self.as_cheap(networks)
+        return min(cheap, key=lambda rival: (rival.runs, rival.macs))
+
+    def as_cheap(self, networks: Sequence[Rival]) -> list[Rival]:
+        """Returns the networks of about the fewest multiply-accumulates."""
+        least = min(rival.macs for rival in networks)
+        room = _ALIKE * self.compression.parent_macs
+        return [rival for rival in networks if rival.macs - least < room]
+
+
+def read(study: StudyResults) -> Smaller | None:
+    """Returns what a study's compression and its alternatives came to.
+
+    Returns None without a compression, or if its result is damaged.
+    """
+    compression = None
+    if study.folder and study.test_images:
+        with contextlib.suppress(DamagedFile):
+            compression = compressions.read(study.folder)
+    if compression is None:
+        return None
+    if not compression.blocks:
+        return Smaller(compression)
+    latencies: tuple[Latency, ...] = ()
+    with contextlib.suppress(DamagedFile):
+        latencies = compressions.read_latencies(study.folder)
+    read_in = alternatives.read(study.folder, study.test_images)
+    refusals = alternatives.refusals(study.folder)
+    return compare(
+        compression,
+        _correct(study.folder, compression, study.test_images),
+        read_in,
+        study.parent_correct,
+        refused={KINDS[kind].title: refusals[kind] for kind in KINDS if kind in refusals},
+        failed=alternatives.failures(study.folder),
+        latencies=latencies,
+    )
+
+
+def compare(
+    compression: Compression,
+    correct: Correct,
+    trained: Sequence[Alternative],
+    parent: np.ndarray | None,
+    **others: object,
+) -> Smaller:
+    """Returns a compressed network and its alternatives, compared with parent and each other.
+
+    Args:
+        compression: of at least one block.
+        correct: by seed, which test images the compressed network classifies correctly.
+        trained: the alternatives.
+        parent: the same for the parent; None if unknown.
+        **others: further attributes of `Smaller`.
+    """
+    final = compression.final
+    reached = [one.accuracy for one in compression.finals] if final else [compression.accuracy]
+    compressed = Rival(
+        kind=None,
+        correct=correct,
+        accuracy=mean(reached),
+        macs=compression.macs,
+        parameters=compression.parameters,
+        runs=len(compression.blocks) + (final is not None),
+        from_parent=against_parent(correct, parent),
+    )
+    by_kind = {kind: [one for one in trained if one.kind == kind] for kind in KINDS}
+    rivals = [
+        _rival(kind, of_kind, compressed, parent)
+        for kind, of_kind in by_kind.items()
+        if of_kind
+    ]
+    return Smaller(compression, compressed, tuple(rivals), **others)
+
+
+def _rival(
+    kind: str, trained: Sequence[Alternative], compressed: Rival, parent: np.ndarray | None
+) -> Rival:
+    in_order = sorted(trained, key=lambda one: one.seed)
+    correct = {one.seed: one.correct for one in in_order}
+    first = in_order[0].result
+    return Rival(
+        kind=kind,
+        correct=correct,
+        accuracy=mean(one.result.accuracy for one in in_order),
+        macs=first.macs,
+        parameters=first.parameters,
+        runs=1,
+        from_parent=against_parent(correct, parent),
+        from_compressed=between(correct, compressed.correct),
+    )
+
+
+def _correct(study: Path, compression: Compression, images: int) -> dict[int, np.ndarray]:
+    """Returns, by seed, which test images the compressed network classifies correctly."""
+    if compression.final:
+        folder = study / compressions.FOLDER
+        folders = {final.seed: folder / final.folder for final in compression.finals}
+    else:
+        folders = _last_step(study, compression)
+    correct = {}
+    for seed, folder in folders.items():
+        with contextlib.suppress(DamagedFile):
+            correct[seed] = correctness.read(folder / results.CORRECT, images)
+    return {seed: images for seed, images in correct.items() if images is not None}
+
+
+def _last_step(study: Path, compression: Compression) -> dict[int, Path]:
+    """Returns the folder of the last kept step, by its seed; nothing if it is damaged."""
+    steps = enumerate(compression.steps, start=1)
+    number, step = [numbered for numbered in steps if numbered[1].kept][-1]
+    folder = compressions.step_folder(study, number, step.method, step.block)
+    with contextlib.suppress(DamagedFile):
+        result = results.read_trial(folder)
+        if isinstance(result, TrialResult):
+            return {result.row.seed: folder}
+    return {}

@@ -1,0 +1,195 @@
+"""What `--compress` and `--alternatives` came to, in words for the terminal and the page."""
+
+from pathlib import Path
+
+from deep_net_triage.findings.recommendation import savings_text
+from deep_net_triage.findings.rivals import Rival, Smaller
+from deep_net_triage.findings.statistics import between, told_apart
+from deep_net_triage.findings.time_saved import arithmetic_without_time
+from deep_net_triage.records import alternatives
+from deep_net_triage.records.alternatives import KINDS
+from deep_net_triage.wording import alternatives as either
+from deep_net_triage.wording import counted, listed, percent, points
+
+
+def describe(smaller: Smaller) -> str:
+    """Returns the alternatives and all sentences as lines for the terminal."""
+    lines = []
+    if smaller.alternatives:
+        lines.append("instead of the compressed network, for as many epochs:")
+    lines += [f"  {_described(smaller, rival)}" for rival in smaller.alternatives]
+    lines += [f"  {title}: not possible: {why}" for title, why in smaller.refused.items()]
+    lines += [f"  {name} failed: {why}" for name, why in smaller.failed.items()]
+    return "\n".join([*lines, *of_network(smaller), *of_alternatives(smaller)])
+
+
+def _described(smaller: Smaller, rival: Rival) -> str:
+    saved = savings_text(
+        smaller.macs_saved(rival.macs), smaller.parameters_saved(rival.parameters)
+    )
+    title = KINDS[rival.kind].title
+    difference = ""
+    if rival.from_compressed:
+        difference = f", {rival.from_compressed.text('points', 100)}"
+    seeds = counted(len(rival.correct), "seed")
+    return f"{title}: accuracy {percent(rival.accuracy)}{difference}; {saved}; {seeds}"
+
+
+def _nothing(smaller: Smaller) -> str:
+    compression = smaller.compression
+    allowed = f"the {100 * compression.max_drop:.1f} points that may be lost"
+    if not compression.candidates:
+        why = "the study has no candidate"
+    elif not compression.steps:
+        why = f"each candidate loses more than {allowed}, or saves nothing"
+    else:
+        tried = counted(len(compression.steps), "step")
+        why = f"{tried} tried, and each failed or lost more than {allowed}"
+    return f"Nothing was compressed: {why}."
+
+
+def of_network(smaller: Smaller) -> list[str]:
+    """Returns what was compressed, what it costs and saves, and what decided, as sentences."""
+    compression, network = smaller.compression, smaller.compressed
+    if network is None:
+        return [_nothing(smaller)]
+    undone = len(compression.steps) - len(compression.blocks)
+    more = f"; {counted(undone, 'more step')} tried and undone" if undone else ""
+    saved = savings_text(
+        smaller.macs_saved(compression.macs), smaller.parameters_saved(compression.parameters)
+    )
+    return [
+        f"Compressed: {listed(compression.blocks)}{more}.",
+        f"The compressed network {saved}; {_accuracy(smaller)}.",
+        *_certainty(network, compression.max_drop),
+        _judges(compression.held_out),
+        *_final(smaller),
+        *_without_time(smaller),
+    ]
+
+
+def _accuracy(smaller: Smaller) -> str:
+    compression, network = smaller.compression, smaller.compressed
+    own = f"its test accuracy is {percent(compression.accuracy)}"
+    if network.from_parent is None:
+        change = points(compression.accuracy - compression.baseline_accuracy)
+        return f"{own}, {change} against the parent, without an interval"
+    cost = f"{network.from_parent.text('points', 100)} against the parent"
+    seeds = len(network.correct)
+    if seeds == 1:
+        return f"{own}, {cost}"
+    return f"{own}; over {seeds} seeds of the final retraining the mean is {cost}"
+
+
+def _certainty(network: Rival, max_drop: float) -> list[str]:
+    """Returns whether it is within what may be lost, on the test images as well."""
+    cost, allowed = network.from_parent, f"the {100 * max_drop:.1f} points that may be lost"
+    if cost is None:
+        return []
+    if cost.low >= -max_drop:
+        return [f"The whole interval is within {allowed}."]
+    if cost.mean >= -max_drop:
+        return [f"That is within {allowed}, but the interval reaches below."]
+    return [f"On the test images that is more than {allowed}."]
+
+
+def _judges(held_out: int) -> str:
+    if held_out:
+        return (
+            f"{held_out:,} held-out training images decided what to compress, so that the test "
+            "images measure a network that they did not choose."
+        )
+    return (
+        "The test images themselves decided what to compress, so that this accuracy is "
+        "optimistic; with --validation_fraction, held-out training images decide."
+    )
+
+
+def _final(smaller: Smaller) -> list[str]:
+    if smaller.compression.final:
+        return []
+    if smaller.compression.finals:
+        return ["The final retraining gained nothing, so the network before it was saved."]
+    return ["The final retraining failed, so the network before it was saved."]
+
+
+def _without_time(smaller: Smaller) -> list[str]:
+    saved = smaller.macs_saved(smaller.compression.macs)
+    sentence = arithmetic_without_time(smaller.latencies, saved)
+    return [sentence] if sentence else []
+
+
+def of_alternatives(smaller: Smaller) -> list[str]:
+    """Returns which of the compressed network and its alternatives to take, as sentences."""
+    if smaller.better:
+        said = _beaten(smaller, smaller.better)
+    elif smaller.level:
+        said = _undecided(smaller, smaller.level)
+    elif smaller.worse:
+        said = _best(smaller.worse)
+    else:
+        said = []
+    said += [
+        f"{_named(rival)} is more accurate than the compressed network, but saves only "
+        f"{percent(smaller.macs_saved(rival.macs))} of the multiply-accumulates."
+        for rival in smaller.dearer
+    ]
+    unknown = [rival.name for rival in smaller.alternatives if not rival.from_compressed]
+    if unknown:
+        said.append(f"There is no interval that compares {listed(unknown)} with it.")
+    return said
+
+
+def _beaten(smaller: Smaller, better: list[Rival]) -> list[str]:
+    first = better[0]
+    verb = "is" if len(better) == 1 else "are"
+    named = listed([_named(rival) for rival in better])
+    said = f"Triage's way loses here: {named} {verb} better than the compressed network."
+    level = [r for r in better if not told_apart(between(first.correct, r.correct))]
+    chosen = smaller.cheapest(level)
+    why = ""
+    if len(level) > 1:
+        others = either([rival.name for rival in level if rival is not chosen])
+        why = f", which no interval tells apart from {others}, and which is cheaper"
+    elif len(better) > 1:
+        why = ", which is better than the others"
+    folder = alternatives.folder_of(Path(), chosen.kind, min(chosen.correct))
+    return [said, f"The network to take is {chosen.name}{why}: {folder / 'model.keras'}."]
+
+
+def _undecided(smaller: Smaller, level: list[Rival]) -> list[str]:
+    named = either([_named(rival) for rival in level])
+    networks = [smaller.compressed, *level]
+    chosen, as_cheap = smaller.cheapest(networks), smaller.as_cheap(networks)
+    why = "takes the fewest multiply-accumulates"
+    if len(as_cheap) > 1:
+        why += ", give or take 1 % of the parent's"
+    if chosen.kind and smaller.compressed in as_cheap:
+        runs = f"{chosen.runs} rather than {smaller.compressed.runs}"
+        why += f", and fewer trainings, {runs}"
+    said = [
+        f"No interval tells {named} apart from the compressed network.",
+        f"The cheaper one will do: {chosen.name}, which {why}.",
+    ]
+    if smaller.worse:
+        verb = "is" if len(smaller.worse) == 1 else "are"
+        names = listed([_named(rival) for rival in smaller.worse])
+        said.append(f"{names} {verb} worse than the compressed network.")
+    return said
+
+
+def _best(worse: list[Rival]) -> list[str]:
+    closest = worse[0]
+    difference = closest.from_compressed.text("points", 100)
+    if len(worse) == 1:
+        said = f"its alternative, {closest.name}, which is at {difference} against it"
+    else:
+        said = (
+            f"each of its {len(worse)} alternatives; the closest, {closest.name}, is at "
+            f"{difference} against it"
+        )
+    return [f"The compressed network is better than {said}."]
+
+
+def _named(rival: Rival) -> str:
+    return f"{rival.name} ({rival.from_compressed.text('points', 100)})"

@@ -1,0 +1,28 @@
+"""Measured latencies as values, which can be read and shown without TensorFlow."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+# The formats of a model that can be timed, and how people call them.
+FORMATS = {"keras": "Keras", "litert": "LiteRT", "litert_int8": "LiteRT int8"}
+
+
+@dataclass(frozen=True)
+class Latency:
+    """What one model takes in one setting, for JSON.
+
+    Attributes:
+        model: the original or the smaller one.
+        format: a key of `FORMATS`.
+        batch: images.
+        threads: the most that compute at once.
+        median: of the time of a batch over several runs, in seconds.
+        spread: the distance from the first to the third quartile, in seconds.
+    """
+
+    model: Literal["parent", "smaller"]
+    format: str
+    batch: int
+    threads: int
+    median: float
+    spread: float

@@ -1,0 +1,124 @@
+import dataclasses
+
+import pytest
+
+from deep_net_triage.findings import rivals
+from deep_net_triage.findings.statistics import accuracy_difference
+from deep_net_triage.records import alternatives, compressions
+from deep_net_triage.records.study_results import StudyResults
+from tests import compressions as handmade
+from tests.compressions import right, rival, smaller
+
+
+@pytest.fixture
+def study(tmp_path):
+    return StudyResults("toy", 0.9, parent_correct=right(900), folder=tmp_path)
+
+
+def names(found):
+    return [one.kind for one in found]
+
+
+def test_the_compressed_network_and_its_alternatives_are_compared_over_common_seeds(study):
+    trained = [
+        ("pruned", 10, 800, 580),
+        ("pruned", 2, 910, 580),
+        ("pruned", 0, 900, 580),
+        ("scratch", 5, 890, 600),
+        ("scratch_taught", 1, 879, 600),
+    ]
+    handmade.write(study.folder, handmade.compression(), trained, failed="narrow")
+    alternatives.write_refusals(study.folder, {"left_out": "block2 changes the shape"})
+    found = rivals.read(study)
+    compressed = found.compressed
+    assert list(compressed.correct) == [0, 1, 2]
+    assert compressed.accuracy == pytest.approx(0.889)
+    assert compressed.from_parent == accuracy_difference(
+        [right(891), right(889), right(887)], right(900)
+    )
+    assert compressed.runs == 3  # two steps and the final retraining
+    assert names(found.alternatives) == ["scratch", "scratch_taught", "pruned"]
+    scratch, taught, pruned = found.alternatives
+    assert scratch.from_compressed is None  # no common seed
+    assert list(pruned.correct) == [0, 2, 10]
+    assert pruned.accuracy == pytest.approx((0.8 + 0.91 + 0.9) / 3)
+    assert pruned.from_compressed == accuracy_difference(
+        [right(900), right(910)], [right(891), right(887)]
+    )
+    assert (pruned.macs, pruned.parameters, pruned.runs) == (580, 250, 1)
+    assert taught.from_compressed.mean == pytest.approx(-0.01)
+    assert found.refused == {"blocks left out": "block2 changes the shape"}
+    assert found.failed == {"narrow-seed0": "loss is no longer finite"}
+
+
+def test_where_the_final_retraining_gained_nothing_the_last_kept_step_is_compared(study):
+    finals = tuple(
+        dataclasses.replace(final, judged_accuracy=0.89)
+        for final in handmade.compression().finals
+    )
+    handmade.write(study.folder, handmade.compression(finals=finals, accuracy=0.884))
+    compressed = rivals.read(study).compressed
+    assert list(compressed.correct) == [7]  # the seed of the step's trial
+    assert compressed.accuracy == 0.884
+    assert compressed.from_parent == accuracy_difference([right(884)], right(900))
+    assert compressed.runs == 2
+
+
+def test_nothing_is_read_without_a_compression_and_nothing_of_damaged_files(study):
+    assert rivals.read(study) is None
+    assert rivals.read(StudyResults("toy", 0.9)) is None
+    record = handmade.compression()
+    handmade.write(study.folder, record, [("pruned", 0, 900, 600)])
+    (study.folder / "compressed" / "final-seed1" / "correct.npy").write_bytes(b"damage")
+    (study.folder / "alternatives" / "pruned-seed0" / "correct.npy").write_bytes(b"damage")
+    found = rivals.read(study)
+    assert list(found.compressed.correct) == [0, 2]
+    assert found.alternatives == ()
+    result = study.folder / "compressed" / "result.json"
+    result.write_text(result.read_text().replace("0.891", "0.991"))
+    assert rivals.read(study) is None
+
+
+def test_the_result_of_an_earlier_version_is_none(study):
+    (study.folder / "compressed").mkdir()
+    file = study.folder / "compressed" / "result.json"
+    compressions.files.write_json(file, {"accuracy": 0.5, "steps": []})
+    assert compressions.read(study.folder) is None
+
+
+def test_alternatives_are_better_worse_or_level_by_their_whole_interval():
+    found = smaller(
+        rival("scratch", -3.0, -4.0, -2.0),
+        rival("scratch_taught", 0.1, 0.0, 0.2),
+        rival("left_out", 0.5, 0.1, 0.9),
+        rival("narrow", 1.0, 0.5, 1.5),
+        rival("pruned", -0.5, -0.9, -0.1),
+        rival("pruned", 9.0, 8.0, 9.5, from_compressed=None),
+        rival("left_out", 9.0, 8.0, 9.5, macs=610),  # 1 % of the parent's more
+        rival("left_out", 0.4, 0.1, 0.7, macs=609),
+    )
+    assert [(one.kind, one.macs) for one in found.better] == [
+        ("narrow", 600),
+        ("left_out", 600),
+        ("left_out", 609),
+    ]
+    assert [one.macs for one in found.dearer] == [610]
+    assert names(found.level) == ["scratch_taught"]
+    assert names(found.worse) == ["pruned", "scratch"]
+
+
+@pytest.mark.parametrize(
+    ("compressed", "alternative", "cheapest"),
+    [
+        (590, 600, None),  # the difference is 1 % of the parent's
+        (600, 609, "pruned"),  # less than 1 % counts as none, and one training is fewer
+        (600, 400, "pruned"),
+    ],
+)
+def test_the_cheapest_takes_the_fewest_macs_then_the_fewest_trainings(
+    compressed, alternative, cheapest
+):
+    network = handmade.compressed(macs=compressed)
+    pruned = rival("pruned", 0.0, -1.0, 1.0, macs=alternative)
+    chosen = smaller(pruned, network=network).cheapest([network, pruned])
+    assert chosen.kind == cheapest

@@ -1,0 +1,206 @@
+"""What is said of a compression and its alternatives, word for word."""
+
+import dataclasses
+
+from deep_net_triage.findings import smaller_text
+from deep_net_triage.findings.rivals import Smaller
+from deep_net_triage.network.latencies import Latency
+from tests.compressions import compressed, compression, estimate, right, rival, smaller, undone
+
+HELD_OUT = (
+    "5,000 held-out training images decided what to compress, so that the test images measure "
+    "a network that they did not choose."
+)
+SAVED = (
+    "The compressed network saves 40.0 % of the multiply-accumulates and 25.0 % of the "
+    "parameters; its test accuracy is 89.1 %"
+)
+
+
+def sentences(*rivals, **others):
+    found = smaller(*rivals, **others)
+    return [*smaller_text.of_network(found), *smaller_text.of_alternatives(found)]
+
+
+def of_alternatives(*rivals, **others):
+    return smaller_text.of_alternatives(smaller(*rivals, **others))
+
+
+def test_what_was_compressed_and_what_it_costs():
+    assert sentences() == [
+        "Compressed: block2 and block3; 1 more step tried and undone.",
+        f"{SAVED}; over 3 seeds of the final retraining the mean is -1.1 points [-1.8, -0.4] "
+        "against the parent.",
+        "The whole interval is within the 2.0 points that may be lost.",
+        HELD_OUT,
+    ]
+
+
+def test_a_single_seed_and_no_undone_step():
+    steps = tuple(step for step in compression().steps if step.kept)
+    network = compressed(correct={0: right(891)}, from_parent=estimate(-1.9, -2.6, -1.2))
+    said = sentences(network=network, of=compression(steps=steps))
+    assert said[:3] == [
+        "Compressed: block2 and block3.",
+        f"{SAVED}, -1.9 points [-2.6, -1.2] against the parent.",
+        "That is within the 2.0 points that may be lost, but the interval reaches below.",
+    ]
+
+
+def test_test_images_that_decide_make_the_accuracy_optimistic_and_too_large_a_loss_is_said():
+    network = compressed(from_parent=estimate(-2.1, -2.6, -1.6))
+    said = sentences(network=network, of=compression(held_out=0))
+    assert said[2:] == [
+        "On the test images that is more than the 2.0 points that may be lost.",
+        "The test images themselves decided what to compress, so that this accuracy is "
+        "optimistic; with --validation_fraction, held-out training images decide.",
+    ]
+
+
+def test_without_correct_npy_there_is_no_interval():
+    network = compressed(correct={}, from_parent=None)
+    said = sentences(network=network)
+    assert said[1:] == [
+        f"{SAVED}, -0.9 points against the parent, without an interval.",
+        HELD_OUT,
+    ]
+
+
+def test_a_final_retraining_that_gained_nothing_or_failed():
+    finals = tuple(
+        dataclasses.replace(final, judged_accuracy=0.8) for final in compression().finals
+    )
+    assert sentences(of=compression(finals=finals))[-1] == (
+        "The final retraining gained nothing, so the network before it was saved."
+    )
+    assert sentences(of=compression(finals=()))[-1] == (
+        "The final retraining failed, so the network before it was saved."
+    )
+
+
+def test_why_nothing_was_compressed():
+    for record, why in (
+        (
+            undone(),
+            "3 steps tried, and each failed or lost more than the 2.0 points that may be lost",
+        ),
+        (
+            dataclasses.replace(undone(), steps=()),
+            "each candidate loses more than the 2.0 points that may be lost, or saves nothing",
+        ),
+        (dataclasses.replace(undone(), steps=(), candidates=()), "the study has no candidate"),
+    ):
+        assert smaller_text.of_network(Smaller(record)) == [f"Nothing was compressed: {why}."]
+
+
+def test_an_alternative_that_is_better_is_the_network_to_take():
+    pruned = rival("pruned", 1.2, 0.3, 2.1)
+    assert of_alternatives(rival("scratch", 0.0, -1.0, 1.0), pruned) == [
+        'Triage\'s way loses here: "pruned" (+1.2 points [+0.3, +2.1]) is better than the '
+        "compressed network.",
+        'The network to take is "pruned": alternatives/pruned-seed0/model.keras.',
+    ]
+
+
+def test_of_several_better_ones_the_best_is_taken():
+    """By hand: 910 and 990 of 1000 images are told apart."""
+    said = of_alternatives(
+        rival("pruned", 10.0, 9.0, 11.0, correct={2: right(990), 1: right(990)}),
+        rival("narrow", 2.0, 1.0, 3.0, correct={2: right(910), 1: right(910)}),
+    )
+    assert said == [
+        'Triage\'s way loses here: "pruned" (+10.0 points [+9.0, +11.0]) and "narrower" '
+        "(+2.0 points [+1.0, +3.0]) are better than the compressed network.",
+        'The network to take is "pruned", which is better than the others: '
+        "alternatives/pruned-seed1/model.keras.",
+    ]
+
+
+def test_of_several_better_ones_that_are_level_the_cheaper_is_taken():
+    said = of_alternatives(
+        rival("pruned", 2.1, 1.1, 3.1),
+        rival("narrow", 2.0, 1.0, 3.0, macs=500),
+    )
+    assert said[1:] == [
+        'The network to take is "narrower", which no interval tells apart from "pruned", and '
+        "which is cheaper: alternatives/narrow-seed0/model.keras."
+    ]
+
+
+def test_where_none_is_told_apart_the_cheaper_will_do():
+    level = rival("pruned", -0.2, -0.8, 0.4), rival("narrow", 0.1, -0.5, 0.7, macs=595)
+    said = of_alternatives(*level, rival("scratch", -3.0, -4.0, -2.0))
+    assert said == [
+        'No interval tells "pruned" (-0.2 points [-0.8, +0.4]) or "narrower" (+0.1 points '
+        "[-0.5, +0.7]) apart from the compressed network.",
+        'The cheaper one will do: "narrower", which takes the fewest multiply-accumulates, '
+        "give or take 1 % of the parent's, and fewer trainings, 1 rather than 3.",
+        '"from scratch" (-3.0 points [-4.0, -2.0]) is worse than the compressed network.',
+    ]
+
+
+def test_the_compressed_network_will_do_if_it_takes_the_fewest_macs():
+    said = of_alternatives(rival("pruned", -0.2, -0.8, 0.4, macs=700))
+    assert said[1:] == [
+        "The cheaper one will do: the compressed network, which takes the fewest "
+        "multiply-accumulates."
+    ]
+
+
+def test_the_compressed_network_may_be_the_best():
+    pruned = rival("pruned", -0.6, -1.1, -0.1)
+    assert of_alternatives(pruned) == [
+        'The compressed network is better than its alternative, "pruned", which is at -0.6 '
+        "points [-1.1, -0.1] against it."
+    ]
+    assert of_alternatives(rival("scratch", -3.0, -4.0, -2.0), pruned) == [
+        "The compressed network is better than each of its 2 alternatives; the closest, "
+        '"pruned", is at -0.6 points [-1.1, -0.1] against it.'
+    ]
+
+
+def test_what_has_no_interval_is_not_judged():
+    assert of_alternatives(rival("narrow", 9.0, 8.0, 10.0, from_compressed=None)) == [
+        'There is no interval that compares "narrower" with it.'
+    ]
+
+
+def test_what_is_better_but_saves_less_is_no_defeat():
+    dear = rival("left_out", 1.2, 0.3, 2.1, macs=800)
+    more = (
+        '"blocks left out" (+1.2 points [+0.3, +2.1]) is more accurate than the compressed '
+        "network, but saves only 20.0 % of the multiply-accumulates."
+    )
+    assert of_alternatives(dear) == [more]
+    said = of_alternatives(rival("pruned", -0.6, -1.1, -0.1), dear)
+    assert said[0].startswith("The compressed network is better than its alternative")
+    assert said[1:] == [more]
+
+
+def test_arithmetic_that_saves_no_time_is_said():
+    latencies = (
+        Latency("parent", "keras", 64, 1, 0.5, 0.01),
+        Latency("smaller", "keras", 64, 1, 0.5, 0.01),
+    )
+    assert sentences(latencies=latencies)[-1] == (
+        "The smaller model saves 40.0 % of the multiply-accumulates but no time at batch 64 "
+        "with 1 thread (Keras +0.0 %)."
+    )
+
+
+def test_the_terminal_shows_each_alternative_above_the_sentences():
+    found = smaller(
+        rival("pruned", -0.6, -1.1, -0.1, macs=700, parameters=500),
+        refused={"blocks left out": "block2 changes the shape"},
+        failed={"narrow-seed0": "loss is no longer finite"},
+    )
+    assert smaller_text.describe(found).splitlines() == [
+        "instead of the compressed network, for as many epochs:",
+        "  pruned: accuracy 88.3 %, -0.6 points [-1.1, -0.1]; saves 30.0 % of the "
+        "multiply-accumulates and needs 25.0 % more parameters; 3 seeds",
+        "  blocks left out: not possible: block2 changes the shape",
+        "  narrow-seed0 failed: loss is no longer finite",
+        *smaller_text.of_network(found),
+        *smaller_text.of_alternatives(found),
+    ]
+    assert smaller_text.describe(smaller()).splitlines() == sentences()
