@@ -129,12 +129,15 @@ class Savings:
         return surgery.compress(self.network, block, initializer="glorot_uniform", seed=0)
 
     def _remembered(self, block: Block) -> float:
-        batches = list(self.settings.latency_batches)
+        measured = {
+            "batches": list(self.settings.latency_batches),
+            "replacement": self.settings.replacement,
+        }
         known = {}
         with contextlib.suppress(DamagedFile):
             known = files.read_json(self._file) or {}
-        if known.get("batches") != batches:
-            known = {"batches": batches, "saved": {}}
+        if known.get("measured") != measured:
+            known = {"measured": measured, "saved": {}}
         if block.name not in known["saved"]:
             known["saved"][block.name] = self._latency(self._student(block))
             files.write_json(self._file, known)

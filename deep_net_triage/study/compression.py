@@ -12,6 +12,7 @@ images judge, and that accuracy is an optimistic one.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from deep_net_triage.findings import verdict
 from deep_net_triage.learning import predictions
 from deep_net_triage.learning.whole import Lesson
 from deep_net_triage.methods import TABLE
-from deep_net_triage.network import costs, surgery
+from deep_net_triage.network import costs, latency, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import compressions, locks, models, results, study_results
@@ -144,6 +145,8 @@ class _Search:
         else:
             network, accuracy = self._better(finals)
             models.save(network, file)
+            if self.plan.settings.latency:
+                self._measure(network)
         compression = self._result(found, finals, accuracy)
         compressions.write(self.plan.settings.folder, compression)
         if self.compressed:
@@ -203,6 +206,15 @@ class _Search:
         self.progress.say("compressing: retraining the whole network once more gained nothing")
         last = next(step for step in reversed(self.steps) if step.kept)
         return self.network, last.accuracy
+
+    def _measure(self, network: keras.Model) -> None:
+        """Measures what the parent and the compressed network take, and writes it."""
+        settings, images = self.plan.settings, self.plan.dataset.train.images
+        report = functools.partial(self.progress.step, "latency")
+        latencies = latency.table(
+            self.parent.model, network, images, settings.latency_batches, report=report
+        )
+        compressions.write_latencies(settings.folder, latencies)
 
     def _result(
         self, found: list[Candidate], finals: list[Final], accuracy: float | None
