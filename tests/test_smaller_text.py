@@ -139,6 +139,15 @@ def test_where_none_is_told_apart_the_cheaper_will_do():
     ]
 
 
+def test_as_many_trainings_are_not_said_to_be_fewer():
+    network = compressed(runs=1)
+    said = of_alternatives(rival("pruned", -0.2, -0.8, 0.4, macs=595), network=network)
+    assert said[1:] == [
+        'The cheaper one will do: "pruned", which takes the fewest multiply-accumulates, give '
+        "or take 1 % of the parent's."
+    ]
+
+
 def test_the_compressed_network_will_do_if_it_takes_the_fewest_macs():
     said = of_alternatives(rival("pruned", -0.2, -0.8, 0.4, macs=700))
     assert said[1:] == [
@@ -173,8 +182,14 @@ def test_what_is_better_but_saves_less_is_no_defeat():
     )
     assert of_alternatives(dear) == [more]
     said = of_alternatives(rival("pruned", -0.6, -1.1, -0.1), dear)
-    assert said[0].startswith("The compressed network is better than its alternative")
-    assert said[1:] == [more]
+    best = (
+        'better than one of its 2 alternatives, "pruned", which is at -0.6 points [-1.1, -0.1]'
+    )
+    assert said == [f"The compressed network is {best} against it.", more]
+    said = of_alternatives(
+        rival("pruned", -0.6, -1.1, -0.1), rival("scratch", -3.0, -4.0, -2.0), dear
+    )
+    assert said[0].startswith("The compressed network is better than 2 of its 3 alternatives;")
 
 
 def test_arithmetic_that_saves_no_time_is_said():

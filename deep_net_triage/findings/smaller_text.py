@@ -126,7 +126,7 @@ def of_alternatives(smaller: Smaller) -> list[str]:
     elif smaller.level:
         said = _undecided(smaller, smaller.level)
     elif smaller.worse:
-        said = _best(smaller.worse)
+        said = _best(smaller, smaller.worse)
     else:
         said = []
     said += [
@@ -164,7 +164,7 @@ def _undecided(smaller: Smaller, level: list[Rival]) -> list[str]:
     why = "takes the fewest multiply-accumulates"
     if len(as_cheap) > 1:
         why += ", give or take 1 % of the parent's"
-    if chosen.kind and smaller.compressed in as_cheap:
+    if smaller.compressed in as_cheap and chosen.runs < smaller.compressed.runs:
         runs = f"{chosen.runs} rather than {smaller.compressed.runs}"
         why += f", and fewer trainings, {runs}"
     said = [
@@ -178,15 +178,17 @@ def _undecided(smaller: Smaller, level: list[Rival]) -> list[str]:
     return said
 
 
-def _best(worse: list[Rival]) -> list[str]:
-    closest = worse[0]
-    difference = closest.from_compressed.text("points", 100)
+def _best(smaller: Smaller, worse: list[Rival]) -> list[str]:
+    closest, count = worse[0], len(smaller.alternatives)
+    difference = f"{closest.from_compressed.text('points', 100)} against it"
     if len(worse) == 1:
-        said = f"its alternative, {closest.name}, which is at {difference} against it"
+        which = "its alternative" if count == 1 else f"one of its {count} alternatives"
+        said = f"{which}, {closest.name}, which is at {difference}"
     else:
+        which = "each" if len(worse) == count else str(len(worse))
         said = (
-            f"each of its {len(worse)} alternatives; the closest, {closest.name}, is at "
-            f"{difference} against it"
+            f"{which} of its {count} alternatives; the closest, {closest.name}, is at "
+            f"{difference}"
         )
     return [f"The compressed network is better than {said}."]
 
