@@ -17,7 +17,7 @@ from deep_net_triage.learning import training
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.network import exports
 from deep_net_triage.records import results, study_results
-from deep_net_triage.study import command
+from deep_net_triage.study import command, exporting
 from tests.studies import read, run, snapshot
 
 
@@ -329,7 +329,7 @@ def test_an_export_that_fails_leaves_table_figures_and_page(study, monkeypatch, 
     (study / "report.html").unlink()
     monkeypatch.setitem(exports.FORMATS, "litert", other)
     monkeypatch.setattr(
-        command, "_recommended", lambda folder, student: folder / "parent" / "model.keras"
+        exporting, "recommended", lambda folder, student: folder / "parent" / "model.keras"
     )
     assert run(study.parent, "--method=cl_rw", "--block=4", "--export=litert") == 1
     printed = capsys.readouterr()
@@ -350,7 +350,7 @@ def test_an_int8_export_says_its_accuracy(study, monkeypatch, capsys):
     )
     monkeypatch.setitem(exports.FORMATS, "litert_int8", right)
     monkeypatch.setattr(
-        command, "_recommended", lambda folder, student: folder / "parent" / "model.keras"
+        exporting, "recommended", lambda folder, student: folder / "parent" / "model.keras"
     )
     assert run(study.parent, "--method=cl_rw", "--block=4", "--export=litert_int8") == 0
     accuracy = study_results.read_study(study).baseline_accuracy
