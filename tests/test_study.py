@@ -17,7 +17,7 @@ from deep_net_triage.learning import training
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.network import exports
 from deep_net_triage.records import results, study_results
-from deep_net_triage.study import command, exporting
+from deep_net_triage.study import exporting
 from tests.studies import read, run, snapshot
 
 
