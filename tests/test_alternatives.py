@@ -9,6 +9,7 @@ import pytest
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.network import blocks
+from deep_net_triage.study import exporting
 from deep_net_triage.study.alternative_networks import _Builders
 
 
@@ -53,3 +54,13 @@ def test_a_block_that_changes_the_shape_stays(chain):
     assert convolutions == ["c3", "c4", "c5", "c6"]
     with pytest.raises(InputError, match="c5-c6: what enters has another shape"):
         builders(chain, ("c5:c6",), ("c5-c6",)).of("left_out")(0)
+
+
+def test_an_alternative_that_is_better_is_exported_instead(tmp_path):
+    pruned = types.SimpleNamespace(kind="pruned", correct={2: None, 1: None})
+    narrow = types.SimpleNamespace(kind="narrow", correct={0: None})
+    smaller = types.SimpleNamespace(better=[pruned, narrow])
+    file = exporting.best_alternative(tmp_path, smaller)
+    assert file == tmp_path / "alternatives" / "pruned-seed1" / "model.keras"
+    assert exporting.best_alternative(tmp_path, types.SimpleNamespace(better=[])) is None
+    assert exporting.best_alternative(tmp_path, None) is None

@@ -151,6 +151,8 @@ def test_a_step_that_loses_too_much_is_undone(folder, flags, monkeypatch):
     assert run(folder, *flags) == 0
     result = read(folder / "digits" / "compressed" / "result.json")
     assert [step["kept"] for step in result["steps"]] == [True, False]
+    # The alternatives were those to another network.
+    assert alternatives.read(folder / "digits", 30) == []
     names = {
         layer.name for layer in models.load(folder / "digits/compressed/model.keras").layers
     }

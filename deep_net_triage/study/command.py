@@ -325,10 +325,13 @@ def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
     with locks.waiting(ledger.folder / "study.lock"):
         _describe(opened, typed, started, time.time() - started)
         study = study_results.read_study(ledger.folder)
+        smaller = rivals.read(study)
         reached = presentation.present(
-            study, parent.model, plan.blocks, settings.max_drop, progress, rivals.read(study)
+            study, parent.model, plan.blocks, settings.max_drop, progress, smaller
         )
     if settings.export:
-        file = compressed or exporting.recommended(ledger.folder, reached.recommendation)
+        file = compressed and exporting.best_alternative(ledger.folder, smaller)
+        file = file or compressed
+        file = file or exporting.recommended(ledger.folder, reached.recommendation)
         exporting.export(file, plan, progress)
     return len(ledger.failed(plan.trials))

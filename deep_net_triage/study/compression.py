@@ -11,13 +11,16 @@ model that they did not choose. Without held-out images (`--validation_fraction=
 images judge, and that accuracy is an optimistic one.
 """
 
+import contextlib
 import dataclasses
 import functools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
 
+from deep_net_triage.errors import DamagedFile
 from deep_net_triage.findings import verdict
 from deep_net_triage.learning import predictions
 from deep_net_triage.learning.whole import Lesson
@@ -25,7 +28,14 @@ from deep_net_triage.methods import TABLE
 from deep_net_triage.network import costs, latency, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.progress import Progress
-from deep_net_triage.records import compressions, locks, models, results, study_results
+from deep_net_triage.records import (
+    alternatives,
+    compressions,
+    locks,
+    models,
+    results,
+    study_results,
+)
 from deep_net_triage.records.compressions import FOLDER, Compression, Considered, Final, Step
 from deep_net_triage.records.results import NetworkResult, TrialResult
 from deep_net_triage.study.candidates import Savings, accuracy_of, best_students, find
@@ -148,6 +158,7 @@ class _Search:
             if self.plan.settings.latency:
                 self._measure(network)
         compression = self._result(found, finals, accuracy)
+        self._forget_other_alternatives(compression)
         compressions.write(self.plan.settings.folder, compression)
         if self.compressed:
             self.progress.say(f"{_outcome(compression)}: {file}")
@@ -206,6 +217,19 @@ class _Search:
         self.progress.say("compressing: retraining the whole network once more gained nothing")
         last = next(step for step in reversed(self.steps) if step.kept)
         return self.network, last.accuracy
+
+    def _forget_other_alternatives(self, compression: Compression) -> None:
+        """Removes alternatives to a network of other blocks, arithmetic or epochs."""
+        study = self.plan.settings.folder
+        before = None
+        with contextlib.suppress(DamagedFile):
+            before = compressions.read(study)
+        same = before and all(
+            getattr(before, name) == getattr(compression, name)
+            for name in ("blocks", "macs", "epochs")
+        )
+        if not same:
+            shutil.rmtree(study / alternatives.FOLDER, ignore_errors=True)
 
     def _measure(self, network: keras.Model) -> None:
         """Measures what the parent and the compressed network take, and writes it."""

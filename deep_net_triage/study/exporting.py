@@ -3,10 +3,11 @@
 import functools
 from pathlib import Path
 
+from deep_net_triage.findings.rivals import Smaller
 from deep_net_triage.findings.verdict import Recommendation
 from deep_net_triage.network import exports
 from deep_net_triage.progress import Progress
-from deep_net_triage.records import models, results
+from deep_net_triage.records import alternatives, models, results
 from deep_net_triage.study.plan import Plan
 
 
@@ -16,6 +17,19 @@ def recommended(folder: Path, student: Recommendation | None) -> Path | None:
         return None
     trial = results.trial_folder(folder, student.method, student.block, student.seed)
     return trial / "model.keras"
+
+
+def best_alternative(folder: Path, smaller: Smaller | None) -> Path | None:
+    """Returns the model of the best alternative that beats the compressed network, if any does.
+
+    Args:
+        folder: of the study.
+        smaller: what compression and alternatives came to; None without a compression.
+    """
+    if smaller is None or not smaller.better:
+        return None
+    best = smaller.better[0]
+    return alternatives.folder_of(folder, best.kind, min(best.correct)) / "model.keras"
 
 
 def export(file: Path | None, plan: Plan, progress: Progress) -> None:
