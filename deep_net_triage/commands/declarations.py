@@ -234,7 +234,7 @@ def _outcome(declared: _Declared) -> None:
         "the training images is held out to judge.",
     )
     declared.choice(
-        "save", ("macs", "parameters", "latency"), "What --compress saves as much of as it can."
+        "save", ("macs", "parameters", "latency"), "What --compress reduces as far as it can."
     )
     declared.text(
         "latency_batches", "1,64", "Comma-separated: images at once when latency is measured."
@@ -247,12 +247,12 @@ def _outcome(declared: _Declared) -> None:
     declared.text(
         "final_seeds",
         None,
-        "Comma-separated: of that retraining and of --alternatives; by default --seeds.",
+        "Comma-separated seeds of --final_epochs and --alternatives; by default --seeds.",
     )
     declared.switch(
         "alternatives",
         False,
-        "Also train what one would do instead of --compress, for as many epochs.",
+        "Also train other smaller networks to compare --compress with, for as many epochs.",
     )
     formats = ", ".join(EXPORTS)
     declared.text("export", None, f"Comma-separated formats of the smaller model: {formats}.")

@@ -139,7 +139,7 @@ class CompressOptions(Options, total=False):
     Attributes:
         final_epochs: in which the whole smaller model is retrained at last (`epochs`).
         final_seeds: of that retraining; the first one's model is returned (`seeds`).
-        alternatives: whether to train also what one would do instead, for as many epochs;
+        alternatives: whether to train other smaller networks as well, for as many epochs;
             needs `output_dir` (false).
     """
 
