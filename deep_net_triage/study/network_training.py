@@ -1,13 +1,12 @@
 """Trains, checks and records networks as a whole, beside the trials of a study."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
-from deep_net_triage.errors import DamagedFile, TrainingFailed
+from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
 from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning import guards, memory, whole
@@ -18,6 +17,7 @@ from deep_net_triage.records import correctness, models, results
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, NetworkResult
 from deep_net_triage.records.summaries import summarize
+from deep_net_triage.study.finished import by_the_same_settings
 from deep_net_triage.study.identity import Identity
 from deep_net_triage.study.watching import CHECKING, ShownTraining
 from deep_net_triage.wording import duration
@@ -51,7 +51,8 @@ class NetworkTrainings:
             lesson: how it is trained.
         """
         determining = self._determining(network, lesson)
-        ended = self._ended(folder, determining)
+        read, say = results.read_network, self.progress.say
+        ended = by_the_same_settings(folder, read, determining, say)
         if ended:
             return ended
         settings, progress = self.identity.settings, self.progress
@@ -111,19 +112,3 @@ class NetworkTrainings:
             "teacher_sha256": teacher,
             "blocks_learned": [block.name for block in lesson.blocks],
         }
-
-    def _ended(
-        self, folder: Path, determining: dict[str, object]
-    ) -> NetworkResult | Failure | None:
-        """Returns what an earlier command reached by the same training; removes all else."""
-        try:
-            result = results.read_network(folder)
-            if isinstance(result, NetworkResult):
-                results.check_files(folder, result.files)
-                if result.settings == determining:
-                    return result
-        except DamagedFile as damage:
-            self.progress.say(f"{damage}; it is made again")
-        if (folder / "result.json").exists():
-            shutil.rmtree(folder)
-        return None

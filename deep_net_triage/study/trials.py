@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from deep_net_triage.errors import DamagedFile, TrainingFailed
+from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
 from deep_net_triage.images.datasets import Dataset
 from deep_net_triage.learning import evidence, guards, memory, predictions, tensorboard
@@ -24,6 +23,7 @@ from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, Row, TrialResult
 from deep_net_triage.records.summaries import summarize
 from deep_net_triage.steps import Step
+from deep_net_triage.study.finished import by_the_same_settings
 from deep_net_triage.study.identity import Identity, Parent, Trial
 from deep_net_triage.study.watching import CHECKING, ShownTraining
 from deep_net_triage.wording import duration, signed
@@ -203,7 +203,8 @@ class TrialsBeside:
         sha256 = guards.weights_digest(network)
         names = (trial.method, trial.block_name, trial.seed)
         determining = self.identity.of_trial(*names, sha256)
-        ended = self._ended(folder, determining)
+        read, say = results.read_trial, self.progress.say
+        ended = by_the_same_settings(folder, read, determining, say)
         if ended:
             return ended
         self.progress.expect([self._expected(trial, name)])
@@ -224,20 +225,6 @@ class TrialsBeside:
             distil = ExpectedPhase(f"{name} distill", "distill", settings.distill_epochs)
             phases.insert(0, distil)
         return ExpectedTraining(name, tuple(phases))
-
-    def _ended(self, folder: Path, determining: dict[str, object]) -> TrialResult | None:
-        """Returns the result of the same trial by an earlier command; removes any other."""
-        try:
-            result = results.read_trial(folder)
-            if isinstance(result, TrialResult):
-                results.check_files(folder, result.files)
-                if result.settings == determining:
-                    return result
-        except DamagedFile as damage:
-            self.progress.say(f"{damage}; it is made again")
-        if (folder / "result.json").exists():
-            shutil.rmtree(folder)
-        return None
 
 
 def _reached(row: Row) -> str:
