@@ -69,6 +69,11 @@ def test_held_out_images_judge_which_method_is_best():
     assert candidates.best_students(study) == {"block1": Judged("stn", 0.71)}
 
 
+def test_a_block_whose_curves_are_damaged_is_no_candidate():
+    study = StudyResults("toy", 0.9, (handmade.row("stn", "block1", 0.9),), epochs={})
+    assert candidates.best_students(study) == {}
+
+
 def found(chain, savings, cost, halves_reach):
     """The candidates of a block that costs so much, and the trials of its halves."""
     tried = []

@@ -152,10 +152,15 @@ def test_steps_are_timed_that_train_and_are_traced_once(parent, toy_dataset, mon
     timed = timed_training.TimedTraining(parent, toy_dataset, command_line.parse([]))
     assert timed.first == 9
     assert guards.weights_digest(parent) != before
+    sizes, traced = [], timed._step
+    monkeypatch.setattr(
+        timed, "_step", lambda *batch: sizes.append({len(b) for b in batch}) or traced(*batch)
+    )
     assert timed.step(3, 5.2) == pytest.approx(0.2)
     assert timed.step(5, 0.0) == 4
     assert int(timed._learner.optimizer.iterations) == 5
-    assert timed._step.experimental_get_tracing_count() == 1
+    assert sizes == [{3}, {3}, {3}, {5}]
+    assert traced.experimental_get_tracing_count() == 1
 
 
 def test_the_quickest_turns_are_compared(monkeypatch):

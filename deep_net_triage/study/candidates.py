@@ -49,7 +49,9 @@ def best_students(study: StudyResults) -> dict[str, Judged]:
                 for row in study.trials(method, block)
                 if row.trial in study.epochs
             ]
-            mean = math.fsum(reached) / len(reached) if reached else -1.0
+            if not reached:  # not run with this block, or its curves are damaged
+                continue
+            mean = math.fsum(reached) / len(reached)
             if block not in best or mean > best[block].accuracy:
                 best[block] = Judged(method, mean)
     return best
