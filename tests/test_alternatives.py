@@ -9,7 +9,8 @@ import pytest
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.network import blocks
-from deep_net_triage.study import exporting
+from deep_net_triage.records import alternatives, compressions
+from deep_net_triage.study import alternative_networks, exporting
 from deep_net_triage.study.alternative_networks import _Builders
 
 
@@ -54,6 +55,51 @@ def test_a_block_that_changes_the_shape_stays(chain):
     assert convolutions == ["c3", "c4", "c5", "c6"]
     with pytest.raises(InputError, match="c5-c6: what enters has another shape"):
         builders(chain, ("c5:c6",), ("c5-c6",)).of("left_out")(0)
+
+
+def test_each_kind_is_trained_from_one_seed_before_any_from_the_next(tmp_path, monkeypatch):
+    names = []
+
+    class Builders:
+        def __init__(self, plan, parent, compression):
+            pass
+
+        def of(self, kind):
+            return lambda seed: refuse() if kind == "left_out" else kind
+
+    class Trainings:
+        identity = types.SimpleNamespace(
+            settings=types.SimpleNamespace(
+                folder=tmp_path, learning_rate=0.1, classification_rate=lambda updates: 0.01
+            )
+        )
+
+        def __init__(self, *common):
+            pass
+
+        def run(self, folder, name, network, lesson):
+            names.append((network, lesson.seed, lesson.rate, lesson.epochs))
+
+    def refuse():
+        raise InputError("another shape")
+
+    monkeypatch.setattr(alternative_networks, "_Builders", Builders)
+    monkeypatch.setattr(alternative_networks, "NetworkTrainings", Trainings)
+    compression = types.SimpleNamespace(blocks=("block1",), epochs=7)
+    monkeypatch.setattr(compressions, "read", lambda study: compression)
+    plan = types.SimpleNamespace(
+        settings=types.SimpleNamespace(folder=tmp_path, final_seeds=(3, 5)),
+        identity=None,
+        dataset=None,
+    )
+    progress = types.SimpleNamespace(say=names.append)
+    parent = types.SimpleNamespace(model=None)
+    alternative_networks.run(plan, parent, progress)
+    rates = {"scratch": 0.1, "scratch_taught": 0.1, "narrow": 0.1, "pruned": 0.01}
+    trained = [(kind, seed, rates[kind], 7) for seed in (3, 5) for kind in rates]
+    said = "alternatives: blocks left out: not possible: another shape"
+    assert names == [*trained[:2], said, *trained[2:]]
+    assert alternatives.refusals(tmp_path) == {"left_out": "another shape"}
 
 
 def test_an_alternative_that_is_better_is_exported_instead(tmp_path):

@@ -70,6 +70,10 @@ def test_blocks_are_compressed_one_after_another(folder):
     tried = [step["block"] for step in result["steps"]]
     assert tried == sorted(candidates, key=lambda name: candidates[name]["cost"])
     assert all(step["kept"] for step in result["steps"])
+    # Triage has trained the first one's student already.
+    first = f"cm_mw-{tried[0]}"
+    step, trial = study / "compressed" / f"1-{first}", study / "trials" / f"{first}-seed0"
+    assert snapshot(step) == snapshot(trial)
     model = models.load(study / "compressed" / "model.keras")
     parent = models.load(study / "parent" / "model.keras")
     names = {layer.name for layer in model.layers}

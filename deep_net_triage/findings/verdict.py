@@ -131,7 +131,6 @@ def doubt(study: StudyResults) -> str | None:
 
     Either the parent has not learned, or its students show that it was not trained to its end.
     """
-    accuracy, test_images = study.baseline_accuracy, study.test_images
     gains = {
         f"{METHODS[method].title} at {block}": against_parent(
             study.correct_by_seed(method, block), study.parent_correct
@@ -139,9 +138,14 @@ def doubt(study: StudyResults) -> str | None:
         for block in study.blocks_run()
         for method in study.methods()
     }
-    return parent_doubts.not_learned(
-        accuracy, study.classes, test_images
-    ) or parent_doubts.surpassed(accuracy, test_images, gains)
+    return not_learned(study) or parent_doubts.surpassed(
+        study.baseline_accuracy, study.test_images, gains
+    )
+
+
+def not_learned(study: StudyResults) -> str | None:
+    """Returns why a study's parent has not learned, as one sentence; None if it has."""
+    return parent_doubts.not_learned(study.baseline_accuracy, study.classes, study.test_images)
 
 
 def sentences(verdict: Verdict) -> list[str]:

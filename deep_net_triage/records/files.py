@@ -72,6 +72,16 @@ def remove_leftovers(folder: Path) -> None:
                 file.unlink(missing_ok=True)
 
 
+def copy_folder(source: Path, target: Path) -> None:
+    """Copies a folder to a path where there is none; the copy appears there as a whole."""
+    unfinished = unfinished_name(target)
+    try:
+        shutil.copytree(source, unfinished)
+        os.replace(unfinished, target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
 def append_line(file: Path, line: str) -> None:
     """Appends a line to a file and waits until it is on the disk."""
     with file.open("a", encoding="utf-8") as lines:

@@ -7,6 +7,7 @@ network was after the parent, once for each seed.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,37 +53,38 @@ def run(plan: Plan, parent: Parent, progress: Progress) -> None:
     with locks.waiting(results.lock_file(folder), waits_for) as lock:
         trainings = NetworkTrainings(plan.identity, plan.dataset, progress, lock.check)
         builders = _Builders(plan, parent.model, compression)
-        refused = {}
-        for kind in KINDS:
+        refused: dict[str, str] = {}
+        # All kinds are trained from one seed before any is from the next.
+        for seed, kind in itertools.product(plan.settings.final_seeds, KINDS):
+            if kind in refused:
+                continue
             try:
-                _train(kind, builders.of(kind), compression.epochs, parent, trainings)
+                network = builders.of(kind)(seed)
             except InputError as reason:
                 refused[kind] = str(reason)
-                progress.say(f"alternatives: not {KINDS[kind].title}: {reason}")
+                progress.say(f"alternatives: {KINDS[kind].title}: not possible: {reason}")
+            else:
+                _train(kind, seed, network, compression.epochs, parent, trainings)
         alternatives.write_refusals(study, refused)
 
 
 def _train(
     kind: str,
-    build: Callable[[int], keras.Model],
+    seed: int,
+    network: keras.Model,
     epochs: int,
     parent: Parent,
     trainings: NetworkTrainings,
 ) -> None:
-    """Trains an alternative once for each seed.
-
-    Raises:
-        InputError: if there is no such network.
-    """
+    """Trains an alternative from one seed."""
     settings = trainings.identity.settings
     rate = settings.classification_rate("model")
     if kind in _FROM_SCRATCH:
         rate = settings.learning_rate
     teacher = parent.model if KINDS[kind].taught else None
-    for seed in settings.final_seeds:
-        folder = alternatives.folder_of(settings.folder, kind, seed)
-        name = f"alternative {KINDS[kind].title}, seed {seed}"
-        trainings.run(folder, name, build(seed), Lesson(rate, epochs, seed, teacher))
+    folder = alternatives.folder_of(settings.folder, kind, seed)
+    name = f"alternative {KINDS[kind].title}, seed {seed}"
+    trainings.run(folder, name, network, Lesson(rate, epochs, seed, teacher))
 
 
 class _Builders:

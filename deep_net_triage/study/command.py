@@ -29,6 +29,7 @@ from deep_net_triage.study import (
     inputs,
     parents,
     precisions,
+    unseen,
 )
 from deep_net_triage.study.budget import Budget
 from deep_net_triage.study.identity import Identity, Parent
@@ -208,6 +209,8 @@ def _opened(
         digest = datasets.digest(dataset)
         if settings.validation_fraction:
             dataset = datasets.hold_out(dataset, settings.validation_fraction)
+            if settings.compress and model and verifies:
+                unseen.check(model, dataset)
         source = IN_MEMORY if given else settings.parent and str(settings.parent)
         identity = Identity(settings, len(dataset.train), len(dataset.test), digest, source)
         sha256 = guards.weights_digest(model) if model else None

@@ -31,6 +31,7 @@ from deep_net_triage.progress import Progress
 from deep_net_triage.records import (
     alternatives,
     compressions,
+    files,
     locks,
     models,
     results,
@@ -104,9 +105,9 @@ class _Search:
         self.baseline = float(correct.mean())
 
     def candidates(self) -> list[Candidate]:
-        """Returns the study's candidates; none if drops from the parent are meaningless."""
+        """Returns the study's candidates; none if the parent has not learned."""
         study = study_results.read_study(self.plan.settings.folder)
-        if reason := verdict.doubt(study):
+        if reason := verdict.not_learned(study):
             self.progress.say(f"compressing: {reason}")
             return []
         best = best_students(study)
@@ -122,6 +123,8 @@ class _Search:
         trial = Trial(candidate.method, block, self.plan.settings.seeds[0])
         study, number = self.plan.settings.folder, len(self.steps) + 1
         folder = compressions.step_folder(study, number, trial.method, block.name)
+        if not self.compressed:
+            self._take_over(trial, folder)
         name = f"compressing {trial}"
         result = self.trials.run(trial, name, self.network, folder)
         step = Step(block.name, trial.method)
@@ -169,10 +172,21 @@ class _Search:
 
     def _tried(self, trial: Trial) -> float | None:
         """Returns the accuracy of a half's student on the images that judge."""
-        folder = self.folder / f"half-{trial.method}-{trial.block_name}"
+        folder = self._half_folder(trial)
         name = f"half of a block: {trial}"
         result = self.trials.run(trial, name, self.parent.model, folder)
         return _judged(result, folder) if isinstance(result, TrialResult) else None
+
+    def _take_over(self, trial: Trial, folder: Path) -> None:
+        """Copies what triage made of a block of the parent, so that it is not trained again."""
+        study = self.plan.settings.folder
+        of_block = results.trial_folder(study, trial.method, trial.block_name, trial.seed)
+        for made in (of_block, self._half_folder(trial)):
+            if (made / "model.keras").is_file() and not folder.exists():
+                files.copy_folder(made, folder)
+
+    def _half_folder(self, trial: Trial) -> Path:
+        return self.folder / f"half-{trial.method}-{trial.block_name}"
 
     def _as_it_is_now(self, block: Block) -> Block:
         """Returns a block as it is found in the network compressed so far."""

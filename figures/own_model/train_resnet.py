@@ -67,19 +67,18 @@ def batches(split: datasets.Split, epochs: int) -> tf.data.Dataset:
         split: images of 32 x 32 pixels and their labels.
         epochs: how many there are; each has its own order.
     """
-    images, labels = split.images, split.labels
-    change = keras.Sequential(
-        [
-            keras.layers.RandomFlip("horizontal", seed=1),
-            keras.layers.ZeroPadding2D(4),
-            keras.layers.RandomCrop(32, 32, seed=2),
-        ]
-    )
-    shuffled = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(len(split), seed=0)
+
+    def shift_and_flip(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        padded = tf.image.resize_with_crop_or_pad(tf.cast(image, tf.float32), 40, 40)
+        cropped = tf.image.random_crop(padded, (32, 32, 3), seed=1)
+        return tf.image.random_flip_left_right(cropped, seed=2), label
+
+    shuffled = tf.data.Dataset.from_tensor_slices((split.images, split.labels))
     return (
-        shuffled.repeat(epochs)
+        shuffled.shuffle(len(split), seed=0)
+        .repeat(epochs)
+        .map(shift_and_flip)
         .batch(BATCH, drop_remainder=True)
-        .map(lambda batch, truth: (change(tf.cast(batch, tf.float32), training=True), truth))
         .prefetch(2)
     )
 
@@ -93,6 +92,8 @@ def main() -> None:
     asked = parser.parse_args()
     keras.utils.set_random_seed(0)
     data = datasets.load("cifar10", image_size=32, data_dir=asked.data_dir)
+    # --compress judges by the same tenth, of which the network must know nothing.
+    data = datasets.hold_out(data, 0.1)
     model = build()
     steps = len(data.train) // BATCH
     rate = keras.optimizers.schedules.CosineDecay(
@@ -101,7 +102,9 @@ def main() -> None:
     optimizer = keras.optimizers.AdamW(rate, weight_decay=0.05)
     optimizer.exclude_from_weight_decay([v for v in model.trainable_weights if v.ndim < 2])
     model.compile(
-        optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"]
+        optimizer,
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
     )
     test = data.test.images.numpy(), data.test.labels.numpy()
     model.fit(

@@ -1,0 +1,46 @@
+"""Whether a given parent has seen the held-out images, by which `--compress` judges."""
+
+import keras
+import numpy as np
+
+from deep_net_triage.errors import InputError
+from deep_net_triage.findings.statistics import accuracy_interval
+from deep_net_triage.images.datasets import Dataset, Split
+from deep_net_triage.learning import predictions
+from deep_net_triage.wording import percent
+
+
+def check(parent: keras.Model, dataset: Dataset) -> None:
+    """Raises InputError if a parent seems to have been trained on the held-out images.
+
+    It is then more accurate on them than on the test images, and as accurate as on the images
+    that it is known to have been trained on. Each student forgets some of them, which would
+    look like a cost of compression. What tells accuracies apart is that their 95 % intervals
+    do not overlap.
+
+    Args:
+        parent: as the user gave it.
+        dataset: with held-out images.
+    """
+    held_out, test = dataset.validation, dataset.test
+    some = np.linspace(0, len(dataset.train) - 1, min(len(held_out), len(dataset.train)))
+    positions = some.astype(int)
+    train = Split(
+        dataset.train.images.numpy()[positions], dataset.train.labels.numpy()[positions]
+    )
+    accuracies = [_accuracy(parent, split) for split in (held_out, test, train)]
+    of_held_out, of_test, of_train = (
+        accuracy_interval(accuracy, len(split))
+        for accuracy, split in zip(accuracies, (held_out, test, train), strict=True)
+    )
+    if of_held_out[0] > of_test[1] and of_held_out[1] >= of_train[0]:
+        raise InputError(
+            f"the parent classifies {percent(accuracies[0])} of the {len(held_out):,} held-out "
+            f"training images correctly, but {percent(accuracies[1])} of the test images: it "
+            "was probably trained on them, and --compress can't judge by them; give a parent "
+            "trained without them, or let the test images judge: --validation_fraction=0"
+        )
+
+
+def _accuracy(model: keras.Model, split: Split) -> float:
+    return float(predictions.correct(model, split.images, split.labels).mean())
