@@ -88,3 +88,11 @@ def test_trials_on_a_share_of_the_cores_take_longer_and_the_parent_does_not(make
     slow, *_ = make(slowdown=1.5)
     assert phases(slow, "cm_rw", first)["train"] == 1.5 * phases(fast, "cm_rw", first)["train"]
     assert slow.parent(1) == fast.parent(1)
+
+
+def test_a_network_like_the_parent_is_trained_alone_or_taught(make):
+    estimator, *_ = make()
+    # Around it, its two test batches are evaluated twice.
+    around = 2 * 2 * 10
+    assert estimator.network(5, taught=False) == 5 * (3 * 30 + 2 * 10) + around
+    assert estimator.network(5, taught=True) == 5 * (3 * 40 + 2 * 10) + around

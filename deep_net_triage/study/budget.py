@@ -21,7 +21,7 @@ from deep_net_triage.methods import TABLE
 from deep_net_triage.network import costs, surgery
 from deep_net_triage.network.blocks import select, survey
 from deep_net_triage.records import files
-from deep_net_triage.study.estimates import Estimator, Workload
+from deep_net_triage.study.estimates import Afterwards, Estimator, Workload
 from deep_net_triage.study.ledger import Ledger
 from deep_net_triage.study.plan import Plan, of_study, untrained
 from deep_net_triage.wording import counted, duration, size
@@ -49,6 +49,7 @@ class Budget:
         models: bytes of the models that stay on the disk.
         scratch: bytes of files that are removed when the study ends.
         measured: whether steps were timed.
+        afterwards: what is trained after the trials.
     """
 
     trainings: tuple[ExpectedTraining, ...]
@@ -57,6 +58,7 @@ class Budget:
     models: int
     scratch: int
     measured: bool
+    afterwards: Afterwards = Afterwards()
 
     @property
     def seconds(self) -> float:
@@ -107,6 +109,7 @@ def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budg
         models=models,
         scratch=checkpoints + shared,
         measured=is_measured,
+        afterwards=Estimator(workload, steps).afterwards(plan.blocks),
     )
 
 

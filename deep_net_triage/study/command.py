@@ -270,8 +270,8 @@ def _parent(opened: Opened) -> Parent:
 def _say(foreseen: Budget, opened: Opened) -> None:
     """Prints what a study will take and, if that is long, how to make it short."""
     opened.progress.say(budget.summary(foreseen))
-    if opened.plan.settings.compress:
-        opened.progress.say("not counted: what --compress trains after the trials")
+    if later := str(foreseen.afterwards):
+        opened.progress.say(later)
     if opened.smaller and foreseen.seconds > budget.LONG:
         opened.progress.say(budget.advice(opened.plan, *opened.smaller))
 

@@ -5,7 +5,7 @@ their replacements. How often each method computes what is known.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from deep_net_triage.commands.settings import Settings
@@ -13,13 +13,16 @@ from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
 from deep_net_triage.learning.timings import Timings
 from deep_net_triage.methods import TABLE
 from deep_net_triage.network.blocks import Block
+from deep_net_triage.records.alternatives import KINDS
 from deep_net_triage.study.identity import Trial
+from deep_net_triage.wording import duration, listed
 
 # What it takes to trace a step, as a share of what it takes to trace a process's first.
 _TRACING = {"model": 0.6, "block": 0.2, "distill": 0.1}
 # Around its epochs a trial saves its model, loads it and digests its weights, and before the
 # first trial of a block its student is built. Most of it is Python, as tracing is.
 _AROUND_TRIAL, _AROUND_BLOCK = 0.2, 0.3
+_HALVES = 2  # of a block
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,32 @@ class Workload:
     train: int
     test: int
     stores_activations: bool
+
+
+@dataclass(frozen=True)
+class Afterwards:
+    """Seconds of what is trained after the trials, if every candidate is tried.
+
+    What an earlier command has finished is not subtracted, and networks count as large as the
+    parent: which blocks are compressed is not known yet.
+
+    Attributes:
+        compress: trials of halves, steps, and the final retraining; None if not asked for.
+        alternatives: likewise.
+    """
+
+    compress: float | None = None
+    alternatives: float | None = None
+
+    def __str__(self) -> str:
+        """What they take, for the terminal; empty if nothing was asked for."""
+        asked = {"--compress": self.compress, "--alternatives": self.alternatives}
+        parts = [
+            f"up to about {duration(seconds)} for {flag}"
+            for flag, seconds in asked.items()
+            if seconds is not None
+        ]
+        return f"after the trials: {listed(parts)}" if parts else ""
 
 
 class Estimator:
@@ -63,6 +92,12 @@ class Estimator:
         phase = ExpectedPhase("parent", "train", epochs, seconds, tracing)
         return ExpectedTraining("parent", (phase,), self._around(), alone=True)
 
+    def network(self, epochs: int, taught: bool) -> float:
+        """Returns the seconds to train a network like the parent, alone or taught by it."""
+        teacher = self.timings.forward if taught else 0.0
+        epoch = self._epoch(self.timings.step + teacher, self.timings.forward)
+        return epochs * epoch + _TRACING["model"] * self.timings.tracing + self._around()
+
     def trials(self, trials: Iterable[tuple[str, Trial]]) -> list[ExpectedTraining]:
         """Returns the trainings of trials, each given with its name in progress lines."""
         expected, traced, begun = [], set(), set()
@@ -75,6 +110,32 @@ class Estimator:
             begun.add(trial.block_name)
             expected.append(ExpectedTraining(name, phases, around))
         return expected
+
+    def afterwards(self, blocks: Sequence[Block]) -> Afterwards:
+        """Returns what is trained after the trials of some blocks."""
+        settings = self.workload.settings
+        if not settings.compress:
+            return Afterwards()
+        methods = [method for method in settings.methods if TABLE[method].compresses]
+        of_blocks = [
+            max(
+                training.seconds
+                for training in self.trials(
+                    (method, Trial(method, block, settings.seeds[0])) for method in methods
+                )
+            )
+            for block in blocks
+        ]
+        epochs, seeds = settings.final_epochs or settings.epochs, len(settings.final_seeds)
+        # Each half gets a trial, and may get a step.
+        compress = 2 * _HALVES * sum(of_blocks) + seeds * self.network(epochs, taught=True)
+        if not settings.alternatives:
+            return Afterwards(compress)
+        distils = any(TABLE[method].distil for method in methods)
+        each = settings.epochs + distils * settings.distill_epochs
+        most = _HALVES * len(blocks) * each + epochs
+        others = sum(self.network(most, kind.taught) for kind in KINDS.values())
+        return Afterwards(compress, seeds * others)
 
     def _phases(self, trial: Trial, traced: set[str]) -> tuple[ExpectedPhase, ...]:
         row, settings = TABLE[trial.method], self.workload.settings
