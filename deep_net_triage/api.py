@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,6 +56,16 @@ class Compressed:
     parameters_saved: float
 
 
+@contextlib.contextmanager
+def _names_of_arguments() -> Iterator[None]:
+    """Raises an InputError that speaks of flags as one that speaks of keyword arguments."""
+    try:
+        yield
+    except InputError as refusal:
+        raise type(refusal)(re.sub(r"(?<!\w)--(?=[a-z])", "", str(refusal))) from refusal
+
+
+@_names_of_arguments()
 def find_blocks(model: keras.Model, *, replacement: str = "conv") -> tuple[Block, ...]:
     """Returns the blocks of a model that one convolution each can replace, in its order.
 
@@ -68,6 +79,7 @@ def find_blocks(model: keras.Model, *, replacement: str = "conv") -> tuple[Block
     return blocks.find_blocks(graphs.flat(model), replacement)
 
 
+@_names_of_arguments()
 def replace_block(
     model: keras.Model,
     block: Block | str,
@@ -95,6 +107,7 @@ def replace_block(
     return surgery.compress(parent, block, initializer=initializer, seed=seed)
 
 
+@_names_of_arguments()
 def triage(
     model: keras.Model,
     train: Examples,
@@ -139,6 +152,7 @@ def triage(
         return study
 
 
+@_names_of_arguments()
 def compress_within(
     model: keras.Model,
     train: Examples,

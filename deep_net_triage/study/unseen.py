@@ -37,7 +37,7 @@ def check(parent: keras.Model, dataset: Dataset) -> None:
         raise InputError(
             f"the parent classifies {percent(accuracies[0])} of the {len(held_out):,} held-out "
             f"training images correctly, but {percent(accuracies[1])} of the test images: it "
-            "was probably trained on them, and --compress can't judge by them; give a parent "
+            "was probably trained on them, and they can't judge a compression; give a parent "
             "trained without them, or let the test images judge: --validation_fraction=0"
         )
 
