@@ -32,10 +32,10 @@ def compression(**fields):
         "baseline_judged": 0.91,
         "baseline_accuracy": 0.9,
         "candidates": (
-            Considered("block2", "stn", 0.002, 0.2),
+            Considered("block2", "stn", 0.002, 0.2, -0.011, 0.015),
             Considered("block3", "cm_rw", 0.011, 0.2),
             Considered("block4_last", "stn", -0.001, 0.3),
-            Considered("block1", "stn", 0.08, 0.1),
+            Considered("block1", "stn", 0.08, 0.1, 0.05, 0.11),
             Considered("block4", "stn", 0.02, -0.1),
             Considered("block2_first", "stn", 0.01, 0.1),
         ),

@@ -1,6 +1,7 @@
 """What a compression may replace, at which cost, and what it saves."""
 
 import types
+from pathlib import Path
 
 import keras
 import pytest
@@ -59,6 +60,7 @@ def test_held_out_images_judge_which_method_is_best():
         "toy",
         0.9,
         tuple(rows),
+        folder=Path("toy"),
         epochs={
             ("cl_rw", "block1", 0): curve(0.9, 0.6, distilled=0),
             ("cl_rw", "block1", 1): curve(0.8, 0.9, distilled=0),
@@ -66,7 +68,8 @@ def test_held_out_images_judge_which_method_is_best():
         },
     )
     # Of the chosen epochs, CL-RW reaches 0.6 and 0.8, STN 0.71.
-    assert candidates.best_students(study) == {"block1": Judged("stn", 0.71)}
+    folder = Path("toy/trials/stn-block1-seed0")
+    assert candidates.best_students(study) == {"block1": Judged("stn", 0.71, (folder,))}
 
 
 def test_a_block_whose_curves_are_damaged_is_no_candidate():
@@ -80,10 +83,15 @@ def found(chain, savings, cost, halves_reach):
 
     def run(trial):
         tried.append(trial)
-        return halves_reach[len(tried) - 1]
+        reached = halves_reach[len(tried) - 1]
+        return reached and Judged(trial.method, reached, (Path("half"),))
+
+    def interval(student):
+        return (0.9 - student.accuracy - 0.01, len(student.folders))
 
     best = {"block1": Judged("cm_rw", 0.9 - cost)}
-    return list(candidates.find(blocks.find_blocks(chain), savings, 0.9, best, run)), tried
+    network = blocks.find_blocks(chain)
+    return list(candidates.find(network, savings, 0.9, best, run, interval)), tried
 
 
 def test_a_block_within_the_drop_is_not_divided(chain, savings):
@@ -91,6 +99,7 @@ def test_a_block_within_the_drop_is_not_divided(chain, savings):
     (whole,) = made
     assert (whole.block.name, whole.method) == ("block1", "cm_rw")
     assert whole.cost == pytest.approx(0.04)
+    assert whole.interval == (pytest.approx(0.03), 0)
     # One convolution of four remains, beside a dense layer of 4 x 2.
     each = 8 * 8 * 9 * 4 * 4
     assert whole.saved == pytest.approx(3 * each / (4 * each + 8))
@@ -105,6 +114,7 @@ def test_the_halves_of_a_costly_block_are_tried(chain, savings):
     assert whole.cost == pytest.approx(0.2)
     assert first.block == tried[0].block
     assert first.cost == pytest.approx(0.02)
+    assert first.interval == (pytest.approx(0.01), 1)
     each = 8 * 8 * 9 * 4 * 4
     assert first.saved == pytest.approx(each / (4 * each + 8))
 

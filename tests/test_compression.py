@@ -65,6 +65,7 @@ def test_blocks_are_compressed_one_after_another(folder):
         last = results.read_epochs(study / "trials" / f"cm_mw-{name}-seed0")[-1]
         judged = result["baseline_judged"] - last.held_out_accuracy
         assert considered["cost"] == pytest.approx(judged)
+        assert considered["low"] < judged < considered["high"]
     assert result["held_out"] == 60
     # Those that cost least come first.
     tried = [step["block"] for step in result["steps"]]

@@ -10,10 +10,10 @@ from deep_net_triage.study import selection
 from deep_net_triage.study.selection import Candidate
 
 
-def candidate(layers, cost, saved):
+def candidate(layers, cost, saved, interval=None):
     """A candidate whose block has one layer for each letter."""
     block = types.SimpleNamespace(name=layers, layers=tuple(layers))
-    return Candidate(block, "cm_rw", cost, saved)
+    return Candidate(block, "cm_rw", cost, saved, interval)
 
 
 def names(candidates):
@@ -42,6 +42,15 @@ def test_what_saves_nothing_or_costs_too_much_is_not_tried():
     assert selection.in_order(wrong, 0.02) == []
     # Rounding: 0.9 - 0.88 is more than 0.02 by 2e-17.
     assert len(selection.in_order([candidate("a", 0.9 - 0.88, 0.1)], 0.02)) == 1
+
+
+def test_what_may_cost_little_enough_is_tried_after_what_seems_to():
+    seeming = candidate("a", 0.01, 0.1, (-0.01, 0.03))
+    doubtful, large = (
+        candidate("b", 0.03, 0.4, (0.019, 0.041)),
+        candidate("c", 0.03, 0.5, (0.021, 0.039)),
+    )
+    assert names(selection.in_order([large, doubtful, seeming], 0.02)) == ["a", "b"]
 
 
 def test_a_block_and_its_half_are_never_in_one_set():

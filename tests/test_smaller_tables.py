@@ -44,7 +44,14 @@ def test_candidates_say_what_became_of_them():
     assert shown(smaller_tables.candidates(compression(save="latency"))) == {
         "block": ["block2", "block3", "block4_last", "block1", "block4", "block2_first"],
         "method": ["STN", "CM-RW", "STN", "STN", "STN", "STN"],
-        "lost alone, points": ["0.2", "1.1", f"{MINUS}0.1", "8.0", "2.0", "1.0"],
+        "lost alone, points": [
+            f"0.2 [{MINUS}1.1, 1.5]",
+            "1.1",
+            f"{MINUS}0.1",
+            "8.0 [5.0, 11.0]",
+            "2.0",
+            "1.0",
+        ],
         "latency saved, %": ["20.0", "20.0", "30.0", "10.0", f"{MINUS}10.0", "10.0"],
         "outcome": [
             "kept",

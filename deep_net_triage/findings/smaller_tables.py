@@ -62,11 +62,7 @@ def candidates(compression: Compression) -> Table:
         [
             Column("block", page.words(one.block for one in considered), heads=True),
             Column("method", page.words(METHODS[one.method].title for one in considered)),
-            Column(
-                "lost alone, points",
-                page.numbers((100 * one.cost for one in considered), 1),
-                "number",
-            ),
+            Column("lost alone, points", [_lost(one) for one in considered], "number"),
             _percent(_SAVED[compression.save], [one.saved for one in considered]),
             Column("outcome", page.words(_fate(compression, one) for one in considered)),
         ]
@@ -143,6 +139,14 @@ def _points_of(estimate: Estimate | None) -> Cell:
     return Cell(page.typeset(estimate.text(scale=100)), estimate.mean)
 
 
+def _lost(considered: Considered) -> Cell:
+    """Returns what a candidate's student lost, with its interval."""
+    ends = [end for end in (considered.low, considered.high) if end is not None]
+    lost, *interval = (f"{100 * number:.1f}" for number in (considered.cost, *ends))
+    text = f"{lost} [{', '.join(interval)}]" if interval else lost
+    return Cell(page.typeset(text), considered.cost)
+
+
 def _end(step: Step) -> str:
     if step.accuracy is None:
         return "failed"
@@ -156,7 +160,8 @@ def _fate(compression: Compression, considered: Considered) -> str:
             return _end(step)
     if considered.saved <= 0:
         return "saves nothing"
-    if considered.cost > compression.max_drop + 1e-12:
+    ends = [end for end in (considered.cost, considered.low) if end is not None]
+    if min(ends) > compression.max_drop + 1e-12:
         return "loses too much"
     return "overlaps a compressed one"
 

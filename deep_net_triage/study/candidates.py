@@ -19,7 +19,7 @@ from deep_net_triage.methods import METHODS
 from deep_net_triage.network import costs, latency, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.network.halves import halves
-from deep_net_triage.records import files
+from deep_net_triage.records import files, results
 from deep_net_triage.records.results import Epoch
 from deep_net_triage.records.study_results import StudyResults
 from deep_net_triage.study.identity import Trial
@@ -33,10 +33,12 @@ class Judged:
     Attributes:
         method: by which it was retrained.
         accuracy: on the images that judge, 0..1; the mean over seeds.
+        folders: of the trials, which hold the students.
     """
 
     method: str
     accuracy: float
+    folders: tuple[Path, ...] = ()
 
 
 def best_students(study: StudyResults) -> dict[str, Judged]:
@@ -44,16 +46,14 @@ def best_students(study: StudyResults) -> dict[str, Judged]:
     best: dict[str, Judged] = {}
     for block in study.blocks_run():
         for method in METHODS:
-            reached = [
-                accuracy_of(study.epochs[row.trial], row.chosen_epoch)
-                for row in study.trials(method, block)
-                if row.trial in study.epochs
-            ]
-            if not reached:  # not run with this block, or its curves are damaged
+            rows = [row for row in study.trials(method, block) if row.trial in study.epochs]
+            if not rows:  # not run with this block, or its curves are damaged
                 continue
+            reached = [accuracy_of(study.epochs[row.trial], row.chosen_epoch) for row in rows]
             mean = math.fsum(reached) / len(reached)
             if block not in best or mean > best[block].accuracy:
-                best[block] = Judged(method, mean)
+                folders = [results.trial_folder(study.folder, *row.trial) for row in rows]
+                best[block] = Judged(method, mean, tuple(folders))
     return best
 
 
@@ -72,7 +72,8 @@ def find(
     savings: "Savings",
     baseline: float,
     best: Mapping[str, Judged],
-    tried: Callable[[Trial], float | None],
+    tried: Callable[[Trial], Judged | None],
+    interval: Callable[[Judged], tuple[float, float] | None],
 ) -> Iterator[Candidate]:
     """Yields the candidates of a study, also those that cost too much.
 
@@ -81,22 +82,25 @@ def find(
         savings: of its blocks.
         baseline: the parent's accuracy on the images that judge, 0..1.
         best: as `best_students` returns it.
-        tried: runs the trial of a half, and returns its student's accuracy on the images that
-            judge; None if it failed.
+        tried: runs the trial of a half, and returns its student; None if it failed.
+        interval: returns the 95 % interval of what a student costs.
     """
+
+    def candidate(block: Block, student: Judged) -> Candidate:
+        cost, saved = baseline - student.accuracy, savings.of(block)
+        return Candidate(block, student.method, cost, saved, interval(student))
+
     settings = savings.settings
     for block in blocks:
         if block.name not in best:
             continue
         student = best[block.name]
-        cost = baseline - student.accuracy
-        yield Candidate(block, student.method, cost, savings.of(block))
-        if cost <= settings.max_drop:
+        yield candidate(block, student)
+        if baseline - student.accuracy <= settings.max_drop:
             continue
         for half in halves(savings.network, block):
-            reached = tried(Trial(student.method, half, settings.seeds[0]))
-            if reached is not None:
-                yield Candidate(half, student.method, baseline - reached, savings.of(half))
+            if of_half := tried(Trial(student.method, half, settings.seeds[0])):
+                yield candidate(half, of_half)
 
 
 class Savings:

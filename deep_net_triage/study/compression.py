@@ -22,6 +22,7 @@ import keras
 
 from deep_net_triage.errors import DamagedFile
 from deep_net_triage.findings import verdict
+from deep_net_triage.findings.statistics import against_parent
 from deep_net_triage.learning import predictions
 from deep_net_triage.learning.whole import Lesson
 from deep_net_triage.methods import TABLE
@@ -39,7 +40,13 @@ from deep_net_triage.records import (
 )
 from deep_net_triage.records.compressions import FOLDER, Compression, Considered, Final, Step
 from deep_net_triage.records.results import NetworkResult, TrialResult
-from deep_net_triage.study.candidates import Savings, accuracy_of, best_students, find
+from deep_net_triage.study.candidates import (
+    Judged,
+    Savings,
+    accuracy_of,
+    best_students,
+    find,
+)
 from deep_net_triage.study.identity import Parent, Trial
 from deep_net_triage.study.network_training import NetworkTrainings
 from deep_net_triage.study.plan import Plan
@@ -100,9 +107,9 @@ class _Search:
         self.compressed: list[Block] = []
         self.steps: list[Step] = []
         self.epochs = 0
-        judging = plan.dataset.validation or plan.dataset.test
-        correct = predictions.correct(parent.model, judging.images, judging.labels)
-        self.baseline = float(correct.mean())
+        self.judging = judging = plan.dataset.validation or plan.dataset.test
+        self.correct = predictions.correct(parent.model, judging.images, judging.labels)
+        self.baseline = float(self.correct.mean())
 
     def candidates(self) -> list[Candidate]:
         """Returns the study's candidates; none if the parent has not learned."""
@@ -113,7 +120,8 @@ class _Search:
         best = best_students(study)
         plan, file = self.plan, self.folder / "savings.json"
         savings = Savings(plan.network, plan.settings, plan.dataset.train.images, file)
-        return list(find(plan.blocks, savings, self.baseline, best, self._tried))
+        tried, interval = self._tried, self._interval
+        return list(find(plan.blocks, savings, self.baseline, best, tried, interval))
 
     def attempt(self, candidate: Candidate) -> None:
         """Compresses one more block, and undoes it if the network has lost too much."""
@@ -170,12 +178,24 @@ class _Search:
     def _allows(self, judged: float) -> bool:
         return self.baseline - judged <= self.plan.settings.max_drop + 1e-12
 
-    def _tried(self, trial: Trial) -> float | None:
-        """Returns the accuracy of a half's student on the images that judge."""
+    def _tried(self, trial: Trial) -> Judged | None:
+        """Returns the student of a half; None if its trial failed."""
         folder = self._half_folder(trial)
         name = f"half of a block: {trial}"
         result = self.trials.run(trial, name, self.parent.model, folder)
-        return _judged(result, folder) if isinstance(result, TrialResult) else None
+        if not isinstance(result, TrialResult):
+            return None
+        return Judged(trial.method, _judged(result, folder), (folder,))
+
+    def _interval(self, student: Judged) -> tuple[float, float] | None:
+        """Returns the 95 % interval of what a student costs on the images that judge."""
+        correct = {}
+        for number, folder in enumerate(student.folders):
+            network = models.load(folder / "model.keras")
+            rows = self.judging.images, self.judging.labels
+            correct[number] = predictions.correct(network, *rows)
+        gain = against_parent(correct, self.correct)
+        return gain and (-gain.high, -gain.low)
 
     def _take_over(self, trial: Trial, folder: Path) -> None:
         """Copies what triage made of a block of the parent, so that it is not trained again."""
@@ -265,7 +285,8 @@ class _Search:
             baseline_judged=self.baseline,
             baseline_accuracy=self.parent.baseline_accuracy,
             candidates=tuple(
-                Considered(c.block.name, c.method, c.cost, c.saved) for c in found
+                Considered(c.block.name, c.method, c.cost, c.saved, *(c.interval or ()))
+                for c in found
             ),
             steps=tuple(self.steps),
             finals=tuple(finals),

@@ -17,12 +17,19 @@ class Candidate:
         cost: the accuracy that this student lost, 0..1, on the images that judge; negative
             where it gained.
         saved: the share of the parent's arithmetic, parameters or latency that it saves.
+        interval: the 95 % interval of the cost; None where there is none.
     """
 
     block: Block
     method: str
     cost: float
     saved: float
+    interval: tuple[float, float] | None = None
+
+    @property
+    def least(self) -> float:
+        """The least that it may cost."""
+        return min([self.cost, *(self.interval or ())])
 
     def overlaps(self, other: "Candidate") -> bool:
         """Returns whether the two share a layer."""
@@ -47,15 +54,21 @@ def in_order(candidates: Sequence[Candidate], max_drop: float) -> list[Candidate
 
     First comes the set that saves most if costs and savings add up, the cheapest of it first:
     the network then stays accurate for as long as possible. The others follow, those that save
-    most first, in case that a step fails or that costs do not add up.
+    most first, in case that a step fails or that costs do not add up. Among these are those
+    that cost more than `max_drop`, if the interval of their cost reaches below it.
 
     Args:
-        candidates: only those that save something and alone cost no more than `max_drop`.
+        candidates: those that save nothing or surely cost too much are left out.
         max_drop: the accuracy that may be lost, 0..1.
     """
-    allowed = [c for c in candidates if c.saved > 0 and c.cost <= max_drop + 1e-12]
-    planned = best_set(allowed, max_drop)
-    others = [candidate for candidate in allowed if candidate not in planned]
+    most = max_drop + 1e-12
+    saving = [candidate for candidate in candidates if candidate.saved > 0]
+    planned = best_set([c for c in saving if c.cost <= most], max_drop)
+    others = [
+        candidate
+        for candidate in saving
+        if candidate not in planned and candidate.least <= most
+    ]
     return [
         *sorted(planned, key=lambda candidate: candidate.cost),
         *sorted(others, key=lambda candidate: -candidate.saved),
