@@ -94,7 +94,7 @@ def test_each_kind_is_trained_from_one_seed_before_any_from_the_next(tmp_path, m
     )
     progress = types.SimpleNamespace(say=names.append)
     parent = types.SimpleNamespace(model=None)
-    alternative_networks.run(plan, parent, progress)
+    alternative_networks.run(plan, parent, progress, print)
     rates = {"scratch": 0.1, "scratch_taught": 0.1, "narrow": 0.1, "pruned": 0.01}
     trained = [(kind, seed, rates[kind], 7) for seed in (3, 5) for kind in rates]
     said = "alternatives: blocks left out: not possible: another shape"

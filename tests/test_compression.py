@@ -7,7 +7,7 @@ import pytest
 from deep_net_triage.images import datasets
 from deep_net_triage.network import costs
 from deep_net_triage.records import alternatives, compressions, models, results, study_results
-from deep_net_triage.study import compression
+from deep_net_triage.study import command, compression
 from tests.studies import read, run, snapshot
 
 
@@ -86,6 +86,22 @@ def test_blocks_are_compressed_one_after_another(folder):
     assert saved == sum(one_each)
     assert result["parameters"] == model.count_params()
     assert (study / "compressed" / "saved_model" / "saved_model.pb").is_file()
+
+
+def test_the_page_names_what_runs_after_the_trials(flags, tmp_path, monkeypatch):
+    standing = []
+
+    def present(study, runs, max_drop):
+        standing.append(runs.sentences()[-1])
+
+    monkeypatch.setattr(command.presentation, "present_unfinished", present)
+    assert run(tmp_path, *flags) == 0
+    named = [said.partition("Running: ")[2] for said in standing if "have ended. R" in said]
+    (second,) = read(tmp_path / "digits" / "compressed" / "result.json")["steps"][1:]
+    assert named == [
+        f"compressing {second['block']} cm_mw seed 0.",
+        "compressed network, seed 0.",
+    ]
 
 
 def test_the_same_command_finds_it_done(folder, flags):

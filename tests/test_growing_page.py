@@ -220,6 +220,10 @@ def test_many_trials_are_counted_not_listed():
         "1 of 1 trial is finished.",
         "All trials have ended; the study's last files are being written.",
     ]
+    compressing = Unfinished(1, 0, (), (), WRITTEN, "compressing block1 stn seed 0")
+    assert compressing.sentences()[-1] == (
+        "All trials have ended. Running: compressing block1 stn seed 0."
+    )
 
 
 def test_patience_is_an_hour_or_four_of_the_longest_trial(tmp_path):

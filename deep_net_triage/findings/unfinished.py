@@ -22,6 +22,7 @@ class Unfinished:
         running: the names of the trials that a process works on.
         left: the names of the trials that no process has begun.
         written: when this was so, in seconds since 1970.
+        beside: the training that runs once all trials have ended; empty if there is none.
     """
 
     finished: int
@@ -29,6 +30,7 @@ class Unfinished:
     running: tuple[str, ...]
     left: tuple[str, ...]
     written: float
+    beside: str = ""
 
     @property
     def ended(self) -> int:
@@ -49,7 +51,9 @@ class Unfinished:
             said.append(f"Running: {_named(self.running)}.")
         if self.left:
             said.append(f"Left: {_named(self.left)}.")
-        if not (self.running or self.left):
+        if self.beside:
+            said.append(f"All trials have ended. Running: {self.beside}.")
+        elif not (self.running or self.left):
             said.append("All trials have ended; the study's last files are being written.")
         return said
 

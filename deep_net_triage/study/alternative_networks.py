@@ -31,13 +31,14 @@ from deep_net_triage.study.plan import Plan
 _FROM_SCRATCH = ("scratch", "scratch_taught", "narrow")
 
 
-def run(plan: Plan, parent: Parent, progress: Progress) -> None:
+def run(plan: Plan, parent: Parent, progress: Progress, begins: Callable[[str], None]) -> None:
     """Trains the alternatives to a study's compressed network.
 
     Args:
         plan: of the study, whose compression has ended.
         parent: of the study.
         progress: where a person watches.
+        begins: is told the name of each training that begins.
     """
     study = plan.settings.folder
     compression = compressions.read(study)
@@ -51,7 +52,7 @@ def run(plan: Plan, parent: Parent, progress: Progress) -> None:
         progress.say(f"alternatives: waiting for {holder}, which trains them")
 
     with locks.waiting(results.lock_file(folder), waits_for) as lock:
-        trainings = NetworkTrainings(plan.identity, plan.dataset, progress, lock.check)
+        trainings = NetworkTrainings(plan.identity, plan.dataset, progress, lock.check, begins)
         builders = _Builders(plan, parent.model, compression)
         refused: dict[str, str] = {}
         # All kinds are trained from one seed before any is from the next.

@@ -26,6 +26,7 @@ from deep_net_triage.study import (
     budget,
     compression,
     exporting,
+    growing_page,
     inputs,
     parents,
     precisions,
@@ -320,10 +321,15 @@ def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
     """Makes everything that a study ends in, and returns how many of its trials failed."""
     plan, ledger, progress = opened.plan, opened.ledger, opened.progress
     settings, compressed = plan.settings, None
+
+    def show(training: str) -> None:
+        shown = presentation.present_unfinished
+        growing_page.grow(plan.trials, ledger, shown, progress.say, training)
+
     if settings.compress:
-        compressed = compression.run(plan, parent, progress)
+        compressed = compression.run(plan, parent, progress, show)
     if settings.alternatives:
-        alternative_networks.run(plan, parent, progress)
+        alternative_networks.run(plan, parent, progress, show)
     # Under a lock, because another process may be making the same figures.
     with locks.waiting(ledger.folder / "study.lock"):
         _describe(opened, typed, started, time.time() - started)

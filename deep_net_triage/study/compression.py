@@ -55,13 +55,16 @@ from deep_net_triage.study.trials import TrialsBeside
 from deep_net_triage.wording import percent, signed
 
 
-def run(plan: Plan, parent: Parent, progress: Progress) -> Path | None:
+def run(
+    plan: Plan, parent: Parent, progress: Progress, begins: Callable[[str], None]
+) -> Path | None:
     """Compresses as much of a parent as `--max_drop` allows, and saves the model.
 
     Args:
         plan: of the study, whose trials have ended.
         parent: of the study.
         progress: where a person watches.
+        begins: is told the name of each training that begins.
 
     Returns:
         The saved model; None if nothing could be compressed.
@@ -73,7 +76,7 @@ def run(plan: Plan, parent: Parent, progress: Progress) -> Path | None:
         progress.say(f"compressing: waiting for {holder}, which does it")
 
     with locks.waiting(results.lock_file(folder), waits_for) as lock:
-        search = _Search(plan, parent, progress, lock.check)
+        search = _Search(plan, parent, progress, lock.check, begins)
         found = search.candidates()
         for candidate in in_order(found, plan.settings.max_drop):
             search.attempt(candidate)
@@ -88,6 +91,7 @@ class _Search:
         parent: what it starts from.
         progress: where a person watches.
         still_ours: raises if another process has taken the compression over.
+        begins: is told the name of each training that begins.
     """
 
     def __init__(
@@ -96,13 +100,17 @@ class _Search:
         parent: Parent,
         progress: Progress,
         still_ours: Callable[[], None],
+        begins: Callable[[str], None],
     ) -> None:
         self.plan = plan
         self.parent = parent
         self.progress = progress
         self.still_ours = still_ours
+        self.begins = begins
         self.folder = plan.settings.folder / FOLDER
-        self.trials = TrialsBeside(plan.identity, plan.dataset, parent, progress, still_ours)
+        self.trials = TrialsBeside(
+            plan.identity, plan.dataset, parent, progress, still_ours, begins
+        )
         self.network: keras.Model = parent.model
         self.compressed: list[Block] = []
         self.steps: list[Step] = []
@@ -219,7 +227,7 @@ class _Search:
         """Retrains the whole network once for each seed; those that fail are left out."""
         settings, finals = self.plan.settings, []
         trainings = NetworkTrainings(
-            self.plan.identity, self.plan.dataset, self.progress, self.still_ours
+            self.plan.identity, self.plan.dataset, self.progress, self.still_ours, self.begins
         )
         for seed in settings.final_seeds:
             network = surgery.copy(self.network)

@@ -15,7 +15,11 @@ Present = Callable[[StudyResults, Unfinished, float], None]
 
 
 def grow(
-    trials: Sequence[Trial], ledger: Ledger, present: Present, say: Callable[[str], None]
+    trials: Sequence[Trial],
+    ledger: Ledger,
+    present: Present,
+    say: Callable[[str], None],
+    beside: str = "",
 ) -> None:
     """Writes the page of a study that runs; does nothing before its first trial has ended.
 
@@ -26,6 +30,7 @@ def grow(
         ledger: of the study's folder.
         present: writes the page.
         say: is told of a failure.
+        beside: the training that runs once all trials have ended.
     """
     folder = ledger.folder
     if not (folder / "results.csv").is_file():
@@ -35,12 +40,12 @@ def grow(
         with locks.waiting(folder / "study.lock"):
             study = study_results.read_study(folder)
             max_drop = ledger.identity.settings.max_drop
-            present(study, _standing(trials, ledger), max_drop)
+            present(study, _standing(trials, ledger, beside), max_drop)
     except Exception as error:  # whatever drawing may raise
         say(f"report.html was not written: {type(error).__name__}: {error}")
 
 
-def _standing(trials: Sequence[Trial], ledger: Ledger) -> Unfinished:
+def _standing(trials: Sequence[Trial], ledger: Ledger, beside: str) -> Unfinished:
     """Returns which of some trials have ended, and which ones a process works on."""
     unfinished, pending = ledger.unfinished(trials), ledger.pending(trials)
     locked = {
@@ -52,4 +57,5 @@ def _standing(trials: Sequence[Trial], ledger: Ledger) -> Unfinished:
         running=tuple(str(trial) for trial in pending if locked[trial]),
         left=tuple(str(trial) for trial in pending if not locked[trial]),
         written=time.time(),
+        beside=beside,
     )

@@ -32,12 +32,14 @@ class NetworkTrainings:
         dataset: of the study.
         progress: where a person watches.
         still_ours: raises if another process has taken them over.
+        begins: is told the name of each training that begins.
     """
 
     identity: Identity
     dataset: Dataset
     progress: Progress
     still_ours: Callable[[], None]
+    begins: Callable[[str], None]
 
     def run(
         self, folder: Path, name: str, network: keras.Model, lesson: Lesson
@@ -55,6 +57,7 @@ class NetworkTrainings:
         ended = by_the_same_settings(folder, read, determining, say)
         if ended:
             return ended
+        self.begins(name)
         settings, progress = self.identity.settings, self.progress
         progress.expect(
             [ExpectedTraining(name, (ExpectedPhase(name, "train", lesson.epochs),))]

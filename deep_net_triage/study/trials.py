@@ -181,6 +181,7 @@ class TrialsBeside:
         parent: of the study; its accuracy is what drops are measured from.
         progress: where a person watches.
         still_ours: raises if another process has taken the trials over.
+        begins: is told the name of each trial that begins.
     """
 
     identity: Identity
@@ -188,6 +189,7 @@ class TrialsBeside:
     parent: Parent
     progress: Progress
     still_ours: Callable[[], None]
+    begins: Callable[[str], None]
 
     def run(
         self, trial: Trial, name: str, network: keras.Model, folder: Path
@@ -207,6 +209,7 @@ class TrialsBeside:
         ended = by_the_same_settings(folder, read, determining, say)
         if ended:
             return ended
+        self.begins(name)
         self.progress.expect([self._expected(trial, name)])
         start = dataclasses.replace(self.parent, model=network, weights_sha256=sha256)
         with memory.released():
