@@ -4,10 +4,11 @@ import keras
 import numpy as np
 import pytest
 
+from deep_net_triage.findings import presentation
 from deep_net_triage.images import datasets
 from deep_net_triage.network import costs
 from deep_net_triage.records import alternatives, compressions, models, results, study_results
-from deep_net_triage.study import command, compression
+from deep_net_triage.study import compression
 from tests.studies import read, run, snapshot
 
 
@@ -91,17 +92,23 @@ def test_blocks_are_compressed_one_after_another(folder):
 def test_the_page_names_what_runs_after_the_trials(flags, tmp_path, monkeypatch):
     standing = []
 
-    def present(study, runs, max_drop):
+    def present(study, runs, max_drop, smaller=None):
         standing.append(runs.sentences()[-1])
+        if smaller:
+            known.append(len(smaller.alternatives))
 
-    monkeypatch.setattr(command.presentation, "present_unfinished", present)
-    assert run(tmp_path, *flags) == 0
+    known = []
+    monkeypatch.setattr(presentation, "present_unfinished", present)
+    assert run(tmp_path, *flags, "--alternatives") == 0
     named = [said.partition("Running: ")[2] for said in standing if "have ended. R" in said]
     (second,) = read(tmp_path / "digits" / "compressed" / "result.json")["steps"][1:]
-    assert named == [
+    assert named[:3] == [
         f"compressing {second['block']} cm_mw seed 0.",
         "compressed network, seed 0.",
+        "alternative from scratch, seed 0.",
     ]
+    # The compressed network and the alternatives that have ended are there as well.
+    assert known == list(range(len(named) - 2)) == [0, 1, 2, 3]
 
 
 def test_the_same_command_finds_it_done(folder, flags):

@@ -120,7 +120,7 @@ def test_trials_run_whose_lock_is_held_by_whatever_process(shown):
     seen = []
     ledger = Toy(shown, finished=("a",), failed=("b",))
     with Lock(results.lock_file(shown / "c")), Lock(results.lock_file(shown / "e")):
-        growing_page.grow("abcde", ledger, lambda *told: seen.append(told), print)
+        growing_page.grow("abcde", ledger, print, lambda *told: seen.append(told))
     ((study, standing, max_drop),) = seen
     assert (study.dataset, max_drop) == ("toy", 0.02)
     assert (standing.finished, standing.failed) == (1, 1)
@@ -133,7 +133,7 @@ def test_the_page_is_written_under_the_lock_of_the_table(shown):
     def present(*_):
         held.append(locks.holder(shown / "study.lock"))
 
-    growing_page.grow("ab", Toy(shown, "a"), present, print)
+    growing_page.grow("ab", Toy(shown, "a"), print, present)
     assert held[0] is not None
     assert locks.holder(shown / "study.lock") is None
 
@@ -150,12 +150,12 @@ def test_nothing_else_in_the_folder_changes_and_a_page_that_breaks_off_leaves_th
         raise OSError(errno.ENOSPC, "no space left")
 
     monkeypatch.setattr(files, "_reach_the_disk", full)
-    growing_page.grow("ab", Toy(shown, "a"), presentation.present_unfinished, said.append)
+    growing_page.grow("ab", Toy(shown, "a"), said.append, presentation.present_unfinished)
     assert len(said) == 1
     assert "report.html was not written: OSError: [Errno 28] no space left" in said[0]
     assert snapshot(shown) == before
     monkeypatch.setattr(files, "_reach_the_disk", original)
-    growing_page.grow("ab", Toy(shown, "a"), presentation.present_unfinished, said.append)
+    growing_page.grow("ab", Toy(shown, "a"), said.append, presentation.present_unfinished)
     changed = {name for name, content in snapshot(shown).items() if content != before[name]}
     assert {str(name) for name in changed} == {"report.html"}
     assert len(said) == 1

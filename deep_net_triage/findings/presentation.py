@@ -8,6 +8,7 @@ from deep_net_triage.findings import (
     compression_path,
     plots,
     report,
+    rivals,
     savings,
     smaller_text,
     tables,
@@ -74,7 +75,9 @@ def present(
     return reached
 
 
-def present_unfinished(study: StudyResults, runs: Unfinished, max_drop: float) -> None:
+def present_unfinished(
+    study: StudyResults, runs: Unfinished, max_drop: float, smaller: Smaller | None = None
+) -> None:
     """Writes the page of a study that still runs.
 
     It judges no claims. It has figures only where drawing them is short beside a trial.
@@ -83,13 +86,25 @@ def present_unfinished(study: StudyResults, runs: Unfinished, max_drop: float) -
         study: its results so far; the page goes to its folder.
         runs: where it stands.
         max_drop: the accuracy that may be lost, 0..1.
+        smaller: what several compressed blocks came to, and its alternatives so far.
     """
     reached = verdict.reach(study, max_drop)
     took = mean(row.seconds for row in (*study.rows, *study.controls))
     drawn = None
     if took and took >= _LONG_TRIAL:
         drawn = _captioned(_of_trials(study, reached))
-    report.write(study, [], reached, drawn, runs)
+    report.write(study, [], reached, drawn, runs, smaller)
+
+
+def present_alternatives(study: StudyResults, runs: Unfinished, max_drop: float) -> None:
+    """Writes the page of a study whose compression has ended and whose alternatives still run.
+
+    Args:
+        study: as for `present_unfinished`.
+        runs: as for `present_unfinished`.
+        max_drop: as for `present_unfinished`.
+    """
+    present_unfinished(study, runs, max_drop, rivals.read(study))
 
 
 def _of_trials(study: StudyResults, reached: Verdict) -> dict[str, Figure]:

@@ -6,6 +6,7 @@ once -> table, verdict, claims, figures and page -> exports.
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -322,14 +323,13 @@ def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
     plan, ledger, progress = opened.plan, opened.ledger, opened.progress
     settings, compressed = plan.settings, None
 
-    def show(training: str) -> None:
-        shown = presentation.present_unfinished
-        growing_page.grow(plan.trials, ledger, shown, progress.say, training)
-
+    page = functools.partial(growing_page.grow, plan.trials, ledger, progress.say)
     if settings.compress:
-        compressed = compression.run(plan, parent, progress, show)
+        begins = functools.partial(page, presentation.present_unfinished)
+        compressed = compression.run(plan, parent, progress, begins)
     if settings.alternatives:
-        alternative_networks.run(plan, parent, progress, show)
+        begins = functools.partial(page, presentation.present_alternatives)
+        alternative_networks.run(plan, parent, progress, begins)
     # Under a lock, because another process may be making the same figures.
     with locks.waiting(ledger.folder / "study.lock"):
         _describe(opened, typed, started, time.time() - started)

@@ -17,8 +17,8 @@ Present = Callable[[StudyResults, Unfinished, float], None]
 def grow(
     trials: Sequence[Trial],
     ledger: Ledger,
-    present: Present,
     say: Callable[[str], None],
+    present: Present,
     beside: str = "",
 ) -> None:
     """Writes the page of a study that runs; does nothing before its first trial has ended.
@@ -28,8 +28,8 @@ def grow(
     Args:
         trials: of the whole study, those of other processes and other jobs included.
         ledger: of the study's folder.
-        present: writes the page.
         say: is told of a failure.
+        present: writes the page.
         beside: the training that runs once all trials have ended.
     """
     folder = ledger.folder

@@ -67,7 +67,7 @@ class Study:
             present: writes the page of a study that runs.
         """
         every = of_study(self.plan.blocks, self.plan.settings)
-        page = functools.partial(grow, every, self.ledger, present, self.progress.say)
+        page = functools.partial(grow, every, self.ledger, self.progress.say, present)
         while pending := self.ledger.pending(trials):
             self._run_blocks(pending, page)
             page()
