@@ -44,13 +44,14 @@ class Workload:
 
 @dataclass(frozen=True)
 class Afterwards:
-    """Seconds of what is trained after the trials, if every candidate is tried.
+    """Seconds of what is trained after the trials, if each block or half of it is compressed.
 
     What an earlier command has finished is not subtracted, and networks count as large as the
     parent: which blocks are compressed is not known yet.
 
     Attributes:
-        compress: trials of halves, steps, and the final retraining; None if not asked for.
+        compress: trials of all halves, a step for each block, and the final retraining; None if
+            not asked for.
         alternatives: likewise.
     """
 
@@ -61,11 +62,13 @@ class Afterwards:
         """What they take, for the terminal; empty if nothing was asked for."""
         asked = {"--compress": self.compress, "--alternatives": self.alternatives}
         parts = [
-            f"up to about {duration(seconds)} for {flag}"
+            f"about {duration(seconds)} for {flag}"
             for flag, seconds in asked.items()
             if seconds is not None
         ]
-        return f"after the trials: {listed(parts)}" if parts else ""
+        if not parts:
+            return ""
+        return f"after the trials, if every block is compressed: {listed(parts)}"
 
 
 class Estimator:
@@ -127,13 +130,13 @@ class Estimator:
             for block in blocks
         ]
         epochs, seeds = settings.final_epochs or settings.epochs, len(settings.final_seeds)
-        # Each half gets a trial, and may get a step.
-        compress = 2 * _HALVES * sum(of_blocks) + seeds * self.network(epochs, taught=True)
+        # Trials of both halves, and a step for the block or one of them.
+        compress = (_HALVES + 1) * sum(of_blocks) + seeds * self.network(epochs, taught=True)
         if not settings.alternatives:
             return Afterwards(compress)
         distils = any(TABLE[method].distil for method in methods)
         each = settings.epochs + distils * settings.distill_epochs
-        most = _HALVES * len(blocks) * each + epochs
+        most = len(blocks) * each + epochs
         others = sum(self.network(most, kind.taught) for kind in KINDS.values())
         return Afterwards(compress, seeds * others)
 
