@@ -1,5 +1,7 @@
 """Several blocks of a parent that has learned, compressed one after another."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -68,9 +70,9 @@ def test_blocks_are_compressed_one_after_another(folder):
         assert considered["cost"] == pytest.approx(judged)
         assert considered["low"] < judged < considered["high"]
     assert result["held_out"] == 60
-    # Those that cost least come first.
+    # Those that save most come first.
     tried = [step["block"] for step in result["steps"]]
-    assert tried == sorted(candidates, key=lambda name: candidates[name]["cost"])
+    assert tried == sorted(candidates, key=lambda name: -candidates[name]["saved"])
     assert all(step["kept"] for step in result["steps"])
     # Triage has trained the first one's student already.
     first = f"cm_mw-{tried[0]}"
@@ -124,7 +126,7 @@ def test_the_whole_network_is_retrained_at_last(folder):
     study = folder / "digits"
     result = read(study / "compressed" / "result.json")
     (final,) = result["finals"]
-    ended = results.read_network(study / "compressed" / "final-seed0")
+    ended = results.read_network(study / "compressed" / "final-of-2-seed0")
     assert final["accuracy"] == ended.accuracy
     assert ended.epochs == 2
     assert ended.settings["blocks_learned"] == [step["block"] for step in result["steps"]]
@@ -132,7 +134,11 @@ def test_the_whole_network_is_retrained_at_last(folder):
     assert ended.settings["teacher_sha256"] == parent.weights_sha256
     last = result["steps"][-1]
     if final["judged_accuracy"] >= last["judged_accuracy"]:
-        saved, accuracy, epochs = study / "compressed" / "final-seed0", final["accuracy"], 6
+        saved, accuracy, epochs = (
+            study / "compressed" / "final-of-2-seed0",
+            final["accuracy"],
+            6,
+        )
     else:
         saved, accuracy, epochs = study / "compressed" / f"2-cm_mw-{last['block']}", None, 4
         accuracy = last["accuracy"]
@@ -168,25 +174,53 @@ def test_the_alternatives_are_trained_for_as_many_epochs(folder):
     assert made["scratch"].result.macs == compression.macs
 
 
-def test_a_step_that_loses_too_much_is_undone(folder, flags, monkeypatch):
-    """The first step keeps its accuracy, the second is said to lose all of it."""
-    judged = compression._judged
-
-    def worse(result, step):
-        return -1.0 if step.name.startswith("2-") else judged(result, step)
-
-    monkeypatch.setattr(compression, "_judged", worse)
-    assert run(folder, *flags) == 0
-    result = read(folder / "digits" / "compressed" / "result.json")
+def only_the_first_step_is_kept(study):
+    """Checks what is saved of a compression whose second step was undone."""
+    result = read(study / "compressed" / "result.json")
     assert [step["kept"] for step in result["steps"]] == [True, False]
-    # The alternatives were those to another network.
-    assert alternatives.read(folder / "digits", 30) == []
-    names = {
-        layer.name for layer in models.load(folder / "digits/compressed/model.keras").layers
-    }
+    names = {layer.name for layer in models.load(study / "compressed/model.keras").layers}
     kept, undone = (step["block"] for step in result["steps"])
     assert f"{kept}_compressed_conv" in names
     assert f"b{undone[-1]}_conv1" in names
+
+
+def test_a_step_that_surely_loses_too_much_is_undone(folder, flags, monkeypatch):
+    """The second step is said to lose at least all of the accuracy."""
+    interval = compression._Search._interval
+
+    def worse(search, folders):
+        lost = folders[0].name.startswith("2-")
+        return (1.0, 1.0) if lost else interval(search, folders)
+
+    monkeypatch.setattr(compression._Search, "_interval", worse)
+    assert run(folder, *flags) == 0
+    only_the_first_step_is_kept(folder / "digits")
+    # The alternatives were those to another network.
+    assert alternatives.read(folder / "digits", 30) == []
+
+
+def test_a_step_that_costs_too_much_after_the_final_retraining_is_undone(
+    folder, flags, monkeypatch, capsys
+):
+    """The network of two compressed blocks is said to be worse than that of one."""
+    finals = compression._Search._retrained
+
+    def worse(search, seeds):
+        made = finals(search, seeds)
+        if len(search.so_far.blocks) == 1:
+            return made
+        search.so_far.steps[-1] = dataclasses.replace(search.so_far.last, judged_accuracy=-1.0)
+        return [dataclasses.replace(final, judged_accuracy=-1.0) for final in made]
+
+    monkeypatch.setattr(compression._Search, "_retrained", worse)
+    assert run(folder, *flags) == 0
+    study = folder / "digits"
+    only_the_first_step_is_kept(study)
+    assert "as well: the retrained network has lost more than --max_drop, undone" in (
+        capsys.readouterr().out
+    )
+    (final,) = read(study / "compressed" / "result.json")["finals"]
+    assert final["folder"] == "final-of-1-seed0"
 
 
 def test_nothing_is_saved_where_no_block_is_good_enough(flags, tmp_path, capsys):

@@ -20,14 +20,14 @@ def names(candidates):
     return [candidate.block.name for candidate in candidates]
 
 
-def test_the_set_that_saves_most_comes_first_the_cheapest_of_it_first():
+def test_the_set_that_saves_most_comes_first():
     large, small, smaller = (
         candidate("a", 0.02, 0.30),
         candidate("b", 0.012, 0.25),
         candidate("c", 0.008, 0.20),
     )
     # b and c together cost 0.02 and save 0.45, more than a; the largest alone would save 0.30.
-    assert names(selection.in_order([large, small, smaller], 0.02)) == ["c", "b", "a"]
+    assert names(selection.in_order([large, small, smaller], 0.02)) == ["b", "c", "a"]
 
 
 def test_a_gain_does_not_pay_for_a_loss():
@@ -44,13 +44,15 @@ def test_what_saves_nothing_or_costs_too_much_is_not_tried():
     assert len(selection.in_order([candidate("a", 0.9 - 0.88, 0.1)], 0.02)) == 1
 
 
-def test_what_may_cost_little_enough_is_tried_after_what_seems_to():
-    seeming = candidate("a", 0.01, 0.1, (-0.01, 0.03))
+def test_what_may_cost_little_enough_is_tried():
+    cheap = candidate("a", 0.01, 0.1, (-0.01, 0.03))
     doubtful, large = (
         candidate("b", 0.03, 0.4, (0.019, 0.041)),
         candidate("c", 0.03, 0.5, (0.021, 0.039)),
     )
-    assert names(selection.in_order([large, doubtful, seeming], 0.02)) == ["a", "b"]
+    assert names(selection.in_order([cheap, large, doubtful], 0.02)) == ["b", "a"]
+    # By their lower ends, a and b fit together; by their costs, they would not.
+    assert names(selection.best_set([cheap, doubtful], 0.02)) == ["a", "b"]
 
 
 def test_a_block_and_its_half_are_never_in_one_set():

@@ -73,7 +73,7 @@ def find(
     baseline: float,
     best: Mapping[str, Judged],
     tried: Callable[[Trial], Judged | None],
-    interval: Callable[[Judged], tuple[float, float] | None],
+    interval: Callable[[Sequence[Path]], tuple[float, float] | None],
 ) -> Iterator[Candidate]:
     """Yields the candidates of a study, also those that cost too much.
 
@@ -83,12 +83,12 @@ def find(
         baseline: the parent's accuracy on the images that judge, 0..1.
         best: as `best_students` returns it.
         tried: runs the trial of a half, and returns its student; None if it failed.
-        interval: returns the 95 % interval of what a student costs.
+        interval: returns the 95 % interval of what the students in some folders have lost.
     """
 
     def candidate(block: Block, student: Judged) -> Candidate:
         cost, saved = baseline - student.accuracy, savings.of(block)
-        return Candidate(block, student.method, cost, saved, interval(student))
+        return Candidate(block, student.method, cost, saved, interval(student.folders))
 
     settings = savings.settings
     for block in blocks:

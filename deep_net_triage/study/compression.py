@@ -3,8 +3,10 @@
 1. Candidates are blocks and halves of blocks, each with the method and the cost that triage
    found (`candidates`). Those that save most within `--max_drop` come first (`selection`).
 2. Each is compressed in the network as it is by then, which is retrained by that method. A step
-   after which the network has lost more than `--max_drop` is undone.
-3. The whole network is retrained once more, taught by the parent.
+   is undone if the network has surely lost more than `--max_drop`: the 95 % interval of what it
+   has lost lies above.
+3. The whole network is retrained once more, taught by the parent. If it has still lost more
+   than `--max_drop`, the last step is undone and the network before it is retrained instead.
 
 Held-out training images judge all of this, so that the accuracy on the test images is that of a
 model that they did not choose. Without held-out images (`--validation_fraction=0`) the test
@@ -15,7 +17,7 @@ import contextlib
 import dataclasses
 import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -27,7 +29,6 @@ from deep_net_triage.learning import predictions
 from deep_net_triage.learning.whole import Lesson
 from deep_net_triage.methods import TABLE
 from deep_net_triage.network import costs, latency, surgery
-from deep_net_triage.network.blocks import Block
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import (
     alternatives,
@@ -48,11 +49,12 @@ from deep_net_triage.study.candidates import (
     find,
 )
 from deep_net_triage.study.identity import Parent, Trial
+from deep_net_triage.study.network_so_far import NetworkSoFar
 from deep_net_triage.study.network_training import NetworkTrainings
 from deep_net_triage.study.plan import Plan
 from deep_net_triage.study.selection import Candidate, in_order
 from deep_net_triage.study.trials import TrialsBeside
-from deep_net_triage.wording import percent, signed
+from deep_net_triage.wording import listed
 
 
 def run(
@@ -84,7 +86,7 @@ def run(
 
 
 class _Search:
-    """The network compressed so far, and the steps taken.
+    """The search for what to compress.
 
     Args:
         plan: of the study.
@@ -111,10 +113,7 @@ class _Search:
         self.trials = TrialsBeside(
             plan.identity, plan.dataset, parent, progress, still_ours, begins
         )
-        self.network: keras.Model = parent.model
-        self.compressed: list[Block] = []
-        self.steps: list[Step] = []
-        self.epochs = 0
+        self.so_far = NetworkSoFar(parent.model)
         self.judging = judging = plan.dataset.validation or plan.dataset.test
         self.correct = predictions.correct(parent.model, judging.images, judging.labels)
         self.baseline = float(self.correct.mean())
@@ -132,43 +131,37 @@ class _Search:
         return list(find(plan.blocks, savings, self.baseline, best, tried, interval))
 
     def attempt(self, candidate: Candidate) -> None:
-        """Compresses one more block, and undoes it if the network has lost too much."""
-        if any(set(candidate.block.layers) & set(block.layers) for block in self.compressed):
+        """Compresses one more block, and undoes it if the network has surely lost too much."""
+        if self.so_far.overlaps(candidate.block):
             return
-        block = self._as_it_is_now(candidate.block)
+        block = self.so_far.as_it_is_now(candidate.block)
         trial = Trial(candidate.method, block, self.plan.settings.seeds[0])
-        study, number = self.plan.settings.folder, len(self.steps) + 1
+        study, number = self.plan.settings.folder, len(self.so_far.steps) + 1
         folder = compressions.step_folder(study, number, trial.method, block.name)
-        if not self.compressed:
+        if not self.so_far.blocks:
             self._take_over(trial, folder)
         name = f"compressing {trial}"
-        result = self.trials.run(trial, name, self.network, folder)
+        result = self.trials.run(trial, name, self.so_far.network, folder)
         step = Step(block.name, trial.method)
         if isinstance(result, TrialResult):
-            judged = _judged(result, folder)
             step = dataclasses.replace(
                 step,
-                kept=self._allows(judged),
-                judged_accuracy=judged,
+                kept=self._may_stay(folder),
+                judged_accuracy=_judged(result, folder),
                 accuracy=result.row.chosen_accuracy,
                 parameters=result.row.parameters,
                 macs=result.row.macs,
             )
-        self.steps.append(step)
-        if step.kept:
-            self.network = models.load(folder / "model.keras")
-            self.compressed.append(block)
-            distilled = TABLE[trial.method].distil * self.plan.settings.distill_epochs
-            self.epochs += distilled + self.plan.settings.epochs
+        self.so_far.take(step, block, folder)
         self.progress.say(_said(step))
 
     def finish(self, found: list[Candidate]) -> Path | None:
         """Retrains the whole network, saves it and the result, and returns the model's file."""
-        finals = self._finals() if self.compressed else []
+        finals = self._finals()
         file = self.folder / "model.keras"
         accuracy = None
         self.still_ours()
-        if not self.compressed:
+        if not self.so_far.blocks:
             file.unlink(missing_ok=True)
             self.progress.say("compressing: no block stays within --max_drop")
         else:
@@ -179,9 +172,15 @@ class _Search:
         compression = self._result(found, finals, accuracy)
         self._forget_other_alternatives(compression)
         compressions.write(self.plan.settings.folder, compression)
-        if self.compressed:
-            self.progress.say(f"{_outcome(compression)}: {file}")
-        return file if self.compressed else None
+        if self.so_far.blocks:
+            blocks = listed(compression.blocks)
+            self.progress.say(f"compressed {blocks}: accuracy {accuracy:.4f}; {file}")
+        return file if self.so_far.blocks else None
+
+    def _may_stay(self, folder: Path) -> bool:
+        """Returns whether a step's network may have lost no more than may be lost."""
+        interval = self._interval([folder])
+        return interval is None or interval[0] <= self.plan.settings.max_drop + 1e-12
 
     def _allows(self, judged: float) -> bool:
         return self.baseline - judged <= self.plan.settings.max_drop + 1e-12
@@ -195,10 +194,13 @@ class _Search:
             return None
         return Judged(trial.method, _judged(result, folder), (folder,))
 
-    def _interval(self, student: Judged) -> tuple[float, float] | None:
-        """Returns the 95 % interval of what a student costs on the images that judge."""
+    def _interval(self, folders: Sequence[Path]) -> tuple[float, float] | None:
+        """Returns the 95 % interval of what the networks of some trainings have lost.
+
+        The images that judge tell it. The trainings differ in their seeds.
+        """
         correct = {}
-        for number, folder in enumerate(student.folders):
+        for number, folder in enumerate(folders):
             network = models.load(folder / "model.keras")
             rows = self.judging.images, self.judging.labels
             correct[number] = predictions.correct(network, *rows)
@@ -216,30 +218,43 @@ class _Search:
     def _half_folder(self, trial: Trial) -> Path:
         return self.folder / f"half-{trial.method}-{trial.block_name}"
 
-    def _as_it_is_now(self, block: Block) -> Block:
-        """Returns a block as it is found in the network compressed so far."""
-        for before in self.compressed:
-            if block.after in before.layers:
-                return dataclasses.replace(block, after=before.compressed_layers[-1])
-        return block
-
     def _finals(self) -> list[Final]:
-        """Retrains the whole network once for each seed; those that fail are left out."""
+        """Retrains the whole network once for each seed, and undoes steps that cost too much.
+
+        Returns:
+            The final retrainings of the network that remains; those that failed are left out.
+        """
+        first, *others = self.plan.settings.final_seeds
+        while self.so_far.blocks:
+            finals = self._retrained([first])
+            last = self.so_far.last
+            judged = [last.judged_accuracy, *(one.judged_accuracy for one in finals)]
+            if self._allows(max(judged)):
+                return finals + self._retrained(others)
+            self.so_far.undo()
+            self.progress.say(
+                f"compressing {last.block} as well: the retrained network has lost more than "
+                "--max_drop, undone"
+            )
+        return []
+
+    def _retrained(self, seeds: Sequence[int]) -> list[Final]:
         settings, finals = self.plan.settings, []
+        blocks, compressed = self.so_far.blocks, self.so_far.network
         trainings = NetworkTrainings(
             self.plan.identity, self.plan.dataset, self.progress, self.still_ours, self.begins
         )
-        for seed in settings.final_seeds:
-            network = surgery.copy(self.network)
-            surgery.restart(network, self.network, seed)
+        for seed in seeds:
+            network = surgery.copy(compressed)
+            surgery.restart(network, compressed, seed)
             lesson = Lesson(
                 settings.classification_rate("model"),
                 settings.final_epochs or settings.epochs,
                 seed,
                 self.parent.model,
-                tuple(self.compressed),
+                blocks,
             )
-            folder = self.folder / f"final-seed{seed}"
+            folder = self.folder / f"final-of-{len(blocks)}-seed{seed}"
             name = f"compressed network, seed {seed}"
             result = trainings.run(folder, name, network, lesson)
             if isinstance(result, NetworkResult):
@@ -253,12 +268,19 @@ class _Search:
         Returns:
             The network, and its accuracy on the test images.
         """
-        if final := compressions.final_to_save(self.steps, finals):
-            self.epochs += self.plan.settings.final_epochs or self.plan.settings.epochs
+        if final := compressions.final_to_save(self.so_far.steps, finals):
             return models.load(self.folder / final.folder / "model.keras"), final.accuracy
         self.progress.say("compressing: retraining the whole network once more gained nothing")
-        last = next(step for step in reversed(self.steps) if step.kept)
-        return self.network, last.accuracy
+        return self.so_far.network, self.so_far.last.accuracy
+
+    def _epochs(self, finals: list[Final]) -> int:
+        """Returns for how many epochs the saved model was trained after the parent."""
+        settings, epochs = self.plan.settings, 0
+        for step in (step for step in self.so_far.steps if step.kept):
+            epochs += settings.epochs + TABLE[step.method].distil * settings.distill_epochs
+        if compressions.final_to_save(self.so_far.steps, finals):
+            epochs += settings.final_epochs or settings.epochs
+        return epochs
 
     def _forget_other_alternatives(self, compression: Compression) -> None:
         """Removes alternatives to a network of other blocks, arithmetic or epochs."""
@@ -296,14 +318,14 @@ class _Search:
                 Considered(c.block.name, c.method, c.cost, c.saved, *(c.interval or ()))
                 for c in found
             ),
-            steps=tuple(self.steps),
+            steps=tuple(self.so_far.steps),
             finals=tuple(finals),
             accuracy=accuracy,
-            epochs=self.epochs,
+            epochs=self._epochs(finals),
             parent_parameters=costs.parameters(parent),
             parent_macs=costs.macs(parent),
-            parameters=costs.parameters(self.network),
-            macs=costs.macs(self.network),
+            parameters=costs.parameters(self.so_far.network),
+            macs=costs.macs(self.so_far.network),
         )
 
 
@@ -316,14 +338,3 @@ def _said(step: Step) -> str:
     reached = "failed" if step.accuracy is None else f"accuracy {step.judged_accuracy:.4f}"
     end = "kept" if step.kept else "undone"
     return f"compressing {step.block} as well: {reached}, {end}"
-
-
-def _outcome(compression: Compression) -> str:
-    macs = 1 - compression.macs / compression.parent_macs
-    parameters = 1 - compression.parameters / compression.parent_parameters
-    change = signed(compression.accuracy - compression.baseline_accuracy, 4)
-    return (
-        f"compressed {', '.join(compression.blocks)}: accuracy {compression.accuracy:.4f} "
-        f"({change}), {percent(macs)} of the multiply-accumulates and {percent(parameters)} of "
-        "the parameters saved"
-    )

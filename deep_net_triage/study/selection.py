@@ -44,7 +44,7 @@ class _Choice:
 
     def with_more(self, more: Sequence[Candidate]) -> "_Choice":
         # What a student gains is mostly noise, which should not pay for another's loss.
-        cost = sum(max(0.0, candidate.cost) for candidate in more)
+        cost = sum(max(0.0, candidate.least) for candidate in more)
         saved = sum(candidate.saved for candidate in more)
         return _Choice((*self.chosen, *more), self.cost + cost, self.saved + saved)
 
@@ -52,10 +52,10 @@ class _Choice:
 def in_order(candidates: Sequence[Candidate], max_drop: float) -> list[Candidate]:
     """Returns the candidates in the order in which to compress them.
 
-    First comes the set that saves most if costs and savings add up, the cheapest of it first:
-    the network then stays accurate for as long as possible. The others follow, those that save
-    most first, in case that a step fails or that costs do not add up. Among these are those
-    that cost more than `max_drop`, if the interval of their cost reaches below it.
+    First comes the set that saves most within `max_drop`, if costs and savings add up. The
+    others follow, in case that a step fails or that costs do not add up. Those that save most
+    come first in each. Of a cost the lower end of its interval counts: the final retraining may
+    make up for the rest, and a step that costs too much is undone.
 
     Args:
         candidates: those that save nothing or surely cost too much are left out.
@@ -63,15 +63,13 @@ def in_order(candidates: Sequence[Candidate], max_drop: float) -> list[Candidate
     """
     most = max_drop + 1e-12
     saving = [candidate for candidate in candidates if candidate.saved > 0]
-    planned = best_set([c for c in saving if c.cost <= most], max_drop)
-    others = [
-        candidate
-        for candidate in saving
-        if candidate not in planned and candidate.least <= most
-    ]
+    allowed = [candidate for candidate in saving if candidate.least <= most]
+    planned = best_set(allowed, max_drop)
+    others = [candidate for candidate in allowed if candidate not in planned]
     return [
-        *sorted(planned, key=lambda candidate: candidate.cost),
-        *sorted(others, key=lambda candidate: -candidate.saved),
+        candidate
+        for group in (planned, others)
+        for candidate in sorted(group, key=lambda candidate: -candidate.saved)
     ]
 
 
