@@ -51,10 +51,34 @@ def test_test_images_that_decide_make_the_accuracy_optimistic_and_too_large_a_lo
     network = compressed(from_parent=estimate(-2.1, -2.6, -1.6))
     said = sentences(network=network, of=compression(held_out=0))
     assert said[2:] == [
-        "On the test images that is more than the 2.0 points that may be lost.",
+        "On the test images that is 0.1 points more than the 2.0 points that may be lost.",
         "The test images themselves decided what to compress, so that this accuracy is "
         "optimistic; with --validation_fraction, held-out training images decide.",
     ]
+
+
+def test_a_loss_that_is_hardly_too_large_is_not_rounded_away():
+    said = sentences(network=compressed(from_parent=estimate(-2.03, -2.6, -1.6)))
+    assert "0.03 points more than the 2.0 points that may be lost" in said[2]
+
+
+def test_the_compressed_network_is_recommended_if_it_keeps_enough_accuracy():
+    saves = "It saves 40.0 % of the multiply-accumulates and 25.0 % of the parameters."
+    network = "the compressed network, with one layer each for block2 and block3"
+    for cost, said in (
+        (estimate(-1.1, -2.0, -0.4), f"Recommended: {network}. {saves}"),
+        (estimate(-2.0, -2.6, -1.4), f"Recommended, but not sure: {network}. {saves}"),
+        (estimate(-2.1, -2.6, -1.6), None),
+        (None, None),
+    ):
+        found = smaller(network=compressed(from_parent=cost))
+        assert smaller_text.recommendation(found) == said
+    assert smaller_text.recommendation(Smaller(undone())) is None
+
+
+def test_a_better_alternative_is_recommended_in_its_place():
+    beats = rival("pruned", 1.2, 0.3, 2.1, from_parent=estimate(0.1, -0.7, 0.9))
+    assert smaller_text.recommendation(smaller(beats)).startswith('Recommended: "pruned". It ')
 
 
 def test_without_correct_npy_there_is_no_interval():

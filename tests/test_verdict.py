@@ -153,6 +153,18 @@ def test_the_largest_saving_that_is_surely_within_is_recommended():
     ]
 
 
+def test_a_compressed_network_is_recommended_before_any_student_of_one_block():
+    network = "Recommended: the compressed network."
+    reached = verdict.reach(study(row("stn", "block2", 0.885, macs=280)), max_drop=0.05)
+    first, second, *_ = verdict.sentences(reached, network)
+    assert first == network
+    assert second == "If only one block is to be compressed: block2 by STN, seed 0."
+    assert f"{network}\nIf only one block" in verdict.describe(reached, network)
+
+    reached = verdict.reach(study(row("stn", "block2", 0.6)), max_drop=0.05)
+    assert verdict.sentences(reached, network)[:2] == [network, reached.no_recommendation]
+
+
 def test_equal_multiply_accumulates_are_decided_by_parameters():
     rows = [row("stn", "block1", 0.9), row("stn", "block2", 0.89, parameters=800)]
     assert verdict.reach(study(*rows), 0.05).recommendation.block == "block2"

@@ -28,6 +28,8 @@ _BESIDE = 9  # points from the last step to the same network after the final ret
 # A network this many times as far below the parent as the path and `max_drop` is drawn at the
 # edge: to scale it would press the path into one line.
 _FAR = 3
+# Of the saved shares' range, on the right of the last point, where its name finds room.
+_MARGIN = 0.22
 _PIECES = 16  # into which a sloping line is cut, so that names come near it
 _PATH = "#0072B2"
 _KEPT = {"marker": "o", "ms": 6, "mfc": _PATH, "mec": _PATH}
@@ -186,7 +188,7 @@ def _set_limits(
     panel.set_ylim(min(heights) - room, max(heights) + room)
     saved = [point.x for point in (*path, *others)]
     width = max(saved) - min(saved) or 1.0
-    panel.set_xlim(min(saved) - 0.05 * width, max(saved) + 0.1 * width)
+    panel.set_xlim(min(saved) - 0.05 * width, max(saved) + _MARGIN * width)
 
 
 def _draw_alternatives(panel: Axes, points: Sequence[_Point]) -> None:

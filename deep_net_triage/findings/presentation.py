@@ -67,7 +67,8 @@ def present(
             figure.savefig(unfinished, dpi=DPI)
     judgements = claims.judge([study]) if study.rows else []
     page = report.write(study, judgements, reached, _captioned(figures), smaller=smaller)
-    progress.say(f"\n{tables.table(study)}\n\n{verdict.describe(reached)}\n")
+    compressed = smaller_text.recommendation(smaller) if smaller else None
+    progress.say(f"\n{tables.table(study)}\n\n{verdict.describe(reached, compressed)}\n")
     if smaller:
         progress.say(f"{smaller_text.describe(smaller)}\n")
     progress.say(f"results.csv, figures, models and learning curves: {study.folder}")

@@ -41,8 +41,18 @@ def may_replace(difference: float, macs_saved: float, max_drop: float) -> bool:
         macs_saved: as a fraction of the parent's; what needs more is no compression.
         max_drop: the accuracy that may be lost, 0..1.
     """
+    return macs_saved > 0 and within(difference, max_drop)
+
+
+def within(difference: float, max_drop: float) -> bool:
+    """Returns whether a network loses no more than may be lost.
+
+    Args:
+        difference: its accuracy minus the parent's, 0..1.
+        max_drop: the accuracy that may be lost, 0..1.
+    """
     # Rounding must not reject a drop of exactly `max_drop`.
-    return macs_saved > 0 and difference >= -max_drop - 1e-12
+    return difference >= -max_drop - 1e-12
 
 
 def choose(students: Iterable[Recommendation], max_drop: float) -> Recommendation | None:
@@ -62,8 +72,14 @@ def choose(students: Iterable[Recommendation], max_drop: float) -> Recommendatio
     )
 
 
-def sentences(student: Recommendation, max_drop: float) -> list[str]:
-    """Returns which student is recommended, what it costs and saves, and how sure that is."""
+def sentences(student: Recommendation, max_drop: float, best: bool = True) -> list[str]:
+    """Returns which student is recommended, what it costs and saves, and how sure that is.
+
+    Args:
+        student: which one.
+        max_drop: the accuracy that may be lost, 0..1.
+        best: whether nothing better is recommended beside it.
+    """
     title = f"{student.block} by {METHODS[student.method].title}, seed {student.seed}"
     allowed = f"the {100 * max_drop:.1f} points that may be lost"
     if student.sure:
@@ -72,12 +88,18 @@ def sentences(student: Recommendation, max_drop: float) -> list[str]:
         certainty = f"It is within {allowed}, but its interval reaches below."
     else:
         certainty = f"It is within {allowed}; without correct.npy it has no interval."
+    heading = recommended(student.sure) if best else "If only one block is to be compressed"
     return [
-        f"Recommended: {title}." if student.sure else f"Recommended, but not sure: {title}.",
+        f"{heading}: {title}.",
         f"It {savings_text(student.macs_saved, student.parameters_saved)}; its accuracy is "
         f"{student.cost.text()}.",
         certainty,
     ]
+
+
+def recommended(sure: bool) -> str:
+    """Returns how the sentence begins that recommends a network."""
+    return "Recommended" if sure else "Recommended, but not sure"
 
 
 def savings_text(macs_saved: float, parameters_saved: float) -> str:

@@ -73,7 +73,7 @@ def write(
         dataset=study.dataset,
         lead=_lead(study, runs),
         map=block_map.of_study(study, {b.block: (b.best.method, b.best.cost) for b in ranked}),
-        sentences=_sentences(reached),
+        sentences=_sentences(reached, smaller),
         ranking=_ranking(reached.ranking) if reached.ranking else None,
         not_compressible=[
             f"{r.first} to {r.last}: {r.reason}" for r in reached.not_compressible
@@ -111,8 +111,9 @@ def _lead(study: StudyResults, runs: Unfinished | None) -> str:
     return f"The parent reaches {accuracy}{tested}. {ended}{failed}."
 
 
-def _sentences(reached: Verdict) -> list[str]:
-    sentences = verdict.sentences(reached)
+def _sentences(reached: Verdict, smaller: Smaller | None) -> list[str]:
+    compressed = smaller_text.recommendation(smaller) if smaller else None
+    sentences = verdict.sentences(reached, compressed)
     if reached.ranking and reached.ranking[0].tied_with:
         best = reached.ranking[0]
         ties = wording.alternatives(best.tied_with)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deep_net_triage.errors import DamagedFile
-from deep_net_triage.findings.statistics import Estimate, against_parent, between
+from deep_net_triage.findings.statistics import Estimate, against_parent, between, told_apart
 from deep_net_triage.network.latencies import Latency
 from deep_net_triage.records import alternatives, compressions, correctness, results
 from deep_net_triage.records.alternatives import KINDS, Alternative
@@ -88,6 +88,22 @@ class Smaller:
     def better(self) -> list[Rival]:
         """The alternatives that are better and take no more arithmetic, best first."""
         return [rival for rival in self._above if not self._dearer(rival)]
+
+    @property
+    def best(self) -> list[Rival]:
+        """The best alternative and those that no interval tells apart, if they are better."""
+        return [
+            rival
+            for rival in self.better
+            if not told_apart(between(self.better[0].correct, rival.correct))
+        ]
+
+    @property
+    def to_take(self) -> Rival | None:
+        """The cheapest of the networks that none beats; None if no block was compressed."""
+        if self.compressed is None:
+            return None
+        return self.cheapest(self.best or [self.compressed, *self.level])
 
     @property
     def dearer(self) -> list[Rival]:

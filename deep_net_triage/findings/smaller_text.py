@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from deep_net_triage.findings.recommendation import savings_text
+from deep_net_triage.findings.recommendation import recommended, savings_text, within
 from deep_net_triage.findings.rivals import Rival, Smaller
-from deep_net_triage.findings.statistics import between, told_apart
 from deep_net_triage.findings.time_saved import arithmetic_without_time
 from deep_net_triage.records import alternatives
 from deep_net_triage.records.alternatives import KINDS
@@ -33,6 +32,26 @@ def _described(smaller: Smaller, rival: Rival) -> str:
         difference = f", {rival.from_compressed.text('points', 100)}"
     seeds = counted(len(rival.correct), "seed")
     return f"{title}: accuracy {percent(rival.accuracy)}{difference}; {saved}; {seeds}"
+
+
+def recommendation(smaller: Smaller) -> str | None:
+    """Returns the sentence that recommends the compressed network or a better alternative.
+
+    Returns None if that network loses more than may be lost, or if this is not known.
+    """
+    network, max_drop = smaller.to_take, smaller.compression.max_drop
+    if network is None or network.from_parent is None:
+        return None
+    cost = network.from_parent
+    if not within(cost.mean, max_drop):
+        return None
+    title = network.name
+    if network is smaller.compressed:
+        title += f", with one layer each for {listed(smaller.compression.blocks)}"
+    saved = savings_text(
+        smaller.macs_saved(network.macs), smaller.parameters_saved(network.parameters)
+    )
+    return f"{recommended(within(cost.low, max_drop))}: {title}. It {saved}."
 
 
 def _nothing(smaller: Smaller) -> str:
@@ -86,11 +105,13 @@ def _certainty(network: Rival, max_drop: float) -> list[str]:
     cost, allowed = network.from_parent, f"the {100 * max_drop:.1f} points that may be lost"
     if cost is None:
         return []
-    if cost.low >= -max_drop:
+    if within(cost.low, max_drop):
         return [f"The whole interval is within {allowed}."]
-    if cost.mean >= -max_drop:
+    if within(cost.mean, max_drop):
         return [f"That is within {allowed}, but the interval reaches below."]
-    return [f"On the test images that is more than {allowed}."]
+    over = -100 * (cost.mean + max_drop)
+    digits = 1 if over >= 0.1 else 2
+    return [f"On the test images that is {over:.{digits}f} points more than {allowed}."]
 
 
 def _judges(held_out: int) -> str:
@@ -141,12 +162,10 @@ def of_alternatives(smaller: Smaller) -> list[str]:
 
 
 def _beaten(smaller: Smaller, better: list[Rival]) -> list[str]:
-    first = better[0]
     verb = "is" if len(better) == 1 else "are"
     named = listed([_named(rival) for rival in better])
     said = f"Triage's way loses here: {named} {verb} better than the compressed network."
-    level = [r for r in better if not told_apart(between(first.correct, r.correct))]
-    chosen = smaller.cheapest(level)
+    level, chosen = smaller.best, smaller.to_take
     why = ""
     if len(level) > 1:
         others = either([rival.name for rival in level if rival is not chosen])
@@ -160,7 +179,7 @@ def _beaten(smaller: Smaller, better: list[Rival]) -> list[str]:
 def _undecided(smaller: Smaller, level: list[Rival]) -> list[str]:
     named = either([_named(rival) for rival in level])
     networks = [smaller.compressed, *level]
-    chosen, as_cheap = smaller.cheapest(networks), smaller.as_cheap(networks)
+    chosen, as_cheap = smaller.to_take, smaller.as_cheap(networks)
     why = "takes the fewest multiply-accumulates"
     if len(as_cheap) > 1:
         why += ", give or take 1 % of the parent's"

@@ -148,21 +148,31 @@ def not_learned(study: StudyResults) -> str | None:
     return parent_doubts.not_learned(study.baseline_accuracy, study.classes, study.test_images)
 
 
-def sentences(verdict: Verdict) -> list[str]:
-    """Returns what to do, as sentences for the terminal and the page, the answer first."""
+def sentences(verdict: Verdict, compressed: str | None = None) -> list[str]:
+    """Returns what to do, as sentences for the terminal and the page, the answer first.
+
+    Args:
+        verdict: what the study comes to.
+        compressed: the sentence that recommends a network of which several blocks are
+            compressed; None where no such network is recommended.
+    """
     student = verdict.recommendation
-    if student is None:
+    if student is not None:
+        advice = recommendation.sentences(student, verdict.max_drop, best=compressed is None)
+    elif compressed is None:
         advice = ["Nothing is recommended.", verdict.no_recommendation]
     else:
-        advice = recommendation.sentences(student, verdict.max_drop)
+        advice = [verdict.no_recommendation]
+    if compressed is not None:
+        advice.insert(0, compressed)
     if verdict.uncounted:
         missing = uncounted_text(verdict.uncounted)
         advice.append(f"The multiply-accumulates are not complete; {missing}.")
     return [*advice, verdict.reported]
 
 
-def describe(verdict: Verdict) -> str:
-    """Returns the verdict as lines for the terminal."""
+def describe(verdict: Verdict, compressed: str | None = None) -> str:
+    """Returns the verdict as lines for the terminal; `compressed` is as for `sentences`."""
     lines = [f"{verdict.dataset}: blocks from the most compressible to the most critical"]
     for place, block in enumerate(verdict.ranking, start=1):
         saved = savings_text(block.macs_saved, block.parameters_saved)
@@ -177,7 +187,7 @@ def describe(verdict: Verdict) -> str:
         lines.append(f"  not compressible: {segment.first} to {segment.last}: {segment.reason}")
     if verdict.not_run:
         lines.append(f"  not run: {', '.join(verdict.not_run)}")
-    return "\n".join([*lines, *sentences(verdict)])
+    return "\n".join([*lines, *sentences(verdict, compressed)])
 
 
 def _methods(study: StudyResults, block: str) -> list[MethodSummary]:
