@@ -29,11 +29,11 @@ def parent(size: int):  # noqa: ANN201, a keras.Model; contestants import Keras 
 
 def dataset(count: int, test_count: int, size: int):  # noqa: ANN201, for the same reason
     """Returns a `Dataset` of random images."""
-    from deep_net_triage.images import datasets
+    from deep_net_triage.images import splits
 
     train, test = images(count, size), images(test_count, size)
     names = tuple(map(str, range(CLASSES)))
-    return datasets.Dataset("random", datasets.Split(*train), datasets.Split(*test), names)
+    return splits.Dataset("random", splits.Split(*train), splits.Split(*test), names)
 
 
 def settings(**flags: object):  # noqa: ANN201, for the same reason

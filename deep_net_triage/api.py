@@ -17,7 +17,7 @@ from deep_net_triage import devices
 from deep_net_triage.commands import command_line
 from deep_net_triage.commands.options import CompressOptions, Options, Saving, as_arguments
 from deep_net_triage.errors import InputError
-from deep_net_triage.images.datasets import Dataset, Split
+from deep_net_triage.images.splits import Dataset, Split
 from deep_net_triage.network import blocks, graphs, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.progress import Progress
@@ -29,8 +29,6 @@ from deep_net_triage.study.inputs import Inputs
 
 # Images and their labels: two arrays, or a tf.data.Dataset of pairs, batched or not.
 Examples: TypeAlias = tuple[np.ndarray, np.ndarray] | tf.data.Dataset
-# A model, the examples to train it on, and those to measure its accuracy on.
-_Given: TypeAlias = tuple[keras.Model, Examples, Examples]
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,8 @@ def triage(
     flags = [*as_arguments(options, Options), f"--max_drop={max_drop}"]
     if options.get("output_dir") is None:
         flags.append("--nosave_models")
-    with _ran("triage", (model, train, test), keywords, flags, progress) as (study, _):
+    examples = {"train": train, "test": test}
+    with _ran("triage", model, examples, keywords, flags, progress) as (study, _):
         return study
 
 
@@ -158,6 +157,7 @@ def compress_within(
     train: Examples,
     test: Examples,
     *,
+    validation: Examples | None = None,
     max_drop: float = 0.01,
     save: Saving = "latency",
     progress: Progress | None = None,
@@ -166,15 +166,17 @@ def compress_within(
     """Makes a trained model as small or fast as a loss of accuracy allows.
 
     Its blocks are triaged. Those that save most are then replaced one after another, and the
-    model is retrained each time; a step that loses too much is undone. Training images that
-    are held out judge the steps; the test images only measure. As for `triage`, files remain
-    and an interrupted call continues only if the option `output_dir` names a folder. The
-    smaller model doesn't depend on that folder.
+    model is retrained each time; a step that loses too much is undone. Held-out images judge
+    the steps; the test images only measure. As for `triage`, files remain and an interrupted
+    call continues only if the option `output_dir` names a folder. The smaller model doesn't
+    depend on that folder.
 
     Args:
         model: as for `triage`.
         train: as for `triage`.
         test: as for `triage`.
+        validation: held-out images and their labels, which the model was not trained on; None
+            to hold out the share `validation_fraction` of `train`.
         max_drop: the accuracy that may be lost, 0..1.
         save: what to save as much of as possible; latency is measured on this machine, so that
             nothing else should run.
@@ -184,11 +186,16 @@ def compress_within(
     Raises:
         InputError: if an option is wrong, or model and images don't fit together.
     """
-    given = model, train, test
+    examples = {"train": train, "test": test}
+    if validation is not None:
+        if options.get("validation_fraction") is not None:
+            raise InputError("validation_fraction is given beside validation; leave one out")
+        examples["validation"] = validation
     keywords = {"max_drop": max_drop, "save": save, **options}
     flags = [*as_arguments(options, CompressOptions), f"--max_drop={max_drop}"]
     flags += ["--compress", f"--save={save}"]
-    with _ran("compress_within", given, keywords, flags, progress) as (study, folder):
+    with _ran("compress_within", model, examples, keywords, flags, progress) as ran:
+        study, folder = ran
         search = compressions.read(folder)
         smaller = folder / compressions.FOLDER / "model.keras"
         return Compressed(
@@ -205,7 +212,8 @@ def compress_within(
 @contextlib.contextmanager
 def _ran(
     function: str,
-    given: _Given,
+    model: keras.Model,
+    examples: Mapping[str, Examples],
     keywords: Mapping[str, object],
     flags: list[str],
     progress: Progress | None,
@@ -214,7 +222,8 @@ def _ran(
 
     Args:
         function: the name of the library's function, for the record.
-        given: the model and its examples.
+        model: that was given.
+        examples: the splits that were given, by their names.
         keywords: the function's other arguments.
         flags: what they are on a command line.
         progress: where a person watches; None for standard output.
@@ -228,11 +237,11 @@ def _ran(
         flags = [*flags, f"--output_dir={output_dir}", "--parallel_trials=1"]
         flags.append(f"--dataset={keywords.get('name') or 'study'}")
         settings = command_line.parse(flags, in_memory=True)
-        model, *_ = given
         inputs.check(model, "the model")
-        dataset = _dataset(settings.dataset, given, keywords.get("class_names"))
-        shown = ", ".join(f"{name}={value!r}" for name, value in keywords.items())
-        typed = f"deep_net_triage.{function}(model, train, test, {shown})"
+        outputs = model.output_shape[-1]
+        dataset = _dataset(settings.dataset, examples, outputs, keywords.get("class_names"))
+        shown = [f"{name}={value!r}" for name, value in keywords.items()]
+        typed = f"deep_net_triage.{function}({', '.join(['model', *examples, *shown])})"
         with devices.restored(), progress or Progress() as watched:
             command.run(settings, typed, watched, Inputs(settings, dataset, model))
             if named is None:
@@ -243,18 +252,22 @@ def _ran(
         yield study, settings.folder
 
 
-def _dataset(name: str, given: _Given, class_names: Sequence[str] | None) -> Dataset:
-    """Returns the images in memory as a data set.
+def _dataset(
+    name: str,
+    examples: Mapping[str, Examples],
+    outputs: int,
+    class_names: Sequence[str] | None,
+) -> Dataset:
+    """Returns the images in memory as a data set; a model's outputs may exceed its classes.
 
     Raises:
         InputError: if they are no images with labels.
     """
-    model, *examples = given
-    splits = [_split(*pair) for pair in zip(examples, ("train", "test"), strict=True)]
+    splits = {which: _split(pairs, which) for which, pairs in examples.items()}
     if class_names is None:
-        labels = max(int(tf.reduce_max(split.labels)) for split in splits)
-        class_names = [str(number) for number in range(max(labels + 1, model.output_shape[-1]))]
-    return Dataset(name, *splits, tuple(class_names))
+        labels = max(int(tf.reduce_max(split.labels)) for split in splits.values())
+        class_names = [str(number) for number in range(max(labels + 1, outputs))]
+    return Dataset(name, **splits, class_names=tuple(class_names))
 
 
 def _split(examples: Examples, which: str) -> Split:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deep_net_triage.images.datasets import Split
+from deep_net_triage.images.splits import Split
 from deep_net_triage.learning import augmentation, batches
 from deep_net_triage.learning.batches import Examples
 from deep_net_triage.learning.retraining import Retraining

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deep_net_triage.images import datasets
+from deep_net_triage.images import splits
 from deep_net_triage.learning import batches
 from deep_net_triage.learning.batches import Examples
 
@@ -10,7 +10,7 @@ from deep_net_triage.learning.batches import Examples
 def numbered(count):
     """Images that carry their own number, as labels do."""
     images = np.zeros((count, 8, 8, 1), np.uint8) + np.arange(count).reshape(-1, 1, 1, 1)
-    split = datasets.Split(images, np.arange(count))
+    split = splits.Split(images, np.arange(count))
     return split.images, split.labels
 
 
@@ -66,7 +66,7 @@ def test_later_epochs_do_not_depend_on_earlier_ones():
 def test_augmentation_draws_anew_each_epoch_and_repeats_by_seed():
     # One image, so that nothing but the epoch can change what is drawn.
     image = np.random.default_rng(0).integers(1, 256, (1, 16, 16, 3), dtype=np.uint8)
-    split = datasets.Split(image, [0])
+    split = splits.Split(image, [0])
 
     def run(seed):
         made = batches.training_batches(
@@ -102,7 +102,7 @@ def test_replicas_share_each_batch_and_none_goes_without(replicas):
 
 def test_how_a_batch_is_shared_does_not_matter_to_augmentation():
     images = np.random.default_rng(0).integers(1, 256, (10, 16, 16, 3), dtype=np.uint8)
-    split = datasets.Split(images, np.arange(10))
+    split = splits.Split(images, np.arange(10))
 
     def drawn(replicas):
         made = batches.training_batches(

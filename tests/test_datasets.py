@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from deep_net_triage import steps
 from deep_net_triage.errors import InputError
-from deep_net_triage.images import datasets, subsets
+from deep_net_triage.images import datasets, splits, subsets
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "tfds"
 
@@ -45,7 +45,7 @@ def test_subset_takes_classes_in_turn_and_is_nested():
 
 def test_statistics_against_numpy():
     images = np.random.default_rng(0).integers(0, 256, (300, 32, 32, 3), dtype=np.uint8)
-    mean, deviation = datasets.channel_statistics(tf.constant(images), 32)
+    mean, deviation = splits.channel_statistics(tf.constant(images), 32)
     np.testing.assert_allclose(mean, images.mean(axis=(0, 1, 2)), rtol=1e-12)
     np.testing.assert_allclose(deviation, images.std(axis=(0, 1, 2)), rtol=1e-10)
 
@@ -54,7 +54,7 @@ def test_statistics_of_grey_images_after_resizing_by_hand():
     # Bilinear from 1 x 2 to 2 x 4: half-pixel centres give 0, 25, 75, 100 in each row.
     images = tf.constant(np.array([[[[0], [100]]]], np.uint8))
     images = tf.tile(images, (1, 2, 1, 1))
-    mean, deviation = datasets.channel_statistics(images, 4)
+    mean, deviation = splits.channel_statistics(images, 4)
     np.testing.assert_allclose(mean, [50, 50, 50])
     np.testing.assert_allclose(deviation, [np.sqrt((50**2 + 25**2) / 2)] * 3)
 
@@ -62,7 +62,7 @@ def test_statistics_of_grey_images_after_resizing_by_hand():
 def test_images_of_one_colour_are_refused():
     images = np.full((4, 8, 8, 3), 7, np.uint8)
     with pytest.raises(InputError, match="all training pixels of a channel are equal"):
-        datasets.channel_statistics(tf.constant(images), 32)
+        splits.channel_statistics(tf.constant(images), 32)
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def identity_block():
 def test_accuracy_without_the_block_and_with_it_drawn_anew(toy_dataset, small_settings):
     import dataclasses
 
-    from deep_net_triage.images.datasets import Split
+    from deep_net_triage.images.splits import Split
 
     parent = identity_block()
     before = parent.get_weights()

@@ -6,7 +6,7 @@ import pytest
 
 from deep_net_triage.commands import declarations
 from deep_net_triage.errors import ExportFailed
-from deep_net_triage.images.datasets import Dataset, Split
+from deep_net_triage.images.splits import Dataset, Split
 from deep_net_triage.network import exports, surgery
 from deep_net_triage.network.blocks import find_blocks
 from tests.toys import toy_images

@@ -1,17 +1,19 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.images import datasets, fitting
+from deep_net_triage.images import fitting, splits
 
 
 def dataset_of(images, test=None, varying_size=False):
     """A data set of the given images; its test split is them in reverse order."""
     test = images[::-1] if test is None else test
-    splits = [datasets.Split(part, np.arange(len(part)) % 2) for part in (images, test)]
-    return datasets.Dataset("toy", *splits, ("a", "b"), varying_size)
+    parts = [splits.Split(part, np.arange(len(part)) % 2) for part in (images, test)]
+    return splits.Dataset("toy", *parts, ("a", "b"), varying_size)
 
 
 def random_images(*shape):
@@ -28,6 +30,15 @@ def test_images_that_fit_stay_untouched(shape, varying_size):
 def test_images_of_two_channels_stay_those_of_a_model_of_two():
     dataset = dataset_of(random_images(5, 6, 4, 2))
     assert fitting.fitted(dataset, (6, 4, 2)) is dataset
+
+
+def test_held_out_images_are_made_to_fit_as_well():
+    dataset = dataset_of(random_images(5, 6, 4, 3))
+    held_out = splits.Split(random_images(2, 6, 4, 3), [0, 1])
+    found = fitting.fitted(dataclasses.replace(dataset, validation=held_out), (3, 2, 3))
+    assert {name: split.images.shape[1:] for name, split in found.splits.items()} == (
+        dict.fromkeys(("train", "test", "validation"), (3, 2, 3))
+    )
 
 
 def test_resizing_by_hand():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.errors import TrainingFailed
-from deep_net_triage.images import datasets
+from deep_net_triage.images import splits
 from deep_net_triage.learning import guards, predictions
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
@@ -68,7 +68,7 @@ def test_ties_are_counted_in_thousands(tmp_path):
     model, file = toy_parent(), tmp_path / "model.keras"
     model.save(file)
     images = np.random.default_rng(0).integers(0, 256, (2000, 8, 8, 2)).astype(np.uint8)
-    test = datasets.Split(images, model.predict(images, verbose=0).argmax(axis=1))
+    test = splits.Split(images, model.predict(images, verbose=0).argmax(axis=1))
     guards.check_saved(file, model, test, 1 - 3 / 2000)
     with pytest.raises(TrainingFailed):
         guards.check_saved(file, model, test, 1 - 4 / 2000)

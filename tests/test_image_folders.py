@@ -11,6 +11,7 @@ from deep_net_triage import steps
 from deep_net_triage.errors import InputError
 from deep_net_triage.images import image_folders, oddities, subsets
 
+HELD_OUT = {"train": None, "test": None, "validation": None}
 RED, BLUE = (200, 30, 10), (5, 60, 190)
 
 
@@ -50,6 +51,21 @@ def pets(tmp_path):
 def levels(split):
     """The first level of each image, which tells the images of one colour apart."""
     return split.images[:, 0, 0, 0].numpy().tolist()
+
+
+def test_a_folder_of_held_out_images_is_read_where_they_are_wanted(pets):
+    write(pets, {"validation/Dog/1.png": plain((9, 9, 9)), "validation/emu/1.png": plain(10)})
+    dataset = image_folders.load(pets, image_size=32, examples=HELD_OUT)
+    assert dataset.class_names == ("Dog", "cat", "emu")
+    assert levels(dataset.train) == [4, 5, 1, 2]
+    assert levels(dataset.test) == [8, 7]
+    assert levels(dataset.validation) == [9, 10]
+    assert dataset.validation.labels.numpy().tolist() == [0, 2]
+    assert image_folders.load(pets, image_size=32).validation is None
+
+
+def test_without_such_a_folder_there_are_none(pets):
+    assert image_folders.load(pets, image_size=32, examples=HELD_OUT).validation is None
 
 
 def test_how_many_images_have_been_read_is_reported(pets, monkeypatch):
@@ -303,14 +319,17 @@ def test_subsets_are_balanced_and_only_they_are_read(tmp_path):
     for n, path in enumerate(images):
         if n not in chosen:
             (tmp_path / "train" / path).write_bytes(b"never read")
-    found = image_folders.load(tmp_path, image_size=4, train_examples=6, test_examples=3)
+    counts = {"train": 6, "test": 3}
+    found = image_folders.load(tmp_path, image_size=4, examples=counts)
     assert levels(found.train) == chosen.tolist()
     assert np.bincount(found.train.labels).tolist() == [2, 2, 2]
     assert np.bincount(found.test.labels).tolist() == [1, 1, 1]
     # Another order of the classes gives the same images other labels.
     listed = tmp_path / "labels.txt"
     listed.write_text("c\na\nb\n")
-    other = image_folders.load(tmp_path, image_size=4, class_names=listed, train_examples=6)
+    other = image_folders.load(
+        tmp_path, image_size=4, class_names=listed, examples={"train": 6, "test": 3}
+    )
     assert levels(other.train) == levels(found.train)
     assert other.train.labels.numpy().tolist() == [1, 1, 2, 2, 0, 0]
 
@@ -318,4 +337,6 @@ def test_subsets_are_balanced_and_only_they_are_read(tmp_path):
 @pytest.mark.parametrize(("split", "count"), [("train", 4), ("test", 2)])
 def test_more_images_than_there_are_are_refused(pets, split, count):
     with pytest.raises(InputError, match=f"--{split}_examples=9 .*there are: {count}"):
-        image_folders.load(pets, image_size=32, **{f"{split}_examples": 9})
+        image_folders.load(
+            pets, image_size=32, examples={"train": None, "test": None, split: 9}
+        )

@@ -116,6 +116,26 @@ def test_the_smaller_model_outlives_the_temporary_folder(learned, places):
         np.testing.assert_array_equal(weight, now)
 
 
+def test_held_out_images_that_are_given_judge_and_none_are_taken_from_those_to_train(
+    learned, tmp_path
+):
+    held_out = examples(30)
+    flags = {**QUICK, "block": 1, "max_drop": 0.99, "save": "macs", "output_dir": tmp_path}
+    smaller = dnt.compress_within(learned, TRAIN, TEST, validation=held_out, **flags)
+    search = compressions.read(smaller.study.folder)
+    assert search.held_out == 30
+    images, labels = held_out
+    right = learned.predict(images, verbose=0).argmax(axis=1) == labels
+    assert search.baseline_judged == pytest.approx(right.mean())
+    assert smaller.study.settings["train_images"] == len(TRAIN[1])
+    assert "(model, train, test, validation, " in smaller.study.commands[0].command
+
+    with pytest.raises(dnt.InputError, match="validation_fraction is given beside validation"):
+        dnt.compress_within(
+            learned, TRAIN, TEST, validation=held_out, validation_fraction=0.1, **QUICK
+        )
+
+
 def test_where_no_block_can_go_there_is_no_smaller_model(parent, places):
     """Drops from a model that guesses say nothing."""
     flags = {**QUICK, "block": 2, "save": "macs"}

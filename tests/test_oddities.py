@@ -6,14 +6,14 @@ import tensorflow as tf
 
 from benchmarks.bad_input import write
 from deep_net_triage.errors import InputError
-from deep_net_triage.images import datasets, oddities
+from deep_net_triage.images import datasets, oddities, splits
 
 
 def changed(dataset, split, **arrays):
     """The data set with other images or labels in a split."""
-    own = getattr(dataset, split)
+    own = dataset.splits.get(split, dataset.test)
     arrays = {"images": own.images, "labels": own.labels} | arrays
-    return dataclasses.replace(dataset, **{split: datasets.Split(**arrays)})
+    return dataclasses.replace(dataset, **{split: splits.Split(**arrays)})
 
 
 def test_nothing_odd_is_nothing_said(toy_dataset):
@@ -22,9 +22,9 @@ def test_nothing_odd_is_nothing_said(toy_dataset):
     assert oddities.notice(datasets.load("digits", image_size=32)) == []
 
 
-@pytest.mark.parametrize(("split", "label"), [("train", 3), ("test", -1)])
+@pytest.mark.parametrize(("split", "label"), [("train", 3), ("test", -1), ("validation", 3)])
 def test_labels_that_name_no_class_are_refused(split, label, toy_dataset):
-    labels = getattr(toy_dataset, split).labels.numpy()
+    labels = toy_dataset.splits.get(split, toy_dataset.test).labels.numpy()
     labels[[4, 7]] = label
     with pytest.raises(InputError) as caught:
         oddities.refuse(changed(toy_dataset, split, labels=labels))
@@ -42,11 +42,12 @@ def test_classes_without_training_images_are_counted(toy_dataset):
     assert "--train_examples" in line
 
 
-def test_images_of_both_splits_are_counted(toy_dataset):
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_images_of_both_splits_are_counted(split, toy_dataset):
     images = toy_dataset.test.images.numpy()
     images[[1, 5]] = toy_dataset.train.images.numpy()[[20, 20]]
-    (line,) = oddities.notice(changed(toy_dataset, "test", images=images))
-    assert "2 of 10 test images are training images as well" in line
+    (line,) = oddities.notice(changed(toy_dataset, split, images=images))
+    assert f"2 of 10 {split} images are training images as well" in line
 
 
 def png(seed):

@@ -89,7 +89,7 @@ def test_the_documentation_names_each_option_with_its_default():
     ("function", "own", "kind"),
     [
         (api.triage, ["max_drop"], Options),
-        (api.compress_within, ["max_drop", "save"], CompressOptions),
+        (api.compress_within, ["validation", "max_drop", "save"], CompressOptions),
     ],
 )
 def test_functions_of_the_library_show_their_options(function, own, kind):

@@ -107,8 +107,8 @@ def test_a_measurement_leaves_nothing_behind(small_settings, monkeypatch):
     chosen = small_settings(image_size=32, width=0.02, recipe="paper")
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (12, 32, 32, 3)).astype(np.uint8)
-    split = command.datasets.Split(images, np.arange(12) % 3)
-    dataset = command.datasets.Dataset("toy", split, split, ("a", "b", "c"))
+    split = command.splits.Split(images, np.arange(12) % 3)
+    dataset = command.splits.Dataset("toy", split, split, ("a", "b", "c"))
     policies = []
 
     def build():

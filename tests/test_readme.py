@@ -22,6 +22,8 @@ def test_the_example_of_library_use_runs(tmp_path, monkeypatch, capsys):
         "train_labels": np.arange(64) % 3,
         "test_images": generator.integers(0, 256, (16, 8, 8, 2), np.uint8),
         "test_labels": np.arange(16) % 3,
+        "validation_images": generator.integers(0, 256, (16, 8, 8, 2), np.uint8),
+        "validation_labels": np.arange(16) % 3,
     }
     exec(example, names)
     printed = capsys.readouterr().out.splitlines()

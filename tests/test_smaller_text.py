@@ -8,7 +8,7 @@ from deep_net_triage.network.latencies import Latency
 from tests.compressions import compressed, compression, estimate, right, rival, smaller, undone
 
 HELD_OUT = (
-    "5,000 held-out training images decided what to compress, so that the test images measure "
+    "5,000 held-out images decided what to compress, so that the test images measure "
     "a network that they did not choose."
 )
 SAVED = (
@@ -53,7 +53,7 @@ def test_test_images_that_decide_make_the_accuracy_optimistic_and_too_large_a_lo
     assert said[2:] == [
         "On the test images that is 0.1 points more than the 2.0 points that may be lost.",
         "The test images themselves decided what to compress, so that this accuracy is "
-        "optimistic; with --validation_fraction, held-out training images decide.",
+        "optimistic; with --validation_fraction, held-out images decide.",
     ]
 
 

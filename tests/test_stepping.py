@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage import steps
-from deep_net_triage.images.datasets import Dataset, Split
+from deep_net_triage.images.splits import Dataset, Split
 from deep_net_triage.learning import training
 from tests.conftest import new_journal
 from tests.toys import compiled, toy_parent

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.images.datasets import Dataset, Split
+from deep_net_triage.images.splits import Dataset, Split
 from deep_net_triage.study import unseen
 
 CLASSES = 4
@@ -40,7 +40,7 @@ def test_a_parent_that_was_trained_on_the_held_out_images_is_refused(parent):
     with pytest.raises(InputError) as refusal:
         unseen.check(parent, dataset(train=0.99, held_out=0.98, test=0.8))
     said = str(refusal.value)
-    assert "98.0 % of the 500 held-out training images" in said
+    assert "98.0 % of the 500 held-out images" in said
     assert "80.0 % of the test images" in said
     assert "--validation_fraction=0" in said
 

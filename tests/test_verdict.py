@@ -413,7 +413,7 @@ def test_where_the_schedule_settles_the_last_epoch_is_the_one_that_counts():
     ("settings", "said"),
     [
         ({"epochs": 15, "schedule": "constant"}, "its best epoch of 15 on the test images."),
-        ({"epochs": 15, "validation_fraction": 0.1}, "of 15 on held-out training images."),
+        ({"epochs": 15, "validation_fraction": 0.1}, "of 15 on held-out images."),
     ],
 )
 def test_the_verdict_says_which_epoch_was_chosen(settings, said):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from deep_net_triage import steps as reported
 from deep_net_triage.commands.settings import GIB
-from deep_net_triage.images import datasets
+from deep_net_triage.images import splits
 from deep_net_triage.learning import walk as walks
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.rows import Room, SharedRoom
@@ -222,8 +222,8 @@ def test_resizing_is_not_kept_but_done_again(small_settings, tmp_path):
         deviation=[1.0] * 3,
         width=0.02,
     ).build()
-    split = datasets.Split(np.zeros((2, 8, 8, 3)), [0, 1])
-    colours = datasets.Dataset("small", split, split, ("a", "b", "c"))
+    split = splits.Split(np.zeros((2, 8, 8, 3)), [0, 1])
+    colours = splits.Dataset("small", split, split, ("a", "b", "c"))
     rooms, settings = room(tmp_path), small_settings(method="cl_rw", batch_size=2)
     source = walk_through(parent, colours, rooms, settings).to(find_blocks(parent)[0])
     assert source.train is split.images

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from deep_net_triage.images.datasets import Dataset, Split
+from deep_net_triage.images.splits import Dataset, Split
 from deep_net_triage.learning import training
 from deep_net_triage.learning.batches import Examples
 from deep_net_triage.learning.learner import Classifier

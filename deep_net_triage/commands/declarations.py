@@ -99,7 +99,8 @@ def _images(declared: _Declared) -> None:
         "validation_fraction",
         0.0,
         "Share of training images held out to choose the epoch; 0: test images choose it. With "
-        "--schedule=cosine it chooses none.",
+        "--schedule=cosine it chooses none. A folder `validation` in --image_dir is held out "
+        "instead, if the share is not 0.",
     )
     declared.choice(
         "augment",

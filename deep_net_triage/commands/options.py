@@ -75,7 +75,8 @@ class Options(TypedDict, total=False):
         augment_copies: fixed draws of each image for training a block alone from stored
             activations; 0 for images as they are (0).
         validation_fraction: the share of training images held out, which choose the epoch if
-            `schedule="constant"`, and judge in `compress_within`, which holds out 0.1 (0.0).
+            `schedule="constant"`, and judge in `compress_within`, which holds out 0.1 unless
+            `validation` is given (0.0).
         activation_memory: GiB of memory for activations (a quarter of what is free).
         activation_disk: GiB of disk for activations beyond that (a quarter of what is free).
         activation_dir: where that disk is (`output_dir`, or the system's temporary folder).

@@ -26,7 +26,7 @@ def sentence(study: StudyResults) -> str:
         return f"Accuracies are {LAST_EPOCH}."
     epochs = study.settings.get("epochs")
     of_all = f" of {epochs}" if epochs else ""
-    by = "held-out training images" if study.holds_out else "the test images"
+    by = "held-out images" if study.holds_out else "the test images"
     return f"A student's accuracy is that of its best epoch{of_all} on {by}."
 
 

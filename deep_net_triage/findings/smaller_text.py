@@ -117,12 +117,12 @@ def _certainty(network: Rival, max_drop: float) -> list[str]:
 def _judges(held_out: int) -> str:
     if held_out:
         return (
-            f"{held_out:,} held-out training images decided what to compress, so that the test "
+            f"{held_out:,} held-out images decided what to compress, so that the test "
             "images measure a network that they did not choose."
         )
     return (
         "The test images themselves decided what to compress, so that this accuracy is "
-        "optimistic; with --validation_fraction, held-out training images decide."
+        "optimistic; with --validation_fraction, held-out images decide."
     )
 
 

@@ -55,7 +55,7 @@ MEASURES = {
     "chosen_accuracy": Measure(
         _ACCURACY,
         "chosen",
-        "after the epoch that is best on held-out training images, without these on the test "
+        "after the epoch that is best on held-out images, without these on the test "
         "images; where the learning rate falls to zero, after the last epoch",
         "accuracy",
     ),

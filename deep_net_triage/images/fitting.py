@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.images.datasets import Dataset, Split, resized
+from deep_net_triage.images.datasets import resized
+from deep_net_triage.images.splits import Dataset, Split
 from deep_net_triage.wording import counted
 
 _BATCH = 64  # images resized at once, as float32
@@ -27,9 +28,8 @@ def fitted(dataset: Dataset, shape: tuple[int | None, int | None, int]) -> Datas
     """
     height, width, _ = dataset.train.images.shape[1:]
     wanted = (shape[0] or height, shape[1] or width, shape[2])
-    splits = {"train": dataset.train, "test": dataset.test}
-    shapes = {name: tuple(split.images.shape[1:]) for name, split in splits.items()}
-    other = {name: split for name, split in splits.items() if shapes[name] != wanted}
+    shapes = {name: tuple(split.images.shape[1:]) for name, split in dataset.splits.items()}
+    other = {name: split for name, split in dataset.splits.items() if shapes[name] != wanted}
     if not other:
         return dataset
     for name in other:

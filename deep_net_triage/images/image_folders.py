@@ -1,10 +1,12 @@
 """Loads images from folders, one folder per class, into memory."""
 
+import itertools
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import tensorflow as tf
@@ -12,10 +14,11 @@ import tensorflow as tf
 from deep_net_triage import steps
 from deep_net_triage.errors import InputError
 from deep_net_triage.images import datasets, fitting, subsets
-from deep_net_triage.images.datasets import Dataset, Split
+from deep_net_triage.images.splits import Dataset, Split
 from deep_net_triage.steps import Report, Reporter, Step
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+_ALL = MappingProxyType({"train": None, "test": None})
 _GROWTH = 2**26  # bytes by which the array of images grows at a time
 
 
@@ -24,11 +27,10 @@ def load(
     *,
     image_size: int,
     class_names: Path | None = None,
-    train_examples: int | None = None,
-    test_examples: int | None = None,
+    examples: Mapping[str, int | None] = _ALL,
     report: Report = steps.ignore,
 ) -> Dataset:
-    """Returns the images of `folder/train/<class>/` and `folder/test/<class>/`.
+    """Returns the images of `folder/train/<class>/`, `folder/test/<class>/` and so on.
 
     Images are JPEG, PNG, BMP or GIF files; of an animation, the first frame is read. Hidden and
     other files are ignored. Images are sorted by class name, then path. They are resized only
@@ -39,36 +41,40 @@ def load(
         image_size: height and width in pixels to which images of varying size are resized.
         class_names: a UTF-8 text file with one class name per line, in the order of a model's
             outputs; None for the order of Keras's `image_dataset_from_directory`.
-        train_examples: the number of training images to use, class-balanced; None for all.
-        test_examples: the same for the test split.
+        examples: the splits to read, `train`, `test` and, if there is such a folder,
+            `validation`; and of each the number of images to use, class-balanced, None for all.
         report: receives how many images have been read.
 
     Raises:
         InputError: if a split has no folder, too few images, or one that can't be decoded, or
             if the class names don't match the folders.
     """
-    train = _class_files(folder / "train")
-    test = _class_files(folder / "test")
+    by_class = {
+        split: _class_files(folder / split)
+        for split in examples
+        if split != "validation" or (folder / split).is_dir()
+    }
     # Sorted by code point, like Keras: 10 precedes 2.
-    folders = sorted(train.keys() | test.keys())
+    folders = sorted(set().union(*by_class.values()))
     names = _listed(class_names, folders) if class_names else folders
     numbers = {name: number for number, name in enumerate(names)}
 
-    def chosen(by_class: dict[str, list[Path]], count: int | None, flag: str) -> list[Path]:
+    def chosen(split: str) -> list[Path]:
         # Sorted by name, so that the order of the classes does not change a subset.
-        files = [file for name in sorted(by_class) for file in by_class[name]]
+        files = [file for name in sorted(by_class[split]) for file in by_class[split][name]]
         labels = np.array([numbers[file.parent.name] for file in files])
-        return [files[n] for n in subsets.chosen_examples(labels, count, flag)]
+        flag = f"--{split}_examples"
+        return [files[n] for n in subsets.chosen_examples(labels, examples[split], flag)]
 
-    files = chosen(train, train_examples, "--train_examples")
-    train_count = len(files)
-    files += chosen(test, test_examples, "--test_examples")
-    labels = np.array([numbers[file.parent.name] for file in files])
-    images, varying_size = _read(files, image_size, Reporter(report))
+    files = {split: chosen(split) for split in by_class}
+    everything = list(itertools.chain.from_iterable(files.values()))
+    images, varying_size = _read(everything, image_size, Reporter(report))
+    ends = np.cumsum([len(of_split) for of_split in files.values()])[:-1]
+    labels = np.array([numbers[file.parent.name] for file in everything])
+    parts = zip(files, np.split(images, ends), np.split(labels, ends), strict=True)
     return Dataset(
         name=Path(os.path.abspath(folder)).name,
-        train=Split(images[:train_count], labels[:train_count]),
-        test=Split(images[train_count:], labels[train_count:]),
+        **{split: Split(*part) for split, *part in parts},
         class_names=tuple(names),
         varying_size=varying_size,
     )

@@ -5,13 +5,13 @@ import hashlib
 import numpy as np
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.images.datasets import Dataset, Split
+from deep_net_triage.images.splits import Dataset, Split
 
 
 def refuse(dataset: Dataset) -> None:
     """Raises InputError if a label is not the number of a class."""
     classes = len(dataset.class_names)
-    for name, split in (("train", dataset.train), ("test", dataset.test)):
+    for name, split in dataset.splits.items():
         labels = split.labels.numpy()
         wrong = np.flatnonzero((labels < 0) | (labels >= classes))
         if len(wrong):
@@ -34,12 +34,14 @@ def notice(dataset: Dataset) -> list[str]:
             f"({first}) and can't be learned: use more --train_examples"
         )
     seen = set(_digests(dataset.train))
-    shared = sum(digest in seen for digest in _digests(dataset.test))
-    if shared:
-        lines.append(
-            f"{shared} of {len(dataset.test)} test images are training images as well: "
-            "accuracies are too high, so take them out of one of the splits"
-        )
+    for name in [name for name in dataset.splits if name != "train"]:
+        split = dataset.splits[name]
+        shared = sum(digest in seen for digest in _digests(split))
+        if shared:
+            lines.append(
+                f"{shared} of {len(split)} {name} images are training images as well: "
+                "accuracies are too high, so take them out of one of the splits"
+            )
     return [f"warning: {dataset.name}: {line}" for line in lines]
 
 

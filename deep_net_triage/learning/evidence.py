@@ -8,7 +8,7 @@ accuracy is.
 import keras
 import numpy as np
 
-from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import predictions
 from deep_net_triage.learning.batches import Rows
 from deep_net_triage.learning.sources import Place, Source

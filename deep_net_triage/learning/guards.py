@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from deep_net_triage.errors import TrainingFailed
-from deep_net_triage.images.datasets import Split
+from deep_net_triage.images.splits import Split
 from deep_net_triage.learning import predictions
 from deep_net_triage.network.blocks import Block
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import keras
 
 from deep_net_triage.commands.settings import Settings
-from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning.timed_training import TimedTraining
 
 FULL, HALF = "float32", "mixed_bfloat16"

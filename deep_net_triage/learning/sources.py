@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 
 from deep_net_triage.commands.settings import Settings
-from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import augmentation
 from deep_net_triage.learning.batches import Rows
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from deep_net_triage import devices, steps
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import TrainingFailed
-from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import batches, optimizers
 from deep_net_triage.learning.batches import Examples, Rows
 from deep_net_triage.learning.learner import Classifier, Learner
@@ -62,7 +62,7 @@ class Evaluation:
 
     Attributes:
         test: the test images.
-        held_out: the held-out training images, which choose the best epoch; None if the test
+        held_out: the held-out images, which choose the best epoch; None if the test
             images do, as in the paper.
     """
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from deep_net_triage import steps
 from deep_net_triage.commands.settings import Settings
-from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning.rows import Room, SharedRoom
 from deep_net_triage.learning.sources import Place, Source, for_block
 from deep_net_triage.methods import TABLE

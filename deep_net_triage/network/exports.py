@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from deep_net_triage import steps
 from deep_net_triage.errors import ExportFailed
-from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.images.splits import Dataset
 from deep_net_triage.network import litert
 from deep_net_triage.steps import Report, Reporter, Step
 from deep_net_triage.wording import percent, signed

@@ -79,7 +79,7 @@ class Compression:
     Attributes:
         save: what was to be saved: macs, parameters or latency.
         max_drop: the accuracy that might be lost on the images that judge, 0..1.
-        held_out: the number of held-out training images that judge; 0 if the test images do.
+        held_out: the number of held-out images that judge; 0 if the test images do.
         baseline_judged: the parent's accuracy on the images that judge, 0..1.
         baseline_accuracy: on the test images.
         candidates: what could be compressed.

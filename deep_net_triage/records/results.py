@@ -33,7 +33,7 @@ class Epoch:
         val_accuracy: on the test images, 0..1.
         relative_error: squared distance from the parent's output over that output's squared
             norm; None while training on labels.
-        held_out_accuracy: on the held-out training images; None without held-out images.
+        held_out_accuracy: on the held-out images; None without held-out images.
         seconds: the epoch's duration.
     """
 

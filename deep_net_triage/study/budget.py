@@ -13,7 +13,7 @@ import tensorflow as tf
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.forecast import ExpectedTraining, Forecast
-from deep_net_triage.images.datasets import Dataset, Split
+from deep_net_triage.images.splits import Dataset, Split
 from deep_net_triage.learning import stopwatch
 from deep_net_triage.learning.timed_training import TimedTraining
 from deep_net_triage.learning.timings import Timings

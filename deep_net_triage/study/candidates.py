@@ -1,7 +1,7 @@
 """What a compression may replace: blocks, and halves of those that cost too much as a whole.
 
 A block's method and cost are those of the study's trials; a half gets a trial of its own. What
-judges are held-out training images, if the study has any.
+judges are held-out images, if the study has any.
 """
 
 import contextlib

@@ -17,7 +17,7 @@ import keras
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.devices import Share
 from deep_net_triage.findings import presentation, rivals
-from deep_net_triage.images import datasets
+from deep_net_triage.images import splits
 from deep_net_triage.learning import guards, memory, tensorboard
 from deep_net_triage.learning.timed_training import TimedTraining
 from deep_net_triage.progress import Progress
@@ -208,9 +208,9 @@ def _opened(
     is_open = precisions.is_open(settings)
     with inputs.loaded(settings, progress, given) as read:
         settings, dataset, model = read.settings, read.dataset, read.model
-        digest = datasets.digest(dataset)
+        digest = splits.digest(dataset)
         if settings.validation_fraction:
-            dataset = datasets.hold_out(dataset, settings.validation_fraction)
+            dataset = splits.hold_out(dataset, settings.validation_fraction)
             if settings.compress and model and verifies:
                 unseen.check(model, dataset)
         source = IN_MEMORY if given else settings.parent and str(settings.parent)

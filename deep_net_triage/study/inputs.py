@@ -13,7 +13,7 @@ from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import InputError
 from deep_net_triage.images import datasets, fitting, image_folders, oddities
-from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.images.splits import Dataset
 from deep_net_triage.network import graphs
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import models
@@ -111,15 +111,20 @@ def _images(settings: Settings, model: keras.Model | None, progress: Progress) -
     image_size = settings.image_size
     if model and None not in model.inputs[0].shape[1:3]:
         image_size = max(model.inputs[0].shape[1:3])
-    size = {
+    read = {
         "image_size": image_size,
-        "train_examples": settings.train_examples,
-        "test_examples": settings.test_examples,
         "report": functools.partial(progress.step, settings.dataset),
     }
+    examples = {"train": settings.train_examples, "test": settings.test_examples}
     if settings.image_dir:
-        return image_folders.load(settings.image_dir, class_names=settings.class_names, **size)
-    return datasets.load(settings.dataset, data_dir=settings.data_dir, **size)
+        if settings.validation_fraction:
+            examples["validation"] = None
+        names = settings.class_names
+        return image_folders.load(
+            settings.image_dir, class_names=names, examples=examples, **read
+        )
+    counts = {f"{split}_examples": count for split, count in examples.items()}
+    return datasets.load(settings.dataset, data_dir=settings.data_dir, **counts, **read)
 
 
 def _fitted(dataset: Dataset, model: keras.Model, progress: Progress) -> Dataset:

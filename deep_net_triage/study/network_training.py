@@ -8,7 +8,7 @@ import keras
 
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
-from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import guards, memory, whole
 from deep_net_triage.learning.whole import Lesson
 from deep_net_triage.network import costs

@@ -10,7 +10,7 @@ import psutil
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import GIB, Settings
 from deep_net_triage.errors import InputError
-from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.images.splits import Dataset
 from deep_net_triage.methods import CONTROL, METHODS
 from deep_net_triage.network import (
     blocks,

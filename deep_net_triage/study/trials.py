@@ -11,7 +11,7 @@ import numpy as np
 
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
-from deep_net_triage.images.datasets import Dataset
+from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import evidence, guards, memory, predictions, tensorboard
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import for_block

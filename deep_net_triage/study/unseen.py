@@ -5,7 +5,7 @@ import numpy as np
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.findings.statistics import accuracy_interval
-from deep_net_triage.images.datasets import Dataset, Split
+from deep_net_triage.images.splits import Dataset, Split
 from deep_net_triage.learning import predictions
 from deep_net_triage.wording import percent
 
@@ -36,9 +36,11 @@ def check(parent: keras.Model, dataset: Dataset) -> None:
     if of_held_out[0] > of_test[1] and of_held_out[1] >= of_train[0]:
         raise InputError(
             f"the parent classifies {percent(accuracies[0])} of the {len(held_out):,} held-out "
-            f"training images correctly, but {percent(accuracies[1])} of the test images: it "
-            "was probably trained on them, and they can't judge a compression; give a parent "
-            "trained without them, or let the test images judge: --validation_fraction=0"
+            f"images correctly, but {percent(accuracies[1])} of the test images: it was "
+            "probably trained on them, and they can't judge a compression; give a parent "
+            "trained without them, or other held-out images (in Python `validation`, else a "
+            "folder `validation` in --image_dir), or let the test images judge: "
+            "--validation_fraction=0"
         )
 
 

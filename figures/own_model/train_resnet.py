@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from deep_net_triage.images import datasets
+from deep_net_triage.images import datasets, splits
 
 FILTERS = (32, 64, 128)
 UNITS = 3
@@ -60,7 +60,7 @@ def convolution(filters: int, strides: int, name: str) -> keras.Sequential:
     )
 
 
-def batches(split: datasets.Split, epochs: int) -> tf.data.Dataset:
+def batches(split: splits.Split, epochs: int) -> tf.data.Dataset:
     """Returns the batches of all epochs, each image mirrored and shifted at random.
 
     Args:
@@ -93,7 +93,7 @@ def main() -> None:
     keras.utils.set_random_seed(0)
     data = datasets.load("cifar10", image_size=32, data_dir=asked.data_dir)
     # --compress judges by the same tenth, of which the network must know nothing.
-    data = datasets.hold_out(data, 0.1)
+    data = splits.hold_out(data, 0.1)
     model = build()
     steps = len(data.train) // BATCH
     rate = keras.optimizers.schedules.CosineDecay(

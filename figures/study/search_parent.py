@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 
 from deep_net_triage.commands import command_line
-from deep_net_triage.images import datasets
+from deep_net_triage.images import datasets, splits
 from deep_net_triage.learning import training
 from deep_net_triage.progress import Progress
 from deep_net_triage.records.journal import Journal
@@ -40,7 +40,7 @@ def main() -> None:
         train_examples=5000,
         test_examples=10,
     )
-    images = datasets.hold_out(images, 0.2)
+    images = splits.hold_out(images, 0.2)
     images = dataclasses.replace(images, test=images.validation, validation=None)
     curves = {}
     for rate, epochs in EPOCHS.items():
@@ -48,7 +48,7 @@ def main() -> None:
         arguments.output.write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
 
 
-def accuracies(images: datasets.Dataset, learning_rate: float, epochs: int) -> list[float]:
+def accuracies(images: splits.Dataset, learning_rate: float, epochs: int) -> list[float]:
     """Returns the accuracy after each epoch of a parent that is trained at a learning rate."""
     flags = ["--recipe=paper", "--image_size=32", "--width=0.25", f"--parent_epochs={epochs}"]
     chosen = command_line.parse([*flags, f"--learning_rate={learning_rate}"])
