@@ -13,8 +13,6 @@ from deep_net_triage.launchers.messages import Board, Messenger
 from deep_net_triage.progress import Progress
 from deep_net_triage.streams import Lasting
 
-_EXAMPLE = "--dataset=stanford_dogs --method=cl_rw"
-
 
 def main(arguments: list[str]) -> int:
     """Runs a command line, and returns the process's exit code.
@@ -22,8 +20,7 @@ def main(arguments: list[str]) -> int:
     The code is 0 if every trial finished, 1 after a failure, and 2 for bad input.
     """
     if "--help" in arguments or "-h" in arguments:
-        example = program.in_shell(f"{program.name()} {_EXAMPLE}")
-        help_text = f"Runs a study: `{example}`.\n{command_line.help_text()}"
+        help_text = command_line.help_text(arguments, flagfiles.packaged())
         print(help_text, file=Lasting(sys.stdout), flush=True)
         return 0
     try:

@@ -27,7 +27,7 @@ def right(accuracy, images=1000):
 
 
 def study(name="toy", baseline=0.9, slower=0, changes=(), seeds=(0,), without=(), **fields):
-    """A study for which every claim holds, but for `changes` by (method, block)."""
+    """A study that supports every claim, but for `changes` by (method, block)."""
     rows, correct = [], {}
     for method, block in (
         (m, b) for m in GROUPS["all"] for b in BLOCKS if (m, b) not in without
@@ -55,10 +55,10 @@ def everywhere(methods, accuracy=0.9, epochs=5):
     return {(method, block): (accuracy, epochs) for method in methods for block in BLOCKS}
 
 
-def test_what_is_as_claimed_holds():
+def test_what_is_as_claimed_is_supported():
     easy, hard = study("easy", baseline=0.95), study("hard", slower=5)
     for judgement in claims.judge([easy, hard]):
-        assert judgement.verdict == "holds", judgement
+        assert judgement.verdict == "supported", judgement
         assert judgement.numbers
         assert " 0 against." in judgement.why
 
@@ -91,29 +91,29 @@ def test_numbers_say_what_they_are():
     ("number", "changes", "verdict"),
     [
         # One block is enough against "at every block".
-        (1, {("cl_mw", "block2"): (0.99, 7)}, "does not hold"),
-        (1, {("cl_mw", "block2"): (0.951, 7)}, "can't be told"),
-        (1, {("cl_mw", "block2"): (0.93, 7)}, "holds"),  # above cm_rw, below stn_cm
-        (2, {("cm_rw", "block1"): (0.8, 8)}, "does not hold"),
-        (2, {("cm_rw", "block1"): (0.9, 8)}, "can't be told"),
-        (2, {("stn", "block1"): (0.95, 4)}, "does not hold"),
-        (2, {("stn", "block1"): (0.9, 4)}, "can't be told"),
-        (3, {("stn", "block3"): (0.87, 4)}, "holds"),
-        (3, {("stn", "block3"): (0.85, 4)}, "can't be told"),
-        (3, {("stn", "block3"): (0.8, 4)}, "does not hold"),
-        (3, {("cm_rw", "block3"): (0.1, 4)}, "holds"),  # no layer-only method
-        (4, {(m, "block3"): (a + 0.01, e) for m, (a, e) in AS_CLAIMED.items()}, "holds"),
-        (4, {("cm_rw", "block3"): (0.9, 8)}, "does not hold"),
-        (5, everywhere(["cl_mw"], epochs=9), "can't be told"),
-        (5, everywhere(["cl_mw"], epochs=12), "does not hold"),
-        (6, everywhere(["stn"], epochs=9), "can't be told"),
-        (6, everywhere(["stn"], epochs=12), "does not hold"),
-        (6, everywhere(["stn_cm"], epochs=20), "holds"),  # not among the paper's methods
-        (8, everywhere(["cm_mw"], accuracy=0.93, epochs=2), "can't be told"),
-        (8, everywhere(["cm_mw"], accuracy=0.93, epochs=1), "can't be told"),
-        (8, everywhere(["stn_cm"], accuracy=0.95, epochs=20), "does not hold"),
-        (8, {("cl_rw", "block1"): (0.99, 9)}, "does not hold"),
-        (8, {("cl_rw", "block1"): (0.95, 9)}, "can't be told"),
+        (1, {("cl_mw", "block2"): (0.99, 7)}, "not supported"),
+        (1, {("cl_mw", "block2"): (0.951, 7)}, "undecided"),
+        (1, {("cl_mw", "block2"): (0.93, 7)}, "supported"),  # above cm_rw, below stn_cm
+        (2, {("cm_rw", "block1"): (0.8, 8)}, "not supported"),
+        (2, {("cm_rw", "block1"): (0.9, 8)}, "undecided"),
+        (2, {("stn", "block1"): (0.95, 4)}, "not supported"),
+        (2, {("stn", "block1"): (0.9, 4)}, "undecided"),
+        (3, {("stn", "block3"): (0.87, 4)}, "supported"),
+        (3, {("stn", "block3"): (0.85, 4)}, "undecided"),
+        (3, {("stn", "block3"): (0.8, 4)}, "not supported"),
+        (3, {("cm_rw", "block3"): (0.1, 4)}, "supported"),  # no layer-only method
+        (4, {(m, "block3"): (a + 0.01, e) for m, (a, e) in AS_CLAIMED.items()}, "supported"),
+        (4, {("cm_rw", "block3"): (0.9, 8)}, "not supported"),
+        (5, everywhere(["cl_mw"], epochs=9), "undecided"),
+        (5, everywhere(["cl_mw"], epochs=12), "not supported"),
+        (6, everywhere(["stn"], epochs=9), "undecided"),
+        (6, everywhere(["stn"], epochs=12), "not supported"),
+        (6, everywhere(["stn_cm"], epochs=20), "supported"),  # not among the paper's methods
+        (8, everywhere(["cm_mw"], accuracy=0.93, epochs=2), "undecided"),
+        (8, everywhere(["cm_mw"], accuracy=0.93, epochs=1), "undecided"),
+        (8, everywhere(["stn_cm"], accuracy=0.95, epochs=20), "not supported"),
+        (8, {("cl_rw", "block1"): (0.99, 9)}, "not supported"),
+        (8, {("cl_rw", "block1"): (0.95, 9)}, "undecided"),
     ],
 )
 def test_each_claim_by_its_own_rule(number, changes, verdict):
@@ -127,10 +127,10 @@ def test_criticality_inside_wide_noise_can_not_be_told():
     toy = study()
     noisy = {name: generator.permutation(right(0.8, 100)) for name in toy.correct}
     noisy = study(correct=noisy, parent_correct=right(0.8, 100))
-    assert judged(4, noisy).verdict == "can't be told"
+    assert judged(4, noisy).verdict == "undecided"
 
 
-@pytest.mark.parametrize(("lost", "verdict"), [(6, "can't be told"), (10, "does not hold")])
+@pytest.mark.parametrize(("lost", "verdict"), [(6, "undecided"), (10, "not supported")])
 def test_the_most_different_of_many_pairs_may_be_chance(lost, verdict):
     # 6 of 200 images between two blocks: p = 0.03 by itself, and one of three pairs.
     levels = dict(zip(BLOCKS, (180, 180, 180 - lost), strict=True))
@@ -146,8 +146,8 @@ def test_seeds_that_vary_leave_less_to_be_told():
     for seed, accuracy in enumerate((0.97, 0.99, 0.91)):
         toy.correct["cl_rw", "block1", seed] = right(accuracy)
     alone = study(correct={(m, b, 0): toy.correct[m, b, 0] for m, b, _ in toy.correct})
-    assert judged(1, alone).verdict == "does not hold"
-    assert judged(1, toy).verdict == "can't be told"
+    assert judged(1, alone).verdict == "not supported"
+    assert judged(1, toy).verdict == "undecided"
 
 
 def test_one_opposed_comparison_among_many_may_be_chance():
@@ -161,8 +161,8 @@ def test_one_opposed_comparison_among_many_may_be_chance():
 
     few, many = judged(3, lost(1)), judged(3, lost(10))
     assert few.numbers[2] == "toy block0: STN - parent = -7.0 points [-8.6, -5.4]"
-    assert few.verdict == "does not hold"
-    assert many.verdict == "can't be told"
+    assert few.verdict == "not supported"
+    assert many.verdict == "undecided"
     assert "29 are for it, 1 against. Chance may do as much among so many." in many.why
 
 
@@ -173,14 +173,14 @@ def test_the_choice_of_the_strongest_rival_may_be_chance():
     toy = study(changes=changes, without=others, blocks=described("block1"))
     judgement = judged(1, toy)
     assert len(judgement.numbers) == 1
-    assert judgement.verdict == "can't be told"
+    assert judgement.verdict == "undecided"
     toy.correct["cl_mw", "block1", 0] = right(0.964)
-    assert judged(1, toy).verdict == "does not hold"
+    assert judged(1, toy).verdict == "not supported"
 
 
 def test_many_moderate_oppositions_are_no_chance():
     changes = everywhere(LAYER_ONLY, accuracy=0.833)
-    assert judged(3, study(changes=changes)).verdict == "does not hold"
+    assert judged(3, study(changes=changes)).verdict == "not supported"
 
 
 def test_the_control():
@@ -188,35 +188,42 @@ def test_the_control():
     assert "The control was not run on toy" in judged(2, toy).why
     weaker = toy.correct | {("control", "no-block", 0): right(0.905)}
     judgement = judged(2, study(correct=weaker))
-    assert judgement.verdict == "holds"
+    assert judgement.verdict == "supported"
     assert "control was not run" not in judgement.why
     assert "toy block1: CM-RW - control = +1.5 points [+0.7, +2.3]" in judgement.numbers
     # A gain that training on gives as well does not come from compression.
     better = toy.correct | {("control", "no-block", 0): right(0.99)}
-    assert judged(2, study(correct=better)).verdict == "does not hold"
+    assert judged(2, study(correct=better)).verdict == "not supported"
     other_seed = toy.correct | {("control", "no-block", 7): right(0.9)}
     judgement = judged(2, study(correct=other_seed))
-    assert judgement.verdict == "can't be told"
+    assert judgement.verdict == "undecided"
     assert "no seed in common" in judgement.why
-    assert judged(1, study(correct=better)).verdict == "holds"  # it is no method
+    assert judged(1, study(correct=better)).verdict == "supported"  # it is no method
 
 
 def test_what_was_not_run_is_missing():
     for number in (1, 2, 8):
         judgement = judged(number, study(without=[("cm_rw", "block2")]))
-        assert judgement.verdict == "can't be told"
+        assert judgement.verdict == "undecided"
         assert "toy block2: CM-RW not run" in judgement.why
-    assert judged(3, study(without=[("cm_rw", "block2")])).verdict == "holds"
+    assert judged(3, study(without=[("cm_rw", "block2")])).verdict == "supported"
     # What was run may be against the claim all the same.
     changes = {("stn", "block1"): (0.99, 4)}
     without = [("cm_rw", "block2")]
-    assert judged(1, study(changes=changes, without=without)).verdict == "does not hold"
+    assert judged(1, study(changes=changes, without=without)).verdict == "not supported"
 
 
 def test_the_untested_method_is_needed_for_the_hypothesis_only():
     toy = study("easy", baseline=0.95, without=[("stn_cm", block) for block in BLOCKS])
     verdicts = {number: judged(number, toy).verdict for number in range(1, 9)}
-    assert {n for n, verdict in verdicts.items() if verdict == "holds"} == {1, 2, 3, 4, 5, 6}
+    assert {n for n, verdict in verdicts.items() if verdict == "supported"} == {
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    }
     assert "STN-CM not run" in judged(8, toy).why
 
 
@@ -224,45 +231,45 @@ def test_without_images_there_is_no_interval():
     toy = study(correct={}, parent_correct=None)
     for number in (1, 2, 3, 4, 8):
         judgement = judged(number, toy)
-        assert judgement.verdict == "can't be told"
+        assert judgement.verdict == "undecided"
         assert "no interval" in judgement.why
-    assert judged(5, toy).verdict == "holds"  # epochs need no images
+    assert judged(5, toy).verdict == "supported"  # epochs need no images
 
 
 def test_one_block_has_no_interval_for_epochs():
     toy = study()
     one = StudyResults("toy", 0.9, tuple(r for r in toy.rows if r.block == "block1"))
     judgement = judged(6, one)
-    assert judgement.verdict == "can't be told"
+    assert judgement.verdict == "undecided"
     assert "[-inf, +inf]" in judgement.numbers[0]
 
 
 def test_harder_sets_need_more_than_one():
-    assert judged(7, study()).verdict == "can't be told"
+    assert judged(7, study()).verdict == "undecided"
     assert "a second data set" in judged(7, study()).why
     easy, hard, hardest = (
         study("easy", baseline=0.95),
         study("hard", slower=5),
         study("hardest", baseline=0.85, slower=3),
     )
-    assert judged(7, hard, easy).verdict == "holds"
+    assert judged(7, hard, easy).verdict == "supported"
     assert judged(7, hard, easy).numbers == ["hard - easy = +5.0 epochs [+4.0, +6.0]"]
-    assert judged(7, hardest, hard, easy).verdict == "does not hold"
-    assert judged(7, easy, study("other", baseline=0.95, slower=5)).verdict == "can't be told"
+    assert judged(7, hardest, hard, easy).verdict == "not supported"
+    assert judged(7, easy, study("other", baseline=0.95, slower=5)).verdict == "undecided"
 
 
 def test_a_parent_that_has_not_learned_is_left_aside():
     opposed = {"changes": {("cl_rw", "block1"): (0.7, 9)}, "classes": 2}
     weak, strong = study("weak", baseline=0.74, **opposed), study("strong")
     alone = claims.judge([weak])
-    assert {judgement.verdict for judgement in alone} == {"can't be told"}
+    assert {judgement.verdict for judgement in alone} == {"undecided"}
     # Wilson's interval of 740 of 1000, from a table.
     assert (
         "weak is left aside. The parent has not learned: it reaches 74.0 % (95 % interval "
         "71.2 % to 76.6 %), and has to be above chance, 50.0 %, and to reach 75.0 %, half way "
         "from chance to 100 %."
     ) in alone[0].why
-    assert claims.judge([weak, strong])[2].verdict == "holds"
+    assert claims.judge([weak, strong])[2].verdict == "supported"
 
 
 @pytest.mark.parametrize(
@@ -272,11 +279,11 @@ def test_claims_are_judged_with_any_number_of_classes(classes, accuracy):
     """Five times chance is above 100 % with four classes or fewer."""
     changes = {(m, b): (0.9, e) for m, (_, e) in AS_CLAIMED.items() for b in BLOCKS}
     toy = study(baseline=accuracy, classes=classes, changes=changes)
-    assert judged(3, toy).verdict == "holds"
+    assert judged(3, toy).verdict == "supported"
 
 
 def test_no_studies():
-    assert {judgement.verdict for judgement in claims.judge([])} == {"can't be told"}
+    assert {judgement.verdict for judgement in claims.judge([])} == {"undecided"}
 
 
 def test_a_method_beside_the_papers_six_changes_no_claim(monkeypatch):

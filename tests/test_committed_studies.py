@@ -16,6 +16,7 @@ from tests.conftest import REPOSITORY
 
 HERE = REPOSITORY / "figures" / "study"
 DECIDED = HERE / "decisions" / "as_decided"
+MADE = ("README.md", "figures/study/README.md", "docs/paper.md", "docs/reproduction.md")
 STUDIES = sorted(folder.parent for folder in HERE.glob("*/results.csv"))
 
 
@@ -28,7 +29,7 @@ def check_files(study):
 def test_pictures_and_tables_are_made_again_by_one_command(tmp_path):
     command = [sys.executable, str(HERE / "remake.py"), f"--output={tmp_path}"]
     subprocess.run(command, check=True, cwd=tmp_path)
-    for name in ("README.md", "figures/study/README.md", "docs/reproduction.md"):
+    for name in MADE:
         assert (tmp_path / name).read_text() == (REPOSITORY / name).read_text(), name
     for name in ("accuracy.png", "convergence.png"):
         made = tmp_path / "figures" / "study" / name

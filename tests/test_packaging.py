@@ -99,7 +99,7 @@ def test_an_installed_wheel_runs_without_a_checkout(distributions, tmp_path):
     found = run(python, "-c", "import deep_net_triage; print(deep_net_triage.__file__)")
     assert found.startswith(folder)
 
-    assert "`deep-net-triage --dataset=" in run(program, "--help")
+    assert "  deep-net-triage --dataset=" in run(program, "--help")
     listed = run(python, "-m", "deep_net_triage", "--list_blocks", "--dataset=digits")
     assert "block5" in listed
     study = (*TINY, "--epochs=1", "--block=5")

@@ -104,11 +104,12 @@ def test_a_reading_is_what_both_results_say():
     assert shown == pytest.approx(expected, abs=0.051)
 
 
-def test_intervals_in_the_text_of_the_readme_are_those_of_a_table():
-    text = (REPOSITORY / "README.md").read_text()
-    text = text.split("**What it comes to.**")[1].split("\n## ")[0]
+@pytest.mark.parametrize("section", ["Findings", "The findings in detail"])
+def test_intervals_in_the_findings_are_those_of_a_table(section):
+    text = (REPOSITORY / "docs" / "paper.md").read_text()
+    text = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
     number = r"([+-]?\d+\.\d)"
-    quoted = re.findall(rf"{number}(?: points)?\s\[{number},\s{number}\]", text)
+    quoted = re.findall(rf"{number}(?: points)?\s+\[{number},\s+{number}\]", text)
     assert len(quoted) > 5
     tables = REPRODUCTION + (HERE / "README.md").read_text()
     for mean, low, high in (map(float, numbers) for numbers in quoted):

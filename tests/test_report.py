@@ -28,12 +28,12 @@ MINUS = "\u2212"
 
 JUDGEMENTS = (
     Judgement(
-        1, "Models win.", "the best", "does not hold", ["b1: -1.0 points"], "STN is best."
+        1, "Models win.", "the best", "not supported", ["b1: -1.0 points"], "STN is best."
     ),
-    Judgement(4, "Blocks are equal.", "spread", "holds", ["spread 0.1 points"], "It is noise."),
     Judgement(
-        7, "Hard sets are slow.", "epochs", "can't be told", [], "There is one data set."
+        4, "Blocks are equal.", "spread", "supported", ["spread 0.1 points"], "It is noise."
     ),
+    Judgement(7, "Hard sets are slow.", "epochs", "undecided", [], "There is one data set."),
 )
 
 

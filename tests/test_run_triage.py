@@ -88,7 +88,7 @@ def test_the_program_has_the_name_it_was_typed_with(started, name, monkeypatch, 
     monkeypatch.setattr(sys, "argv", [started])
     assert run_triage.main(["--help"]) == 0
     shell = "python run_triage.py" if name == "run_triage.py" else name
-    assert f"`{shell} --dataset=" in capsys.readouterr().out
+    assert f"  {shell} --dataset=" in capsys.readouterr().out
     assert run_triage.main(["--epochs=0"]) == 2
     assert capsys.readouterr().err.startswith(f"{name}: flag --epochs=0")
 

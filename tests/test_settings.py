@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deep_net_triage import methods
-from deep_net_triage.commands import command_line, declarations, endings, flagfiles, settings
+from deep_net_triage.commands import command_line, declarations, endings, flagfiles
 from deep_net_triage.errors import InputError
 
 
@@ -198,12 +198,6 @@ def test_methods_are_the_papers_table():
     assert methods.select("paper") == ("cl_rw", "cm_rw", "cl_mw", "cm_mw", "stn")
     assert methods.select("stn,all") == ("cl_rw", "cm_rw", "cl_mw", "cm_mw", "stn", "stn_cm")
     assert methods.select("stn, cl_rw,stn") == ("cl_rw", "stn")
-
-
-def test_help_names_every_flag():
-    text = command_line.help_text()
-    for name in settings.Settings.__dataclass_fields__:
-        assert {"methods": "method", "blocks": "block"}.get(name, name) in text
 
 
 def test_room_for_activations_is_asked_for_in_gib(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 from absl import flags
 
 from deep_net_triage import methods
-from deep_net_triage.commands import checks, declarations, flagfiles, program, shards
+from deep_net_triage.commands import checks, declarations, flagfiles, manual, program, shards
 from deep_net_triage.commands.recipes import flags_of
 from deep_net_triage.commands.settings import GIB, Settings
 from deep_net_triage.errors import InputError
@@ -48,6 +48,29 @@ def parse(
     Raises:
         InputError: if a flag, a value or a flag file is wrong.
     """
+    return _settings(_values(arguments, flags_dir, in_memory))
+
+
+def help_text(arguments: list[str], flags_dir: Path | None = None) -> str:
+    """Returns examples, and the name, meaning and default of every flag.
+
+    Args:
+        arguments: the command line without the program's name. Its values, those of its recipe
+            and of its data set are shown as defaults, if the command line is right.
+        flags_dir: as for `parse`.
+    """
+    others = [argument for argument in arguments if argument not in ("--help", "-h")]
+    try:
+        values = _values(others, flags_dir)
+    except InputError:
+        values = _values([], flags_dir)
+    return manual.text(values)
+
+
+def _values(
+    arguments: list[str], flags_dir: Path | None, in_memory: bool = False
+) -> flags.FlagValues:
+    """Returns all flags, parsed as `parse` describes it."""
     for argument in arguments:
         if "\0" in argument:
             raise InputError(f"{argument!r} holds a null character, which no flag allows")
@@ -72,12 +95,7 @@ def parse(
         own_images=in_memory or values.image_dir is not None,
     )
     held_out = (_HELD_OUT,) if values.compress else ()
-    return _settings(_parse([*recipe, *held_out, *flags_given]))
-
-
-def help_text() -> str:
-    """Returns the name, meaning and default of every flag, for people."""
-    return declarations.declare().get_help()
+    return _parse([*recipe, *held_out, *flags_given])
 
 
 def _parse(arguments: list[str]) -> flags.FlagValues:

@@ -16,10 +16,32 @@ _SMALLEST_IMAGE = 32  # five poolings by two leave one pixel
 def declare() -> flags.FlagValues:
     """Returns all flags, declared and not parsed yet."""
     declared = _Declared()
-    groups = (_what_runs, _images, _network, _training, _optimization, _resources, _outcome)
-    for declare_some in groups:
+    for declare_some in _tasks().values():
         declare_some(declared)
     return declared.values
+
+
+def by_task() -> dict[str, list[str]]:
+    """Returns the names of all flags by what they are for."""
+    names, declared = {}, _Declared()
+    for task, declare_some in _tasks().items():
+        earlier = set(declared.values)
+        declare_some(declared)
+        names[task] = [name for name in declared.values if name not in earlier]
+    return names
+
+
+def _tasks() -> dict[str, Callable[["_Declared"], None]]:
+    return {
+        "What to run": _what_runs,
+        "Images": _images,
+        "Network and blocks": _network,
+        "Compression of several blocks": _compression,
+        "Training": _training,
+        "Optimiser": _optimization,
+        "Memory, devices and machines": _resources,
+        "Results": _outcome,
+    }
 
 
 class _Declared:
@@ -63,23 +85,37 @@ class _Declared:
 
 
 def _what_runs(declared: _Declared) -> None:
-    declared.text("dataset", "digits", "digits (embedded), or a TFDS image classification set.")
+    declared.text(
+        "dataset",
+        "digits",
+        "digits, which comes with the package, or the name of a TFDS image classification set.",
+    )
     names = ", ".join(methods.METHODS)
     declared.text("method", "all", f"Comma-separated: {names}, paper, all, control.")
     declared.switch(
-        "control", True, "Also train the parent on with no block compressed, to compare with."
+        "control",
+        True,
+        "Also train the parent on with nothing replaced, to compare the students with.",
     )
     declared.text(
         "block", "all", "Comma-separated numbers, names, first_layer:last_layer, or all."
     )
     declared.switch(
-        "list_blocks", False, "List the parent's blocks and why other segments are refused."
+        "list_blocks",
+        False,
+        "List the blocks that can be replaced, and say why other parts can't; then stop.",
     )
     declared.switch(
-        "estimate", False, "Print what the study would take on this machine, and write nothing."
+        "estimate",
+        False,
+        "Print what the study would take on this machine, and write nothing; then stop.",
     )
     declared.text("seeds", "0", "Comma-separated; each seed is a trial of its own.")
-    declared.text("parent", None, "A saved model (.keras, .h5) to triage; else one is trained.")
+    declared.text(
+        "parent",
+        None,
+        "A trained model (.keras, .h5) to triage; without it VGG16 is trained first.",
+    )
     declared.text(
         "parent_weights", "none", "Where a trained parent starts: none, imagenet, or a file."
     )
@@ -87,7 +123,9 @@ def _what_runs(declared: _Declared) -> None:
 
 def _images(declared: _Declared) -> None:
     declared.text(
-        "image_dir", None, "Your own images, {train,test}/class/*.jpg, instead of --dataset."
+        "image_dir",
+        None,
+        "A folder of your own images, {train,test}/class/*.jpg, instead of --dataset.",
     )
     declared.text(
         "class_names", None, "A file: the classes of --image_dir, one per line, in model order."
@@ -98,20 +136,21 @@ def _images(declared: _Declared) -> None:
     declared.fraction(
         "validation_fraction",
         0.0,
-        "Share of training images held out to choose the epoch; 0: test images choose it. With "
-        "--schedule=cosine it chooses none. A folder `validation` in --image_dir is held out "
-        "instead, if the share is not 0.",
+        "Share of the training images that is held out to choose the epoch of "
+        "--schedule=constant, and to judge in --compress, which holds out 0.1 by default; 0: "
+        "the test images do both. A folder `validation` in --image_dir takes its place, unless "
+        "the share is 0.",
     )
     declared.choice(
         "augment",
         ("none", "crop", "flip_crop"),
-        "Random changes to training images; known sets of digits and letters are not flipped.",
+        "Random changes of training images; known digits and letters are not flipped.",
     )
     declared.count(
         "augment_copies",
         None,
-        "Fixed augmented draws of each image for training a block alone, from stored "
-        "activations; 0: images as they are; not set (recipe paper): each epoch draws anew.",
+        "Fixed draws of each image with which a block is trained alone, from stored outputs; "
+        "0: images as they are; not set (recipe paper): each epoch draws anew.",
         at_least=0,
     )
 
@@ -123,116 +162,34 @@ def _network(declared: _Declared) -> None:
     declared.fraction("dropout", 0.0, "Dropout rate after fc1 and fc2.")
     # Keras's 0.99 needs hundreds of steps before its statistics mean anything; a retrained
     # block on a small set has fewer.
-    declared.fraction("batchnorm_momentum", 0.9, "Momentum of moving statistics.")
+    declared.fraction(
+        "batchnorm_momentum", 0.9, "Momentum of the moving statistics of batch normalisation."
+    )
     declared.choice(
         "replacement",
         ("conv", "separable"),
         "What replaces a block: a 3x3 convolution, or a depthwise 3x3 and a pointwise one.",
     )
-    declared.choice("mean_over", ("block", "channel"), "What a mean initializer averages.")
+    declared.choice(
+        "mean_over",
+        ("block", "channel"),
+        "What cl_mw and cm_mw average: the whole block's filters, or each channel's.",
+    )
     declared.choice(
         "block_start",
         ("literal", "aligned"),
-        "aligned: put each random filter, or its negative, where the parent has a similar map.",
+        "Where random filters start; aligned: each, or its negative, where the parent's map is "
+        "similar.",
     )
 
 
-def _training(declared: _Declared) -> None:
-    declared.choice(
-        "recipe", tuple(RECIPES), "Sets many training flags; any flag given overrides it."
-    )
-    # The paper gives no epochs. From scratch a parent needs more than a student, which starts
-    # from trained weights everywhere but in one layer.
-    declared.count("parent_epochs", 30, "Epochs of the parent's training.")
-    declared.count(
-        "parent_patience",
-        None,
-        "End the parent's training after N epochs without a better one; constant rate only.",
-    )
-    declared.count("parent_seed", 0, "Seed of the parent: first weights, order of images.", 0)
-    declared.count("epochs", 15, "Epochs of a trial's classification phase.")
-    declared.count("distill_epochs", 10, "Epochs of a trial's student-teacher phase.")
-    # Small enough for many updates on the smallest sets, large enough for batch statistics.
-    declared.count("batch_size", 32, "Images per step, over all replicas.")
-    declared.choice(
-        "precision", _PRECISIONS, "auto: 16 bits on GPUs made for it, and on CPUs if faster."
-    )
-    declared.switch(
-        "deterministic", False, "Equal commands, interrupted or not, give equal numbers."
-    )
-    declared.choice(
-        "distill",
-        ("logits", "features", "both"),
-        "What stn_kd learns from the parent, besides the labels, as a whole model.",
-    )
-    declared.positive("temperature", 4.0, "Divides the logits that stn_kd learns from.")
-
-
-def _optimization(declared: _Declared) -> None:
-    declared.choice(
-        "optimizer",
-        ("adam", "adamw", "sgd"),
-        "Of all training but distillation, which uses Adam.",
-    )
-    # Adam's own default; docs/reproduction.md lists the rates that were tried.
-    declared.positive("learning_rate", 1e-3, "Learning rate of the parent; default of others.")
-    declared.positive(
-        "retrain_learning_rate", None, "Of a trial's whole model; by default --learning_rate."
-    )
-    declared.positive(
-        "layer_learning_rate",
-        None,
-        "Of the compressed block, alone or within the whole model; by default that of the "
-        "phase, 0.001 in distillation.",
-    )
-    declared.choice(
-        "schedule",
-        ("constant", "cosine"),
-        "Of the rate in each phase; cosine falls to 0, and the last epoch is reported.",
-    )
-    declared.count("warmup_epochs", 0, "Epochs in which the rate rises from 0.", 0)
-    declared.not_negative("weight_decay", 0.0, "For adamw; not of biases and batch norms.")
-    declared.fraction("label_smoothing", 0.0, "Share of a label spread over all classes.")
-    declared.positive("clip_norm", None, "Largest norm of a step's whole gradient.")
-
-
-def _resources(declared: _Declared) -> None:
-    declared.not_negative(
-        "activation_memory",
-        None,
-        "GiB of memory for activations of frozen layers; by default a quarter of what is free.",
-    )
-    declared.not_negative(
-        "activation_disk",
-        None,
-        "GiB of disk for activations beyond that; by default a quarter of what is free.",
-    )
-    declared.text("activation_dir", None, "Where that disk is; by default in --output_dir.")
-    declared.choice(
-        "activation_dtype", ("exact", "float16"), "float16 halves activations, and rounds them."
-    )
-    declared.count("replicas", None, "Devices that share each batch; by default all GPUs.")
-    declared.text(
-        "parallel_trials",
-        "auto",
-        "Trials at once, each on its own GPU or share of the cores; auto: as many as keep all "
-        "cores busy, 1 with GPUs, --replicas or --deterministic.",
-    )
-    declared.choice("launcher", ("local", "ray"), "ray: trials run on a Ray cluster.")
-    declared.text("ray_address", "auto", "Address of the Ray cluster, as for `ray.init`.")
-    declared.text("shard", None, "Part of the trials to run: i/n; auto, auto/n in job arrays.")
-
-
-def _outcome(declared: _Declared) -> None:
-    declared.text("output_dir", "runs", "Where each data set gets a folder for its results.")
-    declared.switch("save_models", True, "Save each trial's model of its chosen epoch.")
+def _compression(declared: _Declared) -> None:
     # What most users of a compressed network accept (accuracy, 0..1).
-    declared.fraction("max_drop", 0.02, "The accuracy that may be lost, 0..1.")
+    declared.fraction("max_drop", 0.02, "Accuracy that may be lost; 0.02 is two points.")
     declared.switch(
         "compress",
         False,
-        "Compress several blocks, one after another, within --max_drop. By default a tenth of "
-        "the training images is held out to judge.",
+        "Replace as many blocks as --max_drop allows, one after another.",
     )
     declared.choice(
         "save", ("macs", "parameters", "latency"), "What --compress reduces as far as it can."
@@ -243,22 +200,139 @@ def _outcome(declared: _Declared) -> None:
     declared.count(
         "final_epochs",
         None,
-        "Epochs in which --compress retrains the whole network at last; by default --epochs.",
+        "Epochs of the last retraining in --compress; not set: as --epochs.",
     )
     declared.text(
         "final_seeds",
         None,
-        "Comma-separated seeds of --final_epochs and --alternatives; by default --seeds.",
+        "Comma-separated seeds of that retraining and of --alternatives; not set: as --seeds.",
     )
     declared.switch(
         "alternatives",
         False,
-        "Also train other smaller networks to compare --compress with, for as many epochs.",
+        "Also train other small networks for as many epochs, to compare it with.",
+    )
+    declared.switch(
+        "latency", False, "Measure how long inference takes; nothing else should run."
     )
     formats = ", ".join(EXPORTS)
     declared.text("export", None, f"Comma-separated formats of the smaller model: {formats}.")
+
+
+def _training(declared: _Declared) -> None:
+    declared.choice(
+        "recipe",
+        tuple(RECIPES),
+        "A set of values for the flags on training; each can be overridden.",
+    )
+    # The paper gives no epochs. From scratch a parent needs more than a student, which starts
+    # from trained weights everywhere but in one layer.
+    declared.count("parent_epochs", 30, "Epochs of the parent's training.")
+    declared.count(
+        "parent_patience",
+        None,
+        "End the parent's training after N epochs without a better one; constant rate only.",
+    )
+    declared.count(
+        "parent_seed", 0, "Seed of the parent's first weights and of its images' order.", 0
+    )
+    declared.count("epochs", 15, "Epochs in which a student is trained on the labels.")
+    declared.count(
+        "distill_epochs", 10, "Epochs in which a student learns the block's output (stn...)."
+    )
+    # Small enough for many updates on the smallest sets, large enough for batch statistics.
+    declared.count("batch_size", 32, "Images per step, over all replicas.")
+    declared.choice(
+        "precision",
+        _PRECISIONS,
+        "Precision of training; auto: 16 bits on GPUs made for it, and on CPUs if faster.",
+    )
+    declared.switch(
+        "deterministic", False, "Make equal commands give equal numbers, also if interrupted."
+    )
+    declared.choice(
+        "distill",
+        ("logits", "features", "both"),
+        "What the method stn_kd learns from the parent beside the labels.",
+    )
+    declared.positive("temperature", 4.0, "Divides the logits that stn_kd learns from.")
+
+
+def _optimization(declared: _Declared) -> None:
+    declared.choice(
+        "optimizer",
+        ("adam", "adamw", "sgd"),
+        "Optimiser of all training but the student-teacher phase, which uses Adam.",
+    )
+    # Adam's own default; docs/reproduction.md lists the rates that were tried.
+    declared.positive(
+        "learning_rate",
+        1e-3,
+        "Learning rate of the parent, and where the next two are not set.",
+    )
+    declared.positive(
+        "retrain_learning_rate", None, "Learning rate of a student's whole model."
+    )
+    declared.positive(
+        "layer_learning_rate",
+        None,
+        "Learning rate of the new layer; not set (recipe paper): that of the model around it, "
+        "and 0.001 in the student-teacher phase.",
+    )
+    declared.choice(
+        "schedule",
+        ("constant", "cosine"),
+        "Course of the learning rate; cosine: it falls to 0, and the last epoch is reported.",
+    )
+    declared.count("warmup_epochs", 0, "Epochs in which the learning rate rises from 0.", 0)
+    declared.not_negative(
+        "weight_decay", 0.0, "Weight decay of adamw; biases and batch normalisation have none."
+    )
+    declared.fraction(
+        "label_smoothing", 0.0, "Share of each label that is spread over all classes."
+    )
+    declared.positive(
+        "clip_norm", None, "Largest norm of a step's gradient; not set: no limit."
+    )
+
+
+def _resources(declared: _Declared) -> None:
+    declared.not_negative(
+        "activation_memory",
+        None,
+        "GiB of memory for outputs of frozen layers; not set: a quarter of what is free.",
+    )
+    declared.not_negative(
+        "activation_disk",
+        None,
+        "GiB of disk for what exceeds that memory; not set: a quarter of what is free.",
+    )
+    declared.text("activation_dir", None, "Folder on that disk; not set: in --output_dir.")
+    declared.choice(
+        "activation_dtype",
+        ("exact", "float16"),
+        "Type of stored outputs; float16 takes half the room, and rounds.",
+    )
+    declared.count("replicas", None, "Devices that share each batch; not set: all GPUs.")
+    declared.text(
+        "parallel_trials",
+        "auto",
+        "Trials at once, each on its own GPU or share of the cores; auto: as many as keep all "
+        "cores busy, 1 with GPUs, --replicas or --deterministic.",
+    )
+    declared.choice(
+        "launcher", ("local", "ray"), "Where trials run: on this machine, or on a Ray cluster."
+    )
+    declared.text("ray_address", "auto", "Address of the Ray cluster, as for `ray.init`.")
+    declared.text("shard", None, "Part of the trials to run: i/n; auto, auto/n in job arrays.")
+
+
+def _outcome(declared: _Declared) -> None:
+    declared.text(
+        "output_dir", "runs", "Folder in which each data set gets one for its results."
+    )
+    declared.switch("save_models", True, "Save each trial's model of its chosen epoch.")
     declared.switch("tensorboard", False, "Write learning curves for TensorBoard as well.")
-    declared.switch("latency", False, "Measure inference time; nothing else should run.")
     declared.switch(
         "verbose", False, "Show the messages of TensorFlow and other libraries, too."
     )

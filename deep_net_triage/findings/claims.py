@@ -28,9 +28,10 @@ class Claim:
 def judge(studies: Sequence[StudyResults]) -> list[Judgement]:
     """Judges the paper's claims by 95 % paired intervals, all by one rule (section 4).
 
-    A claim holds if the whole interval of every comparison is as it says and no comparison is
-    missing. It does not hold if comparisons contradict it more than chance does among so many.
-    Else it can't be told. A data set whose parent has not learned is left aside
+    A claim is supported if the whole interval of every comparison agrees with it and no
+    comparison is missing. It is not supported if more comparisons contradict it than chance
+    explains among so many. Otherwise it is undecided. A data set whose parent has not learned
+    is left aside
     (`parent_doubts.not_learned`). Accuracies are those that the studies report: of the best
     epoch or, where the learning rate falls to zero, of the last.
 

@@ -1,4 +1,4 @@
-"""The rule by which a claim holds, does not hold, or can't be told: 95 % paired intervals."""
+"""The rule by which a claim is supported, not supported or undecided: 95 % paired intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class Judgement:
         number: of the claim, from 1.
         sentence: the claim itself.
         judged: the rule for this claim, in words.
-        verdict: whether the claim holds.
+        verdict: whether they support it.
         numbers: the paired differences behind the verdict, each with its 95 % interval.
         why: how they lead to the verdict, and what is missing.
     """
@@ -29,7 +29,7 @@ class Judgement:
     number: int
     sentence: str
     judged: str
-    verdict: Literal["holds", "does not hold", "can't be told"]
+    verdict: Literal["supported", "not supported", "undecided"]
     numbers: list[str]
     why: str
 
@@ -105,15 +105,15 @@ def ruled(number: int, sentence: str, judged: str, evidence: Evidence) -> Judgem
     against = [comparison.against for comparison in comparisons]
     significant = 1 - CONFIDENCE
     if comparisons and min(stats.false_discovery_control(against)) <= significant:
-        verdict = "does not hold"
+        verdict = "not supported"
     elif comparisons and not evidence.missing and all(c.agrees for c in comparisons):
-        verdict = "holds"
+        verdict = "supported"
     else:
-        verdict = "can't be told"
+        verdict = "undecided"
     agreeing = sum(comparison.agrees for comparison in comparisons)
     opposed = sum(p <= significant for p in against)
     why = [f"Of {len(comparisons)} comparisons {agreeing} are for it, {opposed} against."]
-    if opposed and verdict == "can't be told":
+    if opposed and verdict == "undecided":
         why.append("Chance may do as much among so many.")
     why += _reach(comparisons)
     if evidence.missing:

@@ -3,8 +3,7 @@
 python figures/study/remake.py [--output=FOLDER]
 
 These are Figure 2 and Figure 3 of all data sets, the page beside them with every number of the
-paper's eight claims, the tables in the project's `README.md`, and those in
-`docs/reproduction.md`.
+paper's eight claims, and the tables in the project's `README.md` and in `docs/`.
 """
 
 import argparse
@@ -44,7 +43,8 @@ def main() -> None:
     plots.convergence(studies).savefig(beside / "convergence.png", dpi=looks.DPI)
     write(beside / "README.md", page(studies, judged))
     for name, parts in {
-        "README.md": {"tables": tables(studies), "claims": verdicts(judged)},
+        "README.md": {"claims": verdicts(judged)},
+        "docs/paper.md": {"tables": tables(studies), "claims": reasons(judged)},
         "docs/reproduction.md": {
             "recipes": settling.recipes(
                 committed["cifar10"], read_study(HERE / "settling_results" / "cifar10")
@@ -143,7 +143,17 @@ def tables(studies: list[StudyResults]) -> Iterator[str]:
 
 
 def verdicts(judged: list[Judgement]) -> Iterator[str]:
-    """Yields a table of the paper's claims."""
+    """Yields a table of the paper's claims, each with the first sentence on its verdict."""
+    yield "| | claim | verdict | because |"
+    yield "|---|---|---|---|"
+    for judgement in judged:
+        reason = f"{judgement.why.split('. ')[0]}."
+        columns = (judgement.number, judgement.sentence, judgement.verdict, reason)
+        yield f"| {' | '.join(str(column) for column in columns)} |"
+
+
+def reasons(judged: list[Judgement]) -> Iterator[str]:
+    """Yields a table of the paper's claims, each with all that is said on its verdict."""
     yield "| | claim | verdict | why |"
     yield "|---|---|---|---|"
     for judgement in judged:

@@ -1,0 +1,66 @@
+"""What `--help` and the page of all flags say."""
+
+import re
+
+import pytest
+
+from deep_net_triage.commands import command_line, declarations, manual
+from tests.conftest import REPOSITORY
+
+FLAGS_DIR = REPOSITORY / "flags"
+
+
+def defaults(*arguments):
+    """The defaults in parentheses that help shows, by flag."""
+    text = command_line.help_text([*arguments, "--help"], FLAGS_DIR)
+    found = re.findall(r"^  --(?:\[no\])?(\w+).*\n((?: {6}.*\n?)+)", text, re.MULTILINE)
+    shown = {name: re.search(r"\(([^()]*)\)\s*$", meaning) for name, meaning in found}
+    return {name: match and match[1] for name, match in shown.items()}
+
+
+def test_every_flag_is_listed_once_and_under_a_task():
+    names = [name for of_task in declarations.by_task().values() for name in of_task]
+    assert len(names) == len(set(names))
+    assert set(names) == set(declarations.declare()) - {"flagfile", "undefok"}
+    assert list(defaults()) == names
+
+
+def test_it_begins_with_three_examples():
+    text = command_line.help_text(["--help"], FLAGS_DIR)
+    examples = re.findall(r"^  python run_triage.py (.*)$", text, re.MULTILINE)
+    assert len(examples) == 3
+    for example in examples:
+        command_line.parse(
+            [part for part in example.split() if not part.startswith(("--parent=", "--image"))]
+        )
+
+
+def test_defaults_are_those_of_recipe_data_set_and_flag_files():
+    shown = defaults()
+    assert (shown["dataset"], shown["width"], shown["schedule"]) == ("digits", "0.25", "cosine")
+    assert (shown["control"], shown["compress"], shown["parent"]) == ("on", "off", None)
+    shown = defaults("--dataset=stanford_dogs", "--recipe=paper")
+    assert (shown["image_size"], shown["width"], shown["schedule"]) == ("224", "1", "constant")
+    shown = defaults("--dataset=mnist", f"--flagfile={FLAGS_DIR / 'small.flags'}")
+    assert (shown["image_size"], shown["train_examples"]) == ("32", "1800")
+
+
+def test_a_wrong_command_line_shows_the_usual_defaults():
+    assert defaults("--epochs=none") == defaults()
+
+
+def test_choices_stand_in_the_flag_and_not_in_its_meaning():
+    text = command_line.help_text([])
+    assert "  --save=macs|parameters|latency\n      What --compress" in text
+
+
+@pytest.mark.parametrize("task", declarations.by_task())
+def test_the_page_has_a_section_for_each_task(task):
+    values = declarations.declare()
+    values(["program"])
+    lines = list(manual.page(values))
+    begin = lines.index(f"## {task}") + 2
+    names = declarations.by_task()[task]
+    section = lines[begin : begin + len(names)]
+    for name, line in zip(names, section, strict=True):
+        assert re.match(rf"- \*\*`--(\[no\])?{name}(=\S+)?`\*\*(; default: `\S+`)?<br>\S", line)
