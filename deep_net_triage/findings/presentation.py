@@ -65,7 +65,8 @@ def present(
     for name, figure in (figures | ({"compression": path} if path else {})).items():
         with files.replacing(study.folder / "figures" / f"{name}.png") as unfinished:
             figure.savefig(unfinished, dpi=DPI)
-    judgements = claims.judge([study]) if study.rows else []
+    # The paper's claims are about its own networks.
+    judgements = [] if study.given_parent or not study.rows else claims.judge([study])
     page = report.write(study, judgements, reached, _captioned(figures), smaller=smaller)
     compressed = smaller_text.recommendation(smaller) if smaller else None
     progress.say(f"\n{tables.table(study)}\n\n{verdict.describe(reached, compressed)}\n")

@@ -71,6 +71,11 @@ class StudyResults:
         return self.settings.get("test_images")
 
     @property
+    def given_parent(self) -> bool:
+        """Whether the parent was given, and not trained by the study."""
+        return self.settings.get("parent") is not None
+
+    @property
     def holds_out(self) -> bool:
         """Whether training images are held out; they choose the epochs unless it `settles`."""
         return bool(self.settings.get("validation_fraction"))
