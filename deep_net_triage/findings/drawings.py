@@ -8,14 +8,19 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-# The colours of ink, grid, paper and noise that matplotlib writes; the page's style sheet sets
-# its own.
+# Colours that matplotlib writes: ink, grid, paper, noise, the boxes of layers, and that of a
+# method which is too dark on black. The page's style sheet sets its own.
 _THEMED = {
     "#000000": "var(--ink)",
     "#333333": "var(--ink)",
     "#e5e5e5": "var(--grid)",
     "#ffffff": "var(--paper)",
     "#fbf8cc": "var(--noise)",
+    "#cfe3f3": "var(--convolution)",
+    "#e9e9e9": "var(--normalisation)",
+    "#f7f7f7": "var(--activation)",
+    "#fbe3c6": "var(--pooling)",
+    "#882255": "var(--plum)",
 }
 _ABREAST = 6  # inches, up to which two figures stand side by side
 _LINK = "{http://www.w3.org/1999/xlink}href"
