@@ -60,7 +60,7 @@ def test_what_is_as_claimed_is_supported():
     for judgement in claims.judge([easy, hard]):
         assert judgement.verdict == "supported", judgement
         assert judgement.numbers
-        assert " 0 against." in judgement.why
+        assert " 0 against, 0 inconclusive." in judgement.why
 
 
 def test_numbers_say_what_they_are():
@@ -78,9 +78,9 @@ def test_numbers_say_what_they_are():
         "toy: CL-MW - CL-RW",
         "toy: CM-MW - CM-RW",
     ]
-    assert "They reach from" not in judged(6, toy).why  # one number reaches nowhere
+    assert "The differences range" not in judged(6, toy).why  # one number reaches nowhere
     # STN-CM 95 % beside 97 % at one block, and beside 93 % at the two others.
-    assert "They reach from -2.0 to +2.0 points." in (
+    assert "The differences range from -2.0 to +2.0 points." in (
         judged(8, study(changes={("cm_mw", "block1"): (0.97, 6)})).why
     )
     assert "one seed" in judged(1, toy).why
@@ -163,7 +163,7 @@ def test_one_opposed_comparison_among_many_may_be_chance():
     assert few.numbers[2] == "toy block0: STN - parent = -7.0 points [-8.6, -5.4]"
     assert few.verdict == "not supported"
     assert many.verdict == "undecided"
-    assert "29 are for it, 1 against. Chance may do as much among so many." in many.why
+    assert "30 comparisons: 29 for it, 1 against, 0 inconclusive. Chance may do as much among so many." in many.why
 
 
 def test_the_choice_of_the_strongest_rival_may_be_chance():

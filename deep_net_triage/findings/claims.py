@@ -89,7 +89,7 @@ CLAIMS = (
     ),
     Claim(
         4,
-        "Criticality does not depend on the block.",
+        "All blocks are equally critical: no block costs more accuracy than another.",
         "By each method, every two blocks are within 2 points of each other; against it is a "
         "spread that is neither that nor inside the noise.",
         claim_evidence.blocks_are_equal,

@@ -7,10 +7,11 @@ from typing import Literal
 from scipy import stats
 
 from deep_net_triage.findings.statistics import CONFIDENCE, Estimate
-from deep_net_triage.wording import signed
+from deep_net_triage.wording import counted, signed
 
 # The factor that turns a difference into its unit: accuracies are 0..1.
 SCALES = {"points": 100.0, "epochs": 1.0}
+_MEANINGS = {"epochs": "epochs (above 0 is slower)"}
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,11 @@ def ruled(number: int, sentence: str, judged: str, evidence: Evidence) -> Judgem
         verdict = "undecided"
     agreeing = sum(comparison.agrees for comparison in comparisons)
     opposed = sum(p <= significant for p in against)
-    why = [f"Of {len(comparisons)} comparisons {agreeing} are for it, {opposed} against."]
+    inconclusive = len(comparisons) - agreeing - opposed
+    why = [
+        f"{counted(len(comparisons), 'comparison')}: {agreeing} for it, {opposed} against, "
+        f"{inconclusive} inconclusive."
+    ]
     if opposed and verdict == "undecided":
         why.append("Chance may do as much among so many.")
     why += _reach(comparisons)
@@ -139,5 +144,5 @@ def _reach(comparisons: Sequence[Comparison]) -> list[str]:
         of_unit = [c.estimate.mean for c in comparisons if c.unit == unit]
         low, high = (signed(SCALES[unit] * end(of_unit)) for end in (min, max))
         if len(of_unit) > 1:
-            ranges.append(f"from {low} to {high} {unit}")
-    return [f"They reach {' and '.join(ranges)}."] if ranges else []
+            ranges.append(f"from {low} to {high} {_MEANINGS.get(unit, unit)}")
+    return [f"The differences range {' and '.join(ranges)}."] if ranges else []

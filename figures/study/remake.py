@@ -167,7 +167,7 @@ def caption(study: StudyResults) -> str:
     seeds = len({row.seed for row in study.rows})
     control = mean(row.chosen_accuracy for row in study.controls)
     return (
-        f"Parent {100 * study.baseline_accuracy:.1f} %, trained on without compression "
+        f"Parent {100 * study.baseline_accuracy:.1f} %, trained further without compression "
         f"{100 * control:.1f} % (control); {settings['train_images']:,} / "
         f"{settings['test_images']:,} images of {settings['image_size']} pixels, "
         f"{counted(seeds, 'seed')}"
