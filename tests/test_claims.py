@@ -163,7 +163,9 @@ def test_one_opposed_comparison_among_many_may_be_chance():
     assert few.numbers[2] == "toy block0: STN - parent = -7.0 points [-8.6, -5.4]"
     assert few.verdict == "not supported"
     assert many.verdict == "undecided"
-    assert "30 comparisons: 29 for it, 1 against, 0 inconclusive. Chance may do as much among so many." in many.why
+    assert many.why.startswith(
+        "30 comparisons: 29 for it, 1 against, 0 inconclusive. Chance may do as much among so"
+    )
 
 
 def test_the_choice_of_the_strongest_rival_may_be_chance():
