@@ -1,6 +1,8 @@
-"""What the documents need beside Markdown: a list of all flags, and files outside of docs/."""
+"""What the documents need beside Markdown: all flags, the notebook, files outside of docs/."""
 
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -29,9 +31,24 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Points links at those files, and lists the flags on their page."""
+    """Points links at those files, and puts the flags and the notebook on their pages."""
     if page.file.src_uri == "command-line.md":
         values = declarations.declare()
         values(["run_triage.py"])
         return "\n".join([markdown, *manual.page(values)])
+    if page.file.src_uri == "quickstart.md":
+        return "\n\n".join(_cells(REPOSITORY / "docs" / "quickstart.ipynb"))
     return re.sub(r"\]\(\s*\.\./figures/", "](figures/", markdown)
+
+
+def _cells(notebook: Path) -> Iterator[str]:
+    """Yields a notebook's cells as Markdown, with the outputs that are stored in it."""
+    for cell in json.loads(notebook.read_text())["cells"]:
+        source = "".join(cell["source"])
+        yield f"```python\n{source}\n```" if cell["cell_type"] == "code" else source
+        for output in cell.get("outputs", ()):
+            if output["output_type"] == "stream":
+                yield f"```text\n{''.join(output['text']).rstrip()}\n```"
+            else:
+                picture = "".join(output["data"]["image/png"]).replace("\n", "")
+                yield f"![what the cell draws](data:image/png;base64,{picture})"
