@@ -7,7 +7,7 @@ from commandline import main
 from matplotlib.figure import Figure
 
 from deep_net_triage import devices
-from deep_net_triage.findings import plots
+from deep_net_triage.findings import structures
 
 
 def draw(studies: list[Path]) -> Figure:
@@ -17,9 +17,10 @@ def draw(studies: list[Path]) -> Figure:
     from deep_net_triage.records import models
 
     parent = models.load(studies[0] / "parent" / "model.keras")
-    block = blocks.largest(blocks.find_blocks(parent))
+    found = blocks.find_blocks(parent)
+    block = blocks.largest(found)
     student = surgery.compress(parent, block, initializer="glorot_uniform", seed=0)
-    return plots.structure(parent, student, block)
+    return structures.draw(parent, student, block, found)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def test_it_follows_the_verdict_with_sentences_a_figure_and_tables(tmp_path):
         "blocks left out: block2 changes the shape",
         "narrow-seed0: loss is no longer finite",
     ]
-    assert figures(page) == [("1", "Accuracy"), ("2", "Learning")]
+    assert figures(page) == [("6", "Accuracy"), ("5", "Learning")]
     names = [element.get("id") for element in page.iter() if element.get("id")]
     assert len(names) == len(set(names))
 
@@ -76,7 +76,7 @@ def test_it_follows_the_verdict_with_sentences_a_figure_and_tables(tmp_path):
 def test_without_a_compression_it_is_absent(tmp_path):
     page = written(tmp_path, None)
     assert "compression" not in [each.get("id") for each in page.iter("section")]
-    assert figures(page) == [("1", "Learning")]
+    assert figures(page) == [("5", "Learning")]
 
 
 def test_where_nothing_was_compressed_it_says_why(tmp_path):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from deep_net_triage.findings import compression_path, drawings, plots
+from deep_net_triage.findings import compression_path, drawings, structures
 from deep_net_triage.methods import METHODS
 from tests.conftest import REPOSITORY
 
@@ -40,7 +40,7 @@ def test_contrasts_by_hand():
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 def test_text_can_be_read_in_the_boxes_of_layers(theme):
-    for _, box in plots._KINDS.values():
+    for _, box in structures._KINDS.values():
         assert contrast(shown(box, theme), theme["ink"]) > 4.5, box
 
 

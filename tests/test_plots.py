@@ -6,8 +6,6 @@ import pytest
 
 from deep_net_triage.findings import looks, plots
 from deep_net_triage.methods import METHODS
-from deep_net_triage.network import surgery
-from deep_net_triage.network.blocks import find_blocks
 from deep_net_triage.records.study_results import StudyResults
 from tests import handmade
 
@@ -46,7 +44,7 @@ def test_accuracy_shows_what_is_there_and_gaps(study):
     assert y == pytest.approx(90)
     yellow = [line for line in panel.lines if line.get_color() == looks.BASELINE]
     assert [line.get_ydata()[0] for line in yellow] == pytest.approx([85])
-    assert [label.get_text() for label in panel.get_xticklabels()] == ["block1", "block2"]
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["Block 1", "Block 2"]
     assert panel.get_ylabel() == "maximum test accuracy (%)"
 
 
@@ -71,20 +69,44 @@ def test_blocks_stand_in_the_networks_order():
     assert [label.get_text() for label in panel.get_xticklabels()] == list(names)
 
 
-def test_a_band_shows_what_is_too_near_the_parent_to_tell(study):
-    """The middle one of three intervals, by hand.
+def test_a_line_is_the_interval_of_the_difference_from_the_parent(study):
+    """By hand: of 98 images, and two that the interval adds, 9 are the student's alone.
 
-    Of 98 images, and two that the interval adds, d = 1, 9 and 25 are one model's alone. With as
-    many on the other side the variance is (2 d + 2) / 99 / 100, times 1.9842 squared.
+    As many are the parent's alone: the variance is (2 x 9 + 2) / 99 / 100, and t is 1.9842.
     """
     images = np.arange(98)
-    won = {("cl_rw", "block1"): 1, ("cl_rw", "block2"): 9, ("stn", "block2"): 25}
-    correct = {(*way, 0): (images < 49 - d) | (images >= 98 - d) for way, d in won.items()}
+    correct = {("cl_rw", "block2", 0): (images < 40) | (images >= 89)}
     study = StudyResults("toy", 0.5, study.rows, correct=correct, parent_correct=images < 49)
     (panel,) = plots.accuracy([study]).axes
-    (band,) = panel.patches
+    ((_, y),) = [at for at in markers(panel)["o"] if at[0] > 0.5]
+    assert y == pytest.approx(70)
     half = 100 * 1.9842 * math.sqrt((2 * 9 + 2) / 99 / 100)
-    assert [band.get_y(), band.get_height()] == pytest.approx([50 - half, 2 * half], rel=1e-4)
+    assert [ends for _, ends in lines(panel)] == [
+        pytest.approx([50 - half, 50 + half], rel=1e-4)
+    ]
+
+
+def lines(panel):
+    """(x, (y, y)) of every upright line without a marker."""
+    return [
+        (line.get_xdata()[0], list(line.get_ydata()))
+        for line in panel.lines
+        if line.get_marker() in ("None", "")
+        and len(line.get_xdata()) == 2
+        and line.get_xdata()[0] == line.get_xdata()[1]
+        and line.get_color() != looks.GRID
+    ]
+
+
+def test_no_interval_and_no_panel_goes_beyond_100_percent():
+    images = np.arange(400)
+    correct = {("stn", "block1", 0): images < 398}
+    rows = (row("stn", 1, 0.995),)
+    study = StudyResults("toy", 0.98, rows, correct=correct, parent_correct=images < 392)
+    (panel,) = plots.accuracy([study]).axes
+    ((_, (_, high)),) = lines(panel)
+    assert high == 100
+    assert panel.get_ylim()[1] <= 100
 
 
 def test_a_marker_far_below_all_others_stands_at_the_edge_with_its_number(study):
@@ -116,27 +138,50 @@ def test_the_legend_fits_the_figure(panels):
     assert box.x1 <= figure.bbox.x1
 
 
-def test_without_intervals_there_is_no_band(study):
-    assert not plots.accuracy([study]).axes[0].patches
+def test_without_intervals_there_are_no_lines(study):
+    assert not lines(plots.accuracy([study]).axes[0])
 
 
-def test_several_seeds_become_their_mean_and_span(study):
+def test_several_seeds_become_their_mean(study):
     study = StudyResults("toy", 0.85, (*study.rows, row("stn", 2, 0.8, seed=1)))
     (panel,) = plots.accuracy([study]).axes
     ((_, y),) = markers(panel)[METHODS["stn"].marker]
     assert y == pytest.approx(85)
-    spans = [line for line in panel.lines if list(line.get_ydata()) == pytest.approx([80, 90])]
-    assert len(spans) == 1
 
 
-def test_convergence_averages_over_blocks_and_stacks_distillation(study):
+def test_convergence_shows_each_trial_after_its_distillation(study):
     (panel,) = plots.convergence([study]).axes
     bars = [(bar.get_y(), bar.get_height()) for bar in panel.patches]
-    # CL-RW: mean of 1 and 4; STN: 3, and 4 distillation epochs above it.
-    assert bars == [(0, 2.5), (0, 3), (3, 4)]
+    assert bars == [(0, 4)]  # STN's four epochs of distillation
     dots = markers(panel)["o"]
-    assert sorted(y for _, y in dots) == [1, 3, 4]
+    assert sorted(y for _, y in dots) == [1, 4, 4 + 3]
+    # The mean of 1 and 4, and of the only trial.
+    means = [line.get_ydata()[0] for line in panel.lines if len(line.get_ydata()) == 2]
+    assert means == [2.5, 7]
     assert [label.get_text() for label in panel.get_xticklabels()] == ["CL-RW", "STN"]
+
+
+def test_trials_at_the_same_height_stand_side_by_side():
+    rows = [row("cl_rw", block, 0.8, 2) for block in (1, 2, 3)]
+    (panel,) = plots.convergence([StudyResults("toy", 0.85, tuple(rows))]).axes
+    places = sorted(x for x, _ in markers(panel)["o"])
+    assert np.diff(places) == pytest.approx(2 * [places[1] - places[0]])
+    assert sum(places) == pytest.approx(0)
+
+
+def test_a_trial_at_the_end_of_its_budget_points_upwards(study):
+    study = StudyResults("toy", 0.85, study.rows, settings={"epochs": 4})
+    (panel,) = plots.convergence([study]).axes
+    assert [y for _, y in markers(panel)["^"]] == [4]
+    assert sorted(y for _, y in markers(panel)["o"]) == [1, 7]
+
+
+def test_panels_of_epochs_have_one_scale_that_holds_all_trials(study):
+    slow = StudyResults("slow", 0.85, (row("cl_rw", 1, 0.8, 12),))
+    limits = {panel.get_ylim() for panel in plots.convergence([study, slow]).axes}
+    ((bottom, top),) = limits
+    assert bottom == 0
+    assert top > 12
 
 
 def test_one_panel_a_dataset(study):
@@ -144,16 +189,6 @@ def test_one_panel_a_dataset(study):
     for draw in (plots.accuracy, plots.convergence):
         panels = draw([study, other]).axes
         assert [panel.get_title() for panel in panels] == ["toy", "CIFAR-10"]
-
-
-def test_structure_is_drawn_from_the_models_layers(parent):
-    block = find_blocks(parent)[1]
-    student = surgery.compress(parent, block, initializer="mean", seed=0)
-    (axes,) = plots.structure(parent, student, block).axes
-    texts = [text.get_text() for text in axes.texts]
-    assert texts.count("Conv 3×3, 4") == 3 + 1
-    assert texts.count("Max pool") == 2
-    assert texts.count("4 × 4 × 3") == texts.count("2 × 2 × 4") == 2
 
 
 def test_pictures_are_made_without_a_screen(study, tmp_path):

@@ -53,6 +53,29 @@ def test_figures_page_table_and_verdict(tmp_path, trials):
     assert ("claims" in sections(tmp_path)) == bool(trials)
 
 
+def test_figures_are_numbered_as_in_the_paper_and_written_in_three_formats(tmp_path):
+    study = make_study(tmp_path)
+    present(study)
+    captions = [
+        "".join(c.itertext()) for c in read(tmp_path / "report.html").iter("figcaption")
+    ]
+    begin = [" ".join(caption.split()[:4]) for caption in captions[1:]]  # after the block map
+    assert begin == [
+        "Figure 1. A block",
+        "Figure 2. Test accuracy",
+        "Figure 3. Epochs to",
+        "Figure 4. What each",
+        "Figure 5. Learning curves.",
+    ]
+    written = {file.name: file.read_bytes() for file in (tmp_path / "figures").iterdir()}
+    names = {"structure", "accuracy", "convergence", "savings"}
+    assert set(written) == {f"{n}.{suffix}" for n in names for suffix in ("png", "pdf", "svg")}
+    assert written["accuracy.pdf"].startswith(b"%PDF")
+    assert b"<svg" in written["accuracy.svg"]
+    present(study)
+    assert written == {f.name: f.read_bytes() for f in (tmp_path / "figures").iterdir()}
+
+
 def sections(folder):
     """The names of the page's sections."""
     return [section.get("id") for section in read(folder / "report.html").iter("section")]

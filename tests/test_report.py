@@ -12,6 +12,7 @@ import pytest
 
 from deep_net_triage.findings import page as pages
 from deep_net_triage.findings import plots, report, trial_table, verdict
+from deep_net_triage.findings.drawings import Picture
 from deep_net_triage.findings.judgements import Judgement
 from deep_net_triage.findings.page import GAP
 from deep_net_triage.network.descriptions import BlockDescription, Refused
@@ -173,7 +174,7 @@ def hostile_study(folder):
 
 def write_report(study, judgements=JUDGEMENTS, title="Accuracy"):
     picture = plots.accuracy([dataclasses.replace(study, rows=study.rows[:2])])
-    figures = [(title, title, picture)]
+    figures = [Picture(2, title, picture, title)]
     return report.write(study, judgements, verdict.reach(study, 0.03), figures)
 
 

@@ -11,12 +11,13 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from deep_net_triage.findings import labels, looks
+from deep_net_triage.findings.drawings import Picture
 from deep_net_triage.findings.rivals import Rival, Smaller
 from deep_net_triage.records.alternatives import KINDS
 from deep_net_triage.records.study_results import mean
 
-TITLE = "Accuracy against what is saved, step by step"
-NOTE = (
+_TITLE = "Accuracy against what is saved, step by step"
+_NOTE = (
     "The line leads from the parent through the steps that were kept, each with the block that "
     "it compresses, to the compressed network, which stands beside the last step if the final "
     "retraining improved it. Alternatives stand above what they save. 95 % intervals are over "
@@ -69,6 +70,12 @@ class _Point:
     style: dict[str, object]
     interval: tuple[float, float] | None = None
     name: str = ""
+
+
+def picture(smaller: Smaller) -> Picture | None:
+    """Returns the figure with its caption; None if no step of the compression has finished."""
+    figure = draw(smaller)
+    return Picture(6, _TITLE, figure, _NOTE) if figure else None
 
 
 def draw(smaller: Smaller) -> Figure | None:

@@ -8,14 +8,13 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-# Colours that matplotlib writes: ink, grid, paper, noise, the boxes of layers, and that of a
+# Colours that matplotlib writes: ink, grid, paper, the boxes of layers, and that of a
 # method which is too dark on black. The page's style sheet sets its own.
 _THEMED = {
     "#000000": "var(--ink)",
     "#333333": "var(--ink)",
     "#e5e5e5": "var(--grid)",
     "#ffffff": "var(--paper)",
-    "#fbf8cc": "var(--noise)",
     "#cfe3f3": "var(--convolution)",
     "#e9e9e9": "var(--normalisation)",
     "#f7f7f7": "var(--activation)",
@@ -27,6 +26,23 @@ _LINK = "{http://www.w3.org/1999/xlink}href"
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A figure with its caption.
+
+    Attributes:
+        number: of the figure; it keeps the ids of several figures on a page apart.
+        title: its caption.
+        figure: as matplotlib has it.
+        note: what the caption adds to the title.
+    """
+
+    number: int
+    title: str
+    figure: Figure
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Drawing:
     """A figure of the page.
 
@@ -34,7 +50,7 @@ class Drawing:
         title: its caption, which screen readers read out.
         svg: the picture, as markup.
         wide: whether it takes the whole width of the page.
-        number: on the page, from 1.
+        number: of the figure.
         note: what the caption adds to the title.
     """
 
@@ -45,16 +61,9 @@ class Drawing:
     note: str = ""
 
 
-def draw(title: str, figure: Figure, number: int, note: str = "") -> Drawing:
-    """Returns a figure as inline SVG, the same bytes each time.
-
-    Args:
-        title: its caption.
-        figure: to draw.
-        number: its number on the page, from 1; it keeps the ids of several figures apart.
-        note: what the caption adds to the title.
-    """
-    prefix = f"figure{number}"
+def draw(picture: Picture) -> Drawing:
+    """Returns a figure as inline SVG, the same bytes each time."""
+    prefix, figure = f"figure{picture.number}", picture.figure
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": prefix, "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", transparent=True)
@@ -68,11 +77,12 @@ def draw(title: str, figure: Figure, number: int, note: str = "") -> Drawing:
         "style": f"max-width: {width:g}pt",
     }
     name = ElementTree.Element("title", {"id": f"{prefix}-title"})
-    name.text = title
+    name.text = picture.title
     root.insert(0, name)
     # Safe as markup: ElementTree has escaped every text and every attribute.
     svg = Markup(ElementTree.tostring(root, encoding="unicode"))
-    return Drawing(title, svg, figure.get_figwidth() > _ABREAST, number, note)
+    wide = figure.get_figwidth() > _ABREAST
+    return Drawing(picture.title, svg, wide, picture.number, picture.note)
 
 
 def _simplify(root: ElementTree.Element, prefix: str) -> None:

@@ -1,9 +1,12 @@
 """What all figures share: colours, markers, legends and names."""
 
+import re
+
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from deep_net_triage.methods import METHODS
 
@@ -15,15 +18,47 @@ TITLES = {
     "stanford_dogs": "Stanford Dogs",
 }
 BASELINE = "#F0E442"
-NOISE = {"facecolor": "#FBF8CC", "edgecolor": "none"}
 INK = "#333333"
 GRID = "#E5E5E5"
-DPI = 200
+DPI = 300
+_ROUND = {"marker": "o", "ms": 5, "mfc": "white"}
 
 
 def title(dataset: str) -> str:
     """Returns a data set's name for figures; those of the paper have a title of their own."""
     return TITLES.get(dataset, dataset)
+
+
+def block_title(name: str) -> str:
+    """Returns a block's name for figures: `block1` is `Block 1`; other names stay."""
+    return re.sub(r"^block(\d+)(?:_(first|last))?$", _block_title, name)
+
+
+def _block_title(name: re.Match[str]) -> str:
+    number, half = name.groups()
+    return f"Block {number}, {half} half" if half else f"Block {number}"
+
+
+def trial_style(colour: str, censored: bool) -> dict[str, object]:
+    """Returns the marker of a trial's epochs; it points upwards if they end with the budget."""
+    style = {"ls": "", "mec": colour, "mew": 1.2, "zorder": 3}
+    return style | ({"marker": "^", "ms": 6, "mfc": colour} if censored else _ROUND)
+
+
+def trial(censored: bool) -> Line2D:
+    """Returns the legend's entry for such a marker."""
+    label = "one trial, at the budget's end" if censored else "one trial"
+    return Line2D([], [], label=label, **trial_style(INK, censored))
+
+
+def hatched(colour: str) -> dict[str, object]:
+    """Returns the style of a box for the epochs of distillation."""
+    return {"color": "white", "edgecolor": colour, "hatch": "////", "lw": 0.6, "zorder": 1}
+
+
+def distilling() -> Patch:
+    """Returns the legend's entry for such a box."""
+    return Patch(fc="white", ec=INK, hatch="////", label="distillation, which comes first")
 
 
 def marker_style(method: str) -> dict[str, object]:
@@ -34,10 +69,10 @@ def marker_style(method: str) -> dict[str, object]:
     return {
         "marker": row.marker,
         "ls": "",
-        "ms": 6.5,
+        "ms": 5.5,
         "mec": colour,
         "mfc": colour if filled else "white",
-        "mew": 1.6,
+        "mew": 1.4,
     }
 
 

@@ -1,6 +1,9 @@
 """What people see of a study: its page while it runs; at its end figures and verdict too."""
 
+from pathlib import Path
+
 import keras
+import matplotlib
 from matplotlib.figure import Figure
 
 from deep_net_triage.findings import (
@@ -11,9 +14,11 @@ from deep_net_triage.findings import (
     rivals,
     savings,
     smaller_text,
+    structures,
     tables,
     verdict,
 )
+from deep_net_triage.findings.drawings import Picture
 from deep_net_triage.findings.looks import DPI
 from deep_net_triage.findings.rivals import Smaller
 from deep_net_triage.findings.unfinished import Unfinished
@@ -26,13 +31,20 @@ from deep_net_triage.records import files
 from deep_net_triage.records.study_results import StudyResults, mean
 from deep_net_triage.steps import Step
 
-# In the page's order: titles, and what is said below them.
+# In the page's order: titles, and what is said below them. Figures 1 to 3 are the paper's; the
+# page adds Figure 5, the learning curves, and Figure 6, the compression.
 _CAPTIONS = {
-    "accuracy": ("Test accuracy of each method at each compressed block", ""),
-    "savings": ("What each block costs against what it saves", savings.NOTE),
-    "convergence": ("Epochs to 99 % of each run's own maximum", ""),
-    "structure": ("A block and the single layer in its place", ""),
+    "structure": (1, "A block and the single layer in its place", ""),
+    "accuracy": (
+        2,
+        "Test accuracy of each method at each compressed block",
+        plots.ACCURACY_NOTE,
+    ),
+    "convergence": (3, "Epochs to 99 % of each run's own maximum", plots.CONVERGENCE_NOTE),
+    "savings": (4, "What each block costs against what it saves", savings.NOTE),
 }
+# What each format would store of the moment at which it is written.
+_FORMATS = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 # In seconds: drawing takes about one of them, a hundredth of such a trial.
 _LONG_TRIAL = 100
 
@@ -63,8 +75,7 @@ def present(
     figures = _of_trials(study, reached) | {"structure": _structure(parent, blocks)}
     path = smaller and compression_path.draw(smaller)
     for name, figure in (figures | ({"compression": path} if path else {})).items():
-        with files.replacing(study.folder / "figures" / f"{name}.png") as unfinished:
-            figure.savefig(unfinished, dpi=DPI)
+        _save(figure, study.folder / "figures" / name)
     # The paper's claims are about its own networks.
     judgements = [] if study.given_parent or not study.rows else claims.judge([study])
     page = report.write(study, judgements, reached, _captioned(figures), smaller=smaller)
@@ -120,12 +131,26 @@ def _of_trials(study: StudyResults, reached: Verdict) -> dict[str, Figure]:
     }
 
 
+def _save(figure: Figure, file: Path) -> None:
+    """Writes a figure in every format, the same bytes for the same figure."""
+    for suffix, metadata in _FORMATS.items():
+        with (
+            matplotlib.rc_context({"svg.hashsalt": file.name}),
+            files.replacing(file.with_suffix(f".{suffix}")) as unfinished,
+        ):
+            figure.savefig(unfinished, format=suffix, dpi=DPI, metadata=metadata)
+
+
 def _structure(parent: keras.Model, blocks: tuple[Block, ...]) -> Figure:
     largest = network_blocks.largest(blocks)
     student = surgery.compress(parent, largest, initializer="glorot_uniform", seed=0)
-    return plots.structure(parent, student, largest)
+    return structures.draw(parent, student, largest, blocks)
 
 
-def _captioned(figures: dict[str, Figure]) -> list[tuple[str, str, Figure]]:
-    """Returns figures in the page's order, each with its title and its note."""
-    return [(*_CAPTIONS[name], figures[name]) for name in _CAPTIONS if name in figures]
+def _captioned(figures: dict[str, Figure]) -> list[Picture]:
+    """Returns figures in the page's order, each with its caption."""
+    return [
+        Picture(number, title, figures[name], note)
+        for name, (number, title, note) in _CAPTIONS.items()
+        if name in figures
+    ]

@@ -5,8 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from deep_net_triage import wording
 from deep_net_triage.commands import program
 from deep_net_triage.findings import (
@@ -22,7 +20,7 @@ from deep_net_triage.findings import (
     verdict,
 )
 from deep_net_triage.findings.accuracy_cost import Cost
-from deep_net_triage.findings.drawings import Drawing
+from deep_net_triage.findings.drawings import Drawing, Picture
 from deep_net_triage.findings.judgements import Judgement
 from deep_net_triage.findings.page import Cell, Column, Table
 from deep_net_triage.findings.recommendation import uncounted_text
@@ -44,7 +42,7 @@ def write(
     study: StudyResults,
     judgements: Sequence[Judgement],
     reached: Verdict,
-    figures: Iterable[tuple[str, str, Figure]] | None = (),
+    figures: Iterable[Picture] | None = (),
     runs: Unfinished | None = None,
     smaller: Smaller | None = None,
 ) -> Path:
@@ -54,8 +52,8 @@ def write(
         study: its results.
         judgements: of the paper's claims, in their order.
         reached: the study's verdict.
-        figures: titles, notes and pictures in the page's order; the learning curves follow
-            them. None to draw nothing, which takes a tenth of the time.
+        figures: in the page's order; the learning curves follow them. None to draw nothing,
+            which takes a tenth of the time.
         runs: where a study stands that still runs; None once it has ended.
         smaller: what several compressed blocks came to; None if none were to be compressed.
 
@@ -64,7 +62,6 @@ def write(
     """
     ranked = reached.ranking
     compression = _compression(smaller) if smaller else None
-    first = 2 if compression and compression["drawing"] else 1
     measured = bool(study.rows or study.controls)
     text = page.render(
         reloads=runs is not None,
@@ -87,7 +84,7 @@ def write(
         failures=[f"{trial}: {reason}" for trial, reason in study.failures.items()],
         uncounted=uncounted_text(study.uncounted) if study.uncounted else "",
         measures=trial_table.MEASURES,
-        drawings=[] if figures is None else _drawings(study, figures, first),
+        drawings=[] if figures is None else _drawings(study, figures),
         claims=judgements,
         verdicts=Counter(judgement.verdict for judgement in judgements),
         settings=_settings(study),
@@ -154,12 +151,11 @@ def _costs(costs: Sequence[Cost]) -> Iterator[Column]:
 def _compression(smaller: Smaller) -> dict[str, object]:
     """Returns what the section on the compression of several blocks shows."""
     compression = smaller.compression
-    figure, title = compression_path.draw(smaller), compression_path.TITLE
-    note = compression_path.NOTE
+    picture = compression_path.picture(smaller)
     return {
         "of_network": list(map(page.typeset, smaller_text.of_network(smaller))),
         "of_alternatives": list(map(page.typeset, smaller_text.of_alternatives(smaller))),
-        "drawing": drawings.draw(title, figure, 1, note) if figure else None,
+        "drawing": drawings.draw(picture) if picture else None,
         "steps": smaller_tables.steps(smaller) if compression.steps else None,
         "alternatives": (
             smaller_tables.alternatives(smaller) if smaller.alternatives else None
@@ -175,19 +171,14 @@ def _compression(smaller: Smaller) -> dict[str, object]:
     }
 
 
-def _drawings(
-    study: StudyResults, figures: Iterable[tuple[str, str, Figure]], first: int
-) -> list[Drawing]:
-    """Returns the pictures of the page's section of figures, numbered from `first` on."""
-    drawn = [
-        drawings.draw(title, figure, number, note)
-        for number, (title, note, figure) in enumerate(figures, start=first)
-    ]
+def _drawings(study: StudyResults, figures: Iterable[Picture]) -> list[Drawing]:
+    """Returns the figures of the page's section of figures."""
+    drawn = [drawings.draw(picture) for picture in figures]
     means = curves.means(study)
     if means:
         blocks = [name for name in study.all_blocks() if any(b == name for b, _ in means)]
         figure = curves.learning(means, study.baseline_accuracy, blocks)
-        drawn.append(drawings.draw("Learning curves", figure, first + len(drawn), _CURVES_NOTE))
+        drawn.append(drawings.draw(Picture(5, "Learning curves", figure, _CURVES_NOTE)))
     return drawn
 
 
