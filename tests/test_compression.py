@@ -216,7 +216,7 @@ def test_a_step_that_costs_too_much_after_the_final_retraining_is_undone(
     assert run(folder, *flags) == 0
     study = folder / "digits"
     only_the_first_step_is_kept(study)
-    assert "as well: the retrained network has lost more than --max_drop, undone" in (
+    assert "the retrained network has lost more than --max_drop, undone" in (
         capsys.readouterr().out
     )
     (final,) = read(study / "compressed" / "result.json")["finals"]

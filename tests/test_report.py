@@ -334,7 +334,7 @@ def test_verdict_is_sentences_a_ranking_and_two_lists(page, study):
     assert len(expected) >= 2
     assert [s.replace(MINUS, "-") for s in sentences[: len(expected)]] == expected
     assert shown.find("p").get("class") == "first-sentence"
-    assert "block1 loses least, but no interval tells it apart from block2 or" in text(shown)
+    assert "block1 loses least, but can't be distinguished from block2 or" in text(shown)
     ranking = rows(next(shown.iter("table")))
     assert [row[:4] for row in ranking[2:]] == [
         ["1", "block1", "CM-RW", "+2.0"],

@@ -270,7 +270,7 @@ def test_on_a_phone_the_verdict_is_cards_and_the_running_page_does_not_scroll(op
     said = (
         "getComputedStyle(document.querySelector('#verdict tbody td:last-child'), '::before')"
     )
-    assert page.evaluate(f"{said}.content") == '"not told apart from"'
+    assert page.evaluate(f"{said}.content") == '"not distinguishable from"'
     page.set_viewport_size({"width": 1200, "height": 800})
     assert table.locator("thead").is_visible()
     assert page.evaluate(f"{said}.content") == "none"

@@ -31,7 +31,7 @@ def test_what_was_compressed_and_what_it_costs():
         "Compressed: block2 and block3; 1 more step tried and undone.",
         f"{SAVED}; over 3 seeds of the final retraining the mean is -1.1 points [-1.8, -0.4] "
         "against the parent.",
-        "The whole interval is within the 2.0 points that may be lost.",
+        "The whole interval is within the allowed 2.0 points.",
         HELD_OUT,
     ]
 
@@ -43,7 +43,7 @@ def test_a_single_seed_and_no_undone_step():
     assert said[:3] == [
         "Compressed: block2 and block3.",
         f"{SAVED}, -1.9 points [-2.6, -1.2] against the parent.",
-        "That is within the 2.0 points that may be lost, but the interval reaches below.",
+        "That is within the allowed 2.0 points, but the interval reaches below.",
     ]
 
 
@@ -51,7 +51,7 @@ def test_test_images_that_decide_make_the_accuracy_optimistic_and_too_large_a_lo
     network = compressed(from_parent=estimate(-2.1, -2.6, -1.6))
     said = sentences(network=network, of=compression(held_out=0))
     assert said[2:] == [
-        "On the test images that is 0.1 points more than the 2.0 points that may be lost.",
+        "On the test images that is 0.1 points more than the allowed 2.0 points.",
         "The test images themselves decided what to compress, so that this accuracy is "
         "optimistic; with --validation_fraction, held-out images decide.",
     ]
@@ -59,7 +59,7 @@ def test_test_images_that_decide_make_the_accuracy_optimistic_and_too_large_a_lo
 
 def test_a_loss_that_is_hardly_too_large_is_not_rounded_away():
     said = sentences(network=compressed(from_parent=estimate(-2.03, -2.6, -1.6)))
-    assert "0.03 points more than the 2.0 points that may be lost" in said[2]
+    assert "0.03 points more than the allowed 2.0 points" in said[2]
 
 
 def test_the_compressed_network_is_recommended_if_it_keeps_enough_accuracy():
@@ -106,11 +106,11 @@ def test_why_nothing_was_compressed():
     for record, why in (
         (
             undone(),
-            "3 steps tried, and each failed or lost more than the 2.0 points that may be lost",
+            "3 steps tried, and each failed or lost more than the allowed 2.0 points",
         ),
         (
             dataclasses.replace(undone(), steps=()),
-            "each candidate loses more than the 2.0 points that may be lost, or saves nothing",
+            "each candidate loses more than the allowed 2.0 points, or saves nothing",
         ),
         (dataclasses.replace(undone(), steps=(), candidates=()), "the study has no candidate"),
     ):
@@ -146,8 +146,8 @@ def test_of_several_better_ones_that_are_level_the_cheaper_is_taken():
         rival("narrow", 2.0, 1.0, 3.0, macs=500),
     )
     assert said[1:] == [
-        'The network to take is "narrower", which no interval tells apart from "pruned", and '
-        "which is cheaper: alternatives/narrow-seed0/model.keras."
+        'The network to take is "narrower", which can\'t be distinguished from "pruned", and '
+        "is cheaper: alternatives/narrow-seed0/model.keras."
     ]
 
 
@@ -155,8 +155,8 @@ def test_where_none_is_told_apart_the_cheaper_will_do():
     level = rival("pruned", -0.2, -0.8, 0.4), rival("narrow", 0.1, -0.5, 0.7, macs=595)
     said = of_alternatives(*level, rival("scratch", -3.0, -4.0, -2.0))
     assert said == [
-        'No interval tells "pruned" (-0.2 points [-0.8, +0.4]) or "narrower" (+0.1 points '
-        "[-0.5, +0.7]) apart from the compressed network.",
+        '"pruned" (-0.2 points [-0.8, +0.4]) and "narrower" (+0.1 points [-0.5, +0.7]) can\'t '
+        "be distinguished from the compressed network.",
         'The cheaper one will do: "narrower", which takes the fewest multiply-accumulates, '
         "give or take 1 % of the parent's, and fewer trainings, 1 rather than 3.",
         '"from scratch" (-3.0 points [-4.0, -2.0]) is worse than the compressed network.',

@@ -312,7 +312,7 @@ def test_what_trials_read_depends_on_what_was_asked_for_not_on_what_is_left(
         assert run(tmp_path / "resumed", *flags) == 130
     capsys.readouterr()
     assert run(tmp_path / "resumed", *flags) == 0
-    assert "block5: computing what it receives and returns" in capsys.readouterr().out
+    assert "block5: computing its inputs and outputs" in capsys.readouterr().out
     trial = "digits/trials/cm_rw-block5-seed0/result.json"
     rows = [read(tmp_path / name / trial)["row"] for name in ("undisturbed", "resumed")]
     for name in ("reinitialized_accuracy", "bypassed_accuracy"):

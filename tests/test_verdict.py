@@ -80,7 +80,7 @@ def test_blocks_inside_the_noise_tie():
         ("block1", ("block2",)),
         ("block3", ()),
     ]
-    assert "no interval tells it apart from block1" in verdict.describe(reached)
+    assert "not distinguishable from block1" in verdict.describe(reached)
 
 
 def test_without_images_there_is_no_interval_and_nothing_is_sure():
@@ -93,7 +93,7 @@ def test_without_images_there_is_no_interval_and_nothing_is_sure():
     assert not reached.recommendation.sure
     text = verdict.describe(reached)
     assert "STN +0.0 points (no interval) against the parent, 1 seed" in text
-    assert "tells it apart" not in text
+    assert "not distinguishable" not in text
     assert "not sure" in text
 
 
@@ -148,7 +148,7 @@ def test_the_largest_saving_that_is_surely_within_is_recommended():
         "Recommended: block2 by STN, seed 1.",
         "It saves 30.0 % of the multiply-accumulates and 10.0 % of the parameters; its "
         "accuracy is -1.5 points [-2.3, -0.7] against the parent.",
-        "Its whole interval is within the 5.0 points that may be lost.",
+        "Its whole interval is within the allowed 5.0 points.",
         CHOSEN,
     ]
 
@@ -178,9 +178,7 @@ def test_within_on_average_only_is_not_sure():
     assert not reached.recommendation.sure
     first, _, last, _ = verdict.sentences(reached)
     assert first == "Recommended, but not sure: block1 by STN, seed 0."
-    assert (
-        last == "It is within the 2.0 points that may be lost, but its interval reaches below."
-    )
+    assert last == "It is within the allowed 2.0 points, but its interval reaches below."
 
 
 def test_a_drop_of_just_as_much_as_allowed_counts():
@@ -322,7 +320,7 @@ def test_text():
         "Recommended: block1 by CM-MW, seed 0.",
         "It saves 25.0 % of the multiply-accumulates and 10.0 % of the parameters; its "
         "accuracy is +0.0 points [-0.3, +0.3] against the parent.",
-        "Its whole interval is within the 1.0 points that may be lost.",
+        "Its whole interval is within the allowed 1.0 points.",
         CHOSEN,
     ]
 

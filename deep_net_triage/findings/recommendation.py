@@ -81,7 +81,7 @@ def sentences(student: Recommendation, max_drop: float, best: bool = True) -> li
         best: whether nothing better is recommended beside it.
     """
     title = f"{student.block} by {METHODS[student.method].title}, seed {student.seed}"
-    allowed = f"the {100 * max_drop:.1f} points that may be lost"
+    allowed = f"the allowed {100 * max_drop:.1f} points"
     if student.sure:
         certainty = f"Its whole interval is within {allowed}."
     elif student.cost.estimate:

@@ -114,9 +114,7 @@ def _sentences(reached: Verdict, smaller: Smaller | None) -> list[str]:
     if reached.ranking and reached.ranking[0].tied_with:
         best = reached.ranking[0]
         ties = wording.alternatives(best.tied_with)
-        sentences.append(
-            f"{best.block} loses least, but no interval tells it apart from {ties}."
-        )
+        sentences.append(f"{best.block} loses least, but can't be distinguished from {ties}.")
     return [page.typeset(sentence) for sentence in sentences]
 
 
@@ -134,7 +132,7 @@ def _ranking(ranking: Sequence[BlockSummary]) -> Table:
             Column("seeds", page.numbers((one.seeds for one in best), 0), "number"),
             Column("MACs saved, %", macs, "number"),
             Column("parameters saved, %", parameters, "number"),
-            Column("not told apart from", ties, "long"),
+            Column("not distinguishable from", ties, "long"),
         ]
     )
 

@@ -56,7 +56,7 @@ def recommendation(smaller: Smaller) -> str | None:
 
 def _nothing(smaller: Smaller) -> str:
     compression = smaller.compression
-    allowed = f"the {100 * compression.max_drop:.1f} points that may be lost"
+    allowed = f"the allowed {100 * compression.max_drop:.1f} points"
     if not compression.candidates:
         why = "the study has no candidate"
     elif not compression.steps:
@@ -102,7 +102,7 @@ def _accuracy(smaller: Smaller) -> str:
 
 def _certainty(network: Rival, max_drop: float) -> list[str]:
     """Returns whether it is within what may be lost, on the test images as well."""
-    cost, allowed = network.from_parent, f"the {100 * max_drop:.1f} points that may be lost"
+    cost, allowed = network.from_parent, f"the allowed {100 * max_drop:.1f} points"
     if cost is None:
         return []
     if within(cost.low, max_drop):
@@ -169,7 +169,7 @@ def _beaten(smaller: Smaller, better: list[Rival]) -> list[str]:
     why = ""
     if len(level) > 1:
         others = either([rival.name for rival in level if rival is not chosen])
-        why = f", which no interval tells apart from {others}, and which is cheaper"
+        why = f", which can't be distinguished from {others}, and is cheaper"
     elif len(better) > 1:
         why = ", which is better than the others"
     folder = alternatives.folder_of(Path(), chosen.kind, min(chosen.correct))
@@ -177,7 +177,7 @@ def _beaten(smaller: Smaller, better: list[Rival]) -> list[str]:
 
 
 def _undecided(smaller: Smaller, level: list[Rival]) -> list[str]:
-    named = either([_named(rival) for rival in level])
+    named = listed([_named(rival) for rival in level])
     networks = [smaller.compressed, *level]
     chosen, as_cheap = smaller.to_take, smaller.as_cheap(networks)
     why = "takes the fewest multiply-accumulates"
@@ -187,7 +187,7 @@ def _undecided(smaller: Smaller, level: list[Rival]) -> list[str]:
         runs = f"{chosen.runs} rather than {smaller.compressed.runs}"
         why += f", and fewer trainings, {runs}"
     said = [
-        f"No interval tells {named} apart from the compressed network.",
+        f"{named} can't be distinguished from the compressed network.",
         f"The cheaper one will do: {chosen.name}, which {why}.",
     ]
     if smaller.worse:

@@ -180,7 +180,7 @@ def describe(verdict: Verdict, compressed: str | None = None) -> str:
         if block.best.last:
             lines.append(f"     at the last epoch {block.best.last.text()}")
         if block.tied_with and block.best.cost.estimate:
-            lines.append(f"     no interval tells it apart from {', '.join(block.tied_with)}")
+            lines.append(f"     not distinguishable from {', '.join(block.tied_with)}")
     if verdict.control:
         lines.append(f"  the control, not compressed: {verdict.control.text()}")
     for segment in verdict.not_compressible:

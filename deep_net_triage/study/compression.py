@@ -233,7 +233,7 @@ class _Search:
                 return finals + self._retrained(others)
             self.so_far.undo()
             self.progress.say(
-                f"compressing {last.block} as well: the retrained network has lost more than "
+                f"also compressing {last.block}: the retrained network has lost more than "
                 "--max_drop, undone"
             )
         return []
@@ -335,6 +335,8 @@ def _judged(result: TrialResult, folder: Path) -> float:
 
 
 def _said(step: Step) -> str:
-    reached = "failed" if step.accuracy is None else f"accuracy {step.judged_accuracy:.4f}"
+    reached = f"accuracy {step.judged_accuracy:.4f} on the images that decide"
+    if step.accuracy is None:
+        reached = "failed"
     end = "kept" if step.kept else "undone"
-    return f"compressing {step.block} as well: {reached}, {end}"
+    return f"also compressing {step.block}: {reached}, {end}"

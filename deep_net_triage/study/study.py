@@ -127,7 +127,7 @@ class Study:
         """Returns the trials of a block, with a student and what the walk keeps before it."""
         plan = self.plan
         if activations and block and _reads_activations(plan.settings.methods):
-            self.progress.say(f"{block.name}: computing what it receives and returns")
+            self.progress.say(f"{block.name}: computing its inputs and outputs")
             source = activations.to(block)
         elif block and _reads_activations(plan.settings.methods):
             source = for_block(plan.dataset, plan.settings)

@@ -150,11 +150,12 @@ class BlockTrials:
         accuracies = evidence.accuracies(
             self.parent.model, self.block, self.retraining.dataset, self.retraining.source
         )
-        bypassed = accuracies["bypassed_accuracy"]
+        random, bypassed = (
+            accuracies[f"{way}_accuracy"] for way in ("reinitialized", "bypassed")
+        )
+        without = "it can't be left out" if bypassed is None else f"{bypassed:.4f} without it"
         self.progress.say(
-            f"{self.block.name}: accuracy with its kernels drawn anew "
-            f"{accuracies['reinitialized_accuracy']:.4f}, without it "
-            f"{'not possible' if bypassed is None else f'{bypassed:.4f}'}"
+            f"{self.block.name}: accuracy {random:.4f} with random kernels; {without}"
         )
         return accuracies
 
