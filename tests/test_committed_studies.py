@@ -59,7 +59,7 @@ def test_a_study_is_whole_and_what_its_flags_say(folder):
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
 def test_the_table_is_that_of_the_results(folder):
     """An accuracy of the text, worked out by hand from results.csv."""
-    text = (HERE / "README.md").read_text()
+    text = (HERE / "README.md").read_text().replace("\u2212", "-")
     section = text.split(f"## {looks.title(folder.name)}\n")[1].split("\n## ")[0]
     (line,) = re.findall(r"^\| block3 \| (.*) \|$", section, re.MULTILINE)
     shown = [float(cell.split("<br>")[0]) for cell in line.split(" | ")]
@@ -103,7 +103,7 @@ def test_one_decision_is_changed_at_a_time():
 
 def test_a_row_of_the_decisions_is_that_of_their_results():
     """Student-teacher training with 1 epoch of distillation, by hand from results.csv."""
-    text = (REPOSITORY / "docs" / "reproduction.md").read_text()
+    text = (REPOSITORY / "docs" / "reproduction.md").read_text().replace("\u2212", "-")
     (row,) = re.findall(
         r"^\| 5 epochs of distillation \| 1 \| STN \| the same \| (.*) \|$", text, re.M
     )
@@ -127,7 +127,7 @@ def test_a_row_of_the_decisions_is_that_of_their_results():
 
 def test_how_far_accuracy_moves_an_epoch():
     """By NumPy from the parent of CIFAR-10: its epochs 21 to 40 have 19 steps."""
-    text = (REPOSITORY / "docs" / "reproduction.md").read_text()
+    text = (REPOSITORY / "docs" / "reproduction.md").read_text().replace("\u2212", "-")
     (row,) = re.findall(r"^\| CIFAR-10 \| 0\.6 \| (.*) \|$", text, re.M)
     curve = [epoch.val_accuracy for epoch in results.read_epochs(HERE / "cifar10" / "parent")]
     assert len(curve) == 40
@@ -163,7 +163,7 @@ def test_what_the_settled_recipe_does_by_hand():
     """From the epochs of the trials that train the whole model, and from results.csv."""
     folder = HERE / "settling_results" / "cifar10"
     check_files(folder)
-    text = (REPOSITORY / "docs" / "reproduction.md").read_text()
+    text = (REPOSITORY / "docs" / "reproduction.md").read_text().replace("\u2212", "-")
 
     def shown(what):
         (row,) = re.findall(rf"^\| {re.escape(what)}[^|]* \| [^|]* \| (.*) \|$", text, re.M)
@@ -188,7 +188,7 @@ def test_what_the_settled_recipe_does_by_hand():
 
 
 def test_the_lowest_cell_of_the_digits_by_hand():
-    text = (REPOSITORY / "docs" / "reproduction.md").read_text()
+    text = (REPOSITORY / "docs" / "reproduction.md").read_text().replace("\u2212", "-")
     folders = list((HERE / "settling_results" / "digits").glob("settled_parent*"))
     assert len(folders) == 3
     for folder in folders:

@@ -17,7 +17,7 @@ from tests.test_committed_studies import check_files
 
 HERE = REPOSITORY / "figures" / "study"
 REPEATED = sorted(folder.parent for folder in (HERE / "repeated").glob("*/results.csv"))
-REPRODUCTION = (REPOSITORY / "docs" / "reproduction.md").read_text()
+REPRODUCTION = (REPOSITORY / "docs" / "reproduction.md").read_text().replace("\u2212", "-")
 
 
 def compare(study):
@@ -73,7 +73,7 @@ def accuracies(folder, column="max_accuracy"):
 @pytest.mark.parametrize("folder", REPEATED, ids=lambda folder: folder.name)
 def test_the_cells_in_the_committed_intervals_are_those_of_the_page(folder):
     """The intervals as the page of the studies shows them; the other numbers from the files."""
-    page = (HERE / "README.md").read_text()
+    page = (HERE / "README.md").read_text().replace("\u2212", "-")
     section = page.split(f"## {looks.title(folder.name)}\n")[1].split("\n## ")[0]
     again, parent = accuracies(folder), accuracies(folder, "baseline_accuracy")
     methods = ("cl_rw", "cm_rw", "cl_mw", "cm_mw", "stn", "stn_cm")
@@ -106,12 +106,12 @@ def test_a_reading_is_what_both_results_say():
 
 @pytest.mark.parametrize("section", ["Findings", "The findings in detail"])
 def test_intervals_in_the_findings_are_those_of_a_table(section):
-    text = (REPOSITORY / "docs" / "paper.md").read_text()
+    text = (REPOSITORY / "docs" / "paper.md").read_text().replace("\u2212", "-")
     text = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
     number = r"([+-]?\d+\.\d)"
     quoted = re.findall(rf"{number}(?: points)?\s+\[{number},\s+{number}\]", text)
     assert len(quoted) > 5
-    tables = REPRODUCTION + (HERE / "README.md").read_text()
+    tables = REPRODUCTION + (HERE / "README.md").read_text().replace("\u2212", "-")
     for mean, low, high in (map(float, numbers) for numbers in quoted):
         gained = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
         lost = f"{-mean:+.1f} [{-high:+.1f}, {-low:+.1f}]"

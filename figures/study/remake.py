@@ -24,6 +24,8 @@ from deep_net_triage.wording import counted
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 ORDER = ("mnist", "cifar10", "cifar100", "stanford_dogs")
+# A hyphen before a number that is no part of a word, a flag or a range.
+_MINUS = re.compile(r"(?<![\w.,/=`-])-(?=\d)")
 REPEATED = ("mnist", "cifar10", "cifar100")
 
 
@@ -85,9 +87,9 @@ def replaced(text: str, part: str, lines: Iterable[str]) -> str:
 
 
 def write(path: Path, lines: Iterable[str]) -> None:
-    """Writes lines as a text file, and creates its folder if there is none."""
+    """Writes lines as a text file with minus signs, and creates its folder if there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    path.write_text(_MINUS.sub("\u2212", "\n".join([*lines, ""])), encoding="utf-8")
 
 
 def page(studies: list[StudyResults], judged: list[Judgement]) -> Iterator[str]:
