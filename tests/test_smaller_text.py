@@ -163,6 +163,22 @@ def test_where_none_is_told_apart_the_cheaper_will_do():
     ]
 
 
+def test_a_level_alternative_that_loses_too_much_is_not_taken():
+    """The compressed network loses 1.1 points, of 2 that may be lost."""
+    cheap = rival("narrow", -1.0, -2.1, 0.1, macs=300)
+    found = smaller(cheap, rival("scratch", -0.5, -1.5, 0.5))
+    assert smaller_text.of_alternatives(found)[1:] == [
+        'But "narrower" loses more than the allowed 2.0 points against the parent.',
+        'The cheaper one will do: "from scratch", which takes the fewest multiply-accumulates, '
+        "give or take 1 % of the parent's, and fewer trainings, 1 rather than 3.",
+    ]
+    assert smaller_text.of_alternatives(smaller(cheap))[1:] == [
+        'But "narrower" loses more than the allowed 2.0 points against the parent.',
+        "The network to take is the compressed network.",
+    ]
+    assert "compressed network" in smaller_text.recommendation(smaller(cheap))
+
+
 def test_as_many_trainings_are_not_said_to_be_fewer():
     network = compressed(runs=1)
     said = of_alternatives(rival("pruned", -0.2, -0.8, 0.4, macs=595), network=network)

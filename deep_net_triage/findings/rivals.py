@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deep_net_triage.errors import DamagedFile
+from deep_net_triage.findings.recommendation import within
 from deep_net_triage.findings.statistics import Estimate, against_parent, between, told_apart
 from deep_net_triage.network.latencies import Latency
 from deep_net_triage.records import alternatives, compressions, correctness, results
@@ -100,10 +101,20 @@ class Smaller:
 
     @property
     def to_take(self) -> Rival | None:
-        """The cheapest of the networks that none beats; None if no block was compressed."""
-        if self.compressed is None:
-            return None
-        return self.cheapest(self.best or [self.compressed, *self.level])
+        """The cheapest network to choose from; None if no block was compressed."""
+        return self.cheapest(self.eligible) if self.compressed else None
+
+    @property
+    def eligible(self) -> list[Rival]:
+        """The networks that none beats, if possible those that lose no more than is allowed."""
+        unbeaten = self.best or [self.compressed, *self.level]
+        most = self.compression.max_drop
+        allowed = [
+            one
+            for one in unbeaten
+            if one.from_parent is None or within(one.from_parent.mean, most)
+        ]
+        return allowed or unbeaten
 
     @property
     def dearer(self) -> list[Rival]:

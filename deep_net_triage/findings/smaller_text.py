@@ -178,18 +178,25 @@ def _beaten(smaller: Smaller, better: list[Rival]) -> list[str]:
 
 def _undecided(smaller: Smaller, level: list[Rival]) -> list[str]:
     named = listed([_named(rival) for rival in level])
-    networks = [smaller.compressed, *level]
-    chosen, as_cheap = smaller.to_take, smaller.as_cheap(networks)
+    networks, chosen = smaller.eligible, smaller.to_take
+    losers = [one for one in (smaller.compressed, *level) if one not in networks]
+    as_cheap = smaller.as_cheap(networks)
     why = "takes the fewest multiply-accumulates"
     if len(as_cheap) > 1:
         why += ", give or take 1 % of the parent's"
     if smaller.compressed in as_cheap and chosen.runs < smaller.compressed.runs:
         runs = f"{chosen.runs} rather than {smaller.compressed.runs}"
         why += f", and fewer trainings, {runs}"
-    said = [
-        f"{named} can't be distinguished from the compressed network.",
-        f"The cheaper one will do: {chosen.name}, which {why}.",
-    ]
+    said = [f"{named} can't be distinguished from the compressed network."]
+    if losers:
+        names = listed([rival.name for rival in losers])
+        verb = "loses" if len(losers) == 1 else "lose"
+        allowed = f"{100 * smaller.compression.max_drop:.1f} points"
+        said.append(f"But {names} {verb} more than the allowed {allowed} against the parent.")
+    if len(networks) == 1:
+        said.append(f"The network to take is {chosen.name}.")
+    else:
+        said.append(f"The cheaper one will do: {chosen.name}, which {why}.")
     if smaller.worse:
         verb = "is" if len(smaller.worse) == 1 else "are"
         names = listed([_named(rival) for rival in smaller.worse])
