@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # What pages show or link to. Their links begin with `../`, so that they work on GitHub as well.
 SHOWN = (
     "figures/own_model/*.png",
-    "figures/own_model/report.html",
+    "figures/own_model/*.html",
     "figures/study/*.png",
     "figures/study/README.md",
 )
