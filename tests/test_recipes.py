@@ -25,7 +25,7 @@ def test_the_last_epoch_counts_where_the_rate_falls_to_zero(tmp_path, capsys):
     assert parent.baseline_accuracy == curve[-1].val_accuracy
     assert study.parent_ended == "after all 2 epochs"
     # A block alone reads images as they are, so that activations can be stored.
-    assert "block4: computing what it receives" in capsys.readouterr().out
+    assert "block4: computing its inputs and outputs" in capsys.readouterr().out
     assert len(study.rows) == 2
     test = datasets.load("digits", image_size=32, train_examples=60, test_examples=30).test
     for row in study.rows:
