@@ -13,14 +13,18 @@ from tests.conftest import REPOSITORY
 
 HERE = REPOSITORY / "figures" / "own_model"
 EXAMPLES = ("resnet", "vgg16")
+DECIMAL = re.compile(r"\d+\.\d+")
 
 
 def test_pages_are_those_of_todays_code(tmp_path):
     command = [sys.executable, str(HERE / "remake.py"), f"--output={tmp_path}"]
     subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
     for name in EXAMPLES:
-        made = (tmp_path / f"{name}.html").read_text()
-        assert made == (HERE / f"{name}.html").read_text(), f"run {HERE / 'remake.py'}"
+        made, committed = ((folder / f"{name}.html").read_text() for folder in (tmp_path, HERE))
+        assert DECIMAL.sub("", made) == DECIMAL.sub("", committed), "run remake.py"
+        # Another processor may round the last digit of a picture's coordinates otherwise.
+        numbers = [list(map(float, DECIMAL.findall(page))) for page in (made, committed)]
+        np.testing.assert_allclose(*numbers, atol=0.02, err_msg="run remake.py")
         assert (HERE / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 

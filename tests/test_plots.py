@@ -129,13 +129,23 @@ def test_the_legend_fits_the_figure(panels):
     images = np.arange(360)
     rows = tuple(row(method, 1, 0.8) for method in METHODS)
     correct = {(method, "block1", 0): images < 170 for method in METHODS}
-    study = StudyResults("toy", 0.5, rows, correct=correct, parent_correct=images < 180)
-    figure = plots.accuracy([study] * panels)
-    figure.draw_without_rendering()
-    (legend,) = figure.legends
-    box = legend.get_window_extent()
-    assert figure.bbox.x0 <= box.x0
-    assert box.x1 <= figure.bbox.x1
+    fields = {"correct": correct, "parent_correct": images < 180, "settings": {"epochs": 2}}
+    study = StudyResults("toy", 0.5, rows, **fields)
+    for draw, entries in ((plots.accuracy, len(METHODS) + 2), (plots.convergence, 4)):
+        figure = draw([study] * panels)
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        assert len(legend.get_texts()) == entries
+        box = legend.get_window_extent()
+        assert figure.bbox.x0 <= box.x0
+        assert box.x1 <= figure.bbox.x1
+
+
+def test_a_marker_at_100_percent_is_not_cut_off():
+    (panel,) = plots.accuracy([StudyResults("toy", 0.99, (row("stn", 1, 1.0),))]).axes
+    (marker,) = [line for line in panel.lines if line.get_marker() == METHODS["stn"].marker]
+    assert marker.get_ydata()[0] == panel.get_ylim()[1] == 100
+    assert not marker.get_clip_on()
 
 
 def test_without_intervals_there_are_no_lines(study):

@@ -63,11 +63,20 @@ def test_a_loss_that_is_hardly_too_large_is_not_rounded_away():
 
 
 def test_the_compressed_network_is_recommended_if_it_keeps_enough_accuracy():
-    saves = "It saves 40.0 % of the multiply-accumulates and 25.0 % of the parameters."
+    saves = (
+        "It saves 40.0 % of the multiply-accumulates and 25.0 % of the parameters; its "
+        "accuracy is {} against the parent."
+    )
     network = "the compressed network, with one layer each for block2 and block3"
     for cost, said in (
-        (estimate(-1.1, -2.0, -0.4), f"Recommended: {network}. {saves}"),
-        (estimate(-2.0, -2.6, -1.4), f"Recommended, but not sure: {network}. {saves}"),
+        (
+            estimate(-1.1, -2.0, -0.4),
+            f"Recommended: {network}. {saves.format('-1.1 points [-2.0, -0.4]')}",
+        ),
+        (
+            estimate(-2.0, -2.6, -1.4),
+            f"Recommended, but not sure: {network}. {saves.format('-2.0 points [-2.6, -1.4]')}",
+        ),
         (estimate(-2.1, -2.6, -1.6), None),
         (None, None),
     ):

@@ -47,7 +47,7 @@ def trial_style(colour: str, censored: bool) -> dict[str, object]:
 
 def trial(censored: bool) -> Line2D:
     """Returns the legend's entry for such a marker."""
-    label = "one trial, at the budget's end" if censored else "one trial"
+    label = "at the budget's end" if censored else "one trial"
     return Line2D([], [], label=label, **trial_style(INK, censored))
 
 
@@ -58,7 +58,7 @@ def hatched(colour: str) -> dict[str, object]:
 
 def distilling() -> Patch:
     """Returns the legend's entry for such a box."""
-    return Patch(fc="white", ec=INK, hatch="////", label="distillation, which comes first")
+    return Patch(fc="white", ec=INK, hatch="////", label="distillation")
 
 
 def marker_style(method: str) -> dict[str, object]:

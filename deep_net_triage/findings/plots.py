@@ -114,7 +114,8 @@ def _accuracy_panel(panel: Axes, study: StudyResults) -> None:
             elif reached:
                 if ends := intervals.get((method, block)):
                     panel.plot([x, x], ends, color=METHODS[method].colour, lw=1.2, zorder=2)
-                panel.plot([x], [mean(reached)], **looks.marker_style(method), zorder=3)
+                marker = {**looks.marker_style(method), "zorder": 3, "clip_on": False}
+                panel.plot([x], [mean(reached)], **marker)
     bottom, top = panel.get_ylim()
     panel.set_ylim(bottom, min(top, 100))
     for x, accuracy, method in at_the_edge:

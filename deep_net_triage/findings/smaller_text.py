@@ -51,7 +51,10 @@ def recommendation(smaller: Smaller) -> str | None:
     saved = savings_text(
         smaller.macs_saved(network.macs), smaller.parameters_saved(network.parameters)
     )
-    return f"{recommended(within(cost.low, max_drop))}: {title}. It {saved}."
+    return (
+        f"{recommended(within(cost.low, max_drop))}: {title}. It {saved}; its accuracy is "
+        f"{cost.text('points', 100)} against the parent."
+    )
 
 
 def _nothing(smaller: Smaller) -> str:

@@ -22,7 +22,6 @@ from deep_net_triage.progress import Progress
 from deep_net_triage.records.study_results import read_study
 
 HERE = Path(__file__).resolve().parent
-MAX_DROP = 0.01  # as in flags/study/compress.flags and compress_resnet.flags
 
 
 def main() -> None:
@@ -49,7 +48,8 @@ def remake(study: Path, parent: keras.Model, output: Path) -> None:
         shutil.copytree(study, copy)
         results, found = read_study(copy), blocks.find_blocks(parent)
         silent, smaller = Progress(io.StringIO()), rivals.read(results)
-        presentation.present(results, parent, found, MAX_DROP, silent, smaller)
+        allowed = smaller.compression.max_drop
+        presentation.present(results, parent, found, allowed, silent, smaller)
         shutil.copy(copy / "report.html", output / f"{study.name}.html")
         shutil.copy(copy / "figures" / "compression.png", output / f"{study.name}.png")
 
