@@ -93,7 +93,9 @@ def outline() -> list[patheffects.AbstractPathEffect]:
 
 def legend(figure: Figure, handles: list) -> None:
     """Adds a legend below a figure's panels."""
-    columns = min(len(handles), 3 if figure.get_figwidth() < 7 else 8)  # what fits the width
+    width = figure.get_figwidth()
+    columns = 8 if width >= 7 else 3 if width >= 5 else 2  # what fits
+    columns = min(len(handles), columns)
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
     )
