@@ -138,6 +138,7 @@ def _settings(values: flags.FlagValues) -> Settings:
         if name not in declarations.EXPORTS:
             allowed = ", ".join(declarations.EXPORTS)
             raise InputError(f"--export: '{name}' is not a format; allowed: {allowed}")
+    given["fold"] = _fold(given["fold"])
     given["shard"] = shards.parse(given["shard"], os.environ)
     blocks, chosen = checks.names(given.pop("block")), methods.select(given.pop("method"))
     given["control"] |= methods.CONTROL in chosen
@@ -155,6 +156,17 @@ def _at_once(text: str) -> int | None:
     if not re.fullmatch(r"0*[1-9]\d{0,5}", text):
         raise InputError(f"--parallel_trials={text}: must be auto, or a number from 1")
     return int(text)
+
+
+def _fold(text: str | None) -> tuple[int, int] | None:
+    """Returns the number of the tested fold, and of all folds; None for the usual splits."""
+    if not text:
+        return None
+    typed = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+    number, count = map(int, typed.groups()) if typed else (0, 0)
+    if count < 2 or number >= count:
+        raise InputError(f"--fold={text}: must be i/n, with n from 2 and i from 0 to n-1")
+    return number, count
 
 
 def _batches(text: str) -> tuple[int, ...]:

@@ -133,6 +133,12 @@ def _images(declared: _Declared) -> None:
     declared.text("data_dir", None, "Where TFDS stores data sets; by default its own folder.")
     declared.count("train_examples", None, "Use only N training images, class-balanced.")
     declared.count("test_examples", None, "Use only N test images, class-balanced.")
+    declared.text(
+        "fold",
+        None,
+        "Put training and test images together, divide them into n folds, and test on fold i, "
+        "from 0: i/n.",
+    )
     declared.fraction(
         "validation_fraction",
         0.0,

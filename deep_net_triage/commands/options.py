@@ -155,7 +155,15 @@ OF_THE_LIBRARY = ("name", "class_names")
 # Flags that are no options, and why; `max_drop` and `save` are arguments of their own.
 REFUSED = {
     **dict.fromkeys(
-        ("dataset", "image_dir", "data_dir", "train_examples", "test_examples", "image_size"),
+        (
+            "dataset",
+            "image_dir",
+            "data_dir",
+            "train_examples",
+            "test_examples",
+            "fold",
+            "image_size",
+        ),
         "the images are given",
     ),
     **dict.fromkeys(

@@ -22,6 +22,8 @@ class Settings:
         blocks: names or numbers as typed, which only the parent can resolve; None for all.
         activation_memory, activation_disk: in bytes; None for a quarter of what is free.
         parallel_trials: None for as many as keep the cores busy.
+        fold: the number of the tested fold, from 0, and of all folds; None for the data set's
+            own splits.
         shard: the job's number, from 0, and the number of jobs; None for all trials.
     """
 
@@ -39,6 +41,7 @@ class Settings:
     data_dir: Path | None
     train_examples: int | None
     test_examples: int | None
+    fold: tuple[int, int] | None
     validation_fraction: float
     image_size: int
     width: float
@@ -100,9 +103,11 @@ class Settings:
 
     def of_data(self) -> dict[str, object]:
         """Returns the settings that determine which images a network sees, and how."""
+        # Not recorded where there is none, so that results without it stay valid.
         folder = {"image_dir": str(self.image_dir)} if self.image_dir else {}
+        fold = {"fold": "/".join(map(str, self.fold))} if self.fold else {}
         counts = ("train_examples", "test_examples", "validation_fraction", "image_size")
-        return self._only("dataset") | folder | self._only(*counts)
+        return self._only("dataset") | folder | fold | self._only(*counts)
 
     @property
     def settles(self) -> bool:

@@ -59,6 +59,8 @@ class Dataset:
         varying_size: whether the images had several sizes and were resized when read.
         validation: images held out to choose the epoch, and what to compress; None if the test
             images choose, as in the paper.
+        near_duplicates: the number of test images that are nearly equal to a training image;
+            None if they were not counted.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Dataset:
     class_names: tuple[str, ...]
     varying_size: bool = False
     validation: Split | None = None
+    near_duplicates: int | None = None
 
     @property
     def splits(self) -> dict[str, Split]:

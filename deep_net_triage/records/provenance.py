@@ -43,6 +43,8 @@ class Description:
         blocks: the network's blocks in network order.
         refused: segments that can't be replaced by one convolution.
         uncounted: layers whose multiply-accumulates are not counted.
+        near_duplicates: the number of test images that are nearly equal to a training image;
+            None if they were not counted, as without `--fold`.
         parent_ended: when and why the parent's training ended; None if it was not trained here,
             or has not ended.
         commands: the commands that added to the study, in order.
@@ -54,6 +56,7 @@ class Description:
     blocks: tuple[BlockDescription, ...] = ()
     refused: tuple[Refused, ...] = ()
     uncounted: tuple[str, ...] = ()
+    near_duplicates: int | None = None
     parent_ended: str | None = None
     commands: tuple[Command, ...] = ()
 

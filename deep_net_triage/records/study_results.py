@@ -40,6 +40,8 @@ class StudyResults:
         uncounted: layers whose multiply-accumulates are not counted.
         settings: the settings that all trials share, as in `study.json`.
         classes: the number of classes; None if unknown.
+        near_duplicates: the number of test images that are nearly equal to a training image;
+            None if they were not counted.
         parent_ended: when and why the parent's training ended; None if it was not trained here.
         commands: the commands that added to the study.
         folder: the study's folder; None if the study was not read from disk.
@@ -59,6 +61,7 @@ class StudyResults:
     uncounted: tuple[str, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     classes: int | None = None
+    near_duplicates: int | None = None
     parent_ended: str | None = None
     commands: tuple[Command, ...] = ()
     folder: Path | None = None

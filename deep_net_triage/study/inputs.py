@@ -12,7 +12,7 @@ import numpy as np
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import InputError
-from deep_net_triage.images import datasets, fitting, image_folders, oddities
+from deep_net_triage.images import datasets, fitting, folds, image_folders, oddities
 from deep_net_triage.images.splits import Dataset
 from deep_net_triage.network import graphs
 from deep_net_triage.progress import Progress
@@ -106,7 +106,25 @@ def loaded(
 
 
 def _images(settings: Settings, model: keras.Model | None, progress: Progress) -> Dataset:
-    """Reads the images that the settings name."""
+    """Returns the images that the settings name, of one fold if they name one."""
+    counts = {
+        "train_examples": settings.train_examples,
+        "test_examples": settings.test_examples,
+    }
+    if not settings.fold:
+        return _read(settings, model, progress, **counts)
+    whole = _read(settings, model, progress, train_examples=None, test_examples=None)
+    dataset = folds.fold(whole, *settings.fold, **counts)
+    return dataclasses.replace(dataset, near_duplicates=oddities.near_duplicates(dataset))
+
+
+def _read(
+    settings: Settings,
+    model: keras.Model | None,
+    progress: Progress,
+    **counts: int | None,
+) -> Dataset:
+    """Reads as many images of each split as are to be used."""
     progress.say(f"{settings.dataset}: reading images")
     image_size = settings.image_size
     if model and None not in model.inputs[0].shape[1:3]:
@@ -115,15 +133,14 @@ def _images(settings: Settings, model: keras.Model | None, progress: Progress) -
         "image_size": image_size,
         "report": functools.partial(progress.step, settings.dataset),
     }
-    examples = {"train": settings.train_examples, "test": settings.test_examples}
     if settings.image_dir:
+        examples = {name.removesuffix("_examples"): count for name, count in counts.items()}
         if settings.validation_fraction:
             examples["validation"] = None
         names = settings.class_names
         return image_folders.load(
             settings.image_dir, class_names=names, examples=examples, **read
         )
-    counts = {f"{split}_examples": count for split, count in examples.items()}
     return datasets.load(settings.dataset, data_dir=settings.data_dir, **counts, **read)
 
 

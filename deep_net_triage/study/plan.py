@@ -85,6 +85,7 @@ class Plan:
             ),
             refused=self.refused,
             uncounted=costs.uncounted(self.network),
+            near_duplicates=self.dataset.near_duplicates,
             parent_ended=parent_ended,
             commands=(command,),
         )
