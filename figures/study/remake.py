@@ -7,10 +7,10 @@ paper's eight claims, and the tables in the project's `README.md` and in `docs/`
 """
 
 import argparse
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+import made_parts
 import other_parents
 import reproduction
 import settling
@@ -24,8 +24,6 @@ from deep_net_triage.wording import counted
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 ORDER = ("mnist", "cifar10", "cifar100", "stanford_dogs")
-# A hyphen before a number that is no part of a word, a flag or a range.
-_MINUS = re.compile(r"(?<![\w.,/=`-])-(?=\d)")
 REPEATED = ("mnist", "cifar10", "cifar100")
 
 
@@ -43,7 +41,7 @@ def main() -> None:
     beside.mkdir(parents=True, exist_ok=True)
     plots.accuracy(studies).savefig(beside / "accuracy.png", dpi=looks.DPI)
     plots.convergence(studies).savefig(beside / "convergence.png", dpi=looks.DPI)
-    write(beside / "README.md", page(studies, judged))
+    made_parts.write(beside / "README.md", page(studies, judged))
     for name, parts in {
         "README.md": {"claims": verdicts(judged)},
         "docs/paper.md": {"tables": tables(studies), "claims": reasons(judged)},
@@ -68,28 +66,8 @@ def main() -> None:
     }.items():
         text = (REPOSITORY / name).read_text(encoding="utf-8")
         for part, lines in parts.items():
-            text = replaced(text, part, lines)
-        write(output / name, [text.removesuffix("\n")])
-
-
-def replaced(text: str, part: str, lines: Iterable[str]) -> str:
-    """Returns a page with new lines between a part's two comments.
-
-    Raises:
-        ValueError: if the page does not have exactly one such part.
-    """
-    begin, end = f"<!-- {part}, by figures/study/remake.py -->\n", f"<!-- end of {part} -->\n"
-    between = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    if len(between.findall(text)) != 1:
-        raise ValueError(f"the page must have {begin!r} and {end!r} once")
-    made = "\n".join([begin, *lines, "", end])
-    return between.sub(lambda _: made, text)
-
-
-def write(path: Path, lines: Iterable[str]) -> None:
-    """Writes lines as a text file with minus signs, and creates its folder if there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_MINUS.sub("\u2212", "\n".join([*lines, ""])), encoding="utf-8")
+            text = made_parts.replaced(text, part, lines, "figures/study/remake.py")
+        made_parts.write(output / name, [text.removesuffix("\n")])
 
 
 def page(studies: list[StudyResults], judged: list[Judgement]) -> Iterator[str]:

@@ -1,0 +1,233 @@
+"""Makes the tables of `docs/folds.md`, and the page of the folds that have been run.
+
+python figures/folds/analyse.py [--results=FOLDER] [--output=FOLDER]
+
+The page, `README.md`, has the verdicts, every contrast and every cell of the folds in folders
+such as `cifar10/fold0`. It is written once there are two folds of a data set.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import contrasts
+import fold_results
+import rehearsal
+import simulate
+import verdicts
+from contrasts import CLAIMS, HARDER, Boundary, Part
+from fold_results import Fold, Result, SetResult
+
+from deep_net_triage.errors import InputError
+from deep_net_triage.findings import looks
+from deep_net_triage.methods import CONTROL, METHODS, NO_BLOCK
+from deep_net_triage.records.study_results import mean, read_study
+from deep_net_triage.wording import counted, signed
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent.parent
+STUDIES = HERE.parent / "study"
+sys.path.insert(1, str(STUDIES))
+import made_parts  # noqa: E402 - beside the script that wrote the first study's tables
+
+ORDER = ("mnist", "cifar10", "cifar100")  # from the easiest to the hardest
+SCRIPT = "figures/folds/analyse.py"
+
+
+def main() -> None:
+    """Writes them into the repository, or into another folder with the same paths."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=HERE, help="holds <data set>/fold<i>")
+    parser.add_argument("--output", type=Path, default=REPOSITORY)
+    arguments = parser.parse_args()
+    try:
+        sets = {
+            name: fold_results.read(arguments.results / name)
+            for name in ORDER
+            if len(list((arguments.results / name).glob("*/results.csv"))) > 1
+        }
+    except InputError as error:
+        parser.error(str(error))
+    plan = (REPOSITORY / "docs" / "folds.md").read_text(encoding="utf-8")
+    for part, lines in parts_of_the_plan().items():
+        plan = made_parts.replaced(plan, part, lines, SCRIPT)
+    made_parts.write(arguments.output / "docs" / "folds.md", [plan.removesuffix("\n")])
+    if sets:
+        beside = arguments.output / HERE.relative_to(REPOSITORY)
+        made_parts.write(beside / "README.md", page(sets))
+
+
+def parts_of_the_plan() -> dict[str, Iterator[str]]:
+    """Returns the tables of the plan by name."""
+    paper = read_study(STUDIES / "cifar10")
+    settled = read_study(STUDIES / "settling_results" / "cifar10")
+    claims = {claim.number: claim for claim in CLAIMS}
+    control = contrasts.PARENT_TRAINED_ON
+    alone = contrasts.less({("cl_rw", "block1"): 1.0}, control)
+    shown = [
+        *claims["1"].parts,
+        *claims["2b"].parts,
+        claims["3"].parts[0],
+        Part("CL-RW less control, block1", alone, "accuracy", contrasts.NEAR, contrasts.NEAR),
+    ]
+    explored = {
+        "CIFAR-10": paper,
+        "CIFAR-10, other parent": read_study(STUDIES / "repeated" / "cifar10"),
+        "CIFAR-100": read_study(STUDIES / "cifar100"),
+        "CIFAR-100, other parent": read_study(STUDIES / "repeated" / "cifar100"),
+        "MNIST": read_study(STUDIES / "mnist"),
+    }
+    return {
+        "claims": rules(),
+        "coverage": simulate.coverage(simulate.fitted(paper, shown), shown),
+        "power": simulate.power(paper, settled, claims),
+        "rehearsal": rehearsal.findings(explored),
+        "tenth": rehearsal.at_a_tenth(read_study(STUDIES / "odd" / "slowly")),
+    }
+
+
+def rules() -> Iterator[str]:
+    """Yields a table of what supports and what refutes each claim."""
+    yield "| | claim | difference | supported above | not supported below |"
+    yield "|---|---|---|---|---|"
+    for claim in CLAIMS:
+        first, *others = claim.parts
+        more = f", and {counted(len(others), 'more such difference')}" if others else ""
+        columns = (
+            claim.number,
+            claim.sentence,
+            f"{first.name}{more}",
+            words(first.supports),
+            words(first.refutes),
+        )
+        yield f"| {' | '.join(columns)} |"
+
+
+def words(boundary: Boundary) -> str:
+    """Returns a boundary as a share of what it is relative to."""
+    if not boundary.factor:
+        return "0"
+    sign, size = "-" if boundary.factor < 0 else "", abs(boundary.factor)
+    return f"{sign}{100 * size:g} % of {boundary.scale}"
+
+
+def page(sets: Mapping[str, Sequence[Fold]]) -> Iterator[str]:
+    """Yields the lines of the page on the folds that have been run."""
+    results = {name: fold_results.judge(folds) for name, folds in sets.items()}
+    yield "# The paper's claims, by folds"
+    yield ""
+    yield f"Made by `python {SCRIPT}` from the files beside it. [The"
+    yield "plan](../../docs/folds.md) was written before these folds were run. Numbers are"
+    yield "points of accuracy after the last epoch, the mean over folds."
+    yield ""
+    yield from verdict_table(sets, results)
+    for name, folds in sets.items():
+        yield ""
+        yield f"## {looks.title(name)}"
+        yield ""
+        yield described(folds, results[name])
+        yield ""
+        yield from contrast_table(folds, results[name])
+        yield ""
+        yield "Each cell is a method's accuracy less the control's, with the 95 % interval over"
+        yield "folds. Cells describe; they decide nothing."
+        yield ""
+        yield from cell_table(folds)
+
+
+def verdict_table(
+    sets: Mapping[str, Sequence[Fold]], results: Mapping[str, SetResult]
+) -> Iterator[str]:
+    """Yields the verdicts of each claim, by data set and over all that count."""
+    yield f"| | claim | {' | '.join(map(looks.title, sets))} | all |"
+    yield f"|---|---|{'---|' * len(sets)}---|"
+    counting = [result for result in results.values() if not result.counts]
+    for claim in CLAIMS:
+        number = claim.number
+        found = over_all([result.claims[number].verdict for result in counting])
+        of_sets = [verdict_of(result.claims[number]) for result in results.values()]
+        yield f"| {' | '.join([number, claim.sentence, *of_sets, found])} |"
+    yield f"| {' | '.join(['7', HARDER, *['' for _ in sets], ordering(sets, results)])} |"
+
+
+def verdict_of(result: Result) -> str:
+    """Returns a verdict, and whether it needs folds to be independent."""
+    return result.verdict + ("" if result.holds_corrected else ", if folds are independent")
+
+
+def over_all(found: Sequence[str]) -> str:
+    """Returns the verdict over data sets: one that refutes is enough, all must support."""
+    if "not supported" in found:
+        return "not supported"
+    return "supported" if found and set(found) == {"supported"} else "undecided"
+
+
+def ordering(sets: Mapping[str, Sequence[Fold]], results: Mapping[str, SetResult]) -> str:
+    """Returns the verdict on claim 7, an ordering of the data sets that count."""
+    groups = [fold_results.slowness(sets[name]) for name in sets if not results[name].counts]
+    if len(groups) < len(ORDER):
+        return "undecided"
+    return verdicts.verdicts({"7": verdicts.ordered(groups)})["7"]
+
+
+def described(folds: Sequence[Fold], result: SetResult) -> str:
+    """Returns a data set's folds, parents and near-duplicates as a line."""
+    parents = [fold.parent for fold in folds]
+    images = sum(fold.test_images for fold in folds)
+    near = sum(fold.near_duplicates for fold in folds)
+    line = (
+        f"{len(folds)} of {folds[0].count} folds; parents {100 * mean(parents):.1f} % "
+        f"({100 * min(parents):.1f} to {100 * max(parents):.1f}); {near} of {images:,} test "
+        "images are nearly equal to a training image."
+    )
+    return f"{line} Left aside. {result.counts}" if result.counts else line
+
+
+def contrast_table(folds: Sequence[Fold], result: SetResult) -> Iterator[str]:
+    """Yields every contrast with both intervals and its boundaries, in points."""
+    headings = ("claim", "difference", "over folds", "corrected", "supported above")
+    yield f"| {' | '.join(headings)} | not supported below |"
+    yield "|---|---|---|---|---|---|"
+    scale = fold_results.scales(folds)
+
+    def points(boundary: Boundary) -> str:
+        return signed(100 * boundary.factor * scale[boundary.scale], 2)
+
+    def row(number: str, part: Part) -> str:
+        (value, *plain), (_, *corrected) = result.claims[number].parts[part.name]
+        columns = (
+            number,
+            part.name,
+            f"{signed(100 * value, 2)} {between(plain)}",
+            between(corrected),
+            points(part.supports),
+            points(part.refutes),
+        )
+        return f"| {' | '.join(columns)} |"
+
+    for claim in CLAIMS:
+        yield from (row(claim.number, part) for part in claim.parts)
+
+
+def between(ends: Sequence[float]) -> str:
+    """Returns an interval in points."""
+    return f"[{', '.join(signed(100 * end, 2) for end in ends)}]"
+
+
+def cell_table(folds: Sequence[Fold]) -> Iterator[str]:
+    """Yields each method's accuracy at each block less the control's."""
+    yield f"| | {' | '.join(METHODS[name].title for name in contrasts.SIX)} |"
+    yield f"|---|{'---|' * len(contrasts.SIX)}"
+    for block in contrasts.BLOCKS:
+        cells = []
+        for method in contrasts.SIX:
+            less = contrasts.less({(method, block): 1.0}, {(CONTROL, NO_BLOCK): 1.0})
+            values = [fold_results.weighted(fold, "accuracy", less) for fold in folds]
+            mean_value, *ends = verdicts.interval(values)
+            cells.append(f"{signed(100 * mean_value)}<br>{between(ends)}")
+        yield f"| {block} | {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()

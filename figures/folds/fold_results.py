@@ -1,0 +1,228 @@
+"""Reads the folds of a data set, and judges the claims of `docs/folds.md` on them."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import contrasts
+import numpy as np
+import verdicts
+from contrasts import CLAIMS, Boundary, Cell, Part, Weights
+from verdicts import Evidence
+
+from deep_net_triage.errors import InputError
+from deep_net_triage.findings import parent_doubts
+from deep_net_triage.methods import CONTROL, NO_BLOCK
+from deep_net_triage.records.study_results import StudyResults, mean, read_study
+
+# What may differ between the folds of a data set.
+OWN_SETTINGS = ("fold", "parent_seed", "images_digest", "parent")
+EARLY_EPOCHS = 3
+# A set counts if half an interval of claim 2a is at most this share of what its parents know.
+PRECISE = 0.2
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What the analysis uses of one fold.
+
+    Attributes:
+        number: of the tested fold, from 0.
+        count: the number of folds.
+        parent: the accuracy of its parent, 0..1.
+        values: `accuracy` after the last epoch and `lag`, its mean lead over the first three
+            epochs, each by method and block.
+        classes: the number of classes.
+        test_images: the number of test images.
+        near_duplicates: how many of them are nearly equal to a training image.
+    """
+
+    number: int
+    count: int
+    parent: float
+    values: Mapping[str, Mapping[Cell, float]]
+    classes: int
+    test_images: int
+    near_duplicates: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the folds of a data set say of one claim.
+
+    Attributes:
+        verdict: supported, not supported or undecided.
+        holds_corrected: whether the verdict is the same with the correction for overlap.
+        parts: the mean of each part over the folds and both ends of its 95 % interval, 0..1,
+            uncorrected and corrected, by name.
+    """
+
+    verdict: str
+    holds_corrected: bool
+    parts: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]]
+
+
+@dataclass(frozen=True)
+class SetResult:
+    """What the folds of a data set say.
+
+    Attributes:
+        counts: None if its verdicts count, else why they don't.
+        claims: by the claim's number; all undecided where the set does not count.
+    """
+
+    counts: str | None
+    claims: Mapping[str, Result]
+
+
+def read(folder: Path) -> list[Fold]:
+    """Returns the folds in the subfolders of a folder, in the order of their numbers.
+
+    Raises:
+        InputError: if there are fewer than two, or they are not folds of one division, trained
+            by the same settings, each with all trials.
+    """
+    studies = [read_study(found.parent) for found in sorted(folder.glob("*/results.csv"))]
+    folds = sorted((fold_of(study) for study in studies), key=lambda fold: fold.number)
+    if len(folds) < 2:
+        raise InputError(f"{folder} holds {len(folds)} folds; it takes two to compare")
+    divisions = sorted({fold.count for fold in folds})
+    if len(divisions) > 1:
+        several = " and ".join(f"i/{count}" for count in divisions)
+        raise InputError(f"{folder}: folds {several} in one table; allowed: one division")
+    numbers = [fold.number for fold in folds]
+    if len(set(numbers)) < len(numbers):
+        raise InputError(f"{folder}: a fold stands there twice (folds {numbers})")
+    settings = [
+        {name: value for name, value in study.settings.items() if name not in OWN_SETTINGS}
+        for study in studies
+    ]
+    differing = sorted(
+        name
+        for name in settings[0]
+        if any(one.get(name) != settings[0][name] for one in settings)
+    )
+    if differing:
+        raise InputError(f"{folder}: the folds differ by more than images ({differing[0]})")
+    return folds
+
+
+def fold_of(study: StudyResults) -> Fold:
+    """Returns what the analysis uses of a fold's study.
+
+    Raises:
+        InputError: if it is no fold, its learning rate does not fall, or trials are missing.
+    """
+    fold = study.settings.get("fold")
+    if not fold or not study.settles:
+        raise InputError(f"{study.folder} is no study by --fold and --schedule=cosine")
+    rows: dict[Cell, list] = {}
+    for row in (*study.rows, *study.controls):
+        rows.setdefault((row.method, row.block), []).append(row)
+    cells = [(method, block) for method in contrasts.SIX for block in contrasts.BLOCKS]
+    missing = [cell for cell in (*cells, (CONTROL, NO_BLOCK)) if cell not in rows]
+    if missing:
+        raise InputError(f"{study.folder} lacks {len(missing)} trials, the first {missing[0]}")
+
+    def lag(row: object) -> float:
+        curve = [e.val_accuracy for e in study.epochs[row.trial] if e.phase == "train"]
+        return row.final_accuracy - mean(curve[:EARLY_EPOCHS])
+
+    number, count = map(int, fold.split("/"))
+    return Fold(
+        number=number,
+        count=count,
+        parent=study.baseline_accuracy,
+        values={
+            "accuracy": {cell: mean(row.final_accuracy for row in rows[cell]) for cell in rows},
+            "lag": {cell: mean(map(lag, rows[cell])) for cell in rows},
+        },
+        classes=study.classes,
+        test_images=study.test_images,
+        near_duplicates=study.near_duplicates,
+    )
+
+
+def weighted(fold: Fold, of: str, weights: Weights) -> float:
+    """Returns a contrast's value in a fold."""
+    return math.fsum(weight * fold.values[of][cell] for cell, weight in weights.items())
+
+
+def scales(folds: Sequence[Fold]) -> dict[str, float]:
+    """Returns what boundaries are relative to: the mean over the folds' parents."""
+    accuracy = mean(fold.parent for fold in folds)
+    known = accuracy - 1 / folds[0].classes
+    return {"known": known, "least": min(known, 1 - accuracy)}
+
+
+def judge(folds: Sequence[Fold]) -> SetResult:
+    """Returns what the folds of a data set say of each claim but the seventh."""
+    plain, corrected = (_evidence(folds, overlap) for overlap in (0.0, overlap_of(folds)))
+    by_plain, by_corrected = map(verdicts.verdicts, (plain, corrected))
+    claims = {
+        claim.number: Result(
+            verdict=by_plain[claim.number],
+            holds_corrected=by_plain[claim.number] == by_corrected[claim.number],
+            parts={part.name: _intervals(folds, part) for part in claim.parts},
+        )
+        for claim in CLAIMS
+    }
+    why = _does_not_count(folds, claims["2a"])
+    if why:
+        claims = {
+            number: dataclasses.replace(result, verdict="undecided", holds_corrected=True)
+            for number, result in claims.items()
+        }
+    return SetResult(why, claims)
+
+
+def slowness(folds: Sequence[Fold]) -> list[float]:
+    """Returns the mean lag of all trials in each fold, relative to what the parents know."""
+    known = scales(folds)["known"]
+    return [weighted(fold, "lag", contrasts.ALL_LAGS) / known for fold in folds]
+
+
+def overlap_of(folds: Sequence[Fold]) -> float:
+    """Returns the share of test to training images, for `verdicts.spread`."""
+    return 1 / (folds[0].count - 1)
+
+
+def _evidence(folds: Sequence[Fold], overlap: float) -> dict[str, Evidence]:
+    scale = scales(folds)
+
+    def at(boundary: Boundary) -> float:
+        return boundary.factor * scale[boundary.scale]
+
+    return {
+        claim.number: verdicts.weigh(
+            np.array([_values(folds, part) for part in claim.parts]),
+            np.array([at(part.supports) for part in claim.parts]),
+            np.array([at(part.refutes) for part in claim.parts]),
+            overlap,
+        )
+        for claim in CLAIMS
+    }
+
+
+def _values(folds: Sequence[Fold], part: Part) -> list[float]:
+    return [weighted(fold, part.of, part.weights) for fold in folds]
+
+
+def _intervals(
+    folds: Sequence[Fold], part: Part
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    values = _values(folds, part)
+    return verdicts.interval(values), verdicts.interval(values, overlap_of(folds))
+
+
+def _does_not_count(folds: Sequence[Fold], whole_model: Result) -> str | None:
+    """Returns why a data set can't be judged; None if it can."""
+    accuracy = mean(fold.parent for fold in folds)
+    images = sum(fold.test_images for fold in folds)
+    reason = parent_doubts.not_learned(accuracy, folds[0].classes, images)
+    ((_, low, high), _) = next(iter(whole_model.parts.values()))
+    if not reason and (high - low) / 2 > PRECISE * scales(folds)["known"]:
+        reason = "The intervals are wider than a fifth of what the parents know."
+    return reason

@@ -1,0 +1,275 @@
+"""The plan of the study by folds: its contrasts, its rule, and its page."""
+
+import dataclasses
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from deep_net_triage.commands import command_line
+from deep_net_triage.records import files
+from tests.conftest import REPOSITORY
+
+HERE = REPOSITORY / "figures" / "folds"
+sys.path.insert(1, str(HERE))
+import contrasts  # noqa: E402
+import fold_results  # noqa: E402
+import verdicts  # noqa: E402
+
+DIGITS = REPOSITORY / "figures" / "study" / "settling_results" / "digits" / "settled_parent0"
+CONTROL = ("control", "no-block")
+NUMBER = re.compile(r"\d+\.\d+")
+
+
+def made_up(number, accuracies, lags=(), count=6, parent=0.8, noise=0.002):
+    """A fold in which every trial reaches 0.7 and lags by 0.1, but for those that are named."""
+    draw = np.random.default_rng(number)
+    cells = [(method, block) for method in contrasts.SIX for block in contrasts.BLOCKS]
+
+    def values(usual, others):
+        found = {cell: usual + noise * draw.normal() for cell in (*cells, CONTROL)}
+        for (method, block), value in dict(others).items():
+            chosen = [c for c in found if method in (c[0], "all") and block in (c[1], "all")]
+            found |= {cell: value + noise * draw.normal() for cell in chosen}
+        return found
+
+    both = {"accuracy": values(0.7, accuracies), "lag": values(0.1, lags)}
+    return fold_results.Fold(number, count, parent, both, 10, 2000, 3)
+
+
+def judged(accuracies=(), lags=(), **more):
+    folds = [made_up(number, accuracies, lags, **more) for number in range(6)]
+    return {number: r.verdict for number, r in fold_results.judge(folds).claims.items()}
+
+
+def test_contrasts_compare_means_with_means():
+    for claim in contrasts.CLAIMS:
+        for part in claim.parts:
+            assert sum(part.weights.values()) == pytest.approx(0), part.name
+            assert sum(abs(w) for w in part.weights.values()) == pytest.approx(2), part.name
+
+
+def test_nothing_differs():
+    assert judged() == {
+        "1": "not supported",  # no gain of 1 % of what the parent knows
+        "2a": "supported",
+        "2b": "supported",
+        "3": "supported",
+        "4": "supported",
+        "5": "not supported",
+        "6": "not supported",
+        "8": "supported",  # nothing is better
+    }
+
+
+@pytest.mark.parametrize("methods", [contrasts.WHOLE, contrasts.LAYER])
+def test_what_is_trained_decides_claims_1_to_3(methods):
+    """A loss of 12 points, of which 7 are a tenth of what the parent knows."""
+    found = judged({(method, "all"): 0.58 for method in methods})
+    layer_loses = methods == contrasts.LAYER
+    assert found["1"] == ("supported" if layer_loses else "not supported")
+    assert found["2a"] == ("supported" if layer_loses else "not supported")
+    assert found["3"] == ("not supported" if layer_loses else "supported")
+    # Layers that keep what the others lose are no better than the control.
+    assert found["2b"] == "supported"
+
+
+def test_one_block_is_enough_against_claims_on_each():
+    late_gain = {
+        (method, block): 0.73 for method in contrasts.LAYER for block in contrasts.LATE
+    }
+    found = judged(late_gain)
+    assert found["1"] == found["2b"] == "not supported"
+    found = judged({("all", "block1"): 0.6})
+    assert found["4"] == found["3"] == "not supported"
+
+
+def test_lags_decide_claims_on_speed():
+    by_mean = {(method, "all"): 0.06 for method in ("cl_mw", "cm_mw")}
+    assert judged(lags=by_mean)["5"] == "supported"
+    slower = {(method, "all"): 0.14 for method in ("cl_mw", "cm_mw")}
+    assert judged(lags=slower)["5"] == "not supported"
+    taught = {(method, "all"): 0.05 for method in ("stn", "stn_cm")}
+    found = judged(lags=taught)
+    assert found["6"] == "supported"
+    assert found["8"] == "supported"
+    # Clearly faster is more than 1 % of what the parent knows, here 0.007.
+    slightly = {(method, "all"): 0.0965 for method in ("stn", "stn_cm")}
+    assert judged(lags=slightly, noise=0.0005)["6"] == "not supported"
+
+
+def test_one_better_method_is_enough_against_claim_8():
+    assert judged({("cm_mw", "all"): 0.75})["8"] == "not supported"
+    assert judged(lags={("cl_rw", "all"): 0.02})["8"] == "not supported"
+
+
+def test_noise_leaves_claims_undecided():
+    assert set(judged(noise=0.3).values()) == {"undecided"}
+
+
+def test_a_parent_that_has_not_learned_does_not_count():
+    folds = [made_up(number, (), parent=0.2) for number in range(6)]
+    result = fold_results.judge(folds)
+    assert "has not learned" in result.counts
+    assert {one.verdict for one in result.claims.values()} == {"undecided"}
+
+
+def test_intervals_and_p_values_are_those_of_scipy():
+    values = np.array([[1.0, 2.5, 3.0, 4.5], [2.0, 2.0, 3.0, 2.5]])
+    mean, low, high = verdicts.interval(values[0])
+    expected = stats.ttest_1samp(values[0], 0).confidence_interval(0.95)
+    assert (mean, low, high) == pytest.approx((2.75, expected.low, expected.high))
+    evidence = verdicts.weigh(values, np.array([0.5, 1.0]), np.array([4.0, 2.6]))
+    above = [
+        stats.ttest_1samp(values[n], boundary, alternative="greater").pvalue
+        for n, boundary in enumerate((0.5, 1.0))
+    ]
+    below = [
+        stats.ttest_1samp(values[n], boundary, alternative="less").pvalue
+        for n, boundary in enumerate((4.0, 2.6))
+    ]
+    assert evidence.supports == pytest.approx(max(above))
+    assert evidence.refutes == pytest.approx(2 * min(below))
+
+
+def test_overlap_widens_an_interval_as_nadeau_and_bengio_say():
+    values = [1.0, 2.5, 3.0, 4.5, 2.0, 2.0]
+    _, low, high = verdicts.interval(values)
+    _, wider, _ = verdicts.interval(values, overlap=1 / 5)
+    # 1/6 + 1/5 in place of 1/6.
+    assert (2.5 - wider) / (2.5 - low) == pytest.approx(np.sqrt((1 / 6 + 1 / 5) / (1 / 6)))
+    assert high - 2.5 == pytest.approx(2.5 - low)
+
+
+def test_holm_by_hand():
+    """Levels are 0.05 / 4, / 3, / 2 and / 1; the third fails, and so the fourth."""
+
+    def evidence(supports, refutes):
+        return verdicts.Evidence(np.array(supports), np.array(refutes))
+
+    claims = {
+        "a": evidence(0.4, 0.005),  # 0.01 by 0.0125
+        "b": evidence(0.008, 0.9),  # 0.016 by 0.0167
+        "c": evidence(0.014, 0.9),  # 0.028 above 0.025
+        "d": evidence(0.015, 0.9),  # 0.03, which 0.05 alone would pass
+    }
+    assert verdicts.verdicts(claims) == {
+        "a": "not supported",
+        "b": "supported",
+        "c": "undecided",
+        "d": "undecided",
+    }
+
+
+def test_an_ordering_needs_every_neighbour():
+    low, middle, high = ([0.1, 0.11, 0.12], [0.2, 0.21, 0.22], [0.3, 0.31, 0.32])
+
+    def found(*groups):
+        return verdicts.verdicts({"7": verdicts.ordered(groups)})["7"]
+
+    assert found(low, middle, high) == "supported"
+    assert found(low, high, middle) == "not supported"
+    assert found(low, middle, [0.1, 0.2, 0.35]) == "undecided"
+
+
+def fold_of_digits(folder, fold, **settings):
+    """A committed study of digits as if it were a fold."""
+    shutil.copytree(DIGITS, folder)
+    content = files.read_json(folder / "study.json")
+    content["settings"] |= {"fold": fold, **settings}
+    content["near_duplicates"] = 4
+    files.write_json(folder / "study.json", content)
+
+
+def analyse(results, output):
+    command = [sys.executable, str(HERE / "analyse.py")]
+    places = [f"--results={results}", f"--output={output}"]
+    return subprocess.run([*command, *places], capture_output=True, text=True, check=False)
+
+
+def test_folds_are_read_and_shown(tmp_path):
+    for number in range(3):
+        fold_of_digits(tmp_path / "mnist" / f"fold{number}", f"{number}/3", parent_seed=number)
+    folds = fold_results.read(tmp_path / "mnist")
+    assert [fold.number for fold in folds] == [0, 1, 2]
+    row = next(
+        row
+        for row in fold_results.read_study(DIGITS).rows
+        if row.trial[:2] == ("stn", "block2")
+    )
+    assert folds[0].values["accuracy"]["stn", "block2"] == row.final_accuracy
+    lines = [
+        files.json.loads(line)
+        for line in (DIGITS / "trials" / "stn-block2-seed0" / "epochs.jsonl").open()
+    ]
+    curve = [line["val_accuracy"] for line in lines if line["phase"] == "train"]
+    lag = curve[-1] - sum(curve[:3]) / 3
+    assert folds[0].values["lag"]["stn", "block2"] == pytest.approx(lag)
+    ended = analyse(tmp_path, tmp_path / "made")
+    assert ended.returncode == 0, ended.stderr
+    page = (tmp_path / "made" / "figures" / "folds" / "README.md").read_text()
+    assert "3 of 3 folds; parents 99.2 % (99.2 to 99.2); 12 of 1,080 test images" in page
+    assert page.count("\n| 8 | ") == 11  # its verdict, and its ten differences
+    assert "| 7 | Harder data sets converge more slowly. |  | undecided |" in page
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({"fold": "1/4"}, "folds i/3 and i/4 in one table"),
+        ({"fold": "0/3"}, "a fold stands there twice"),
+        ({"fold": "1/3", "epochs": 99}, "the folds differ by more than images (epochs)"),
+        ({"fold": None}, "is no study by --fold"),
+    ],
+)
+def test_folds_that_do_not_belong_together_are_refused(second, message, tmp_path):
+    fold_of_digits(tmp_path / "mnist" / "fold0", "0/3")
+    fold_of_digits(tmp_path / "mnist" / "fold1", **second)
+    ended = analyse(tmp_path, tmp_path / "made")
+    assert ended.returncode == 2
+    assert message in ended.stderr.splitlines()[-1]
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_fold_without_all_trials_is_refused():
+    study = fold_results.read_study(DIGITS)
+    fewer = dataclasses.replace(
+        study,
+        settings={**study.settings, "fold": "0/3"},
+        rows=tuple(row for row in study.rows if row.trial[:2] != ("stn", "block2")),
+    )
+    with pytest.raises(
+        fold_results.InputError, match=r"lacks 1 trials, the first .*stn.*block2"
+    ):
+        fold_results.fold_of(fewer)
+
+
+def test_the_page_of_the_plan_is_made_from_the_files(tmp_path):
+    """Shares of simulated studies may differ by rounding between processors."""
+    ended = analyse(tmp_path, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    committed, made = (
+        (folder / "docs" / "folds.md").read_text() for folder in (REPOSITORY, tmp_path)
+    )
+    assert NUMBER.sub("", made) == NUMBER.sub("", committed)
+    both = (list(map(float, NUMBER.findall(text))) for text in (made, committed))
+    np.testing.assert_allclose(*both, rtol=0.003, atol=0.02)
+    assert not (tmp_path / "figures").exists()
+
+
+def test_the_flags_are_those_of_the_plan():
+    flags = [
+        f"--flagfile={REPOSITORY / 'flags' / 'study' / 'folds.flags'}",
+        "--dataset=cifar10",
+    ]
+    settings = command_line.parse([*flags, "--fold=0/6"], REPOSITORY / "flags")
+    assert settings.settles
+    assert settings.block_start == "literal"
+    assert settings.augment == "flip_crop"
+    assert (settings.augment_copies, settings.epochs, settings.distill_epochs) == (4, 8, 4)
+    assert settings.methods == contrasts.SIX
+    assert settings.control
