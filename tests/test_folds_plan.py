@@ -19,6 +19,7 @@ HERE = REPOSITORY / "figures" / "folds"
 sys.path.insert(1, str(HERE))
 import contrasts  # noqa: E402
 import fold_results  # noqa: E402
+import run  # noqa: E402
 import verdicts  # noqa: E402
 
 DIGITS = REPOSITORY / "figures" / "study" / "settling_results" / "digits" / "settled_parent0"
@@ -257,15 +258,17 @@ def test_the_page_of_the_plan_is_made_from_the_files(tmp_path):
     assert not (tmp_path / "figures").exists()
 
 
-def test_the_flags_are_those_of_the_plan():
-    flags = [
-        f"--flagfile={REPOSITORY / 'flags' / 'study' / 'folds.flags'}",
-        "--dataset=cifar10",
-    ]
-    settings = command_line.parse([*flags, "--fold=0/6"], REPOSITORY / "flags")
+def test_the_flags_are_those_of_the_plan(tmp_path):
+    flags = run.flags_of("cifar10", "4", tmp_path, None)
+    settings = command_line.parse(flags, REPOSITORY / "flags")
+    assert (settings.dataset, settings.fold) == ("cifar10", (4, 6))
+    assert (settings.parent_seed, settings.seeds) == (4, (4,))
     assert settings.settles
     assert settings.block_start == "literal"
     assert settings.augment == "flip_crop"
     assert (settings.augment_copies, settings.epochs, settings.distill_epochs) == (4, 8, 4)
     assert settings.methods == contrasts.SIX
     assert settings.control
+    mnist = command_line.parse(run.flags_of("mnist", "0", tmp_path, "d"), REPOSITORY / "flags")
+    assert mnist.augment == "crop"
+    assert mnist.image_size == 32

@@ -30,23 +30,26 @@ def main() -> int:
     chosen = arguments.folds.split(",") if arguments.folds else map(str, range(FOLDS))
     for fold in chosen:
         output = arguments.runs / f"fold{fold}"
-        command = [
-            sys.executable,
-            str(REPOSITORY / "run_triage.py"),
-            f"--flagfile={REPOSITORY / 'flags' / 'study' / 'folds.flags'}",
-            f"--dataset={arguments.dataset}",
-            f"--fold={fold}/{FOLDS}",
-            f"--parent_seed={fold}",
-            f"--seeds={fold}",
-            f"--output_dir={output}",
-        ]
-        if arguments.data_dir:
-            command.append(f"--data_dir={arguments.data_dir}")
-        ended = subprocess.run(command, check=False).returncode
+        flags = flags_of(arguments.dataset, fold, output, arguments.data_dir)
+        program = [sys.executable, str(REPOSITORY / "run_triage.py")]
+        ended = subprocess.run([*program, *flags], check=False).returncode
         if ended:
             return ended
         collect.keep(output / arguments.dataset, HERE / arguments.dataset / f"fold{fold}")
     return 0
+
+
+def flags_of(dataset: str, fold: str, output: Path, data_dir: str | None) -> list[str]:
+    """Returns the flags of one fold's study; its number is the seed of parent and students."""
+    flags = [
+        f"--flagfile={REPOSITORY / 'flags' / 'study' / 'folds.flags'}",
+        f"--dataset={dataset}",
+        f"--fold={fold}/{FOLDS}",
+        f"--parent_seed={fold}",
+        f"--seeds={fold}",
+        f"--output_dir={output}",
+    ]
+    return [*flags, f"--data_dir={data_dir}"] if data_dir else flags
 
 
 if __name__ == "__main__":
