@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+import deep_net_triage as dnt
 from tests.conftest import REPOSITORY
 from tests.toys import toy_parent
 
@@ -51,6 +52,23 @@ def test_the_example_on_ones_own_model_runs(names, tmp_path, capsys):
     assert isinstance(names["student"], keras.Model)
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
     assert (tmp_path / "runs" / "study" / "report.html").is_file()
+
+
+def test_preprocessing_in_front_of_a_model_is_that_of_keras(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (REPOSITORY / "docs/own-model.md").read_text()
+    (code,) = (
+        code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "flip" in code
+    )
+    model = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3), classes=2)
+    exec(code, {"keras": keras, "model": model})
+    pixels = GENERATOR.integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
+    saved = keras.models.load_model("my_model.keras")
+    expected = model(keras.applications.vgg16.preprocess_input(pixels.copy()))
+    np.testing.assert_allclose(saved(pixels), expected, rtol=1e-5)
+    assert [block.name for block in dnt.find_blocks(saved)] == [
+        f"block{n}" for n in range(1, 6)
+    ]
 
 
 def test_the_readme_is_one_page():

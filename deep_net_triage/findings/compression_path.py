@@ -19,13 +19,13 @@ from deep_net_triage.records.study_results import mean
 _TITLE = "Accuracy against what is saved, step by step"
 _NOTE = (
     "The line leads from the parent through the steps that were kept, each with the block that "
-    "it compresses, to the compressed network, which stands beside the last step if the final "
-    "retraining improved it. Alternatives stand above what they save. 95 % intervals are over "
-    "seeds and test images, paired with the parent. An arrow leads to an accuracy far below."
+    "it compresses. If the final retraining improved the network, the star stands above or "
+    "below the last step, which saves as much. Alternatives stand above what they save. 95 % "
+    "intervals are over seeds and test images, paired with the parent. An arrow leads to an "
+    "accuracy far below."
 )
 _SIZE = 5.2, 4.2  # inches, as wide as the other figures
 _PANELS = 12  # the width of the path's panel beside alternatives of a width of 1
-_BESIDE = 9  # points from the last step to the same network after the final retraining
 # A network this many times as far below the parent as the path and `max_drop` is drawn at the
 # edge: to scale it would press the path into one line.
 _FAR = 3
@@ -95,9 +95,9 @@ def draw(smaller: Smaller) -> Figure | None:
     for each in beside:
         _draw_alternatives(each, alternatives)
     figure.draw_without_rendering()  # places the panel, which the names depend on
-    if smaller.compression.final:
-        path[-1] = _moved(panel, path[-1])
-    line = [point.x for point in path], [point.accuracy for point in path]
+    # The final retraining saves nothing: it leads straight up or down, as an interval does.
+    steps = path[:-1] if smaller.compression.final else path
+    line = [point.x for point in steps], [point.accuracy for point in steps]
     panel.plot(*line, color=_PATH, lw=1.6, zorder=2)
     shown = [*path[1:], *(_at_edge(panel, point) for point in undone)]
     for point in shown:
@@ -222,17 +222,10 @@ def _at_edge(panel: Axes, point: _Point) -> _Point:
     return replace(point, accuracy=bottom, interval=None, name=name)
 
 
-def _moved(panel: Axes, point: _Point) -> _Point:
-    """Returns a point beside its place."""
-    left, right = panel.get_xlim()
-    points = panel.bbox.width / panel.figure.dpi * 72
-    return replace(point, x=point.x + _BESIDE / points * (right - left))
-
-
 def _mark(panel: Axes, point: _Point) -> None:
     if point.interval:
-        line = {"color": point.style["mec"], "lw": 1.2, "zorder": 2.5}
-        panel.plot([point.x] * 2, point.interval, **line)
+        line = {"color": point.style["mec"], "lw": 1.2, "marker": "_", "ms": 6, "mew": 1.2}
+        panel.plot([point.x] * 2, point.interval, zorder=2.5, **line)
     panel.plot([point.x], [point.accuracy], ls="", zorder=3, clip_on=False, **point.style)
 
 
