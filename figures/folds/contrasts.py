@@ -14,7 +14,6 @@ Cell = tuple[str, str]
 Weights = Mapping[Cell, float]
 
 BLOCKS = tuple(f"block{number}" for number in range(1, 6))
-EARLY, LATE = BLOCKS[:3], BLOCKS[3:]
 SIX = tuple(METHODS)[:6]
 WHOLE = tuple(name for name in SIX if TABLE[name].updates == "model")
 LAYER = tuple(name for name in SIX if TABLE[name].updates == "block")
@@ -46,8 +45,8 @@ class Part:
     Attributes:
         name: what is compared.
         weights: of the trials.
-        of: what is weighted: `accuracy` after the last epoch, or `lag`, by which accuracy
-            stays below that in the first three epochs.
+        of: what is weighted: `accuracy` after the last epoch, or `early`, the mean over the
+            first three.
         supports: above it, the claim is right.
         refutes: below it, the claim is wrong. It may be above `supports`, where too small an
             effect refutes, and below, where a claim allows a small difference.
@@ -99,28 +98,21 @@ def pairs(of: Iterable[tuple[str, str]], blocks: Iterable[str] = BLOCKS) -> Weig
 NOTHING = Boundary()
 # The smallest effect that a claim is worth, and what counts as the same accuracy.
 WORTH = Boundary(0.01)
-SAME = Boundary(-0.1, "least")
+SAME = Boundary(-0.08, "least")
 # What the paper's "within about 5 points" keeps: nine tenths of what the parent knows.
 NEAR = Boundary(-0.1)
 
 
-def _opposite(boundary: Boundary) -> Boundary:
-    return Boundary(-boundary.factor, boundary.scale)
-
-
 def _whole_against_layer() -> Iterable[Part]:
-    for name, blocks in (("blocks 1 to 3", EARLY), ("blocks 4 and 5", LATE)):
-        weights = pairs(SAME_START, blocks)
-        yield Part(
-            f"whole model less layer, {name}", weights, "accuracy", NOTHING, refutes=WORTH
-        )
+    for block in BLOCKS:
+        weights = pairs(SAME_START, (block,))
+        yield Part(f"whole model less layer, {block}", weights, "accuracy", NOTHING, WORTH)
 
 
 def _no_layer_gains() -> Iterable[Part]:
-    for name, blocks in (("blocks 1 to 3", EARLY), ("blocks 4 and 5", LATE)):
+    for name, blocks in (("blocks 1 to 4", BLOCKS[:4]), ("block5", BLOCKS[4:])):
         weights = less(PARENT_TRAINED_ON, mean_over(LAYER, blocks))
-        no_gain = _opposite(WORTH)
-        yield Part(f"control less layer, {name}", weights, "accuracy", no_gain, NOTHING)
+        yield Part(f"control less layer, {name}", weights, "accuracy", SAME, NOTHING)
 
 
 def _layer_is_near() -> Iterable[Part]:
@@ -136,19 +128,12 @@ def _blocks_are_equal() -> Iterable[Part]:
 
 
 def _both_are_best() -> Iterable[Part]:
-    best = mean_over(("stn_cm",))
-    for other in SIX[:-1]:
-        title, no_worse = METHODS[other].title, _opposite(WORTH)
-        weights = less(best, mean_over((other,)))
-        yield Part(f"STN-CM less {title}", weights, "accuracy", no_worse, NOTHING)
-        weights = less(mean_over((other,)), best)
-        yield Part(f"{title} less STN-CM, lag", weights, "lag", no_worse, NOTHING)
-
-
-def _lag(name: str, of: tuple[tuple[str, str], ...], supports: Boundary) -> tuple[Part, ...]:
-    """Returns by how much the second methods of pairs lag more than the first."""
-    weights = {cell: -weight for cell, weight in pairs(of).items()}
-    return (Part(name, weights, "lag", supports, WORTH),)
+    best, others = mean_over(("stn_cm",)), mean_over(("cm_rw", "cm_mw"))
+    to_layer = less(best, mean_over(LAYER))
+    yield Part("STN-CM less layer-only methods", to_layer, "accuracy", NOTHING, NOTHING)
+    name = "STN-CM less CM-RW and CM-MW"
+    yield Part(name, less(best, others), "accuracy", NOTHING, NOTHING)
+    yield Part(f"{name}, early", less(best, others), "early", NOTHING, NOTHING)
 
 
 CLAIMS = (
@@ -180,12 +165,12 @@ CLAIMS = (
     Claim(
         "5",
         "Mean initialisation speeds convergence very slightly over random.",
-        _lag("random less mean start, lag", OTHER_START, NOTHING),
+        (Part("mean less random start, early", pairs(OTHER_START), "early", NOTHING, NOTHING),),
     ),
     Claim(
         "6",
         "Student-teacher training clearly speeds convergence.",
-        _lag("without less with distillation, lag", TAUGHT, WORTH),
+        (Part("with less without distillation, early", pairs(TAUGHT), "early", WORTH, WORTH),),
     ),
     Claim(
         "8",
@@ -194,6 +179,7 @@ CLAIMS = (
         tuple(_both_are_best()),
     ),
 )
-# Claim 7 compares data sets; it is judged apart from the claims that each set answers.
+# Claim 7 compares data sets by how far all trials are from their own last epoch in the first
+# three, because their accuracies can't be compared.
 HARDER = "Harder data sets converge more slowly."
-ALL_LAGS = mean_over(SIX)
+ALL = mean_over(SIX)

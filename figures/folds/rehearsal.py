@@ -14,15 +14,16 @@ from deep_net_triage.findings.statistics import Estimate, accuracy_difference, n
 from deep_net_triage.records.study_results import StudyResults, mean
 
 PARENT = "parent"
+EARLY, LATE = contrasts.BLOCKS[:3], contrasts.BLOCKS[3:]
 LAST_LAYER_ONLY = contrasts.mean_over(contrasts.LAYER, ("block5",))
 ACCURACIES: Mapping[str, tuple[Weights, Weights | str]] = {
     "whole model less layer, blocks 1 to 3": (
-        contrasts.mean_over(contrasts.WHOLE, contrasts.EARLY),
-        contrasts.mean_over(contrasts.LAYER, contrasts.EARLY),
+        contrasts.mean_over(contrasts.WHOLE, EARLY),
+        contrasts.mean_over(contrasts.LAYER, EARLY),
     ),
     "whole model less layer, blocks 4 and 5": (
-        contrasts.mean_over(contrasts.WHOLE, contrasts.LATE),
-        contrasts.mean_over(contrasts.LAYER, contrasts.LATE),
+        contrasts.mean_over(contrasts.WHOLE, LATE),
+        contrasts.mean_over(contrasts.LAYER, LATE),
     ),
     "layer less parent, block5": (LAST_LAYER_ONLY, PARENT),
     "layer less control, block5": (LAST_LAYER_ONLY, PARENT_TRAINED_ON),

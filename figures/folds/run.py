@@ -10,24 +10,29 @@ import subprocess
 import sys
 from pathlib import Path
 
+from fold_results import PLANNED
+
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 sys.path.insert(1, str(HERE.parent / "study"))
 import collect  # noqa: E402 - copies the first study's files as well
 
-SETS = ("mnist", "cifar10", "cifar100")
 FOLDS = 6
 
 
 def main() -> int:
     """Returns the exit code of the first fold that fails, or 0."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", choices=SETS, required=True)
+    parser.add_argument("--dataset", choices=PLANNED, required=True)
     parser.add_argument("--data_dir", help="the folder of TFDS's data")
     parser.add_argument("--folds", help="comma-separated; all by default")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="for models")
     arguments = parser.parse_args()
-    chosen = arguments.folds.split(",") if arguments.folds else map(str, range(FOLDS))
+    chosen = (
+        arguments.folds.split(",")
+        if arguments.folds
+        else map(str, range(PLANNED[arguments.dataset]))
+    )
     for fold in chosen:
         output = arguments.runs / f"fold{fold}"
         flags = flags_of(arguments.dataset, fold, output, arguments.data_dir)

@@ -6,7 +6,7 @@ add nothing, or as much again as the test images.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import verdicts
@@ -26,6 +26,21 @@ EXPECTED, CHANCE = 0.75, 0.1
 SCALES = {"known": EXPECTED - CHANCE, "least": min(EXPECTED - CHANCE, 1 - EXPECTED)}
 
 
+# What is true, the claim, the right verdict, and the value of all its parts; None for those of
+# the committed study.
+TRUTHS = (
+    ("blocks differ as in the committed study", "1", "not supported", None),
+    ("nothing differs", "1", "not supported", 0.0),
+    ("whole models gain 2 points at each block", "1", "supported", 0.02),
+    ("nothing differs", "2a", "supported", 0.0),
+    ("2 points are lost", "2a", "not supported", -0.02),
+    ("layers gain as in the committed study", "2b", "not supported", None),
+    ("nothing differs", "2b", "supported", 0.0),
+    ("blocks differ as in the committed study", "4", "not supported", None),
+    ("nothing differs", "4", "supported", 0.0),
+)
+
+
 @dataclass(frozen=True)
 class Model:
     """The distribution of some parts' values in one fold, in accuracies, 0..1.
@@ -41,6 +56,15 @@ class Model:
     images: np.ndarray
     seeds: np.ndarray
     slow: np.ndarray
+
+    @property
+    def variance(self) -> np.ndarray:
+        """The variance of each part in one fold."""
+        return np.diag(self.images + self.seeds)
+
+    def scaled(self, noise: float) -> "Model":
+        """Returns the distribution with deviations multiplied by a factor."""
+        return replace(self, images=noise**2 * self.images, seeds=noise**2 * self.seeds)
 
     def draw(self, parents: float = 0.0, slow: bool = False, common: float = 0.0) -> np.ndarray:
         """Returns simulated values less their true means, (repeats, parts, folds).
@@ -122,32 +146,31 @@ def power(
         settled: the one by the settled recipe, with those that update the whole model.
         claims: by number.
     """
-    none = np.zeros(1)
-    truths = {
-        "1 is refuted if blocks 4 and 5 lose as in the committed study": ("1", paper, None),
-        "2a is supported if there is no difference": ("2a", settled, none),
-        "2a is supported if 1 point is lost": ("2a", settled, none - 0.01),
-        "2b is refuted if layer-only gains as in the committed study": ("2b", paper, None),
-        "4 is refuted if blocks differ as in the committed study": ("4", paper, None),
-    }
-    yield "| claim | independent folds | parents add variance | corrected for overlap |"
-    yield "|---|---|---|---|"
-    for text, (number, study, means) in truths.items():
+    both = [fitted(study, claims["2a"].parts) for study in (paper, settled)]
+    quieter = np.sqrt(both[1].variance / both[0].variance).item()
+    yield "| truth | verdict | paper's noise | settled | parents vary | uncorrected |"
+    yield "|---|---|---|---|---|---|"
+    for text, number, verdict, changed in TRUTHS:
         parts = claims[number].parts
-        model = fitted(study, parts)
-        means = model.means if means is None else means
-        column = 1 if "refuted" in text else 0
+        model = fitted(paper, parts)
+        means = model.means if changed is None else np.full(len(parts), changed)
         shares = (
-            decided(model, parts, means, *situation)[column]
-            for situation in ((0.0, 0.0), (1.0, 0.0), (0.0, OVERLAP))
+            decided(model.scaled(noise), parts, means, parents, overlap)[verdict]
+            for noise, parents, overlap in (
+                (1.0, 0.0, OVERLAP),
+                (quieter, 0.0, OVERLAP),
+                (quieter, 1.0, OVERLAP),
+                (quieter, 0.0, 0.0),
+            )
         )
-        yield f"| {text} | {' | '.join(f'{share:.2f}' for share in shares)} |"
+        columns = (text, f"{number} {verdict}", *(f"{share:.2f}" for share in shares))
+        yield f"| {' | '.join(columns)} |"
 
 
 def decided(
     model: Model, parts: Sequence[Part], means: np.ndarray, parents: float, overlap: float
-) -> tuple[float, float]:
-    """Returns the shares of simulated studies that support and that refute a claim.
+) -> dict[str, float]:
+    """Returns the shares of simulated studies with each verdict on a claim.
 
     Args:
         model: the distribution of the claim's parts.
@@ -163,6 +186,10 @@ def decided(
     )
     evidence = verdicts.weigh(values, supports, refutes, overlap)
     level = verdicts.LEVEL / len(CLAIMS)
-    supported = 2 * evidence.supports <= level
-    refuted = ~supported & (2 * evidence.refutes <= level)
-    return float(supported.mean()), float(refuted.mean())
+    right, wrong = 2 * evidence.supports <= level, 2 * evidence.refutes <= level
+    shares = {
+        "supported": right & ~wrong,
+        "not supported": wrong & ~right,
+        "small difference": right & wrong,
+    }
+    return {name: float(share.mean()) for name, share in shares.items()}

@@ -34,9 +34,8 @@ def spread(values: np.ndarray, overlap: float = 0.0) -> tuple[np.ndarray, np.nda
 
     Args:
         values: one a fold, (..., folds).
-        overlap: 0 if folds are taken to be independent; 1 / (folds - 1), the share of test to
-            training images, for Nadeau and Bengio's (2003) correction for training images that
-            folds have in common.
+        overlap: 0 if folds are taken to be independent; test images divided by training images
+            for Nadeau and Bengio's (2003) correction for training images that folds share.
     """
     folds = values.shape[-1]
     variance = values.var(axis=-1, ddof=1)
@@ -83,12 +82,12 @@ def weigh(
 
 
 def verdicts(claims: Mapping[str, Evidence]) -> dict[str, str]:
-    """Returns whether each claim is supported, not supported or undecided (Holm 1979).
+    """Returns the verdict on each claim (Holm 1979).
 
     The most certain claim must reach 0.05 divided by the number of claims, the next 0.05
-    divided by one claim less, and so on to the first that fails. The probability that one or
-    more verdicts are wrong is then at most 0.05. A claim that allows a small difference is
-    supported even if that difference is clearly there.
+    divided by one claim less, and so on to the first that fails; the others are undecided. The
+    probability that one or more verdicts are wrong is then at most 0.05. Where a claim is right
+    by its boundary and wrong by the other, there is a small difference.
     """
     found = dict.fromkeys(claims, "undecided")
     by_certainty = sorted(claims, key=lambda number: float(claims[number].decides))
@@ -96,8 +95,9 @@ def verdicts(claims: Mapping[str, Evidence]) -> dict[str, str]:
         evidence, level = claims[number], LEVEL / (len(claims) - place)
         if evidence.decides > level:
             break
-        is_right = 2 * evidence.supports <= level
-        found[number] = "supported" if is_right else "not supported"
+        right, wrong = 2 * evidence.supports <= level, 2 * evidence.refutes <= level
+        names = {(True, False): "supported", (False, True): "not supported"}
+        found[number] = names.get((bool(right), bool(wrong)), "small difference")
     return found
 
 
