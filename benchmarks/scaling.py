@@ -4,30 +4,32 @@ python -m benchmarks.scaling [--sustained=50] [--efficiency=0.85]
 
 Multiply-accumulates and sizes are those of the networks that this package builds. Two numbers
 are assumed: the sustained TFLOP/s of a GPU (training in bfloat16), and the efficiency of eight
-GPUs that share each batch. The gradient of a layer's input costs as much as its forward pass,
-and so does the gradient of its weights, which frozen layers don't need.
+GPUs that share each batch; that of two is its square root. The gradient of a layer's input
+costs as much as its forward pass, and so does the gradient of its weights, which frozen layers
+don't need. `docs/scaling.md` has these tables.
 """
 
 import argparse
+import functools
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import keras
 
 from deep_net_triage.commands import command_line, settings
-from deep_net_triage.methods import METHODS
+from deep_net_triage.methods import METHODS, Method
 from deep_net_triage.network import blocks, costs, surgery, vgg16
 
 # Section 3: classes, training and test images.
 DATASETS = {
-    "mnist": (10, 60_000, 10_000),
-    "cifar10": (10, 50_000, 10_000),
-    "cifar100": (100, 50_000, 10_000),
-    "stanford_dogs": (120, 12_000, 8_580),
+    "MNIST": (10, 60_000, 10_000),
+    "CIFAR-10": (10, 50_000, 10_000),
+    "CIFAR-100": (100, 50_000, 10_000),
+    "Stanford Dogs": (120, 12_000, 8_580),
 }
 BYTES = 2  # of an activation in bfloat16
-GIB = 2**30
+KIB, GIB = 2**10, 2**30
 
 
 @dataclass(frozen=True)
@@ -52,19 +54,20 @@ class Place:
     received: int
     returned: int
 
-    def trial(
-        self, updates: str, distil: bool, train: int, test: int, options: settings.Settings
-    ) -> float:
+    def trial(self, method: Method, train: int, test: int, options: settings.Settings) -> float:
         """Returns the multiply-accumulates of a trial that reads activations where it can."""
         judged = self.compressed + self.behind
         step = 2 * judged
-        if updates == "model":
+        if method.updates == "model":
             step = 3 * (self.before + judged)
             judged += self.before
-        distilling = 2 * self.compressed * train * options.distill_epochs if distil else 0
+        distilling = (
+            2 * self.compressed * train * options.distill_epochs if method.distil else 0
+        )
         return options.epochs * (step * train + judged * test) + distilling
 
 
+@functools.cache
 def places(classes: int) -> tuple[list[Place], keras.Model]:
     """Returns the blocks of VGG16 at 224 pixels and full width, and the network."""
     parent = vgg16.VGG16(
@@ -95,49 +98,79 @@ def longest(durations: list[float], slots: int) -> float:
     return max(free)
 
 
+def row(cells: Iterable[str]) -> str:
+    """Returns a row of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def head(*titles: str) -> Iterator[str]:
+    """Yields the first two lines of a Markdown table."""
+    yield row(titles)
+    yield f"|{'---|' * len(titles)}"
+
+
+def costs_of_blocks() -> Iterator[str]:
+    """Yields the lines of a Markdown table: what each block costs for one image."""
+    work = ("before the block", "block", "replacement", "after the block")
+    yield from head("block", *work, "input per image (bfloat16)", "output per image")
+    found, _ = places(10)
+    for place in found:
+        macs = (place.before, place.block, place.compressed, place.behind)
+        sizes = (BYTES * values / KIB for values in (place.received, place.returned))
+        cells = [f"{number / 1e9:.1f} G" for number in macs]
+        yield row([place.name, *cells, *(f"{size:,.0f} KiB" for size in sizes)])
+
+
 def plan(sustained: float, efficiency: float) -> Iterator[str]:
     """Yields the lines of the estimate, as Markdown tables."""
     options = command_line.parse(["--recipe=paper"])
     rate = sustained * 1e12 * 3600 / 2  # multiply-accumulates per hour
-    yield "| data set | parent | 15 whole-model trials | 15 layer-only trials | all, one GPU |"
-    yield "|---|---|---|---|---|"
-    tables = []
+    # So many times as fast as one GPU.
+    eight, two = 8 * efficiency, 2 * efficiency**0.5
+    trials_of = ("15 whole-model trials", "15 layer-only trials", "control")
+    yield from head("data set (training / test images)", "parent", *trials_of, "all, one GPU")
+    divided, kept = [], []
     for name, (classes, train, test) in DATASETS.items():
         found, parent = places(classes)
-        total = costs.macs(parent)
-        of_parent = options.parent_epochs * total * (3 * train + test) / rate
-        hours = {
-            (place.name, method): place.trial(row.updates, row.distil, train, test, options)
-            / rate
-            for place in found
-            for method, row in METHODS.items()
-            if not row.taught
-        }
-        whole = [h for (_, m), h in hours.items() if METHODS[m].updates == "model"]
-        only = [h for (_, m), h in hours.items() if METHODS[m].updates == "block"]
-        everything = of_parent + sum(whole) + sum(only)
-        yield (
-            f"| {name} | {of_parent:.1f} h | {sum(whole):.1f} h | {sum(only):.1f} h "
-            f"| {everything:.1f} h |"
+        epoch = costs.macs(parent) * (3 * train + test) / rate  # of the whole network
+        of_parent, control = options.parent_epochs * epoch, options.epochs * epoch
+        whole, only = (
+            [
+                place.trial(method, train, test, options) / rate
+                for place in found
+                for method in METHODS.values()
+                if method.updates == updates and not method.taught
+            ]
+            for updates in ("model", "block")
         )
-        shared = of_parent / (8 * efficiency)
-        eight = shared + longest([*whole, *only], 8)
-        mirrored = everything / (8 * efficiency)
-        sixty_four = shared + longest([h / (2 * efficiency**0.5) for h in (*whole, *only)], 32)
-        kept = [place.received for place in found[1:]] + [found[-1].returned]
-        size = sum(kept) * BYTES * (train + test) / GIB
-        weights = 31 * 4 * costs.parameters(parent) / GIB
-        tables.append(
-            f"| {name} | {mirrored:.1f} h | {eight:.1f} h | {sixty_four:.1f} h "
-            f"| {size:.0f} GiB | {weights:.0f} GiB |"
+        trials = [*whole, *only, control]
+        everything = of_parent + sum(trials)
+        columns = (of_parent, sum(whole), sum(only), control, everything)
+        yield row([f"{name} ({train:,} / {test:,})", *(f"{h:.1f} h" for h in columns)])
+        ways = (
+            everything / eight,
+            of_parent / eight + longest(trials, 8),
+            of_parent / eight + longest(trials, 64),
+            # With --replicas=2 the parent has two GPUs as well.
+            (of_parent + longest(trials, 32)) / two,
         )
+        divided.append(row([name, *(f"{h:.1f} h" for h in ways)]))
+        values = [place.received for place in found[1:]] + [found[-1].returned]
+        activations = sum(values) * BYTES * (train + test)
+        models = (1 + len(trials)) * 4 * costs.parameters(parent)
+        kept.append(row([name, *(f"{size / GIB:.0f} GiB" for size in (activations, models))]))
     yield ""
-    yield (
-        "| data set | 8 GPUs, sharing each batch | 8 GPUs, a trial each | 8 machines of 8, a "
-        "trial on 2 GPUs | activations kept | models |"
+    yield from head(
+        "data set",
+        "8 GPUs share each batch",
+        "8 GPUs, one trial per GPU",
+        "8 machines of 8, one trial per GPU",
+        "8 machines of 8, one trial per two GPUs",
     )
-    yield "|---|---|---|---|---|---|"
-    yield from tables
+    yield from divided
+    yield ""
+    yield from head("data set", "stored activations", "models")
+    yield from kept
 
 
 def main() -> None:
@@ -146,7 +179,7 @@ def main() -> None:
     parser.add_argument("--sustained", type=float, default=50.0)
     parser.add_argument("--efficiency", type=float, default=0.85)
     given = parser.parse_args()
-    for line in plan(given.sustained, given.efficiency):
+    for line in (*costs_of_blocks(), "", *plan(given.sustained, given.efficiency)):
         print(line)
 
 
