@@ -34,6 +34,7 @@ def main() -> None:
     output = parser.parse_args().output
     committed = {name: read_study(HERE / name) for name in ORDER}
     repeated = {name: read_study(HERE / "repeated" / name) for name in REPEATED}
+    settled = read_study(HERE / "settling_results" / "cifar10")
     studies = list(committed.values())
     judged = claims.judge(studies)
     judged_again = claims.judge(list({**committed, **repeated}.values()))
@@ -44,11 +45,13 @@ def main() -> None:
     made_parts.write(beside / "README.md", page(studies, judged))
     for name, parts in {
         "README.md": {"claims": verdicts(judged)},
-        "docs/paper.md": {"tables": tables(studies), "claims": reasons(judged)},
+        "docs/paper.md": {
+            "tables": tables(studies),
+            "settled": settling.blocks(settled),
+            "claims": reasons(judged),
+        },
         "docs/reproduction.md": {
-            "recipes": settling.recipes(
-                committed["cifar10"], read_study(HERE / "settling_results" / "cifar10")
-            ),
+            "recipes": settling.recipes(committed["cifar10"], settled),
             "digits": settling.digits(HERE / "settling_results" / "digits"),
             "ingredients": settling.ingredients(HERE / "ingredients"),
             "changes": reproduction.changes(HERE / "decisions"),

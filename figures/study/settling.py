@@ -43,6 +43,20 @@ def recipes(paper: StudyResults, settled: StudyResults) -> Iterator[str]:
         yield f"| {what} | {cell(paper)} | {cell(settled)} |"
 
 
+def blocks(settled: StudyResults) -> Iterator[str]:
+    """Yields a table of what each block costs against the control, by method, in points."""
+    control = settled.correct_by_seed(CONTROL, NO_BLOCK)
+    methods = settled.methods()
+    yield f"| | {' | '.join(TABLE[name].title for name in methods)} |"
+    yield f"|---|{'---|' * len(methods)}"
+    for block in settled.blocks_run():
+        cells = (
+            _interval(between(settled.correct_by_seed(name, block), control))
+            for name in methods
+        )
+        yield f"| {block} | {' | '.join(cells)} |"
+
+
 def digits(runs: Path) -> Iterator[str]:
     """Yields a table of the lowest cell of digits studies with parents of several seeds.
 
