@@ -260,6 +260,10 @@ def test_folds_are_read_and_shown(tmp_path):
     assert page.count("\n| 8 | ") == 4  # its verdict, and its three differences
     assert "| 7 | Harder data sets converge more slowly. | undecided |" in page
     assert "decides no claim but the seventh" in page
+    (control,) = fold_results.read_study(DIGITS).controls
+    first, *_ = [row for row in rows if (row.method, row.block) == ("cl_rw", "block1")]
+    best = 100 * (first.max_accuracy - control.max_accuracy)
+    assert f"<br>{best:+.1f}, {first.epochs_to_99}.0 ep. |".replace("-", "\u2212") in page
 
 
 @pytest.mark.parametrize(

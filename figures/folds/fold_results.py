@@ -38,8 +38,8 @@ class Fold:
         count: the number of folds.
         parent: the accuracy of its parent, 0..1.
         values: `accuracy` after the last epoch; `early`, the mean of the first three; `later`,
-            the mean of three that begin as many epochs later as distillation takes. Each by
-            method and block.
+            the mean of three that begin as many epochs later as distillation takes; and the
+            paper's `maximum` and `epochs` to 99 % of it. Each by method and block.
         classes: the number of classes.
         train_images, test_images: their numbers.
         near_duplicates: how many of them are nearly equal to a training image.
@@ -142,6 +142,8 @@ def fold_of(study: StudyResults) -> Fold:
         "accuracy": lambda row: row.final_accuracy,
         "early": lambda row: three_epochs(row, 0),
         "later": lambda row: three_epochs(row, distilling),
+        "maximum": lambda row: row.max_accuracy,
+        "epochs": lambda row: row.epochs_to_99,
     }
     number, count = map(int, fold.split("/"))
     return Fold(

@@ -63,9 +63,9 @@ def at_a_tenth(study: StudyResults) -> Iterator[str]:
         accuracy(study, both, other).text("", 100)
         for other in (alone, PARENT, PARENT_TRAINED_ON)
     )
-    yield f"- At a tenth of the rate STN-CM is above STN at block 1 of CIFAR-10, {gain}."
-    yield f"  Against the parent its loss is then no longer clear, {to_parent}. Against the"
-    yield f"  control it is, {to_control}."
+    yield f"- At a tenth of the rate STN-CM is above STN at block 1 of CIFAR-10, {gain}. Its"
+    yield f"  loss is then unclear against the parent, {to_parent}, but clear against the"
+    yield f"  control, {to_control}."
 
 
 def accuracy(study: StudyResults, first: Weights, second: Weights | str) -> Estimate:
