@@ -113,6 +113,26 @@ def test_near_duplicates_against_correlation_by_numpy():
     assert oddities.near_duplicates(dataset) == expected
 
 
+@pytest.mark.parametrize("label", [-1, 3])
+def test_labels_that_name_no_class_are_refused_before_they_are_divided(
+    label, tmp_path, monkeypatch, capsys
+):
+    whole = numbered(42, 18)
+    labels = whole.train.labels.numpy()
+    labels[4] = label
+    odd = dataclasses.replace(whole, train=Split(whole.train.images, labels))
+    monkeypatch.setattr(datasets, "load", lambda *_, **__: odd)
+    flags = [
+        "--dataset=digits",
+        "--fold=0/3",
+        f"--output_dir={tmp_path}",
+        "--parallel_trials=1",
+    ]
+    assert program.main(flags) == 2
+    assert "1 labels of the split train are out of range" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_study_of_a_fold_says_so(tmp_path, capsys):
     few = ("--train_examples=40", "--test_examples=20", "--batch_size=8", "--epochs=1")
     small = ("--width=0.1", "--image_size=32", "--recipe=paper", "--parent_epochs=1")

@@ -114,6 +114,7 @@ def _images(settings: Settings, model: keras.Model | None, progress: Progress) -
     if not settings.fold:
         return _read(settings, model, progress, **counts)
     whole = _read(settings, model, progress, train_examples=None, test_examples=None)
+    oddities.refuse(whole)
     dataset = folds.fold(whole, *settings.fold, **counts)
     return dataclasses.replace(dataset, near_duplicates=oddities.near_duplicates(dataset))
 
