@@ -54,7 +54,7 @@ def made_up_folds(*values, **more):
 
 def judged(*values, **more):
     result = fold_results.judge("cifar10", made_up_folds(*values, **more))
-    assert result.counts is None
+    assert result.left_aside is None
     return {number: one.verdict for number, one in result.claims.items()}
 
 
@@ -149,7 +149,7 @@ def test_verdicts_allow_for_training_images_that_folds_share():
 )
 def test_sets_that_do_not_count(name, folds, why):
     result = fold_results.judge(name, folds)
-    assert why in result.counts
+    assert why in result.left_aside
     assert {one.verdict for one in result.claims.values()} == {"undecided"}
 
 

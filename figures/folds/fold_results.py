@@ -76,11 +76,11 @@ class SetResult:
     """What the folds of a data set say.
 
     Attributes:
-        counts: None if its verdicts count, else why they don't.
+        left_aside: why its verdicts don't count; None if they do.
         claims: by the claim's number; all undecided where the set does not count.
     """
 
-    counts: str | None
+    left_aside: str | None
     claims: Mapping[str, Result]
 
 
