@@ -52,7 +52,8 @@ def test_the_path_leads_from_the_parent_over_the_kept_steps_to_the_compressed_ne
     drawn = path(panel)
     assert [tuple(map(float, at)) for at in drawn] == [(0, 90), (20, 89.3), (40, 88.4)]
     assert markers(panel, "*") == [(40, 88.9)]  # above the last step, which saves as much
-    assert intervals(panel) == [(40, [88.2, 89.6])]
+    # The final retraining, dashed, and the interval of what it led to.
+    assert intervals(panel) == [(40, [88.4, 88.9]), (40, [88.2, 89.6])]
     assert markers(panel, "o", filled=False) == [(50, 87.1)]
     assert {text.get_text() for text in names(panel)} == {"block2", "block3", "block4_last"}
     parent, lowest = panel.lines[:2]
@@ -70,6 +71,16 @@ def test_where_the_final_retraining_gained_nothing_the_path_ends_with_the_last_s
     assert markers(panel, "*") == [(40, 88.4)]
     assert (40, 88.9) in markers(panel, "o", filled=False)
     assert "final retraining" in [text.get_text() for text in names(panel)]
+    entries = [text.get_text() for text in panel.figure.legends[0].get_texts()]
+    assert "final retraining" not in entries
+
+
+def test_the_caption_says_which_images_decided_only_if_they_are_not_those_shown():
+    found = smaller()
+    assert "Held-out images" in compression_path.picture(found).note
+    by_test = dataclasses.replace(found.compression, held_out=0)
+    found = dataclasses.replace(found, compression=by_test)
+    assert "Held-out" not in compression_path.picture(found).note
 
 
 def test_alternatives_stand_side_by_side_above_what_they_save():

@@ -19,11 +19,12 @@ from deep_net_triage.records.study_results import mean
 _TITLE = "Accuracy against what is saved, step by step"
 _NOTE = (
     "The line leads from the parent through the steps that were kept, each with the block that "
-    "it compresses. If the final retraining improved the network, the star stands above or "
-    "below the last step, which saves as much. Alternatives stand above what they save. 95 % "
-    "intervals are over seeds and test images, paired with the parent. An arrow leads to an "
-    "accuracy far below."
+    "it compresses. A dashed line leads from the last of them to the network after the final "
+    "retraining, which saves as much. Alternatives stand above what they save. 95 % intervals "
+    "are over seeds and test images, paired with the parent. An arrow leads to an accuracy far "
+    "below."
 )
+_HELD_OUT = " Held-out images, and not the accuracy shown, decided which steps were kept."
 _SIZE = 5.2, 4.2  # inches, as wide as the other figures
 _PANELS = 12  # the width of the path's panel beside alternatives of a width of 1
 # A network this many times as far below the parent as the path and `max_drop` is drawn at the
@@ -42,6 +43,7 @@ _PARENT = {
     "path_effects": looks.outline(),
     "zorder": 1,
 }
+_FINAL = {"color": _PATH, "lw": 1.6, "ls": (0, (3, 2))}
 _LIMIT = {"color": looks.INK, "lw": 1, "ls": ":", "zorder": 1}
 # Each alternative has a marker and a colour of its own; shapes tell them apart in grey too.
 _MARKS = {
@@ -75,7 +77,8 @@ class _Point:
 def picture(smaller: Smaller) -> Picture | None:
     """Returns the figure with its caption; None if no step of the compression has finished."""
     figure = draw(smaller)
-    return Picture(6, _TITLE, figure, _NOTE) if figure else None
+    note = _NOTE + (_HELD_OUT if smaller.compression.held_out else "")
+    return Picture(6, _TITLE, figure, note) if figure else None
 
 
 def draw(smaller: Smaller) -> Figure | None:
@@ -95,15 +98,20 @@ def draw(smaller: Smaller) -> Figure | None:
     for each in beside:
         _draw_alternatives(each, alternatives)
     figure.draw_without_rendering()  # places the panel, which the names depend on
-    # The final retraining saves nothing: it leads straight up or down, as an interval does.
     steps = path[:-1] if smaller.compression.final else path
-    line = [point.x for point in steps], [point.accuracy for point in steps]
-    panel.plot(*line, color=_PATH, lw=1.6, zorder=2)
+    _connect(panel, steps, {"color": _PATH, "lw": 1.6})
+    if smaller.compression.final:
+        _connect(panel, path[-2:], _FINAL)
     shown = [*path[1:], *(_at_edge(panel, point) for point in undone)]
     for point in shown:
         _mark(panel, point)
     _name(panel, shown)
     return figure
+
+
+def _connect(panel: Axes, points: Sequence[_Point], style: dict[str, object]) -> None:
+    line = [point.x for point in points], [point.accuracy for point in points]
+    panel.plot(*line, zorder=2, **style)
 
 
 def _panels(figure: Figure, alternatives: int) -> list[Axes]:
@@ -170,6 +178,8 @@ def _handles(smaller: Smaller) -> list[Line2D]:
     shown = [looks.parent(), Line2D([], [], label="allowed loss", **_LIMIT)]
     if smaller.compressed:
         shown.append(Line2D([], [], color=_PATH, lw=1.6, label="step kept", **_KEPT))
+    if smaller.compression.final:
+        shown.append(Line2D([], [], label="final retraining", **_FINAL))
     if any(_undone(smaller)):
         shown.append(Line2D([], [], ls="", label="step undone", **_UNDONE))
     if smaller.compressed:
