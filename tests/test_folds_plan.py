@@ -18,6 +18,8 @@ from tests.conftest import REPOSITORY
 HERE = REPOSITORY / "figures" / "folds"
 sys.path.insert(1, str(HERE))
 import analyse  # noqa: E402
+import beside  # noqa: E402
+import block_figure  # noqa: E402
 import contrasts  # noqa: E402
 import fold_results  # noqa: E402
 import run  # noqa: E402
@@ -311,7 +313,7 @@ def test_the_page_of_the_plan_is_made_from_the_files(tmp_path):
 
 
 def test_the_flags_are_those_of_the_plan(tmp_path):
-    flags = run.flags_of("cifar10", "4", tmp_path, None)
+    flags = run.flags_of("cifar10", "plan", "4", tmp_path, None)
     settings = command_line.parse(flags, REPOSITORY / "flags")
     assert (settings.dataset, settings.fold) == ("cifar10", (4, 6))
     assert (settings.parent_seed, settings.seeds) == (4, (4,))
@@ -321,6 +323,103 @@ def test_the_flags_are_those_of_the_plan(tmp_path):
     assert (settings.augment_copies, settings.epochs, settings.distill_epochs) == (4, 8, 4)
     assert settings.methods == contrasts.SIX
     assert settings.control
-    mnist = command_line.parse(run.flags_of("mnist", "0", tmp_path, "d"), REPOSITORY / "flags")
+    flags = run.flags_of("mnist", "plan", "0", tmp_path, "d")
+    mnist = command_line.parse(flags, REPOSITORY / "flags")
     assert mnist.augment == "crop"
     assert mnist.image_size == 32
+
+
+def test_parts_beside_the_plan_differ_from_its_folds_in_what_they_are_named_for(tmp_path):
+    def settings(part):
+        flags = run.flags_of("cifar10", part, "1", tmp_path, None)
+        return dataclasses.asdict(command_line.parse(flags, REPOSITORY / "flags"))
+
+    def differing(part):
+        return {name: value for name, value in settings(part).items() if value != plan[name]}
+
+    plan = settings("plan")
+    geometry = differing("geometry")
+    assert geometry.pop("image_size") == 64
+    assert geometry.pop("methods") == beside.SIZED_METHODS
+    assert geometry.pop("blocks") == beside.SIZED_BLOCKS
+    assert not geometry
+    seeds = {"seeds": (11,), "final_seeds": (11,)}  # the latter are not used
+    assert differing("repeated") == {"parent_seed": 11, **seeds}
+    recipe = differing("recipe")
+    assert (recipe["schedule"], recipe["optimizer"], recipe["augment"]) == (
+        "constant",
+        "adam",
+        "none",
+    )
+    same = {"epochs", "parent_epochs", "distill_epochs", "block_start", "seeds", "batch_size"}
+    assert not same & recipe.keys()
+
+
+def test_costs_beside_the_plan_are_those_of_all_images_of_the_folds():
+    """By hand: 1 and 2 of 4 images right, less 2 and 3 of the control: -2 of 8 images."""
+    control, cell = ("control", "no-block"), ("stn", "block1")
+    rights = (([1, 0, 0, 0], [1, 1, 0, 0]), ([1, 1, 0, 0], [1, 1, 1, 0]))
+    studies = [
+        dataclasses.replace(
+            fold_results.read_study(DIGITS),
+            correct={(*cell, 3): np.array(own), (*control, 3): np.array(other)},
+            parent_correct=np.ones(4),
+        )
+        for own, other in rights
+    ]
+    against_control = beside.difference(studies, [cell], [control])
+    assert against_control.mean == pytest.approx(-2 / 8)
+    assert beside.difference(studies, [cell], None).mean == pytest.approx(-5 / 8)
+    # The artificial images that the interval adds, one for each side, are no part of the mean.
+    expected = stats.ttest_1samp([0, -1, 0, 0, 0, 0, -1, 0, 1, -1], 0).confidence_interval()
+    assert (against_control.low, against_control.high) == pytest.approx(tuple(expected))
+
+
+def test_the_page_shows_what_was_run_beside_the_plan(tmp_path):
+    for part in ("", "geometry", "recipe"):
+        for number in range(2):
+            folder = tmp_path / part / "cifar10" / f"fold{number}"
+            fold_of_digits(folder, f"{number}/3", image_size=32 + 32 * bool(part))
+    fold_of_digits(tmp_path / "repeated" / "cifar10" / "fold0", "0/3", image_size=32)
+    ended = run_analysis(tmp_path, tmp_path / "made")
+    assert ended.returncode == 0, ended.stderr
+    beside_it = tmp_path / "made" / "figures" / "folds"
+    page = (beside_it / "README.md").read_text()
+    trials = DIGITS / "trials"
+    control, *reached = (
+        np.unpackbits(np.load(trials / name / "correct.npy"), count=360).mean()
+        for name in (
+            "control-no-block-seed0",
+            *(f"{method}-block5-seed0" for method in beside.SIZED_METHODS),
+        )
+    )
+    cost = 100 * (np.mean(reached) - control)
+    # The same study stands for 32 and for 64 pixels.
+    (row,) = re.findall(r"\| block5 less control (\|[^|]*\|[^|]*)\|\n\|", page)
+    assert row.count(f" {cost:+.1f} [") == 2
+    assert page.count("| the paper's, whole model | the paper's, layer |") == 1
+    assert "CIFAR-10 with other seeds in one fold" in page
+    assert (beside_it / "blocks.png").stat().st_size > 10_000
+
+
+def test_a_repeated_fold_takes_the_place_of_the_first(tmp_path):
+    for number in range(3):
+        fold_of_digits(tmp_path / "a" / f"fold{number}", f"{number}/3", parent_seed=number)
+    fold_of_digits(tmp_path / "b" / "fold1", "1/3", parent_seed=11)
+    description = tmp_path / "b" / "fold1" / "study.json"
+    files.write_json(description, files.read_json(description) | {"near_duplicates": 9})
+    folds = fold_results.read(tmp_path / "a", instead=tmp_path / "b")
+    assert [(fold.number, fold.near_duplicates) for fold in folds] == [(0, 4), (1, 9), (2, 4)]
+
+
+def test_the_figure_shows_each_method_at_each_block_and_the_parent():
+    folds = made_up_folds({("stn", "block2"): 0.65}, noise=0.0)
+    panel = block_figure.of_folds("CIFAR-10", folds)
+    assert panel.parent == pytest.approx(10)  # parents at 80 %, controls at 70 %
+    assert panel.cells["stn", "block2"] == pytest.approx((-5, -5, -5))
+    assert panel.cells["stn", "block3"] == pytest.approx((0, 0, 0))
+    figure = block_figure.draw([panel, panel])
+    first, second = figure.axes
+    markers = [line for line in first.lines if line.get_marker() not in ("None", None, "")]
+    assert len(markers) == 30
+    assert first.get_ylim() == second.get_ylim()

@@ -3,7 +3,8 @@
 python figures/folds/analyse.py [--results=FOLDER] [--output=FOLDER]
 
 The page, `README.md`, has the verdicts, every contrast and every cell of the folds in folders
-such as `cifar10/fold0`. It is written once there are two folds of a data set.
+such as `cifar10/fold0`, and what has been run beside them. It is written, with the figure
+`blocks.png`, once there are two folds of a data set.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import beside
+import block_figure
 import contrasts
 import fold_results
 import rehearsal
@@ -55,8 +58,10 @@ def main() -> None:
         plan = made_parts.replaced(plan, part, lines, SCRIPT)
     made_parts.write(arguments.output / "docs" / "folds.md", [plan.removesuffix("\n")])
     if sets:
-        beside = arguments.output / HERE.relative_to(REPOSITORY)
-        made_parts.write(beside / "README.md", page(sets))
+        written = arguments.output / HERE.relative_to(REPOSITORY)
+        made_parts.write(written / "README.md", page(sets, arguments.results))
+        figure = block_figure.draw(list(panels(sets, arguments.results)))
+        figure.savefig(written / "blocks.png", dpi=looks.DPI)
 
 
 def parts_of_the_plan() -> dict[str, Iterator[str]]:
@@ -114,8 +119,21 @@ def words(boundary: Boundary) -> str:
     return f"{sign}{100 * size:g} % of {boundary.scale}"
 
 
-def page(sets: Mapping[str, Sequence[Fold]]) -> Iterator[str]:
-    """Yields the lines of the page on the folds that have been run."""
+def panels(sets: Mapping[str, Sequence[Fold]], results: Path) -> Iterator[block_figure.Panel]:
+    """Yields the figure's panels: the data sets at 32 pixels, and CIFAR-10 at 64."""
+    for name, folds in sets.items():
+        yield block_figure.of_folds(looks.title(name), folds)
+    if larger := fold_results.studies_in(results / "geometry" / "cifar10"):
+        yield block_figure.of_images("CIFAR-10, 64 pixels", larger)
+
+
+def page(sets: Mapping[str, Sequence[Fold]], folder: Path) -> Iterator[str]:
+    """Yields the lines of the page on the folds that have been run.
+
+    Args:
+        sets: the folds of each data set.
+        folder: holds them and what has been run beside them.
+    """
     results = {name: fold_results.judge(name, folds) for name, folds in sets.items()}
     yield "# The paper's claims, by folds"
     yield ""
@@ -124,13 +142,23 @@ def page(sets: Mapping[str, Sequence[Fold]]) -> Iterator[str]:
     yield "points of accuracy, the mean over folds with its 95 % interval."
     yield ""
     yield from verdict_table(sets, results)
+    yield ""
+    yield "![What each method loses at each block](blocks.png)"
+    yield ""
+    yield "*Accuracy less the control's. Markers are means over folds with uncorrected 95 %"
+    yield "intervals; at 64 pixels, intervals are over test images alone. The yellow line is"
+    yield "the mean of the parents.*"
     for name, folds in sets.items():
         yield ""
         yield f"## {looks.title(name)}"
         yield ""
         yield described(folds, results[name])
         yield ""
+        yield "<details><summary>All differences and their boundaries</summary>"
+        yield ""
         yield from contrast_table(folds)
+        yield ""
+        yield "</details>"
         yield ""
         yield distillation_counted(folds)
         yield ""
@@ -139,6 +167,25 @@ def page(sets: Mapping[str, Sequence[Fold]]) -> Iterator[str]:
         yield "maximum, and the epochs to 99 % of it. Cells describe; they decide nothing."
         yield ""
         yield from cell_table(folds)
+    yield ""
+    yield from beside.sections(folder)
+    for name in DECIDING:
+        if name in sets and (folder / "repeated" / name).is_dir():
+            yield from repeated(name, results[name], folder)
+
+
+def repeated(name: str, result: SetResult, folder: Path) -> Iterator[str]:
+    """Yields what the claims' verdicts are with a fold of other seeds in place of its own."""
+    folds = fold_results.read(folder / name, instead=folder / "repeated" / name)
+    again = fold_results.judge(name, folds)
+    yield f"## {looks.title(name)} with other seeds in one fold"
+    yield ""
+    yield "| | claim | verdict | with other seeds |"
+    yield "|---|---|---|---|"
+    for claim in CLAIMS:
+        verdicts_of = (one.claims[claim.number].verdict for one in (result, again))
+        yield f"| {' | '.join([claim.number, claim.sentence, *verdicts_of])} |"
+    yield ""
 
 
 def verdict_table(

@@ -84,14 +84,26 @@ class SetResult:
     claims: Mapping[str, Result]
 
 
-def read(folder: Path) -> list[Fold]:
+def studies_in(folder: Path) -> list[StudyResults]:
+    """Returns the studies in the subfolders of a folder."""
+    return [read_study(found.parent) for found in sorted(folder.glob("*/results.csv"))]
+
+
+def read(folder: Path, instead: Path | None = None) -> list[Fold]:
     """Returns the folds in the subfolders of a folder, in the order of their numbers.
+
+    Args:
+        folder: of the data set.
+        instead: likewise; its folds take the place of those with the same number.
 
     Raises:
         InputError: if there are fewer than two, or they are not folds of one division, trained
             by the same settings, each with all trials.
     """
-    studies = [read_study(found.parent) for found in sorted(folder.glob("*/results.csv"))]
+    others = studies_in(instead) if instead else []
+    taken = {study.settings.get("fold") for study in others}
+    kept = [study for study in studies_in(folder) if study.settings.get("fold") not in taken]
+    studies = [*kept, *others]
     folds = sorted((fold_of(study) for study in studies), key=lambda fold: fold.number)
     if len(folds) < 2:
         raise InputError(f"{folder} holds {len(folds)} folds; it takes two to compare")

@@ -1,6 +1,6 @@
 """Runs the folds of `docs/folds.md` one after another, and copies their small files here.
 
-python figures/folds/run.py --dataset=cifar10 [--data_dir=FOLDER] [--folds=0,1]
+python figures/folds/run.py --dataset=cifar10 [--part=plan] [--data_dir=FOLDER] [--folds=0,1]
 
 The same command continues where it was stopped; a finished fold takes seconds.
 """
@@ -8,6 +8,7 @@ The same command continues where it was stopped; a finished fold takes seconds.
 import argparse
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from fold_results import PLANNED
@@ -20,39 +21,74 @@ import collect  # noqa: E402 - copies the first study's files as well
 FOLDS = 6
 
 
+@dataclass(frozen=True)
+class Part:
+    """One part of the study.
+
+    Attributes:
+        folds: how many folds are run; None for as many as the plan has for the data set.
+        seeds: added to a fold's number, for the seeds of its parent and students.
+        flags: in which it differs from the plan's folds.
+    """
+
+    folds: int | None
+    seeds: int = 0
+    flags: tuple[str, ...] = ()
+
+
+PARTS = {
+    "plan": Part(folds=None),
+    "geometry": Part(
+        folds=2,
+        flags=(
+            "--image_size=64",
+            "--block=block1,block3,block5",
+            "--method=cl_rw,cm_rw,stn,stn_cm,control",
+        ),
+    ),
+    "recipe": Part(folds=2, flags=("--recipe=paper", "--augment_copies=0")),
+    "repeated": Part(folds=1, seeds=10),
+}
+
+
 def main() -> int:
     """Returns the exit code of the first fold that fails, or 0."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", choices=PLANNED, required=True)
+    parser.add_argument("--part", choices=PARTS, default="plan")
     parser.add_argument("--data_dir", help="the folder of TFDS's data")
     parser.add_argument("--folds", help="comma-separated; all by default")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="for models")
     arguments = parser.parse_args()
-    chosen = (
-        arguments.folds.split(",")
-        if arguments.folds
-        else map(str, range(PLANNED[arguments.dataset]))
+    dataset, part = arguments.dataset, arguments.part
+    runs, copies = (
+        folder if part == "plan" else folder / part for folder in (arguments.runs, HERE)
     )
-    for fold in chosen:
-        output = arguments.runs / f"fold{fold}"
-        flags = flags_of(arguments.dataset, fold, output, arguments.data_dir)
+    count = PARTS[part].folds or PLANNED[dataset]
+    for fold in arguments.folds.split(",") if arguments.folds else map(str, range(count)):
+        output = runs / f"fold{fold}"
+        flags = flags_of(dataset, part, fold, output, arguments.data_dir)
         program = [sys.executable, str(REPOSITORY / "run_triage.py")]
         ended = subprocess.run([*program, *flags], check=False).returncode
         if ended:
             return ended
-        collect.keep(output / arguments.dataset, HERE / arguments.dataset / f"fold{fold}")
+        collect.keep(output / dataset, copies / dataset / f"fold{fold}")
     return 0
 
 
-def flags_of(dataset: str, fold: str, output: Path, data_dir: str | None) -> list[str]:
-    """Returns the flags of one fold's study; its number is the seed of parent and students."""
+def flags_of(
+    dataset: str, part: str, fold: str, output: Path, data_dir: str | None
+) -> list[str]:
+    """Returns the flags of one fold's study."""
+    seed = int(fold) + PARTS[part].seeds
     flags = [
         f"--flagfile={REPOSITORY / 'flags' / 'study' / 'folds.flags'}",
         f"--dataset={dataset}",
         f"--fold={fold}/{FOLDS}",
-        f"--parent_seed={fold}",
-        f"--seeds={fold}",
+        f"--parent_seed={seed}",
+        f"--seeds={seed}",
         f"--output_dir={output}",
+        *PARTS[part].flags,
     ]
     return [*flags, f"--data_dir={data_dir}"] if data_dir else flags
 
