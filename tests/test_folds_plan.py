@@ -22,6 +22,7 @@ import beside  # noqa: E402
 import block_figure  # noqa: E402
 import contrasts  # noqa: E402
 import fold_results  # noqa: E402
+import headlines  # noqa: E402
 import run  # noqa: E402
 import verdicts  # noqa: E402
 
@@ -410,6 +411,27 @@ def test_a_repeated_fold_takes_the_place_of_the_first(tmp_path):
     files.write_json(description, files.read_json(description) | {"near_duplicates": 9})
     folds = fold_results.read(tmp_path / "a", instead=tmp_path / "b")
     assert [(fold.number, fold.near_duplicates) for fold in folds] == [(0, 4), (1, 9), (2, 4)]
+
+
+def test_headlines_are_of_complete_sets_and_hold_what_they_say():
+    accuracies = {(method, "all"): 0.68 for method in contrasts.WHOLE}
+    accuracies |= {(method, "block5"): 0.72 for method in contrasts.LAYER}
+    early = {("cl_mw", "all"): 0.61, ("cm_mw", "all"): 0.63, ("stn", "all"): 0.64}
+    folds = made_up_folds(accuracies, early, noise=0.0)
+    assert not list(headlines.headlines({"cifar10": folds[:5], "mnist": folds}))
+    whole, layer, blocks, speed, both = headlines.headlines({"cifar10": folds})
+
+    def on(value):
+        return f"{value:+.1f} points [{value:+.1f}, {value:+.1f}] on CIFAR-10"
+
+    assert f"by {on(-2)}." in whole
+    assert f"by {on(0)} at blocks 1 to 4, and by {on(2)} at block 5." in layer
+    # At block 5 three of six methods are 2 points above what they are at block 1.
+    assert f"by {on(-1)}." in blocks
+    # One of two mean starts is 1 point above, the other 3; one of two distilled by 4.
+    assert f"by {on(2)}, and distillation before them by {on(2)}." in speed
+    # CM-MW is 3 points above STN-CM early, CM-RW as it is.
+    assert f"by {on(0)} at the end, and by {on(-1.5)} over" in both
 
 
 def test_the_figure_shows_each_method_at_each_block_and_the_parent():

@@ -16,6 +16,7 @@ import beside
 import block_figure
 import contrasts
 import fold_results
+import headlines
 import rehearsal
 import simulate
 import verdicts
@@ -141,6 +142,9 @@ def page(sets: Mapping[str, Sequence[Fold]], folder: Path) -> Iterator[str]:
     yield "plan](../../docs/folds.md) was written before these folds were run. Numbers are"
     yield "points of accuracy, the mean over folds with its 95 % interval."
     yield ""
+    if found := list(headlines.headlines(sets)):
+        yield from found
+        yield ""
     yield from verdict_table(sets, results)
     yield ""
     yield "![What each method loses at each block](blocks.png)"

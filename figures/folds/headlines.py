@@ -1,0 +1,105 @@
+"""The findings in five sentences, each with its numbers and their intervals.
+
+What they compare was fixed before any fold was run, as the claims were.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import contrasts
+import fold_results
+import verdicts
+from contrasts import LAYER, PARENT_TRAINED_ON, SIX, WHOLE, Weights
+from fold_results import DECIDING, PLANNED, Fold
+
+from deep_net_triage.findings import looks
+from deep_net_triage.wording import listed, signed
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One finding.
+
+    Attributes:
+        sentence: with a place for the numbers of each contrast.
+        contrasts: their weights, and what is weighted: `accuracy` or `early`.
+    """
+
+    sentence: str
+    contrasts: tuple[tuple[Weights, str], ...]
+
+
+def _less_control(methods: Sequence[str], blocks: Sequence[str]) -> tuple[Weights, str]:
+    weights = contrasts.less(contrasts.mean_over(methods, blocks), PARENT_TRAINED_ON)
+    return weights, "accuracy"
+
+
+_BOTH = contrasts.less(
+    contrasts.mean_over(("stn_cm",)), contrasts.mean_over(("cm_rw", "cm_mw"))
+)
+HEADLINES = (
+    Headline(
+        "**Whole model.** With a block replaced and the whole model retrained, accuracy "
+        "differs from that of the control, the parent trained for as long, by {}.",
+        (_less_control(WHOLE, contrasts.BLOCKS),),
+    ),
+    Headline(
+        "**Layer alone.** With only the new layer trained, it differs by {} at blocks 1 to 4, "
+        "and by {} at block 5.",
+        (
+            _less_control(LAYER, contrasts.BLOCKS[:4]),
+            _less_control(LAYER, contrasts.BLOCKS[4:]),
+        ),
+    ),
+    Headline(
+        "**Blocks.** Replacing block 1 instead of block 5 changes accuracy by {}.",
+        (
+            (
+                contrasts.less(
+                    contrasts.mean_over(SIX, ("block1",)), contrasts.mean_over(SIX, ("block5",))
+                ),
+                "accuracy",
+            ),
+        ),
+    ),
+    Headline(
+        "**Speed.** Over the first three epochs, a start at mean weights changes accuracy by "
+        "{}, and distillation before them by {}.",
+        (
+            (contrasts.pairs(contrasts.OTHER_START), "early"),
+            (contrasts.pairs(contrasts.TAUGHT), "early"),
+        ),
+    ),
+    Headline(
+        "**Both.** STN-CM differs from CM-RW and CM-MW by {} at the end, and by {} over the "
+        "first three epochs.",
+        ((_BOTH, "accuracy"), (_BOTH, "early")),
+    ),
+)
+
+
+def headlines(sets: Mapping[str, Sequence[Fold]]) -> Iterator[str]:
+    """Yields a line for each finding, over the deciding data sets that are complete.
+
+    Intervals are corrected for training images that folds share.
+    """
+    complete = {
+        name: folds
+        for name, folds in sets.items()
+        if name in DECIDING and len(folds) == PLANNED[name]
+    }
+    if complete:
+        for headline in HEADLINES:
+            numbers = (_numbers(complete, *contrast) for contrast in headline.contrasts)
+            yield f"- {headline.sentence.format(*numbers)}"
+
+
+def _numbers(sets: Mapping[str, Sequence[Fold]], weights: Weights, of: str) -> str:
+    """Returns a contrast of each data set: `+1.2 points [+0.3, +2.1] on CIFAR-10`."""
+    texts = []
+    for name, folds in sets.items():
+        values = [fold_results.weighted(fold, of, weights) for fold in folds]
+        found = verdicts.interval(values, fold_results.overlap_of(folds))
+        value, low, high = (signed(100 * number) for number in found)
+        texts.append(f"{value} points [{low}, {high}] on {looks.title(name)}")
+    return listed(texts)
