@@ -137,7 +137,7 @@ def _images(declared: _Declared) -> None:
         "fold",
         None,
         "Put training and test images together, divide them into n folds, and test on fold i, "
-        "from 0: i/n.",
+        "from 0: i/n. A --parent must not have been trained on images of that fold.",
     )
     declared.fraction(
         "validation_fraction",
