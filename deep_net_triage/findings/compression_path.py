@@ -51,7 +51,7 @@ _MARKS = {
     "scratch_taught": ("D", "#E69F00"),
     "left_out": ("v", "#009E73"),
     "narrow": ("^", "#56B4E9"),
-    "pruned": ("P", "#CC79A7"),
+    "pruned": ("p", "#CC79A7"),
 }
 
 

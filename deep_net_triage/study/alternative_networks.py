@@ -55,6 +55,7 @@ def run(plan: Plan, parent: Parent, progress: Progress, begins: Callable[[str], 
         trainings = NetworkTrainings(plan.identity, plan.dataset, progress, lock.check, begins)
         builders = _Builders(plan, parent.model, compression)
         refused: dict[str, str] = {}
+        alternatives.write_refusals(study, refused)
         # All kinds are trained from one seed before any is from the next.
         for seed, kind in itertools.product(plan.settings.final_seeds, KINDS):
             if kind in refused:
@@ -63,10 +64,10 @@ def run(plan: Plan, parent: Parent, progress: Progress, begins: Callable[[str], 
                 network = builders.of(kind)(seed)
             except InputError as reason:
                 refused[kind] = str(reason)
+                alternatives.write_refusals(study, refused)
                 progress.say(f"alternatives: {KINDS[kind].title}: not possible: {reason}")
             else:
                 _train(kind, seed, network, compression.epochs, parent, trainings)
-        alternatives.write_refusals(study, refused)
 
 
 def _train(
