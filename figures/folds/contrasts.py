@@ -170,7 +170,7 @@ CLAIMS = (
     Claim(
         "6",
         "Student-teacher training clearly speeds convergence.",
-        (Part("with less without distillation, early", pairs(TAUGHT), "early", WORTH, WORTH),),
+        (Part("with minus without distillation, early", pairs(TAUGHT), "early", WORTH, WORTH),),
     ),
     Claim(
         "8",

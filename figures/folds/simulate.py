@@ -163,7 +163,7 @@ def power(
                 (quieter, 0.0, 0.0),
             )
         )
-        columns = (text, f"{number} {verdict}", *(f"{share:.2f}" for share in shares))
+        columns = (text, f"claim {number} {verdict}", *(f"{share:.2f}" for share in shares))
         yield f"| {' | '.join(columns)} |"
 
 
