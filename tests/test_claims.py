@@ -164,7 +164,7 @@ def test_one_opposed_comparison_among_many_may_be_chance():
     assert few.verdict == "not supported"
     assert many.verdict == "undecided"
     assert many.why.startswith(
-        "30 comparisons: 29 for it, 1 against, 0 inconclusive. Chance may do as much among so"
+        "30 comparisons: 29 for it, 1 against, 0 inconclusive. Among so many comparisons, those"
     )
 
 

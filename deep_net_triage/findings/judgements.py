@@ -119,7 +119,7 @@ def ruled(number: int, sentence: str, judged: str, evidence: Evidence) -> Judgem
         f"{inconclusive} inconclusive."
     ]
     if opposed and verdict == "undecided":
-        why.append("Chance may do as much among so many.")
+        why.append("Among so many comparisons, those against it may be chance.")
     why += _reach(comparisons)
     if evidence.missing:
         more = len(evidence.missing) - 3

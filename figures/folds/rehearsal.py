@@ -63,8 +63,8 @@ def at_a_tenth(study: StudyResults) -> Iterator[str]:
         accuracy(study, both, other).text("", 100)
         for other in (alone, PARENT, PARENT_TRAINED_ON)
     )
-    yield "- With a tenth of the learning rate (not in the table), STN-CM is above STN at block 1"
-    yield f"  of CIFAR-10, {gain}. It is then not clearly below the parent,"
+    yield "- With a tenth of the learning rate (not in the table), STN-CM is above STN at block"
+    yield f"  1 of CIFAR-10, {gain}. It is then not clearly below the parent,"
     yield f"  {to_parent}, but clearly below the control, {to_control}."
 
 

@@ -61,7 +61,7 @@ class Change:
 
 
 CHANGES = (
-    Change("channel", "mean over the block", "a channel", "cl_mw", "--mean_over=channel"),
+    Change("channel", "mean over the block", "per channel", "cl_mw", "--mean_over=channel"),
     Change("distill_1", "5 epochs of distillation", "1", "stn", "--distill_epochs=1"),
     Change("distill_20", "5 epochs of distillation", "20", "stn", "--distill_epochs=20"),
     Change("slowly", "retrained at 0.001", "0.0001", "cm_rw", SLOW),

@@ -59,12 +59,12 @@ def rates(searched: Path) -> Iterator[str]:
 
 def selection(studies: Sequence[StudyResults]) -> Iterator[str]:
     """Yields a table of what reporting the best epoch gains, by the number of epochs."""
-    yield "| data set | parent | best of few in a row | control | whole model | layer only |"
+    few = studies[0].settings["epochs"]
+    yield f"| data set | parent | best of {few} | control | whole model | layer only |"
     yield "|---|---|---|---|---|---|"
     for study in studies:
         parent = read_parent(study.folder / "parent")
         accuracies = _curve(read_epochs(study.folder / "parent"))
-        few = study.settings["epochs"]
         flat = accuracies[len(accuracies) // 2 :]
         best = [max(flat[start : start + few]) for start in range(len(flat) - few + 1)]
         groups = [study.controls]
@@ -156,7 +156,7 @@ def slowly(runs: Path, study: StudyResults) -> Iterator[str]:
     """
     slow = read_study(runs / "slowly")
     tried = dict.fromkeys((row.method, row.block) for row in (*slow.controls, *slow.rows))
-    yield "| | 0.001: to the parent | to the control | 0.0001: to the parent | to the control |"
+    yield "| | 0.001: from parent | from control | 0.0001: from parent | from control |"
     yield "|---|---|---|---|---|"
     for method, block in tried:
         title = TABLE[method].title

@@ -32,10 +32,10 @@ def recipes(paper: StudyResults, settled: StudyResults) -> Iterator[str]:
             mean(max(curve) - curve[-1] for curve in whole_model(study))
         ),
         "control less parent, points": lambda study: _interval(_control_less_parent(study)),
-        "whole model: half a cell's interval against the control, median, points": (
+        "whole model: median half-width of the intervals against the control, points": (
             lambda study: _number(median(half_widths(study)))
         ),
-        "the same if seeds did not differ, by the sampling of test images alone": (
+        "the same, from the sampling of test images alone": (
             lambda study: _number(median(half_widths_by_images(study)))
         ),
     }
@@ -63,7 +63,14 @@ def digits(runs: Path) -> Iterator[str]:
     Args:
         runs: a folder with a study for each recipe and parent, such as `settled_parent0`.
     """
-    yield "| recipe | parent of seed | its accuracy, % | lowest cell, % | which | mean, % |"
+    headings = (
+        "parent seed",
+        "parent accuracy, %",
+        "lowest cell, %",
+        "which",
+        "mean of cells, %",
+    )
+    yield f"| recipe | {' | '.join(headings)} |"
     yield "|---|---|---|---|---|---|"
     for folder in sorted(runs.glob("*_parent*")):
         study = read_study(folder)
