@@ -94,7 +94,7 @@ def test_without_images_there_is_no_interval_and_nothing_is_sure():
     text = verdict.describe(reached)
     assert "STN +0.0 points (no interval) against the parent, 1 seed" in text
     assert "not distinguishable" not in text
-    assert "not sure" in text
+    assert "with reservations" in text
 
 
 def test_the_chosen_accuracy_counts():
@@ -177,7 +177,7 @@ def test_within_on_average_only_is_not_sure():
     assert reached.recommendation.cost.difference == pytest.approx(-0.02)
     assert not reached.recommendation.sure
     first, _, last, _ = verdict.sentences(reached)
-    assert first == "Recommended, but not sure: block1 by STN, seed 0."
+    assert first == "Recommended with reservations: block1 by STN, seed 0."
     assert last == "It is within the allowed 2.0 points, but its interval reaches below."
 
 

@@ -99,7 +99,7 @@ def sentences(student: Recommendation, max_drop: float, best: bool = True) -> li
 
 def recommended(sure: bool) -> str:
     """Returns how the sentence begins that recommends a network."""
-    return "Recommended" if sure else "Recommended, but not sure"
+    return "Recommended" if sure else "Recommended with reservations"
 
 
 def savings_text(macs_saved: float, parameters_saved: float) -> str:
