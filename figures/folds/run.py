@@ -2,7 +2,9 @@
 
 python figures/folds/run.py --dataset=cifar10 [--part=plan] [--data_dir=FOLDER] [--folds=0,1]
 
-The same command continues where it was stopped; a finished fold takes seconds.
+The same command continues where it was stopped; a finished fold takes seconds. Two folds at
+once, each on a core of its own, take less time than one after the other on two: begin the
+command with `taskset -c 0` and `--folds=0,1,2`, and again with `taskset -c 1` and the others.
 """
 
 import argparse
