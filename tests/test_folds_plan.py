@@ -275,6 +275,7 @@ def test_folds_are_read_and_shown(tmp_path):
         ({"fold": "1/4"}, "folds i/3 and i/4 in one table"),
         ({"fold": "0/3"}, "a fold stands there twice"),
         ({"fold": "1/3", "epochs": 99}, "the folds differ by more than images (epochs)"),
+        ({"fold": "1/3", "new": 1}, "the folds differ by more than images (new)"),
         ({"fold": None}, "is no study by --fold"),
     ],
 )
@@ -371,6 +372,8 @@ def test_costs_beside_the_plan_are_those_of_all_images_of_the_folds():
     against_control = beside.difference(studies, [cell], [control])
     assert against_control.mean == pytest.approx(-2 / 8)
     assert beside.difference(studies, [cell], None).mean == pytest.approx(-5 / 8)
+    with pytest.raises(fold_results.InputError, match=r"lacks correct.npy of .*cm_rw"):
+        beside.difference(studies, [cell, ("cm_rw", "block1")], [control])
     # The artificial images that the interval adds, one for each side, are no part of the mean.
     expected = stats.ttest_1samp([0, -1, 0, 0, 0, 0, -1, 0, 1, -1], 0).confidence_interval()
     assert (against_control.low, against_control.high) == pytest.approx(tuple(expected))
@@ -399,8 +402,20 @@ def test_the_page_shows_what_was_run_beside_the_plan(tmp_path):
     (row,) = re.findall(r"\| block5 less control (\|[^|]*\|[^|]*)\|\n\|", page)
     assert row.count(f" {cost:+.1f} [") == 2
     assert page.count("| the paper's, whole model | the paper's, layer |") == 1
-    assert "CIFAR-10 with other seeds in one fold" in page
+    assert "CIFAR-10 with other seeds in 1 fold" in page
     assert (beside_it / "blocks.png").stat().st_size > 10_000
+
+
+def test_the_committed_page_is_made_from_the_committed_folds(tmp_path):
+    ended = run_analysis(HERE, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    made, committed = (
+        (folder / "figures" / "folds" / "README.md").read_text()
+        for folder in (tmp_path, REPOSITORY)
+    )
+    assert NUMBER.sub("", made) == NUMBER.sub("", committed), "run analyse.py"
+    numbers = [list(map(float, NUMBER.findall(text))) for text in (made, committed)]
+    np.testing.assert_allclose(*numbers, atol=0.011)
 
 
 def test_a_repeated_fold_takes_the_place_of_the_first(tmp_path):
@@ -411,12 +426,19 @@ def test_a_repeated_fold_takes_the_place_of_the_first(tmp_path):
     files.write_json(description, files.read_json(description) | {"near_duplicates": 9})
     folds = fold_results.read(tmp_path / "a", instead=tmp_path / "b")
     assert [(fold.number, fold.near_duplicates) for fold in folds] == [(0, 4), (1, 9), (2, 4)]
+    shutil.rmtree(tmp_path / "a" / "fold1")
+    with pytest.raises(
+        fold_results.InputError, match=r"\['1/3'\]; allowed: .* \['0/3', '2/3'\]"
+    ):
+        fold_results.read(tmp_path / "a", instead=tmp_path / "b")
+    with pytest.raises(fold_results.InputError, match="holds folds"):
+        fold_results.read(tmp_path / "a", instead=tmp_path / "none")
 
 
 def test_headlines_are_of_complete_sets_and_hold_what_they_say():
     accuracies = {(method, "all"): 0.68 for method in contrasts.WHOLE}
     accuracies |= {(method, "block5"): 0.72 for method in contrasts.LAYER}
-    early = {("cl_mw", "all"): 0.61, ("cm_mw", "all"): 0.63, ("stn", "all"): 0.64}
+    early = {("cl_mw", "all"): 0.61, ("cm_mw", "all"): 0.63, ("stn", "all"): 0.66}
     folds = made_up_folds(accuracies, early, noise=0.0)
     assert not list(headlines.headlines({"cifar10": folds[:5], "mnist": folds}))
     whole, layer, blocks, speed, both = headlines.headlines({"cifar10": folds})
@@ -424,12 +446,12 @@ def test_headlines_are_of_complete_sets_and_hold_what_they_say():
     def on(value):
         return f"{value:+.1f} points [{value:+.1f}, {value:+.1f}] on CIFAR-10"
 
-    assert f"by {on(-2)}." in whole
+    assert f"by {on(-2)}, the mean" in whole
     assert f"by {on(0)} at blocks 1 to 4, and by {on(2)} at block 5." in layer
     # At block 5 three of six methods are 2 points above what they are at block 1.
     assert f"by {on(-1)}." in blocks
-    # One of two mean starts is 1 point above, the other 3; one of two distilled by 4.
-    assert f"by {on(2)}, and distillation before them by {on(2)}." in speed
+    # One of two mean starts is 1 point above, the other 3; one of two distilled by 6.
+    assert f"by {on(2)}, and distillation before them by {on(3)}." in speed
     # CM-MW is 3 points above STN-CM early, CM-RW as it is.
     assert f"by {on(0)} at the end, and by {on(-1.5)} over" in both
 
@@ -440,6 +462,14 @@ def test_the_figure_shows_each_method_at_each_block_and_the_parent():
     assert panel.parent == pytest.approx(10)  # parents at 80 %, controls at 70 %
     assert panel.cells["stn", "block2"] == pytest.approx((-5, -5, -5))
     assert panel.cells["stn", "block3"] == pytest.approx((0, 0, 0))
+    noisy = made_up_folds()
+    values = [
+        100 * (fold.values["accuracy"]["stn", "block2"] - fold.values["accuracy"][CONTROL])
+        for fold in noisy
+    ]
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    shown = block_figure.of_folds("CIFAR-10", noisy).cells["stn", "block2"]
+    assert shown == pytest.approx((np.mean(values), expected.low, expected.high))
     figure = block_figure.draw([panel, panel])
     first, second = figure.axes
     markers = [line for line in first.lines if line.get_marker() not in ("None", None, "")]

@@ -75,7 +75,8 @@ def test_the_compressed_network_is_recommended_if_it_keeps_enough_accuracy():
         ),
         (
             estimate(-2.0, -2.6, -1.4),
-            f"Recommended with reservations: {network}. {saves.format('-2.0 points [-2.6, -1.4]')}",
+            f"Recommended with reservations: {network}. "
+            f"{saves.format('-2.0 points [-2.6, -1.4]')}",
         ),
         (estimate(-2.1, -2.6, -1.6), None),
         (None, None),

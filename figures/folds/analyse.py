@@ -52,6 +52,8 @@ def main() -> None:
             for name in ORDER
             if len(list((arguments.results / name).glob("*/results.csv"))) > 1
         }
+        results_page = list(page(sets, arguments.results)) if sets else []
+        shown = list(panels(sets, arguments.results))
     except InputError as error:
         parser.error(str(error))
     plan = (REPOSITORY / "docs" / "folds.md").read_text(encoding="utf-8")
@@ -60,8 +62,8 @@ def main() -> None:
     made_parts.write(arguments.output / "docs" / "folds.md", [plan.removesuffix("\n")])
     if sets:
         written = arguments.output / HERE.relative_to(REPOSITORY)
-        made_parts.write(written / "README.md", page(sets, arguments.results))
-        figure = block_figure.draw(list(panels(sets, arguments.results)))
+        made_parts.write(written / "README.md", results_page)
+        figure = block_figure.draw(shown)
         figure.savefig(written / "blocks.png", dpi=looks.DPI)
 
 
@@ -124,8 +126,10 @@ def panels(sets: Mapping[str, Sequence[Fold]], results: Path) -> Iterator[block_
     """Yields the figure's panels: the data sets at 32 pixels, and CIFAR-10 at 64."""
     for name, folds in sets.items():
         yield block_figure.of_folds(looks.title(name), folds)
-    if larger := fold_results.studies_in(results / "geometry" / "cifar10"):
-        yield block_figure.of_images("CIFAR-10, 64 pixels", larger)
+    larger, _ = beside.with_the_plan(results, "geometry")
+    if larger:
+        folds = counted(len(larger), "fold")
+        yield block_figure.of_images(f"CIFAR-10, 64 pixels, {folds}", larger)
 
 
 def page(sets: Mapping[str, Sequence[Fold]], folder: Path) -> Iterator[str]:
@@ -140,18 +144,21 @@ def page(sets: Mapping[str, Sequence[Fold]], folder: Path) -> Iterator[str]:
     yield ""
     yield f"Made by `python {SCRIPT}` from the files beside it. [The"
     yield "plan](../../docs/folds.md) was written before these folds were run. Numbers are"
-    yield "points of accuracy, the mean over folds with its 95 % interval."
+    yield "points of accuracy, the mean over folds with its 95 % interval, unless it says"
+    yield "otherwise. Intervals are not adjusted for their number; the verdicts are."
     yield ""
     if found := list(headlines.headlines(sets)):
         yield from found
+        yield ""
+        yield "These intervals are corrected for training images that folds share."
         yield ""
     yield from verdict_table(sets, results)
     yield ""
     yield "![What each method loses at each block](blocks.png)"
     yield ""
     yield "*Accuracy less the control's. Markers are means over folds with uncorrected 95 %"
-    yield "intervals; at 64 pixels, intervals are over test images alone. The yellow line is"
-    yield "the mean of the parents.*"
+    yield "intervals (at 64 pixels, over test images alone). The yellow line is the mean of the"
+    yield "parents.*"
     for name, folds in sets.items():
         yield ""
         yield f"## {looks.title(name)}"
@@ -168,7 +175,8 @@ def page(sets: Mapping[str, Sequence[Fold]], folder: Path) -> Iterator[str]:
         yield ""
         yield "Each cell is a method's accuracy less the control's, with an uncorrected"
         yield "interval. Below it are the paper's measures: the maximum less the control's"
-        yield "maximum, and the epochs to 99 % of it. Cells describe; they decide nothing."
+        yield "maximum, and the epochs to 99 % of the method's own. Cells describe; they decide"
+        yield "nothing."
         yield ""
         yield from cell_table(folds)
     yield ""
@@ -179,16 +187,21 @@ def page(sets: Mapping[str, Sequence[Fold]], folder: Path) -> Iterator[str]:
 
 
 def repeated(name: str, result: SetResult, folder: Path) -> Iterator[str]:
-    """Yields what the claims' verdicts are with a fold of other seeds in place of its own."""
-    folds = fold_results.read(folder / name, instead=folder / "repeated" / name)
-    again = fold_results.judge(name, folds)
-    yield f"## {looks.title(name)} with other seeds in one fold"
+    """Yields what the claims' verdicts are with folds of other seeds in place of their own."""
+    others = folder / "repeated" / name
+    again = fold_results.judge(name, fold_results.read(folder / name, instead=others))
+    count = counted(len(fold_results.studies_below(others)), "fold")
+    yield f"## {looks.title(name)} with other seeds in {count}"
     yield ""
+    if again.left_aside:
+        yield f"Left aside. {again.left_aside}"
+        yield ""
     yield "| | claim | verdict | with other seeds |"
     yield "|---|---|---|---|"
     for claim in CLAIMS:
-        verdicts_of = (one.claims[claim.number].verdict for one in (result, again))
-        yield f"| {' | '.join([claim.number, claim.sentence, *verdicts_of])} |"
+        found = (one.claims[claim.number] for one in (result, again))
+        both = (flagged(one.verdict, one.uncorrected) for one in found)
+        yield f"| {' | '.join([claim.number, claim.sentence, *both])} |"
     yield ""
 
 
@@ -203,7 +216,10 @@ def verdict_table(
         number = claim.number
         of_sets = [results[name].claims[number] for name in deciding]
         overall = [over_all([getattr(one, how) for one in of_sets]) for how in ERRORS]
-        of_each = [flagged(one.verdict, one.uncorrected) for one in of_sets]
+        of_each = [
+            "left aside" if results[name].left_aside else flagged(one.verdict, one.uncorrected)
+            for name, one in zip(deciding, of_sets, strict=True)
+        ]
         yield f"| {' | '.join([number, claim.sentence, flagged(*overall), *of_each])} |"
     yield f"| {' | '.join(['7', HARDER, ordering(sets), *['' for _ in deciding]])} |"
 
@@ -278,7 +294,8 @@ def distillation_counted(folds: Sequence[Fold]) -> str:
     value, *ends = verdicts.interval(differences, overlap)
     return (
         "If the epochs of distillation are counted, STN's first three epochs less those of "
-        f"CL-RW after as many epochs are {signed(100 * value, 2)} {between(ends)} points."
+        f"CL-RW after as many epochs are {signed(100 * value, 2)} points "
+        f"{between(ends)}, corrected."
     )
 
 

@@ -12,13 +12,15 @@ from pathlib import Path
 import contrasts
 import numpy as np
 from contrasts import Cell
-from fold_results import studies_in
+from fold_results import studies_below
 
+from deep_net_triage.errors import InputError
 from deep_net_triage.findings.statistics import Estimate, accuracy_difference
-from deep_net_triage.methods import CONTROL, NO_BLOCK
+from deep_net_triage.methods import CONTROL, METHODS, NO_BLOCK
 from deep_net_triage.records.study_results import StudyResults, mean
+from deep_net_triage.wording import counted, listed
 
-PARENT_TRAINED_ON = ((CONTROL, NO_BLOCK),)
+CONTROL_CELL = ((CONTROL, NO_BLOCK),)
 SIZED_METHODS = ("cl_rw", "cm_rw", "stn", "stn_cm")
 SIZED_BLOCKS = ("block1", "block3", "block5")
 
@@ -44,13 +46,13 @@ def sections(folder: Path) -> Iterator[str]:
     Args:
         folder: holds the plan's `cifar10/fold<i>`, and `geometry` and `recipe` with the same.
     """
-    geometry, at_32 = _with_the_plan(folder, "geometry")
+    geometry, at_32 = with_the_plan(folder, "geometry")
     if geometry:
         yield "## The part of the image size: CIFAR-10 at 64 pixels"
         yield ""
-        yield "The mean of CL-RW, CM-RW, STN and STN-CM at each block, less the control or the"
-        yield f"parent, in points, on the same {len(geometry)} folds. Intervals are over test"
-        yield "images alone."
+        titles = listed([METHODS[name].title for name in SIZED_METHODS])
+        yield f"The mean of {titles} at each block, in points, on the same"
+        yield f"{counted(len(geometry), 'fold')}. Intervals are over test images alone."
         yield ""
         columns = (
             Column("32 pixels", at_32, SIZED_METHODS),
@@ -58,14 +60,15 @@ def sections(folder: Path) -> Iterator[str]:
         )
         yield from block_costs(columns, SIZED_BLOCKS)
         yield ""
-    recipe, settled = _with_the_plan(folder, "recipe")
+    recipe, settled = with_the_plan(folder, "recipe")
     if recipe:
         yield "## The part of the recipe: CIFAR-10 trained as the paper says"
         yield ""
         yield "Means of the methods that train the whole model, and of those that train the"
-        yield "layer alone, in points. `settled` reports the last epoch, the paper's recipe the"
-        yield "epoch that is best on the test images."
-        yield "Intervals are over test images alone."
+        yield f"layer alone, in points, on the same {counted(len(recipe), 'fold')}. The settled"
+        yield "recipe reports the last epoch, the paper's the one that is best on test images,"
+        yield "which by itself favours methods whose accuracy moves more. Intervals are over"
+        yield "test images alone."
         yield ""
         columns = tuple(
             Column(f"{name}, {trained}", studies, methods)
@@ -84,7 +87,7 @@ def block_costs(columns: Sequence[Column], blocks: Sequence[str]) -> Iterator[st
     yield f"|---|{'---|' * len(columns)}"
     parents = (mean(study.baseline_accuracy for study in c.studies) for c in columns)
     yield f"| parents | {' | '.join(f'{100 * parent:.1f} %' for parent in parents)} |"
-    for reference, cells in (("control", PARENT_TRAINED_ON), ("parent", None)):
+    for reference, cells in (("control", CONTROL_CELL), ("parent", None)):
         for block in blocks:
             costs = (
                 difference(c.studies, [(name, block) for name in c.methods], cells)
@@ -92,6 +95,13 @@ def block_costs(columns: Sequence[Column], blocks: Sequence[str]) -> Iterator[st
             )
             texts = (cost.text("", 100) for cost in costs)
             yield f"| {block} less {reference} | {' | '.join(texts)} |"
+    for one, other in itertools.combinations(blocks, 2):
+        between = (
+            difference(c.studies, *([(name, b) for name in c.methods] for b in (one, other)))
+            for c in columns
+        )
+        texts = (found.text("", 100) for found in between)
+        yield f"| {one} less {other} | {' | '.join(texts)} |"
 
 
 def difference(
@@ -104,25 +114,31 @@ def difference(
         cells: whose accuracy is averaged.
         others: likewise; None for the parent.
     """
-    first = np.concatenate([_share_correct(study, cells) for study in studies])
-    second = np.concatenate(
-        [_share_correct(study, others) if others else study.parent_correct for study in studies]
+    first, second = (
+        np.concatenate([_share_correct(study, of) for study in studies])
+        for of in (cells, others)
     )
     return accuracy_difference(first[None], second)
 
 
-def _share_correct(study: StudyResults, cells: Sequence[Cell]) -> np.ndarray:
-    """Returns, for each test image, the share of the trials that classify it correctly."""
-    trials = [
-        correct for (*cell, _), correct in study.correct.items() if tuple(cell) in set(cells)
-    ]
-    return np.mean(trials, axis=0)
+def _share_correct(study: StudyResults, cells: Sequence[Cell] | None) -> np.ndarray:
+    """Returns, for each test image, the share of the cells that classify it correctly."""
+    if cells is None:
+        found = {
+            "the parent": [study.parent_correct] if study.parent_correct is not None else []
+        }
+    else:
+        found = {cell: list(study.correct_by_seed(*cell).values()) for cell in cells}
+    for cell, trials in found.items():
+        if not trials:
+            raise InputError(f"{study.folder} lacks correct.npy of {cell}")
+    return np.mean([np.mean(trials, axis=0) for trials in found.values()], axis=0)
 
 
-def _with_the_plan(
+def with_the_plan(
     folder: Path, part: str
 ) -> tuple[Sequence[StudyResults], Sequence[StudyResults]]:
-    """Returns a part's studies, and the plan's of the same folds; none if one is missing."""
+    """Returns a part's studies and the plan's, of the folds that both have."""
     studies = by_fold(folder / part / "cifar10")
     planned = by_fold(folder / "cifar10")
     shared = sorted(studies.keys() & planned)
@@ -130,5 +146,13 @@ def _with_the_plan(
 
 
 def by_fold(folder: Path) -> Mapping[str, StudyResults]:
-    """Returns the studies in the subfolders of a folder by their `--fold`."""
-    return {study.settings["fold"]: study for study in studies_in(folder)}
+    """Returns the studies in the subfolders of a folder by their `--fold`.
+
+    Raises:
+        InputError: if one is no study of a fold, or stands there twice.
+    """
+    studies = studies_below(folder)
+    found = {study.settings.get("fold"): study for study in studies}
+    if None in found or len(found) < len(studies):
+        raise InputError(f"{folder} holds folds {[s.settings.get('fold') for s in studies]}")
+    return found

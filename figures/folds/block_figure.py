@@ -16,7 +16,7 @@ from deep_net_triage.findings import looks
 from deep_net_triage.methods import CONTROL, METHODS, NO_BLOCK
 from deep_net_triage.records.study_results import StudyResults, mean
 
-_WIDTH, _HEIGHT = 4.2, 3.2  # inches of a panel
+_WIDTH, _HEIGHT = 4.2, 3.6  # inches of a panel
 _SPREAD = 0.8  # of a block's column, over which methods stand side by side
 
 
@@ -38,10 +38,9 @@ class Panel:
 
 def of_folds(title: str, folds: Sequence[Fold]) -> Panel:
     """Returns the panel of a data set, with uncorrected intervals over its folds."""
-    control = {(CONTROL, NO_BLOCK): 1.0}
 
     def less_control(cell: Cell) -> tuple[float, float, float]:
-        weights = contrasts.less({cell: 1.0}, control)
+        weights = contrasts.less({cell: 1.0}, contrasts.PARENT_TRAINED_ON)
         values = [fold_results.weighted(fold, "accuracy", weights) for fold in folds]
         return tuple(100 * end for end in verdicts.interval(values))
 
@@ -53,7 +52,7 @@ def of_folds(title: str, folds: Sequence[Fold]) -> Panel:
 
 def of_images(title: str, studies: Sequence[StudyResults]) -> Panel:
     """Returns the panel of a few folds, with intervals over their test images."""
-    control = beside.PARENT_TRAINED_ON
+    control = beside.CONTROL_CELL
 
     def less_control(cell: Cell) -> tuple[float, float, float]:
         found = beside.difference(studies, [cell], control)
@@ -68,7 +67,7 @@ def draw(panels: Sequence[Panel]) -> Figure:
     """Returns the figure: a panel for each setting, all on one scale."""
     figure = Figure(figsize=(_WIDTH * len(panels) + 0.4, _HEIGHT), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-    axes[0].set_ylabel("accuracy less the control's (points)")
+    axes[0].set_ylabel("less the control (points)")
     for each, panel in zip(axes, panels, strict=True):
         looks.prepare(each)
         each.set_title(panel.title, color=looks.INK)

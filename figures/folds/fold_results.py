@@ -84,7 +84,7 @@ class SetResult:
     claims: Mapping[str, Result]
 
 
-def studies_in(folder: Path) -> list[StudyResults]:
+def studies_below(folder: Path) -> list[StudyResults]:
     """Returns the studies in the subfolders of a folder."""
     return [read_study(found.parent) for found in sorted(folder.glob("*/results.csv"))]
 
@@ -98,12 +98,12 @@ def read(folder: Path, instead: Path | None = None) -> list[Fold]:
 
     Raises:
         InputError: if there are fewer than two, or they are not folds of one division, trained
-            by the same settings, each with all trials.
+            by the same settings, each with all trials; or if `instead` has none, or one that
+            `folder` lacks.
     """
-    others = studies_in(instead) if instead else []
-    taken = {study.settings.get("fold") for study in others}
-    kept = [study for study in studies_in(folder) if study.settings.get("fold") not in taken]
-    studies = [*kept, *others]
+    studies = studies_below(folder)
+    if instead:
+        studies = _replaced(studies, studies_below(instead), instead)
     folds = sorted((fold_of(study) for study in studies), key=lambda fold: fold.number)
     if len(folds) < 2:
         raise InputError(f"{folder} holds {len(folds)} folds; it takes two to compare")
@@ -118,14 +118,24 @@ def read(folder: Path, instead: Path | None = None) -> list[Fold]:
         {name: value for name, value in study.settings.items() if name not in OWN_SETTINGS}
         for study in studies
     ]
-    differing = sorted(
-        name
-        for name in settings[0]
-        if any(one.get(name) != settings[0][name] for one in settings)
-    )
+    names = dict.fromkeys(name for one in settings for name in one)
+    differing = [name for name in names if len({str(one.get(name)) for one in settings}) > 1]
     if differing:
         raise InputError(f"{folder}: the folds differ by more than images ({differing[0]})")
     return folds
+
+
+def _replaced(
+    studies: Sequence[StudyResults], others: Sequence[StudyResults], where: Path
+) -> list[StudyResults]:
+    """Returns the studies, with others in place of those of the same folds."""
+    planned = [study.settings.get("fold") for study in studies]
+    taken = [study.settings.get("fold") for study in others]
+    if not taken or not set(taken) <= set(planned):
+        raise InputError(f"{where} holds folds {taken}; allowed: one or more of {planned}")
+    return [s for s, fold in zip(studies, planned, strict=True) if fold not in taken] + [
+        *others
+    ]
 
 
 def fold_of(study: StudyResults) -> Fold:
@@ -146,8 +156,11 @@ def fold_of(study: StudyResults) -> Fold:
         raise InputError(f"{study.folder} lacks {len(missing)} trials, the first {missing[0]}")
 
     def three_epochs(row: Row, first: int) -> float:
-        curve = [e.val_accuracy for e in study.epochs[row.trial] if e.phase == "train"]
-        return mean(curve[first : first + EARLY_EPOCHS])
+        epochs = study.epochs.get(row.trial, ())
+        curve = [epoch.val_accuracy for epoch in epochs if epoch.phase == "train"][first:]
+        if not curve:
+            raise InputError(f"{study.folder} lacks the epochs of {row.trial}")
+        return mean(curve[:EARLY_EPOCHS])
 
     distilling = study.settings["distill_epochs"]
     measures = {

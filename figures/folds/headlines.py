@@ -40,7 +40,8 @@ _BOTH = contrasts.less(
 HEADLINES = (
     Headline(
         "**Whole model.** With a block replaced and the whole model retrained, accuracy "
-        "differs from that of the control, the parent trained for as long, by {}.",
+        "differs from the control's by {}, the mean over methods and blocks. The control is "
+        "the parent, trained for as many epochs on labels.",
         (_less_control(WHOLE, contrasts.BLOCKS),),
     ),
     Headline(

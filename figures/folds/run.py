@@ -84,7 +84,7 @@ def flags_of(
     """Returns the flags of one fold's study."""
     seed = int(fold) + PARTS[part].seeds
     flags = [
-        f"--flagfile={REPOSITORY / 'flags' / 'study' / 'folds.flags'}",
+        "--flagfile=flags/study/folds.flags",
         f"--dataset={dataset}",
         f"--fold={fold}/{FOLDS}",
         f"--parent_seed={seed}",

@@ -3,7 +3,8 @@
 python figures/study/collect.py --study=runs/mnist [--repeated]
 
 It copies everything but models, pictures and the page; `figures/study/remake.py` draws all
-studies together. The paths of data, given parents and results are removed.
+studies together. The paths of data, given parents and results are removed, and flag files
+are named from the repository on.
 """
 
 import argparse
@@ -15,7 +16,11 @@ from deep_net_triage.errors import InputError
 from deep_net_triage.records import files
 
 HERE = Path(__file__).resolve().parent
-PATTERNS = ("results.csv", "*/result.json", "*/epochs.jsonl", "*/correct.npy")
+NAMES = ("result.json", "epochs.jsonl", "correct.npy", "final_correct.npy")
+PATTERNS = (
+    "results.csv",
+    *(f"{folder}/{name}" for folder in ("parent", "trials/*") for name in NAMES),
+)
 PATHS = ("--data_dir=", "--output_dir=", "--parent=")
 # The last parts of a given parent's path: folder, data set, `parent`, `model.keras`.
 PARTS = 4
@@ -44,10 +49,11 @@ def keep(study: Path, copied: Path) -> Path:
     Raises:
         InputError: if the folder holds no study, or is the copy itself.
     """
-    if study.resolve() == copied.resolve() or not (study / "results.csv").is_file():
+    needed = ("results.csv", "study.json", "parent/result.json")
+    if study.resolve() == copied.resolve() or not all((study / n).is_file() for n in needed):
         raise InputError(f"{study} is no study that a command left: it needs its results.csv")
     shutil.rmtree(copied, ignore_errors=True)
-    for pattern in (*PATTERNS, *(f"trials/{name}" for name in PATTERNS[1:])):
+    for pattern in PATTERNS:
         for file in sorted(study.glob(pattern)):
             copy = copied / file.relative_to(study)
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -59,9 +65,17 @@ def keep(study: Path, copied: Path) -> Path:
             content["settings"]["parent"] = str(Path(*parts[-PARTS:]))
         for run in content.get("commands", ()):
             words = shlex.split(run["command"])
-            run["command"] = shlex.join(word for word in words if not word.startswith(PATHS))
+            kept = (_relative(word) for word in words if not word.startswith(PATHS))
+            run["command"] = shlex.join(kept)
         files.write_json(copied / name, content)
     return copied
+
+
+def _relative(word: str) -> str:
+    """Returns a word of a command, without the repository's path if it names a flag file."""
+    flag, equals, path = word.partition("=")
+    _, flags, name = path.rpartition("/flags/")
+    return f"{flag}{equals}flags/{name}" if flag == "--flagfile" and flags else word
 
 
 if __name__ == "__main__":
