@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 import subprocess
 import sys
 
@@ -15,6 +16,9 @@ from deep_net_triage.records.study_results import read_study
 from tests.conftest import REPOSITORY
 
 HERE = REPOSITORY / "figures" / "study"
+sys.path.insert(1, str(HERE))
+import collect  # noqa: E402
+
 DECIDED = HERE / "decisions" / "as_decided"
 MADE = ("README.md", "figures/study/README.md", "docs/paper.md", "docs/reproduction.md")
 STUDIES = sorted(folder.parent for folder in HERE.glob("*/results.csv"))
@@ -154,8 +158,37 @@ def test_what_is_kept_is_not_given_up_for_a_study_that_is_not_there(tmp_path):
     assert sorted(HERE.rglob("*.json*")) == before
 
 
+def test_a_copy_has_what_is_needed_and_no_paths(tmp_path):
+    study = tmp_path / "study"
+    shutil.copytree(HERE / "settling_results" / "digits" / "settled_parent0", study)
+    same, other = (study / "trials" / f"stn-block{n}-seed0" for n in (1, 2))
+    shutil.copyfile(same / "correct.npy", same / "final_correct.npy")
+    (other / "final_correct.npy").write_bytes(b"of another epoch")
+    (study / "trials" / "stn-block1-seed0" / "model.keras").touch()
+    description = files.read_json(study / "study.json")
+    words = (
+        "run_triage.py --flagfile=/home/me/here/flags/study/folds.flags --output_dir=/home/me"
+    )
+    description["commands"][0]["command"] = words
+    files.write_json(study / "study.json", description)
+    copy = collect.keep(study, tmp_path / "copy")
+    left_out = {same / "final_correct.npy", same / "model.keras"}
+    copied = {file.relative_to(copy) for file in copy.rglob("*") if file.is_file()}
+    assert copied == {
+        file.relative_to(study)
+        for file in study.rglob("*")
+        if file.is_file() and file not in left_out
+    }
+    command = files.read_json(copy / "study.json")["commands"][0]["command"]
+    assert command == "run_triage.py --flagfile=flags/study/folds.flags"
+
+
 def test_nothing_that_is_kept_names_a_place_on_a_machine():
-    for file in [*HERE.rglob("*.json"), *HERE.rglob("*.jsonl")]:
+    kept = [
+        file for folder in (HERE, HERE.parent / "folds") for file in folder.rglob("*.json*")
+    ]
+    assert len({file.suffix for file in kept}) == 2
+    for file in kept:
         assert not re.search(r'"/|=/', file.read_text()), file
 
 

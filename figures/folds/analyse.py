@@ -21,11 +21,11 @@ import rehearsal
 import simulate
 import verdicts
 from contrasts import CLAIMS, HARDER, Boundary, Part
-from fold_results import DECIDING, Fold, SetResult
+from fold_results import DECIDING, Fold, IncompleteFoldError, SetResult
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.findings import looks
-from deep_net_triage.methods import CONTROL, METHODS, NO_BLOCK
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records.study_results import mean, read_study
 from deep_net_triage.wording import counted, signed
 
@@ -47,12 +47,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=REPOSITORY)
     arguments = parser.parse_args()
     try:
-        sets = {
-            name: fold_results.read(arguments.results / name)
-            for name in ORDER
-            if len(list((arguments.results / name).glob("*/results.csv"))) > 1
-        }
-        results_page = list(page(sets, arguments.results)) if sets else []
+        sets, incomplete = read(arguments.results)
+        results_page = list(page(sets, incomplete, arguments.results)) if sets else []
         shown = list(panels(sets, arguments.results))
     except InputError as error:
         parser.error(str(error))
@@ -65,6 +61,18 @@ def main() -> None:
         made_parts.write(written / "README.md", results_page)
         figure = block_figure.draw(shown)
         figure.savefig(written / "blocks.png", dpi=looks.DPI)
+
+
+def read(results: Path) -> tuple[dict[str, list[Fold]], dict[str, str]]:
+    """Returns the folds of each data set that has two, and why others are left aside."""
+    sets, incomplete = {}, {}
+    for name in ORDER:
+        if len(list((results / name).glob("*/results.csv"))) > 1:
+            try:
+                sets[name] = fold_results.read(results / name)
+            except IncompleteFoldError as reason:
+                incomplete[name] = str(reason)
+    return sets, incomplete
 
 
 def parts_of_the_plan() -> dict[str, Iterator[str]]:
@@ -132,11 +140,14 @@ def panels(sets: Mapping[str, Sequence[Fold]], results: Path) -> Iterator[block_
         yield block_figure.of_images(f"CIFAR-10, 64 pixels, {folds}", larger)
 
 
-def page(sets: Mapping[str, Sequence[Fold]], folder: Path) -> Iterator[str]:
+def page(
+    sets: Mapping[str, Sequence[Fold]], incomplete: Mapping[str, str], folder: Path
+) -> Iterator[str]:
     """Yields the lines of the page on the folds that have been run.
 
     Args:
         sets: the folds of each data set.
+        incomplete: why a data set that lacks trials is left aside.
         folder: holds them and what has been run beside them.
     """
     results = {name: fold_results.judge(name, folds) for name, folds in sets.items()}
@@ -147,7 +158,7 @@ def page(sets: Mapping[str, Sequence[Fold]], folder: Path) -> Iterator[str]:
     yield "points of accuracy, the mean over folds with its 95 % interval, unless it says"
     yield "otherwise. Intervals are not adjusted for their number; the verdicts are."
     yield ""
-    if found := list(headlines.headlines(sets)):
+    if found := list(headlines.headlines(sets, results)):
         yield from found
         yield ""
         yield "These intervals are corrected for training images that folds share."
@@ -179,6 +190,11 @@ def page(sets: Mapping[str, Sequence[Fold]], folder: Path) -> Iterator[str]:
         yield "nothing."
         yield ""
         yield from cell_table(folds)
+    for name, reason in incomplete.items():
+        yield ""
+        yield f"## {looks.title(name)}"
+        yield ""
+        yield f"Left aside: {reason}."
     yield ""
     yield from beside.sections(folder)
     for name in DECIDING:
@@ -239,7 +255,10 @@ def over_all(found: Sequence[str]) -> str:
 def ordering(sets: Mapping[str, Sequence[Fold]]) -> str:
     """Returns the verdict on claim 7, an ordering of data sets, once all folds are there."""
     planned = fold_results.PLANNED
-    if any(len(sets.get(name, ())) < planned[name] for name in ORDER):
+    if any(
+        len(sets.get(name, ())) < planned[name] or fold_results.not_learned(sets[name])
+        for name in ORDER
+    ):
         return "undecided"
     groups = [fold_results.slowness(sets[name]) for name in ORDER]
     return verdicts.verdicts({"7": verdicts.ordered(groups)})["7"]
@@ -285,11 +304,11 @@ def contrast_table(folds: Sequence[Fold]) -> Iterator[str]:
 
 def distillation_counted(folds: Sequence[Fold]) -> str:
     """Returns how STN compares with CL-RW that has trained for as long, as a sentence."""
-    stn, cl_rw = (contrasts.mean_over((name,)) for name in ("stn", "cl_rw"))
-    differences = [
-        fold_results.weighted(fold, "early", stn) - fold_results.weighted(fold, "later", cl_rw)
-        for fold in folds
-    ]
+    stn, cl_rw = (
+        fold_results.weighted(folds, of, contrasts.mean_over((name,)))
+        for of, name in (("early", "stn"), ("later", "cl_rw"))
+    )
+    differences = [own - other for own, other in zip(stn, cl_rw, strict=True)]
     overlap = fold_results.overlap_of(folds)
     value, *ends = verdicts.interval(differences, overlap)
     return (
@@ -312,9 +331,9 @@ def cell_table(folds: Sequence[Fold]) -> Iterator[str]:
         cells = []
         for method in contrasts.SIX:
             own = {(method, block): 1.0}
-            less = contrasts.less(own, {(CONTROL, NO_BLOCK): 1.0})
+            less = contrasts.less(own, contrasts.PARENT_TRAINED_ON)
             last, maximum, epochs = (
-                [fold_results.weighted(fold, of, weights) for fold in folds]
+                fold_results.weighted(folds, of, weights)
                 for of, weights in (("accuracy", less), ("maximum", less), ("epochs", own))
             )
             value, *ends = verdicts.interval(last)

@@ -5,7 +5,7 @@ by image: they don't cover other parents or other seeds.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,10 @@ from fold_results import studies_below
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.findings.statistics import Estimate, accuracy_difference
-from deep_net_triage.methods import CONTROL, METHODS, NO_BLOCK
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records.study_results import StudyResults, mean
 from deep_net_triage.wording import counted, listed
 
-CONTROL_CELL = ((CONTROL, NO_BLOCK),)
 SIZED_METHODS = ("cl_rw", "cm_rw", "stn", "stn_cm")
 SIZED_BLOCKS = ("block1", "block3", "block5")
 
@@ -65,10 +64,10 @@ def sections(folder: Path) -> Iterator[str]:
         yield "## The part of the recipe: CIFAR-10 trained as the paper says"
         yield ""
         yield "Means of the methods that train the whole model, and of those that train the"
-        yield f"layer alone, in points, on the same {counted(len(recipe), 'fold')}. The settled"
-        yield "recipe reports the last epoch, the paper's the one that is best on test images,"
-        yield "which by itself favours methods whose accuracy moves more. Intervals are over"
-        yield "test images alone."
+        yield f"layer alone, in points, on the same {counted(len(recipe), 'fold')}. Students"
+        yield "and control are those of the last epoch. A parent is that of its last epoch with"
+        yield "the settled recipe, and that of the best on the test images with the paper's."
+        yield "Intervals are over test images alone."
         yield ""
         columns = tuple(
             Column(f"{name}, {trained}", studies, methods)
@@ -87,7 +86,7 @@ def block_costs(columns: Sequence[Column], blocks: Sequence[str]) -> Iterator[st
     yield f"|---|{'---|' * len(columns)}"
     parents = (mean(study.baseline_accuracy for study in c.studies) for c in columns)
     yield f"| parents | {' | '.join(f'{100 * parent:.1f} %' for parent in parents)} |"
-    for reference, cells in (("control", CONTROL_CELL), ("parent", None)):
+    for reference, cells in (("control", contrasts.PARENT_TRAINED_ON), ("parent", None)):
         for block in blocks:
             costs = (
                 difference(c.studies, [(name, block) for name in c.methods], cells)
@@ -105,13 +104,13 @@ def block_costs(columns: Sequence[Column], blocks: Sequence[str]) -> Iterator[st
 
 
 def difference(
-    studies: Sequence[StudyResults], cells: Sequence[Cell], others: Sequence[Cell] | None
+    studies: Sequence[StudyResults], cells: Collection[Cell], others: Collection[Cell] | None
 ) -> Estimate:
     """Returns one mean accuracy less another, paired by image, over all folds' images.
 
     Args:
         studies: one a fold.
-        cells: whose accuracy is averaged.
+        cells: whose accuracy after the last epoch is averaged.
         others: likewise; None for the parent.
     """
     first, second = (
@@ -121,14 +120,15 @@ def difference(
     return accuracy_difference(first[None], second)
 
 
-def _share_correct(study: StudyResults, cells: Sequence[Cell] | None) -> np.ndarray:
-    """Returns, for each test image, the share of the cells that classify it correctly."""
+def _share_correct(study: StudyResults, cells: Collection[Cell] | None) -> np.ndarray:
+    """Returns, for each test image, the share of the cells that classify it correctly.
+
+    The last epoch's file is left out of a copied study where it equals the chosen epoch's.
+    """
+    last = {**study.correct, **study.final_correct}
+    found = {cell: [last[name] for name in last if name[:2] == cell] for cell in cells or ()}
     if cells is None:
-        found = {
-            "the parent": [study.parent_correct] if study.parent_correct is not None else []
-        }
-    else:
-        found = {cell: list(study.correct_by_seed(*cell).values()) for cell in cells}
+        found["the parent"] = [c for c in (study.parent_correct,) if c is not None]
     for cell, trials in found.items():
         if not trials:
             raise InputError(f"{study.folder} lacks correct.npy of {cell}")

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from deep_net_triage.findings import looks
-from deep_net_triage.methods import CONTROL, METHODS, NO_BLOCK
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records.study_results import StudyResults, mean
 
 _WIDTH, _HEIGHT = 4.2, 3.6  # inches of a panel
@@ -41,10 +41,10 @@ def of_folds(title: str, folds: Sequence[Fold]) -> Panel:
 
     def less_control(cell: Cell) -> tuple[float, float, float]:
         weights = contrasts.less({cell: 1.0}, contrasts.PARENT_TRAINED_ON)
-        values = [fold_results.weighted(fold, "accuracy", weights) for fold in folds]
+        values = fold_results.weighted(folds, "accuracy", weights)
         return tuple(100 * end for end in verdicts.interval(values))
 
-    trained_on = mean(fold.values["accuracy"][CONTROL, NO_BLOCK] for fold in folds)
+    trained_on = mean(fold_results.weighted(folds, "accuracy", contrasts.PARENT_TRAINED_ON))
     cells = [(method, block) for block in contrasts.BLOCKS for method in contrasts.SIX]
     parent = mean(fold.parent for fold in folds) - trained_on
     return Panel(title, 100 * parent, {cell: less_control(cell) for cell in cells})
@@ -52,7 +52,7 @@ def of_folds(title: str, folds: Sequence[Fold]) -> Panel:
 
 def of_images(title: str, studies: Sequence[StudyResults]) -> Panel:
     """Returns the panel of a few folds, with intervals over their test images."""
-    control = beside.CONTROL_CELL
+    control = contrasts.PARENT_TRAINED_ON
 
     def less_control(cell: Cell) -> tuple[float, float, float]:
         found = beside.difference(studies, [cell], control)

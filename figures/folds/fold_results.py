@@ -15,8 +15,9 @@ from verdicts import Evidence
 from deep_net_triage.errors import InputError
 from deep_net_triage.findings import parent_doubts
 from deep_net_triage.methods import CONTROL, NO_BLOCK
-from deep_net_triage.records.results import Row
+from deep_net_triage.records.results import Row, differences
 from deep_net_triage.records.study_results import StudyResults, mean, read_study
+from deep_net_triage.wording import counted
 
 # What may differ between the folds of a data set.
 OWN_SETTINGS = ("fold", "parent_seed", "images_digest", "parent")
@@ -27,6 +28,10 @@ PLANNED = {"mnist": 3, "cifar10": 6, "cifar100": 6}
 DECIDING = ("cifar10", "cifar100")
 # A set counts if half an interval of claim 2a is at most this share of what its parents know.
 PRECISE = 0.2
+
+
+class IncompleteFoldError(InputError):
+    """A fold of which trials are missing: its data set decides nothing."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +123,7 @@ def read(folder: Path, instead: Path | None = None) -> list[Fold]:
         {name: value for name, value in study.settings.items() if name not in OWN_SETTINGS}
         for study in studies
     ]
-    names = dict.fromkeys(name for one in settings for name in one)
-    differing = [name for name in names if len({str(one.get(name)) for one in settings}) > 1]
+    differing = [text for one in settings for text in differences(settings[0], one)]
     if differing:
         raise InputError(f"{folder}: the folds differ by more than images ({differing[0]})")
     return folds
@@ -133,16 +137,15 @@ def _replaced(
     taken = [study.settings.get("fold") for study in others]
     if not taken or not set(taken) <= set(planned):
         raise InputError(f"{where} holds folds {taken}; allowed: one or more of {planned}")
-    return [s for s, fold in zip(studies, planned, strict=True) if fold not in taken] + [
-        *others
-    ]
+    return [*others, *(s for s in studies if s.settings.get("fold") not in taken)]
 
 
 def fold_of(study: StudyResults) -> Fold:
     """Returns what the analysis uses of a fold's study.
 
     Raises:
-        InputError: if it is no fold, its learning rate does not fall, or trials are missing.
+        IncompleteFoldError: if trials are missing.
+        InputError: if it is no fold, or its learning rate does not fall.
     """
     fold = study.settings.get("fold")
     if not fold or not study.settles:
@@ -153,7 +156,8 @@ def fold_of(study: StudyResults) -> Fold:
     cells = [(method, block) for method in contrasts.SIX for block in contrasts.BLOCKS]
     missing = [cell for cell in (*cells, (CONTROL, NO_BLOCK)) if cell not in rows]
     if missing:
-        raise InputError(f"{study.folder} lacks {len(missing)} trials, the first {missing[0]}")
+        trials = counted(len(missing), "trial")
+        raise IncompleteFoldError(f"{study.folder.name} lacks {trials}, the first {missing[0]}")
 
     def three_epochs(row: Row, first: int) -> float:
         epochs = study.epochs.get(row.trial, ())
@@ -186,9 +190,18 @@ def fold_of(study: StudyResults) -> Fold:
     )
 
 
-def weighted(fold: Fold, of: str, weights: Weights) -> float:
-    """Returns a contrast's value in a fold."""
-    return math.fsum(weight * fold.values[of][cell] for cell, weight in weights.items())
+def weighted(folds: Sequence[Fold], of: str, weights: Weights) -> list[float]:
+    """Returns a contrast's value in each fold.
+
+    Args:
+        folds: of a data set.
+        of: what is weighted; a key of `Fold.values`.
+        weights: of the trials.
+    """
+    return [
+        math.fsum(weight * fold.values[of][cell] for cell, weight in weights.items())
+        for fold in folds
+    ]
 
 
 def scales(folds: Sequence[Fold]) -> dict[str, float]:
@@ -229,11 +242,8 @@ def slowness(folds: Sequence[Fold]) -> list[float]:
     It is the mean over all trials, one value for each fold.
     """
     known = scales(folds)["known"]
-    return [
-        (weighted(fold, "accuracy", contrasts.ALL) - weighted(fold, "early", contrasts.ALL))
-        / known
-        for fold in folds
-    ]
+    last, early = (weighted(folds, of, contrasts.ALL) for of in ("accuracy", "early"))
+    return [(late - soon) / known for late, soon in zip(last, early, strict=True)]
 
 
 def overlap_of(folds: Sequence[Fold]) -> float:
@@ -245,7 +255,7 @@ def intervals(
     folds: Sequence[Fold], part: Part
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Returns the mean of a part and its interval, corrected for overlap and uncorrected."""
-    values = _values(folds, part)
+    values = weighted(folds, part.of, part.weights)
     return verdicts.interval(values, overlap_of(folds)), verdicts.interval(values)
 
 
@@ -257,7 +267,7 @@ def _evidence(folds: Sequence[Fold], overlap: float) -> dict[str, Evidence]:
 
     return {
         claim.number: verdicts.weigh(
-            np.array([_values(folds, part) for part in claim.parts]),
+            np.array([weighted(folds, part.of, part.weights) for part in claim.parts]),
             np.array([at(part.supports) for part in claim.parts]),
             np.array([at(part.refutes) for part in claim.parts]),
             overlap,
@@ -266,8 +276,11 @@ def _evidence(folds: Sequence[Fold], overlap: float) -> dict[str, Evidence]:
     }
 
 
-def _values(folds: Sequence[Fold], part: Part) -> list[float]:
-    return [weighted(fold, part.of, part.weights) for fold in folds]
+def not_learned(folds: Sequence[Fold]) -> str | None:
+    """Returns why a data set's parents have not learned; None if they have."""
+    accuracy = mean(fold.parent for fold in folds)
+    images = sum(fold.test_images for fold in folds)
+    return parent_doubts.not_learned(accuracy, folds[0].classes, images)
 
 
 def _does_not_count(name: str, folds: Sequence[Fold], whole_model: Result) -> str | None:
@@ -276,9 +289,7 @@ def _does_not_count(name: str, folds: Sequence[Fold], whole_model: Result) -> st
         return "It describes, and decides no claim but the seventh."
     if len(folds) < PLANNED[name]:
         return f"Only {len(folds)} of {PLANNED[name]} folds have been run."
-    accuracy = mean(fold.parent for fold in folds)
-    images = sum(fold.test_images for fold in folds)
-    reason = parent_doubts.not_learned(accuracy, folds[0].classes, images)
+    reason = not_learned(folds)
     (((_, low, high), _),) = whole_model.parts.values()
     if not reason and (high - low) / 2 > PRECISE * scales(folds)["known"]:
         reason = "The intervals are wider than a fifth of what the parents know."

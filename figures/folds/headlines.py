@@ -10,7 +10,7 @@ import contrasts
 import fold_results
 import verdicts
 from contrasts import LAYER, PARENT_TRAINED_ON, SIX, WHOLE, Weights
-from fold_results import DECIDING, PLANNED, Fold
+from fold_results import DECIDING, PLANNED, Fold, SetResult
 
 from deep_net_triage.findings import looks
 from deep_net_triage.wording import listed, signed
@@ -79,13 +79,19 @@ HEADLINES = (
 )
 
 
-def headlines(sets: Mapping[str, Sequence[Fold]]) -> Iterator[str]:
+def headlines(
+    sets: Mapping[str, Sequence[Fold]], results: Mapping[str, SetResult]
+) -> Iterator[str]:
     """Yields a line for each finding, over the deciding data sets that are complete.
 
     Intervals are corrected for training images that folds share.
+
+    Args:
+        sets: the folds of each data set.
+        results: what they say; a set that they leave aside is marked.
     """
     complete = {
-        name: folds
+        looks.title(name) + (" (left aside)" if results[name].left_aside else ""): folds
         for name, folds in sets.items()
         if name in DECIDING and len(folds) == PLANNED[name]
     }
@@ -98,9 +104,9 @@ def headlines(sets: Mapping[str, Sequence[Fold]]) -> Iterator[str]:
 def _numbers(sets: Mapping[str, Sequence[Fold]], weights: Weights, of: str) -> str:
     """Returns a contrast of each data set: `+1.2 points [+0.3, +2.1] on CIFAR-10`."""
     texts = []
-    for name, folds in sets.items():
-        values = [fold_results.weighted(fold, of, weights) for fold in folds]
+    for title, folds in sets.items():
+        values = fold_results.weighted(folds, of, weights)
         found = verdicts.interval(values, fold_results.overlap_of(folds))
         value, low, high = (signed(100 * number) for number in found)
-        texts.append(f"{value} points [{low}, {high}] on {looks.title(name)}")
+        texts.append(f"{value} points [{low}, {high}] on {title}")
     return listed(texts)

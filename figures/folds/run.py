@@ -1,19 +1,25 @@
-"""Runs the folds of `docs/folds.md` one after another, and copies their small files here.
+"""Runs the folds of a part of `docs/folds.md`, and copies their small files here.
 
 python figures/folds/run.py --dataset=cifar10 [--part=plan] [--data_dir=FOLDER] [--folds=0,1]
 
-The same command continues where it was stopped; a finished fold takes seconds. Two folds at
-once, each on a core of its own, take less time than one after the other on two: begin the
-command with `taskset -c 0` and `--folds=0,1,2`, and again with `taskset -c 1` and the others.
+The same command continues where it was stopped; folds that have been copied are not run again.
+Two folds at once, each on a core of its own, take less time than one after the other on two:
+begin the command with `taskset -c 0` and `--folds=0,1,2`, and again with `taskset -c 1` and the
+others.
 """
 
 import argparse
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fold_results import PLANNED
+from fold_results import DECIDING, PLANNED
+
+from deep_net_triage.methods import NO_BLOCK
+from deep_net_triage.records.results import Failure
+from deep_net_triage.records.study_results import read_trials
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -21,6 +27,8 @@ sys.path.insert(1, str(HERE.parent / "study"))
 import collect  # noqa: E402 - copies the first study's files as well
 
 FOLDS = 6
+# A trial that fails is repeated once, with a seed that is larger by this.
+OTHER_SEED = 100
 
 
 @dataclass(frozen=True)
@@ -28,19 +36,22 @@ class Part:
     """One part of the study.
 
     Attributes:
+        datasets: of which it is run.
         folds: how many folds are run; None for as many as the plan has for the data set.
         seeds: added to a fold's number, for the seeds of its parent and students.
         flags: in which it differs from the plan's folds.
     """
 
+    datasets: tuple[str, ...]
     folds: int | None
     seeds: int = 0
     flags: tuple[str, ...] = ()
 
 
 PARTS = {
-    "plan": Part(folds=None),
+    "plan": Part(tuple(PLANNED), folds=None),
     "geometry": Part(
+        ("cifar10",),
         folds=2,
         flags=(
             "--image_size=64",
@@ -48,13 +59,13 @@ PARTS = {
             "--method=cl_rw,cm_rw,stn,stn_cm,control",
         ),
     ),
-    "recipe": Part(folds=2, flags=("--recipe=paper", "--augment_copies=0")),
-    "repeated": Part(folds=1, seeds=10),
+    "recipe": Part(("cifar10",), folds=2, flags=("--recipe=paper", "--augment_copies=0")),
+    "repeated": Part(DECIDING, folds=1, seeds=10),
 }
 
 
 def main() -> int:
-    """Returns the exit code of the first fold that fails, or 0."""
+    """Returns the exit code of the first fold that leaves no table, or 0."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", choices=PLANNED, required=True)
     parser.add_argument("--part", choices=PARTS, default="plan")
@@ -63,19 +74,46 @@ def main() -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="for models")
     arguments = parser.parse_args()
     dataset, part = arguments.dataset, arguments.part
+    if dataset not in PARTS[part].datasets:
+        allowed = ", ".join(PARTS[part].datasets)
+        parser.error(f"--part={part} is not run of {dataset}; allowed: {allowed}")
     runs, copies = (
         folder if part == "plan" else folder / part for folder in (arguments.runs, HERE)
     )
     count = PARTS[part].folds or PLANNED[dataset]
     for fold in arguments.folds.split(",") if arguments.folds else map(str, range(count)):
-        output = runs / f"fold{fold}"
+        output, copy = runs / f"fold{fold}", copies / dataset / f"fold{fold}"
+        if (copy / "results.csv").is_file():
+            print(f"fold {fold} has been copied to {copy}")
+            continue
         flags = flags_of(dataset, part, fold, output, arguments.data_dir)
-        program = [sys.executable, str(REPOSITORY / "run_triage.py")]
-        ended = subprocess.run([*program, *flags], check=False).returncode
-        if ended:
+        ended = run_triage(flags)
+        for failure in failures(output / dataset):
+            run_triage([*flags, *once_more(failure)])
+        if not (output / dataset / "results.csv").is_file() or ended not in (0, 1):
             return ended
-        collect.keep(output / dataset, copies / dataset / f"fold{fold}")
+        collect.keep(output / dataset, copy)
     return 0
+
+
+def run_triage(flags: Sequence[str]) -> int:
+    """Returns the exit code of the program with some flags."""
+    program = [sys.executable, str(REPOSITORY / "run_triage.py")]
+    return subprocess.run([*program, *flags], check=False).returncode
+
+
+def failures(study: Path) -> list[Failure]:
+    """Returns the trials of a study that failed."""
+    ended = read_trials(study).values()
+    return [result for result in ended if isinstance(result, Failure)]
+
+
+def once_more(failure: Failure) -> list[str]:
+    """Returns the flags, after those of its fold, that repeat a trial with another seed."""
+    method, block, seed = (failure.settings[name] for name in ("method", "block", "seed"))
+    # Without --nocontrol a student's repetition would train another control.
+    chosen = [] if block == NO_BLOCK else [f"--block={block}", "--nocontrol"]
+    return [f"--method={method}", f"--seeds={seed + OTHER_SEED}", *chosen]
 
 
 def flags_of(

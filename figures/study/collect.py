@@ -2,9 +2,9 @@
 
 python figures/study/collect.py --study=runs/mnist [--repeated]
 
-It copies everything but models, pictures and the page; `figures/study/remake.py` draws all
-studies together. The paths of data, given parents and results are removed, and flag files
-are named from the repository on.
+It copies everything but models, pictures, the page, and what is correct after the last epoch
+where that is the chosen one. `figures/study/remake.py` draws all studies together. The paths of
+data, given parents and results are removed, and flag files are named from the repository on.
 """
 
 import argparse
@@ -13,10 +13,11 @@ import shutil
 from pathlib import Path
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.records import files
+from deep_net_triage.records import files, results
+from deep_net_triage.wording import listed
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("result.json", "epochs.jsonl", "correct.npy", "final_correct.npy")
+NAMES = ("result.json", "epochs.jsonl", results.CORRECT, results.FINAL_CORRECT)
 PATTERNS = (
     "results.csv",
     *(f"{folder}/{name}" for folder in ("parent", "trials/*") for name in NAMES),
@@ -51,10 +52,12 @@ def keep(study: Path, copied: Path) -> Path:
     """
     needed = ("results.csv", "study.json", "parent/result.json")
     if study.resolve() == copied.resolve() or not all((study / n).is_file() for n in needed):
-        raise InputError(f"{study} is no study that a command left: it needs its results.csv")
+        raise InputError(f"{study} is no study that a command left: it needs {listed(needed)}")
     shutil.rmtree(copied, ignore_errors=True)
     for pattern in PATTERNS:
         for file in sorted(study.glob(pattern)):
+            if file.name == results.FINAL_CORRECT and _is_the_chosen(file):
+                continue
             copy = copied / file.relative_to(study)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
@@ -69,6 +72,11 @@ def keep(study: Path, copied: Path) -> Path:
             run["command"] = shlex.join(kept)
         files.write_json(copied / name, content)
     return copied
+
+
+def _is_the_chosen(final: Path) -> bool:
+    """Returns whether the last epoch's file equals that of the chosen epoch beside it."""
+    return final.read_bytes() == final.with_name(results.CORRECT).read_bytes()
 
 
 def _relative(word: str) -> str:
