@@ -135,10 +135,11 @@ def test_the_page_shows_what_was_run_beside_the_plan(tmp_path):
     """Three studies of digits stand for the plan's folds, for 64 pixels and for the recipe."""
     parts = {"": "settled_parent0", "geometry": "settled_parent1", "recipe": "settled_parent2"}
     sources = {part: STUDIES / name for part, name in parts.items()}
+    own = {"geometry": {"image_size": 64}, "recipe": {"learning_rate": 0.001}}
     for part, source in sources.items():
         for number in range(2):
             folder = tmp_path / part / "cifar10" / f"fold{number}"
-            fold_of_digits(folder, f"{number}/3", source)
+            fold_of_digits(folder, f"{number}/3", source, **own.get(part, {}))
     fold_of_digits(tmp_path / "repeated" / "cifar10" / "fold0", "0/3")
     ended = run_analysis(tmp_path, tmp_path / "made")
     assert ended.returncode == 0, ended.stderr
@@ -165,6 +166,17 @@ def test_the_page_shows_what_was_run_beside_the_plan(tmp_path):
     ]
     assert re.findall(r"(\S+) \[", between) == [f"{100 * change:+.1f}" for change in changes]
     assert "CIFAR-10 with other seeds in 1 fold\n\nLeft aside. Only 2 of 6 folds" in page
+
+
+@pytest.mark.parametrize(
+    ("part", "setting"), [("geometry", "learning_rate"), ("recipe", "image_size")]
+)
+def test_a_part_that_differs_by_more_than_its_own_settings_is_refused(part, setting, tmp_path):
+    fold_of_digits(tmp_path / "cifar10" / "fold0", "0/3")
+    other = tmp_path / part / "cifar10" / "fold0"
+    fold_of_digits(other, "0/3", **{setting: 7})
+    with pytest.raises(fold_results.InputError, match=rf"fold0 differs .*\({setting}: .*now 7"):
+        beside.with_the_plan(tmp_path, part)
 
 
 def test_a_set_that_lacks_a_trial_is_left_aside_and_the_others_are_shown(tmp_path):

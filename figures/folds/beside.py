@@ -12,16 +12,30 @@ from pathlib import Path
 import contrasts
 import numpy as np
 from contrasts import Cell
-from fold_results import studies_below
+from fold_results import OWN_SETTINGS, studies_below
 
+from deep_net_triage.commands import recipes
 from deep_net_triage.errors import InputError
 from deep_net_triage.findings.statistics import Estimate, accuracy_difference
 from deep_net_triage.methods import METHODS
+from deep_net_triage.records.results import differences
 from deep_net_triage.records.study_results import StudyResults, mean
 from deep_net_triage.wording import counted, listed
 
 SIZED_METHODS = ("cl_rw", "cm_rw", "stn", "stn_cm")
 SIZED_BLOCKS = ("block1", "block3", "block5")
+# The settings in which a part's studies may differ from the plan's folds of the same number.
+FREE_SETTINGS = {
+    "geometry": (*OWN_SETTINGS, "image_size"),
+    "recipe": (
+        *OWN_SETTINGS,
+        *(
+            flag.removeprefix("--").partition("=")[0]
+            for recipe in recipes.RECIPES
+            for flag in recipes.flags_of(recipe, given_parent=False, own_images=False)
+        ),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,8 @@ def sections(folder: Path) -> Iterator[str]:
     """
     geometry, at_32 = with_the_plan(folder, "geometry")
     if geometry:
-        yield "## The part of the image size: CIFAR-10 at 64 pixels"
+        size = geometry[0].settings["image_size"]
+        yield f"## The part of the image size: CIFAR-10 at {size} pixels"
         yield ""
         titles = listed([METHODS[name].title for name in SIZED_METHODS])
         yield f"The mean of {titles} at each block, in points, on the same"
@@ -55,7 +70,7 @@ def sections(folder: Path) -> Iterator[str]:
         yield ""
         columns = (
             Column("32 pixels", at_32, SIZED_METHODS),
-            Column("64 pixels", geometry, SIZED_METHODS),
+            Column(f"{size} pixels", geometry, SIZED_METHODS),
         )
         yield from block_costs(columns, SIZED_BLOCKS)
         yield ""
@@ -138,10 +153,22 @@ def _share_correct(study: StudyResults, cells: Collection[Cell] | None) -> np.nd
 def with_the_plan(
     folder: Path, part: str
 ) -> tuple[Sequence[StudyResults], Sequence[StudyResults]]:
-    """Returns a part's studies and the plan's, of the folds that both have."""
+    """Returns a part's studies and the plan's, of the folds that both have.
+
+    Raises:
+        InputError: if they differ by more than the part's own settings.
+    """
     studies = by_fold(folder / part / "cifar10")
     planned = by_fold(folder / "cifar10")
     shared = sorted(studies.keys() & planned)
+    for fold in shared:
+        both = (
+            {n: v for n, v in study.settings.items() if n not in FREE_SETTINGS[part]}
+            for study in (planned[fold], studies[fold])
+        )
+        if differing := differences(*both):
+            where = studies[fold].folder
+            raise InputError(f"{where} differs from the plan's fold ({differing[0]})")
     return [studies[fold] for fold in shared], [planned[fold] for fold in shared]
 
 
