@@ -12,6 +12,7 @@ from deep_net_triage.launchers import ray_cluster, workers
 from deep_net_triage.launchers.messages import Board, Messenger
 from deep_net_triage.progress import Progress
 from deep_net_triage.streams import Lasting
+from deep_net_triage.wording import counted
 
 
 def main(arguments: list[str]) -> int:
@@ -34,7 +35,8 @@ def main(arguments: list[str]) -> int:
         program.complain(message)
         return code
     if failed:
-        program.complain(f"{failed} trials failed; see their result.json")
+        trials = counted(failed, "trial")
+        program.complain(f"{trials} failed; the reason is in result.json in each one's folder")
     return 1 if failed else 0
 
 

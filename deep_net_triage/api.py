@@ -100,7 +100,7 @@ def replace_block(
     """
     parent = graphs.flat(model)
     if isinstance(block, str):
-        found = blocks.find_blocks(parent, replacement)
+        found = blocks.survey(parent, replacement).blocks
         (block,) = blocks.select(parent, found, (block,), replacement)
     return surgery.compress(parent, block, initializer=initializer, seed=seed)
 

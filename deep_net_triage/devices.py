@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,25 +135,30 @@ def _set_up_tensorflow(replica_count: int | None, share: Share | None) -> None:
 
 @contextlib.contextmanager
 def restored() -> Iterator[None]:
-    """Restores the dtype policy, determinism and global seed of the library's caller.
+    """Restores the dtype policy, determinism and random states of the library's caller.
 
     TensorFlow 2.21 has only private functions to read the seed and to read or turn off
     determinism; `tests/test_api.py` guards them.
     """
     import keras
+    import numpy as np
     import tensorflow as tf
     from tensorflow.python.eager import context
     from tensorflow.python.framework import config
 
     policy, seed = keras.config.dtype_policy(), context.global_seed()
     deterministic = config.is_op_determinism_enabled()
+    drawn, drawn_by_numpy = random.getstate(), np.random.get_state()
     try:
         yield
     finally:
         keras.config.set_dtype_policy(policy)
         if config.is_op_determinism_enabled() and not deterministic:
             config.disable_op_determinism()
+        if context.global_seed() != seed:
             tf.random.set_seed(seed)
+        random.setstate(drawn)
+        np.random.set_state(drawn_by_numpy)
 
 
 def make_deterministic() -> None:

@@ -108,11 +108,12 @@ def test_each_kind_is_trained_from_one_seed_before_any_from_the_next(tmp_path, m
     assert alternatives.refusals(tmp_path) == known
 
 
-def test_an_alternative_that_is_better_is_exported_instead(tmp_path):
+def test_the_alternative_that_the_page_recommends_is_exported_instead(tmp_path):
     pruned = types.SimpleNamespace(kind="pruned", correct={2: None, 1: None})
-    narrow = types.SimpleNamespace(kind="narrow", correct={0: None})
-    smaller = types.SimpleNamespace(better=[pruned, narrow])
-    file = exporting.best_alternative(tmp_path, smaller)
+    compressed = types.SimpleNamespace(kind=None, correct={0: None})
+    file = exporting.alternative_to_take(tmp_path, types.SimpleNamespace(to_take=pruned))
     assert file == tmp_path / "alternatives" / "pruned-seed1" / "model.keras"
-    assert exporting.best_alternative(tmp_path, types.SimpleNamespace(better=[])) is None
-    assert exporting.best_alternative(tmp_path, None) is None
+    for network in (compressed, None):
+        smaller = types.SimpleNamespace(to_take=network)
+        assert exporting.alternative_to_take(tmp_path, smaller) is None
+    assert exporting.alternative_to_take(tmp_path, None) is None

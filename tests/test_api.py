@@ -1,4 +1,5 @@
 import contextlib
+import random
 
 import keras
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import deep_net_triage as dnt
+from deep_net_triage import devices
 from deep_net_triage.errors import InputError
 
 ONE_TRIAL = {"method": "cl_mw", "recipe": "paper", "block": "2", "epochs": 1}
@@ -234,6 +236,27 @@ def test_results_of_other_images_are_not_returned(parent, tmp_path):
 
 
 @pytest.mark.parametrize("block", ["2", "9"])  # the second is refused
+def test_random_states_of_the_caller_are_restored():
+    """All three are seeded, as training does, though the caller is deterministic already."""
+    from tensorflow.python.eager import context
+    from tensorflow.python.framework import config
+
+    tf.config.experimental.enable_op_determinism()
+    try:
+        keras.utils.set_random_seed(5)
+        state = random.getstate()
+        with devices.restored():
+            keras.utils.set_random_seed(3)
+            tf.random.set_seed(0)
+        assert random.getstate() == state
+        drawn = np.random.rand()
+        np.random.seed(5)
+        assert drawn == np.random.rand()
+        assert context.global_seed() == 5
+    finally:
+        config.disable_op_determinism()
+
+
 def test_what_the_caller_had_set_is_restored(parent, block, tmp_path):
     from tensorflow.python.framework import config
 

@@ -7,6 +7,7 @@ import pytest
 from deep_net_triage import devices
 from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
 from deep_net_triage.learning.timings import Timings
+from deep_net_triage.records import results
 from deep_net_triage.study import budget
 from deep_net_triage.study.budget import Budget
 from tests.studies import TINY, run
@@ -102,6 +103,14 @@ def test_what_is_finished_costs_nothing(study, capsys):
     assert "[3/4] block5 cl_rw seed 0" in said
     assert "block4 cl_rw seed 0  " not in said
     assert "parent  " not in said
+
+
+def test_a_trial_that_failed_is_estimated_as_it_will_be_run_again(study, capsys):
+    folder = study / "trials" / "cl_rw-block4-seed0"
+    settings = results.read_trial(folder).settings
+    results.write_result(folder, results.Failure(settings, "the loss is no longer finite"))
+    assert run(study.parent, "--method=cl_rw,stn", "--block=4", "--estimate") == 0
+    assert "[1/2] block4 cl_rw seed 0  " in capsys.readouterr().out
 
 
 def test_a_finished_study_is_estimated_as_well(study, capsys):

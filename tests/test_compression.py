@@ -9,8 +9,9 @@ import pytest
 from deep_net_triage.findings import presentation
 from deep_net_triage.images import datasets
 from deep_net_triage.network import costs
+from deep_net_triage.network.latencies import Latency
 from deep_net_triage.records import alternatives, compressions, models, results, study_results
-from deep_net_triage.study import compression
+from deep_net_triage.study import compression, trials
 from tests.studies import read, run, snapshot
 
 
@@ -216,11 +217,42 @@ def test_a_step_that_costs_too_much_after_the_final_retraining_is_undone(
     assert run(folder, *flags) == 0
     study = folder / "digits"
     only_the_first_step_is_kept(study)
-    assert "the retrained network has lost more than --max_drop, undone" in (
+    assert "undone, because the retrained network loses more than --max_drop" in (
         capsys.readouterr().out
     )
     (final,) = read(study / "compressed" / "result.json")["finals"]
     assert final["folder"] == "final-of-1-seed0"
+
+
+def test_a_step_whose_training_fails_is_undone(folder, flags, monkeypatch, capsys):
+    """The second step's training is said to diverge; what was measured is of two blocks."""
+    begun = trials.TrialsBeside.run
+
+    def fails(beside, trial, name, network, where):
+        result = begun(beside, trial, name, network, where)
+        if not where.name.startswith("2-"):
+            return result
+        return results.Failure({}, "the loss is no longer finite")
+
+    monkeypatch.setattr(trials.TrialsBeside, "run", fails)
+    study = folder / "digits"
+    compressions.write_latencies(study, [Latency("smaller", "keras", 1, 1, 0.5, 0.1)])
+    before = compressions.read(study)
+    compressions.write(study, dataclasses.replace(before, macs=before.macs + 1))
+    assert run(folder, *flags, "--nolatency") == 0
+    assert ": the training failed; undone" in capsys.readouterr().out
+    kept, failed = read(study / "compressed" / "result.json")["steps"]
+    assert (kept["kept"], failed["kept"], failed["accuracy"]) == (True, False, None)
+    assert compressions.read_latencies(study) == ()
+
+
+def test_students_that_were_not_saved_are_missed_by_name(flags, tmp_path, capsys):
+    others = [flag for flag in flags if flag != "--compress"]
+    assert run(tmp_path, *others, "--nosave_models", "--validation_fraction=0") == 0
+    assert run(tmp_path, *flags, "--validation_fraction=0") == 2
+    error = capsys.readouterr().err
+    assert "model.keras, which was not saved (--nosave_models) or was removed; remove" in error
+    assert "cm_mw-block1-seed0 to train it again" in error
 
 
 def test_nothing_is_saved_where_no_block_is_good_enough(flags, tmp_path, capsys):

@@ -7,12 +7,14 @@ import keras
 import numpy as np
 import pytest
 
+import deep_net_triage as dnt
 from deep_net_triage.commands.settings import GIB
 from deep_net_triage.errors import InputError
 from deep_net_triage.network import blocks, costs, graphs
 from deep_net_triage.network.blocks import find_blocks
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.records import models
+from tests import studies
 from tests.test_retraining import retraining, run
 
 layers, ops = keras.layers, keras.ops
@@ -178,6 +180,59 @@ def test_a_layer_whose_class_keras_does_not_find_is_refused():
         models.check_is_loadable(network(unit(Doubled)))
 
 
+def test_a_block_may_end_in_a_sum_without_a_layer(toy_dataset, small_settings, tmp_path):
+    """The settled recipe compares the random filters' maps with those of the sum."""
+    parent = network(lambda x, n: x + conv(f"{n}_conv")(x))
+    block = find_blocks(parent)[0]
+    assert block.layers[-1] not in [layer.name for layer in parent.layers]
+    settings = small_settings(epochs=1, block_start="aligned")
+    bench = retraining(parent, toy_dataset, settings, 0, tmp_path, memory=GIB)
+    records, _, _ = run(bench, "cl_rw")
+    assert len(records) == 1
+
+
+def test_where_no_block_is_found_a_named_one_may_be():
+    """Functions of `keras.ops` are no activations of a block that is found."""
+    x = images = keras.Input((8, 8, 2))
+    for number in range(4):
+        x = ops.relu(conv(f"c{number}")(x))
+    model = keras.Model(images, layers.Dense(3)(layers.Flatten()(x)))
+    for names in (None, ("1",)):
+        with pytest.raises(InputError, match="no block found"):
+            blocks.select(model, blocks.survey(model).blocks, names)
+    (block,) = blocks.select(model, (), ("c0:c3",))
+    assert block.convolutions == ("c0", "c1", "c2", "c3")
+    assert "c3" not in [layer.name for layer in dnt.replace_block(model, "c0:c3").layers]
+
+
+def test_spectral_normalization_excludes_methods_that_train_a_block_alone(tmp_path, capsys):
+    """It changes its weights in training whatever is frozen."""
+    keras.utils.set_random_seed(0)
+    images = keras.Input((8, 8, 1))
+    x = conv("a1")(conv("a0")(images))
+    x = layers.MaxPooling2D()(x)
+    y = layers.SpectralNormalization(conv("inner"), name="restless")(conv("b0")(x))
+    x = layers.GlobalAveragePooling2D()(layers.Add()([x, conv("b1")(y)]))
+    parent = tmp_path / "parent.keras"
+    keras.Model(images, layers.Dense(10)(x)).save(parent)
+    flags = (f"--parent={parent}", "--train_examples=60", "--epochs=1")
+    assert studies.run(tmp_path / "runs", *flags, "--block=1", "--method=cl_rw") == 2
+    assert "restless is a SpectralNormalization" in capsys.readouterr().err
+    assert studies.run(tmp_path / "runs", *flags, "--block=1", "--method=cm_rw") == 0
+    assert studies.run(tmp_path / "runs", *flags, "--block=2", "--method=cl_rw") == 0
+
+
+def test_branches_that_do_not_fit_the_images_are_refused():
+    images = keras.Input((None, None, 2))
+    halved = layers.Conv2D(2, 3, strides=2, padding="same")(images)
+    pooled = layers.MaxPooling2D(2)(images)
+    x = layers.GlobalAveragePooling2D()(layers.Add()([halved, pooled]))
+    model = keras.Model(images, x, name="forked")
+    assert graphs.flat(model, (32, 32, 2)).name == "forked"
+    with pytest.raises(InputError, match="forked does not take images of 33 x 33 x 2 "):
+        graphs.flat(model, (33, 33, 2))
+
+
 def test_a_dilated_convolution_that_trims_the_map_is_refused():
     x = images = keras.Input((16, 16, 3))
     x = conv("a")(x)
@@ -202,5 +257,5 @@ def test_the_layer_in_front_of_which_a_segment_ends_is_named(layer, kind):
         "stem",
         "stem",
         "it has fewer than two convolutions, so that there is nothing to replace by one; "
-        f"it ends in front of odd, a {kind}, which no block holds",
+        f"it stops before odd, a {kind}, which no block can hold",
     )

@@ -133,6 +133,22 @@ def test_wrapped_and_rarer_layers_by_hand(build, expected):
     assert costs.uncounted(model) == ()
 
 
+def test_attention_with_a_mask_that_the_network_computes_is_not_counted():
+    """The mask is among the tensors that the layer receives; a key is one that counts."""
+    tokens = keras.Input((4, 6))
+    seen = keras.layers.Dense(4, name="mask")(tokens) > 0
+
+    def macs(*given, **named):
+        attention = keras.layers.MultiHeadAttention(2, 5, name="attention")
+        model = keras.Model(tokens, attention(*given, **named))
+        return costs.macs(model), costs.uncounted(model)
+
+    counted = 4 * 6 * 10 * 4 + 4 * 4 * 2 * 10
+    assert macs(tokens, tokens, tokens) == macs(tokens, tokens) == (counted, ())
+    for arguments in ((tokens, tokens), (tokens, tokens, tokens)):
+        assert macs(*arguments, attention_mask=seen)[1] == ("attention",)
+
+
 def test_what_is_not_counted_is_named_in_the_order_of_the_model():
     x = inputs = keras.Input((8, 6, 3))
     x = keras.layers.Normalization(mean=0.0, variance=1.0)(x)

@@ -24,10 +24,12 @@ def gram_cka(first, second):
     return hsic(k, m) / np.sqrt(hsic(k, k) * hsic(m, m))
 
 
-def test_linear_cka():
+def test_linear_cka(monkeypatch):
     generator = np.random.default_rng(0)
     first = generator.normal(size=(12, 5))
     second = generator.normal(size=(12, 7)) + first[:, :1]
+    assert evidence.linear_cka(first, second) == pytest.approx(gram_cka(first, second))
+    monkeypatch.setattr(evidence, "_FEATURES_AT_ONCE", 2)
     assert evidence.linear_cka(first, second) == pytest.approx(gram_cka(first, second))
     rotation, _ = np.linalg.qr(generator.normal(size=(5, 5)))
     assert evidence.linear_cka(first, 3 * first @ rotation + 1) == pytest.approx(1)

@@ -83,6 +83,8 @@ def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
     elsewhere = tmp_path / f"unfinished-elsewhere-1-{ended.pid}-model.keras"
     for file in (dead, living, elsewhere):
         file.touch()
+    files.remove_leftovers(tmp_path, nested=False)
+    assert dead.exists()
     files.remove_leftovers(tmp_path)
     assert not dead.exists()
     assert living.exists()

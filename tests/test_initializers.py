@@ -4,7 +4,7 @@ import pytest
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.network import initializers
-from deep_net_triage.network.blocks import find_blocks
+from deep_net_triage.network.blocks import find_blocks, named
 
 
 def mean_of(model, block, kernel_shape, over):
@@ -118,6 +118,17 @@ def test_channels_of_layers_of_different_width_can_not_be_averaged():
         InputError, match="in all layers of a block; conv2d.* to conv2d.* have 2, 3; use --mean"
     ):
         mean_of(model, block, (3, 3, 1, 3), "channel")
+
+
+def test_channels_of_a_batch_norm_before_the_convolution_are_checked_as_well():
+    x = inputs = keras.Input((4, 4, 2))
+    for _ in range(2):
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+        x = keras.layers.Conv2D(3, 3, padding="same")(x)
+    model = keras.Model(inputs, keras.layers.MaxPooling2D()(x))
+    block = named(model, model.layers[1].name, model.layers[-2].name)
+    with pytest.raises(InputError, match="in all layers of a block; .* have 3, 2; use --mean"):
+        mean_of(model, block, (3, 3, 2, 3), "channel")
 
 
 def test_kernels_of_other_sizes_and_depthwise_ones():

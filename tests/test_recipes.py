@@ -47,6 +47,14 @@ def test_study_json_says_when_a_parent_stopped_improving(tmp_path):
     assert len(results.read_epochs(tmp_path / "digits" / "parent")) == 3
 
 
+def test_why_a_parent_stopped_does_not_depend_on_a_later_command(tmp_path):
+    assert run(tmp_path, "--method=cl_rw", "--block=5") == 0
+    study = tmp_path / "digits"
+    given = f"--parent={study / 'parent' / 'model.keras'}"
+    assert run(tmp_path, given, "--parent_epochs=12", "--method=cl_rw", "--block=5") == 0
+    assert read(study / "study.json")["parent_ended"] == "after all 2 epochs"
+
+
 def test_draws_for_which_there_is_no_memory_are_refused(tmp_path, monkeypatch, capsys):
     # 60 digits of 8 x 8 make 3,840 bytes a draw; half of 10,000 bytes is room for one.
     free = types.SimpleNamespace(available=10_000)

@@ -134,6 +134,26 @@ def test_bad_value_names_the_flag_and_what_is_allowed(argument, expected, tmp_pa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("--compress --final_epochs=1", "--final_epochs=1 leaves no epoch after --warmup"),
+        ("--compress --method=control", "not --method=control"),
+        ("--compress --shard=0/2", "without --shard, once all jobs have ended"),
+    ],
+)
+def test_what_a_compression_can_not_do_is_refused_before_the_trials(arguments, expected):
+    with pytest.raises(InputError, match=expected):
+        parse(arguments.split(), flags_dir=None)
+
+
+def test_epochs_of_a_parent_that_is_not_trained_need_not_suit_the_warmup():
+    arguments = ["--warmup_epochs=30", "--epochs=60", "--distill_epochs=60"]
+    assert command_line.parse(arguments, in_memory=True).warmup_epochs == 30
+    with pytest.raises(InputError, match="--parent_epochs=30 leaves no epoch"):
+        command_line.parse([*arguments, "--parent_epochs=30"])
+
+
 def test_parent_excludes_weights_and_weights_need_full_width(tmp_path):
     (tmp_path / "model.keras").touch()
     with pytest.raises(InputError, match="exclude each other"):

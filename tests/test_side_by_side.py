@@ -1,6 +1,7 @@
 """Trials side by side, in other processes than the one that has made the parent."""
 
 import contextlib
+import multiprocessing
 import types
 
 import pytest
@@ -28,6 +29,25 @@ def test_each_process_begins_at_another_block(index, expected, monkeypatch):
         print,
     )
     assert "".join(block or "-" for block in order) == expected
+
+
+def test_a_process_that_is_killed_while_it_starts_leaves_the_others_their_work():
+    """It has not read what was sent to it, so the system resets the connection."""
+    said = []
+    board = types.SimpleNamespace(
+        idle=lambda number: None, show=lambda message, number: said.append(message)
+    )
+    running = {}
+    for pid, code in ((7, -9), (8, 0)):
+        ours, theirs = multiprocessing.Pipe()
+        ours.send("arguments")
+        if code == 0:
+            theirs.recv()
+            theirs.send(("returned", "its result"))
+        theirs.close()
+        running[ours] = types.SimpleNamespace(pid=pid, exitcode=code, join=lambda: None)
+    assert workers._results(running, board) == ["its result"]
+    assert said == [("say", ("process 7 was killed (SIGKILL)",))]
 
 
 @pytest.mark.slow

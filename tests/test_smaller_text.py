@@ -8,8 +8,8 @@ from deep_net_triage.network.latencies import Latency
 from tests.compressions import compressed, compression, estimate, right, rival, smaller, undone
 
 HELD_OUT = (
-    "5,000 held-out images decided what to compress, so that the test images measure "
-    "a network that they did not choose."
+    "5,000 held-out images decided what to compress. The test images had no part in choosing "
+    "the network that they measure."
 )
 SAVED = (
     "The compressed network saves 40.0 % of the multiply-accumulates and 25.0 % of the "
@@ -145,9 +145,14 @@ def test_of_several_better_ones_the_best_is_taken():
     assert said == [
         'Triage\'s way loses here: "pruned" (+10.0 points [+9.0, +11.0]) and "narrower" '
         "(+2.0 points [+1.0, +3.0]) are better than the compressed network.",
-        'The network to take is "pruned", which is better than the others: '
-        "alternatives/pruned-seed1/model.keras.",
+        'The network to take is "pruned": alternatives/pruned-seed1/model.keras.',
+        'It is better than "narrower".',
     ]
+
+
+NARROW = 'The network to take is "narrower": alternatives/narrow-seed0/model.keras.'
+FEWEST = "It needs the fewest multiply-accumulates"
+HIGHEST = "Of the networks for which that holds, it has the highest test accuracy."
 
 
 def test_of_several_better_ones_that_are_level_the_cheaper_is_taken():
@@ -155,20 +160,28 @@ def test_of_several_better_ones_that_are_level_the_cheaper_is_taken():
         rival("pruned", 2.1, 1.1, 3.1),
         rival("narrow", 2.0, 1.0, 3.0, macs=500),
     )
-    assert said[1:] == [
-        'The network to take is "narrower", which can\'t be distinguished from "pruned", and '
-        "is cheaper: alternatives/narrow-seed0/model.keras."
-    ]
+    assert said[1:] == [NARROW, 'It can\'t be distinguished from "pruned".', f"{FEWEST}."]
+
+
+def test_of_better_ones_that_are_level_and_cost_the_same_the_most_accurate_is_taken():
+    for scratch, taught, chosen in ((2.0, 2.1, "scratch_taught"), (2.1, 2.0, "scratch")):
+        said = of_alternatives(
+            rival("scratch", scratch, scratch - 1, scratch + 1),
+            rival("scratch_taught", taught, taught - 1, taught + 1),
+        )
+        assert f"alternatives/{chosen}-seed0/model.keras" in said[1]
+        assert said[3:] == [f"{FEWEST}, give or take 1 % of the parent's.", HIGHEST]
 
 
 def test_where_none_is_told_apart_the_cheaper_will_do():
-    level = rival("pruned", -0.2, -0.8, 0.4), rival("narrow", 0.1, -0.5, 0.7, macs=595)
+    level = rival("pruned", -0.2, -0.8, 0.4), rival("narrow", 0.1, -0.5, 0.7, macs=605)
     said = of_alternatives(*level, rival("scratch", -3.0, -4.0, -2.0))
     assert said == [
         '"pruned" (-0.2 points [-0.8, +0.4]) and "narrower" (+0.1 points [-0.5, +0.7]) can\'t '
         "be distinguished from the compressed network.",
-        'The cheaper one will do: "narrower", which takes the fewest multiply-accumulates, '
-        "give or take 1 % of the parent's, and fewer trainings, 1 rather than 3.",
+        NARROW,
+        f"{FEWEST}, give or take 1 % of the parent's, and fewer trainings, 1 rather than 3.",
+        HIGHEST,
         '"from scratch" (-3.0 points [-4.0, -2.0]) is worse than the compressed network.',
     ]
 
@@ -177,32 +190,64 @@ def test_a_level_alternative_that_loses_too_much_is_not_taken():
     """The compressed network loses 1.1 points, of 2 that may be lost."""
     cheap = rival("narrow", -1.0, -2.1, 0.1, macs=300)
     found = smaller(cheap, rival("scratch", -0.5, -1.5, 0.5))
+    loses = 'But "narrower" loses more than the allowed 2.0 points against the parent.'
     assert smaller_text.of_alternatives(found)[1:] == [
-        'But "narrower" loses more than the allowed 2.0 points against the parent.',
-        'The cheaper one will do: "from scratch", which takes the fewest multiply-accumulates, '
-        "give or take 1 % of the parent's, and fewer trainings, 1 rather than 3.",
+        loses,
+        'The network to take is "from scratch": alternatives/scratch-seed0/model.keras.',
+        f"{FEWEST}, give or take 1 % of the parent's, and fewer trainings, 1 rather than 3.",
     ]
     assert smaller_text.of_alternatives(smaller(cheap))[1:] == [
-        'But "narrower" loses more than the allowed 2.0 points against the parent.',
-        "The network to take is the compressed network.",
+        loses,
+        "The network to take is the compressed network: compressed/model.keras.",
     ]
     assert "compressed network" in smaller_text.recommendation(smaller(cheap))
 
 
+def test_a_better_one_that_loses_too_much_is_not_taken_though_it_needs_less():
+    """Against the parent: -0.1 points, and -2.1 of 2 that may be lost."""
+    found = smaller(
+        rival("pruned", 1.0, 0.1, 1.9),
+        rival("narrow", 0.9, 0.1, 1.7, macs=300, from_parent=estimate(-2.1, -3.0, -1.2)),
+    )
+    assert smaller_text.of_alternatives(found)[1:] == [
+        'But "narrower" loses more than the allowed 2.0 points against the parent.',
+        'The network to take is "pruned": alternatives/pruned-seed0/model.keras.',
+    ]
+
+
+def test_it_is_said_if_each_network_loses_too_much():
+    network = compressed(from_parent=estimate(-2.5, -3.0, -2.0))
+    level = [
+        rival(kind, -0.2, -0.8, 0.4, macs=macs)
+        for kind, macs in (("pruned", 500), ("narrow", 550))
+    ]
+    level = [dataclasses.replace(one, from_parent=estimate(-2.7, -3.2, -2.2)) for one in level]
+    allowed = "more than the allowed 2.0 points against the parent."
+    assert of_alternatives(level[0], network=network)[1:] == [
+        f"Both lose {allowed}",
+        'The network to take is "pruned": alternatives/pruned-seed0/model.keras.',
+        f"{FEWEST}.",
+    ]
+    assert of_alternatives(*level, network=network)[1] == f"All of them lose {allowed}"
+    beats = rival("pruned", 1.0, 0.2, 1.8, from_parent=estimate(-2.1, -2.9, -1.3))
+    assert of_alternatives(beats, network=network)[1] == f"It loses {allowed}"
+
+
 def test_as_many_trainings_are_not_said_to_be_fewer():
     network = compressed(runs=1)
-    said = of_alternatives(rival("pruned", -0.2, -0.8, 0.4, macs=595), network=network)
+    said = of_alternatives(rival("pruned", 0.2, -0.4, 0.8, macs=595), network=network)
     assert said[1:] == [
-        'The cheaper one will do: "pruned", which takes the fewest multiply-accumulates, give '
-        "or take 1 % of the parent's."
+        'The network to take is "pruned": alternatives/pruned-seed0/model.keras.',
+        f"{FEWEST}, give or take 1 % of the parent's.",
+        HIGHEST,
     ]
 
 
 def test_the_compressed_network_will_do_if_it_takes_the_fewest_macs():
     said = of_alternatives(rival("pruned", -0.2, -0.8, 0.4, macs=700))
     assert said[1:] == [
-        "The cheaper one will do: the compressed network, which takes the fewest "
-        "multiply-accumulates."
+        "The network to take is the compressed network: compressed/model.keras.",
+        f"{FEWEST}.",
     ]
 
 

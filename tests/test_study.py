@@ -171,6 +171,24 @@ def test_overwrite_replaces_what_differs_and_nothing_else(study):
     ]
 
 
+@pytest.mark.parametrize("changed", ["--parent_epochs=1", "--epochs=1"])
+def test_overwriting_removes_what_was_compressed_by_the_old_results(changed, study, capsys):
+    derived = [study / "compressed", study / "alternatives"]
+    for folder in derived:
+        folder.mkdir()
+        (folder / "result.json").write_text("{}")
+    before = snapshot(study)
+    flags = ("--method=cl_rw", "--block=4", changed, "--overwrite")
+    assert run(study.parent, *flags, "--estimate") == 0
+    assert snapshot(study) == before
+    said = capsys.readouterr().out
+    assert "with other settings will be replaced (" in said
+    assert "[1/1] block4 cl_rw seed 0  " in said
+    assert ("parent  " in said) == (changed == "--parent_epochs=1")
+    assert run(study.parent, *flags) == 0
+    assert not any(folder.exists() for folder in derived)
+
+
 def test_overwriting_the_parent_replaces_every_trial(study):
     assert run(study.parent, "--method=cl_rw", "--block=4", "--seeds=1", "--parent_epochs=1",
                "--overwrite") == 0  # fmt: skip

@@ -7,7 +7,7 @@ from deep_net_triage.learning import taught
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import for_model
 from deep_net_triage.learning.taught import Taught
-from deep_net_triage.network import surgery
+from deep_net_triage.network import graphs, surgery
 from deep_net_triage.network.blocks import find_blocks
 from tests.conftest import new_journal
 from tests.toys import toy_parent
@@ -55,6 +55,37 @@ def test_the_loss_is_labels_plus_what_the_parent_returns(distill, toy_dataset, s
         distance = np.square(by_student - by_parent).sum(axis=(1, 2, 3))
         expected = expected + distance / np.square(by_parent).sum(axis=(1, 2, 3))
     np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+def test_both_see_the_images_that_the_model_itself_changes_at_random(
+    toy_dataset, small_settings, monkeypatch
+):
+    """A student with its parent's weights returns the same for the same images."""
+    inner = toy_parent()
+    images = keras.Input((8, 8, 2))
+    x = keras.layers.RandomFlip()(keras.layers.Rescaling(1 / 255)(images))
+    parent = graphs.flat(keras.Model(images, inner(x)))
+    block = find_blocks(parent)[0]
+    student = surgery.copy(parent)
+    student.set_weights(parent.get_weights())
+    # Batch norms would take the statistics of the batch in the student alone.
+    student.trainable = False
+    compared = []
+
+    def compare(wanted, returned, *_):
+        compared.append((wanted.numpy(), returned.numpy()))
+        return 0.0
+
+    monkeypatch.setattr(taught, "divergences", compare)
+    monkeypatch.setattr(taught, "_relative_distances", compare)
+    learner = Taught(student, parent, (block,), small_settings(distill="both"))
+    received, labels = toy_dataset.train.images, toy_dataset.train.labels
+    learner.losses_of(received, labels, None)
+    (logits, _), (maps, _) = compared
+    for wanted, returned in compared:
+        np.testing.assert_allclose(returned, wanted, rtol=1e-12)
+    assert not np.allclose(logits, parent(received))
+    assert maps.shape == (27, 4, 4, 3)
 
 
 def test_probabilities_teach_as_their_logits_do(toy_dataset, small_settings):

@@ -1,6 +1,8 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from scipy.special import log_softmax
 
 from deep_net_triage.errors import InputError, TrainingFailed
 from deep_net_triage.learning import batches, training
@@ -84,9 +86,9 @@ def test_a_softmax_before_flatten_has_the_loss_of_its_logits(toy_dataset, small_
         np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-9)
 
 
-# In reach of bfloat16, and where Keras clips.
+# In reach of bfloat16, and where plain Keras clips: it loses the logits with the dtype.
 @pytest.mark.parametrize("scale", [3, 100])
-def test_a_softmax_layer_in_bfloat16_has_the_loss_of_plain_keras(
+def test_a_softmax_layer_in_bfloat16_has_the_loss_of_its_logits(
     scale, toy_dataset, small_settings
 ):
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -94,13 +96,62 @@ def test_a_softmax_layer_in_bfloat16_has_the_loss_of_plain_keras(
         model = ending_in(
             lambda tensor: keras.layers.Softmax()(keras.layers.Flatten()(tensor)), scale
         )
-        loss, _ = evaluate(compiled(model, small_settings()), toy_dataset.test)
         test = toy_dataset.test
+        loss, _ = evaluate(compiled(model, small_settings()), test)
+        flattened = keras.Model(model.inputs, model.layers[-2].output)
+        logits = keras.ops.cast(flattened(test.images), "float32").numpy()
+        own = log_softmax(logits.astype(np.float64), axis=1)[range(10), test.labels.numpy()]
+        np.testing.assert_allclose(loss, -own.mean(), rtol=1e-5)
         model.compile(loss=keras.losses.SparseCategoricalCrossentropy(), jit_compile=False)
-        expected = model.evaluate(test.images, test.labels, verbose=0)
-        np.testing.assert_allclose(loss, expected, rtol=1e-5)
+        plain = model.evaluate(test.images, test.labels, verbose=0)
+        assert (abs(loss - plain) < 0.002 * plain) == (scale == 3)
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_a_softmax_that_is_far_off_has_a_loss_and_a_gradient(policy, small_settings):
+    """By hand: logits 0, 40 and 0 for the first class lose 40, with gradients -1, 1 and 0."""
+    keras.config.set_dtype_policy(policy)
+    try:
+        images = keras.Input((3,))
+        dense = keras.layers.Dense(3, activation="softmax", use_bias=False)
+        learner = compiled(keras.Model(images, dense(images)), small_settings())
+        dense.kernel.assign(np.diag([0.0, 40.0, 0.0]))
+        with tf.GradientTape() as tape:
+            returned = learner.network(tf.ones((1, 3)))
+            (loss,) = learner.cross_entropies(returned, tf.constant([0]))
+        gradient = tape.gradient(loss, dense.kernel.value)
+        assert float(loss) == pytest.approx(40)
+        np.testing.assert_allclose(gradient, np.tile([-1.0, 1.0, 0.0], (3, 1)), atol=1e-6)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+class WithSpare(keras.layers.Layer):
+    """A layer with a weight that its output does not depend on."""
+
+    def build(self, shape):
+        self.spare = self.add_weight(shape=(2,), name="spare")
+
+    def call(self, inputs):
+        return 2 * inputs
+
+
+@pytest.mark.parametrize("clip", [{}, {"clip_norm": 1.0}])
+def test_a_weight_without_a_gradient_stays_as_it_is(clip, toy_dataset, small_settings):
+    layer = WithSpare()
+    network = ending_in(lambda tensor: layer(keras.layers.Flatten()(tensor)))
+    before = [weights.copy() for weights in network.get_weights()]
+    settings = small_settings(parent_epochs=1, **clip)
+    training.train_parent(network, toy_dataset, settings, new_journal())
+    kept = [np.array_equal(*pair) for pair in zip(before, network.get_weights(), strict=True)]
+    names = [weight.name for weight in network.weights]
+    assert dict(zip(names, kept, strict=True)) == {
+        "kernel": False,
+        "bias": False,
+        "spare": True,
+    }
 
 
 def test_sigmoids_are_refused(small_settings):

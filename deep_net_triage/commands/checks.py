@@ -9,8 +9,14 @@ from deep_net_triage import methods
 from deep_net_triage.errors import InputError
 
 
-def check(given: dict[str, object], dataset_typed: bool) -> None:
-    """Raises InputError if paths, names or combinations of flags are wrong."""
+def check(given: dict[str, object], dataset_typed: bool, in_memory: bool = False) -> None:
+    """Raises InputError if paths, names or combinations of flags are wrong.
+
+    Args:
+        given: the value of each flag.
+        dataset_typed: whether the command line names the data set.
+        in_memory: whether parent and images are given in memory, which no flag says.
+    """
     parent, weights, folder = (given[n] for n in ("parent", "parent_weights", "image_dir"))
     scratch = given["activation_dir"]
     trials_divided = given["parallel_trials"] not in ("auto", "1") or given["shard"]
@@ -31,7 +37,7 @@ def check(given: dict[str, object], dataset_typed: bool) -> None:
         f"--activation_dir={scratch} is not a folder that can be written to": (
             scratch and not (is_true(scratch.is_dir) and os.access(scratch, os.W_OK))
         ),
-        f"--parent={parent} is not a file; it must be a .keras model": (
+        f"--parent={parent} is not a file; it must be a saved Keras model (.keras or .h5)": (
             parent and not is_true(parent.is_file)
         ),
         "--parent and --parent_weights exclude each other: one trained parent": (
@@ -49,6 +55,13 @@ def check(given: dict[str, object], dataset_typed: bool) -> None:
         "--compress and --export need the models that --nosave_models drops": (
             (given["compress"] or given["export"]) and not given["save_models"]
         ),
+        f"--compress needs a method that replaces a block, not --method={given['method']}": (
+            given["compress"] and not any(row.compresses for row in _chosen_methods(given))
+        ),
+        "--compress and --alternatives take all trials, and --shard a part of them; allowed: "
+        "the same command without --shard, once all jobs have ended": (
+            given["compress"] and given["shard"]
+        ),
         "--alternatives goes with --compress: they are compared with what it makes": (
             given["alternatives"] and not given["compress"]
         ),
@@ -60,21 +73,27 @@ def check(given: dict[str, object], dataset_typed: bool) -> None:
             not all(names(given["block"]))
         ),
     }
-    for message, is_wrong in (wrong | _training(given)).items():
+    has_parent = bool(in_memory or parent)
+    for message, is_wrong in (wrong | _training(given, has_parent)).items():
         if is_wrong:
             raise InputError(message)
 
 
-def _training(given: dict[str, object]) -> dict[str, bool]:
+def _chosen_methods(given: dict[str, object]) -> list[methods.Method]:
+    return [methods.TABLE[name] for name in methods.select(given["method"])]
+
+
+def _training(given: dict[str, object], has_parent: bool) -> dict[str, bool]:
     """Returns, by error message, whether training flags contradict each other."""
     warmup, decay, copies = (
         given[name] for name in ("warmup_epochs", "weight_decay", "augment_copies")
     )
-    chosen = [methods.TABLE[name] for name in methods.select(given["method"])]
+    chosen = _chosen_methods(given)
     runs = {
-        "parent_epochs": not given["parent"],
+        "parent_epochs": not has_parent,
         "epochs": bool(chosen),
         "distill_epochs": any(row.distil for row in chosen),
+        "final_epochs": given["compress"] and given["final_epochs"] is not None,
     }
     wrong = {
         f"--{phase}={given[phase]} leaves no epoch after --warmup_epochs={warmup}; allowed: "

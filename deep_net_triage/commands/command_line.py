@@ -48,7 +48,7 @@ def parse(
     Raises:
         InputError: if a flag, a value or a flag file is wrong.
     """
-    return _settings(_values(arguments, flags_dir, in_memory))
+    return _settings(_values(arguments, flags_dir, in_memory), in_memory)
 
 
 def help_text(arguments: list[str], flags_dir: Path | None = None) -> str:
@@ -117,12 +117,12 @@ def _parse(arguments: list[str]) -> flags.FlagValues:
     return values
 
 
-def _settings(values: flags.FlagValues) -> Settings:
+def _settings(values: flags.FlagValues, in_memory: bool) -> Settings:
     """Returns the settings of parsed flags, after the checks that absl can't make."""
     given = values.flag_values_dict()
     for name in _PATHS:
         given[name] = Path(given[name]).expanduser() if given[name] else None
-    checks.check(given, values["dataset"].present)
+    checks.check(given, values["dataset"].present, in_memory)
     if given["image_dir"]:
         given["dataset"] = given["image_dir"].resolve().name
     elif given["augment"] == "flip_crop" and _NEVER_FLIPPED.search(given["dataset"]):

@@ -55,6 +55,10 @@ class Rival:
         """What sentences call it."""
         return f'"{KINDS[self.kind].title}"' if self.kind else "the compressed network"
 
+    def loses_more_than(self, max_drop: float) -> bool:
+        """Returns whether it is known to be so far below the parent's accuracy, 0..1."""
+        return self.from_parent is not None and not within(self.from_parent.mean, max_drop)
+
 
 @dataclass(frozen=True, eq=False)
 class Smaller:
@@ -105,16 +109,16 @@ class Smaller:
         return self.cheapest(self.eligible) if self.compressed else None
 
     @property
+    def unbeaten(self) -> list[Rival]:
+        """The best alternatives; if none is better, the compressed network and those level."""
+        return self.best or [self.compressed, *self.level]
+
+    @property
     def eligible(self) -> list[Rival]:
-        """The networks that none beats, if possible those that lose no more than is allowed."""
-        unbeaten = self.best or [self.compressed, *self.level]
+        """The unbeaten networks, if possible those that lose no more than is allowed."""
         most = self.compression.max_drop
-        allowed = [
-            one
-            for one in unbeaten
-            if one.from_parent is None or within(one.from_parent.mean, most)
-        ]
-        return allowed or unbeaten
+        allowed = [one for one in self.unbeaten if not one.loses_more_than(most)]
+        return allowed or self.unbeaten
 
     @property
     def dearer(self) -> list[Rival]:
@@ -147,9 +151,12 @@ class Smaller:
         return [rival for rival in self.alternatives if rival.from_compressed is not None]
 
     def cheapest(self, networks: Sequence[Rival]) -> Rival:
-        """Returns the network of fewest multiply-accumulates; of equal ones, of fewest runs."""
+        """Returns a network of about the fewest multiply-accumulates.
+
+        Of several, it is that of the fewest runs; of as many runs, the most accurate.
+        """
         cheap = self.as_cheap(networks)
-        return min(cheap, key=lambda rival: (rival.runs, rival.macs))
+        return min(cheap, key=lambda rival: (rival.runs, -rival.accuracy, rival.macs))
 
     def as_cheap(self, networks: Sequence[Rival]) -> list[Rival]:
         """Returns the networks of about the fewest multiply-accumulates."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from deep_net_triage.findings.recommendation import recommended, savings_text, within
 from deep_net_triage.findings.rivals import Rival, Smaller
 from deep_net_triage.findings.time_saved import arithmetic_without_time
-from deep_net_triage.records import alternatives
+from deep_net_triage.records import alternatives, compressions
 from deep_net_triage.records.alternatives import KINDS
 from deep_net_triage.wording import alternatives as either
 from deep_net_triage.wording import counted, listed, percent, points
@@ -120,8 +120,8 @@ def _certainty(network: Rival, max_drop: float) -> list[str]:
 def _judges(held_out: int) -> str:
     if held_out:
         return (
-            f"{held_out:,} held-out images decided what to compress, so that the test "
-            "images measure a network that they did not choose."
+            f"{held_out:,} held-out images decided what to compress. The test images had no "
+            "part in choosing the network that they measure."
         )
     return (
         "The test images themselves decided what to compress, so that this accuracy is "
@@ -168,42 +168,58 @@ def _beaten(smaller: Smaller, better: list[Rival]) -> list[str]:
     verb = "is" if len(better) == 1 else "are"
     named = listed([_named(rival) for rival in better])
     said = f"Triage's way loses here: {named} {verb} better than the compressed network."
-    level, chosen = smaller.best, smaller.to_take
-    why = ""
-    if len(level) > 1:
-        others = either([rival.name for rival in level if rival is not chosen])
-        why = f", which can't be distinguished from {others}, and is cheaper"
-    elif len(better) > 1:
-        why = ", which is better than the others"
-    folder = alternatives.folder_of(Path(), chosen.kind, min(chosen.correct))
-    return [said, f"The network to take is {chosen.name}{why}: {folder / 'model.keras'}."]
+    return [said, *_to_take(smaller)]
 
 
 def _undecided(smaller: Smaller, level: list[Rival]) -> list[str]:
     named = listed([_named(rival) for rival in level])
-    networks, chosen = smaller.eligible, smaller.to_take
-    losers = [one for one in (smaller.compressed, *level) if one not in networks]
-    as_cheap = smaller.as_cheap(networks)
-    why = "takes the fewest multiply-accumulates"
-    if len(as_cheap) > 1:
-        why += ", give or take 1 % of the parent's"
-    if smaller.compressed in as_cheap and chosen.runs < smaller.compressed.runs:
-        runs = f"{chosen.runs} rather than {smaller.compressed.runs}"
-        why += f", and fewer trainings, {runs}"
-    said = [f"{named} can't be distinguished from the compressed network."]
-    if losers:
-        names = listed([rival.name for rival in losers])
-        verb = "loses" if len(losers) == 1 else "lose"
-        allowed = f"{100 * smaller.compression.max_drop:.1f} points"
-        said.append(f"But {names} {verb} more than the allowed {allowed} against the parent.")
-    if len(networks) == 1:
-        said.append(f"The network to take is {chosen.name}.")
-    else:
-        said.append(f"The cheaper one will do: {chosen.name}, which {why}.")
+    said = [f"{named} can't be distinguished from the compressed network.", *_to_take(smaller)]
     if smaller.worse:
         verb = "is" if len(smaller.worse) == 1 else "are"
         names = listed([_named(rival) for rival in smaller.worse])
         said.append(f"{names} {verb} worse than the compressed network.")
+    return said
+
+
+def _to_take(smaller: Smaller) -> list[str]:
+    """Returns which of the unbeaten networks to take, its file, and why, as sentences."""
+    unbeaten, chosen = smaller.unbeaten, smaller.to_take
+    max_drop = smaller.compression.max_drop
+    losers = [rival for rival in unbeaten if rival.loses_more_than(max_drop)]
+    allowed = f"the allowed {100 * max_drop:.1f} points against the parent"
+    said = []
+    if losers == unbeaten:
+        who = {1: "It loses", 2: "Both lose"}.get(len(losers), "All of them lose")
+        said.append(f"{who} more than {allowed}.")
+    elif losers:
+        verb = "loses" if len(losers) == 1 else "lose"
+        said.append(f"But {listed([one.name for one in losers])} {verb} more than {allowed}.")
+    folder = Path(compressions.FOLDER)
+    if chosen.kind:
+        folder = alternatives.folder_of(Path(), chosen.kind, min(chosen.correct))
+    said.append(f"The network to take is {chosen.name}: {folder / 'model.keras'}.")
+    return said + _reasons(smaller, chosen)
+
+
+def _reasons(smaller: Smaller, chosen: Rival) -> list[str]:
+    """Returns why the network is taken among several, as sentences."""
+    if len(smaller.best) == 1 and len(smaller.better) > 1:
+        return [f"It is better than {listed([rival.name for rival in smaller.better[1:]])}."]
+    networks, said = smaller.eligible, []
+    if len(networks) == 1:
+        return []
+    if smaller.better:
+        others = either([rival.name for rival in networks if rival is not chosen])
+        said.append(f"It can't be distinguished from {others}.")
+    as_cheap = smaller.as_cheap(networks)
+    cheap = "It needs the fewest multiply-accumulates"
+    if len(as_cheap) > 1:
+        cheap += ", give or take 1 % of the parent's"
+    if any(rival.runs > chosen.runs for rival in as_cheap):
+        cheap += f", and fewer trainings, {chosen.runs} rather than {smaller.compressed.runs}"
+    said.append(f"{cheap}.")
+    if [rival.runs for rival in as_cheap].count(chosen.runs) > 1:
+        said.append("Of the networks for which that holds, it has the highest test accuracy.")
     return said
 
 

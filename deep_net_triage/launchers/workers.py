@@ -113,7 +113,7 @@ def _together(workers: _Workers, arguments: Sequence[tuple], board: Board) -> li
         with contextlib.suppress(OSError):  # it was killed, which `_results` says
             connection.send(given)
     returned = _results(dict(workers.processes), board)
-    board.check(bool(returned), f"every process that was to {workers.part} was killed")
+    board.check(bool(returned), "all processes that ran the study ended without a result")
     return returned
 
 
@@ -151,7 +151,8 @@ def _results(running: dict[Connection, multiprocessing.Process], board: Board) -
         for connection in wait(list(running)):
             try:
                 kind, content = connection.recv()
-            except EOFError:
+            # A process that ends before it has read what was sent to it resets the connection.
+            except (EOFError, ConnectionResetError):
                 worker = running.pop(connection)
                 worker.join()
                 number = numbers[connection]

@@ -1,9 +1,9 @@
 """Puts each random filter where the parent has the map most like its own, before any training.
 
-The layers behind a compressed block expect each of the parent's maps in its place, where a
+The layers after a compressed block expect each of the parent's maps in its place, where a
 random filter gives another map, often the negative. A first block that is trained alone then
-spends its epochs on flipping one filter after another. What slows it down is neither dead maps,
-nor their scale, nor the batch norm's statistics.
+spends its epochs on flipping one filter after another. Dead maps, the scale of the maps and the
+batch norm's statistics were ruled out as causes.
 """
 
 import keras
@@ -14,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from deep_net_triage.learning import predictions
 from deep_net_triage.learning.batches import Rows
 from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.graphs import by_name
 
 # More would make the correlations more exact, but each trial with a random start computes them.
 IMAGES_COMPARED = 256
@@ -62,7 +63,7 @@ def correlations(
     """
     # Not the first images: those of a folder are sorted by class.
     chosen = np.random.default_rng(0).permutation(len(images))[:IMAGES_COMPARED]
-    end = parent.get_layer(block.layers[-1]).output
+    end = by_name(parent)[block.layers[-1]].output
     both = keras.Model(parent.inputs[0], [block.received_by(parent), end])
     at_once = predictions.images_at_once(parent)
     products = 0.0

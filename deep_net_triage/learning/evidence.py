@@ -5,6 +5,8 @@ block. The similarity tells how well a trained replacement imitates the block, w
 accuracy is.
 """
 
+import math
+
 import keras
 import numpy as np
 
@@ -18,6 +20,8 @@ from deep_net_triage.network.graphs import by_name
 
 # More images make the estimate more exact; its cost grows with their square.
 IMAGES_COMPARED = 512
+# In float64, of all those images: 256 MiB.
+_FEATURES_AT_ONCE = 2**16
 
 
 def accuracies(
@@ -70,9 +74,11 @@ def similarity(
     rows = source.test[:IMAGES_COMPARED]
     if len(rows) < 4:
         return None
-    return linear_cka(
-        *(_returned(model, block, source.place, rows) for model in (parent, student))
-    )
+    # One at a time: what the first block of VGG16 returns at 224 pixels takes 1.6 GB.
+    grams = [
+        _hollow_gram(_returned(model, block, source.place, rows)) for model in (parent, student)
+    ]
+    return _alignment(*grams)
 
 
 def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
@@ -85,7 +91,11 @@ def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
         first, second: (images, features), four images at least; the numbers of features may
             differ.
     """
-    grams = [_hollow_gram(vectors) for vectors in (first, second)]
+    return _alignment(_hollow_gram(first), _hollow_gram(second))
+
+
+def _alignment(*grams: np.ndarray) -> float:
+    """Returns the alignment of two sets of vectors, given their Gram matrices."""
     both, of_first, of_second = (_hsic(grams[a], grams[b]) for a, b in ((0, 1), (0, 0), (1, 1)))
     scale = np.sqrt(of_first * of_second)
     return float(both / scale) if scale > 0 else 0.0
@@ -94,15 +104,21 @@ def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
 def _returned(model: keras.Model, block: Block, place: Place, rows: Rows) -> np.ndarray:
     part = surgery.cut(model, place(model), block.returned_by(model))
     at_once = predictions.images_at_once(part)
-    returned = []
+    dtype = np.promote_types(np.float32, part.outputs[0].dtype)
+    returned = np.empty((len(rows), math.prod(part.output_shape[1:])), dtype)
     for first in range(0, len(rows), at_once):
         batch = keras.ops.cast(rows[first : first + at_once], part.inputs[0].dtype)
-        returned.append(np.asarray(part(batch, training=False), np.float64))
-    return np.concatenate(returned).reshape(len(rows), -1)
+        maps = np.asarray(part(batch, training=False), dtype)
+        returned[first : first + at_once] = maps.reshape(len(maps), -1)
+    return returned
 
 
 def _hollow_gram(vectors: np.ndarray) -> np.ndarray:
-    gram = vectors @ vectors.T
+    """Returns the products of all pairs of vectors, float64, with zeros on the diagonal."""
+    gram = np.zeros((len(vectors), len(vectors)))
+    for first in range(0, vectors.shape[1], _FEATURES_AT_ONCE):
+        part = vectors[:, first : first + _FEATURES_AT_ONCE].astype(np.float64)
+        gram += part @ part.T
     np.fill_diagonal(gram, 0)
     return gram
 

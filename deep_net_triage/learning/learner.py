@@ -86,8 +86,14 @@ class Learner(keras.Model):
             for penalty in self.network.losses:
                 loss += tf.cast(penalty, loss.dtype) / devices.replicas()
             scaled_loss = self.optimizer.scale_loss(loss)
-        learning = self.trainable_variables
-        gradients = tape.gradient(scaled_loss, learning)
+        found = zip(
+            tape.gradient(scaled_loss, self.trainable_variables),
+            self.trainable_variables,
+            strict=True,
+        )
+        # A weight that the output does not depend on has no gradient.
+        pairs = [(gradient, weight) for gradient, weight in found if gradient is not None]
+        gradients, learning = map(list, zip(*pairs, strict=True))
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             gradients = agreed(gradients)
         if self.clip_norm:
@@ -162,20 +168,31 @@ class Classifier(Learner):
             labels: (batch,).
             smoothing: the share of each label that is spread over all classes.
         """
-        exact, from_logits = exactly(returned), self.from_logits
-        # Keras 3.15 attaches a softmax's logits to its output under this private name, and
-        # computes the loss from them. Behind Flatten they are lost; Keras would then clip
-        # probabilities at 1e-7, and so the loss at 16. Tests hold both losses.
-        if not from_logits and not hasattr(returned, "_keras_logits"):
-            exact, from_logits = tf.math.log(tf.maximum(exact, SMALLEST)), True
+        logits = self.logits(returned)
         if not smoothing:
             return keras.losses.sparse_categorical_crossentropy(
-                labels, exact, from_logits=from_logits
+                labels, logits, from_logits=True
             )
-        whole = tf.one_hot(tf.cast(labels, tf.int32), exact.shape[-1], dtype=exact.dtype)
+        whole = tf.one_hot(tf.cast(labels, tf.int32), logits.shape[-1], dtype=logits.dtype)
         return keras.losses.categorical_crossentropy(
-            whole, exact, from_logits=from_logits, label_smoothing=smoothing
+            whole, logits, from_logits=True, label_smoothing=smoothing
         )
+
+    def logits(self, returned: tf.Tensor) -> tf.Tensor:
+        """Returns what a network returned as logits, in float32 at least.
+
+        Logarithms of probabilities are such logits. A softmax's own are better: in half
+        precision its probabilities are 0 where they are still far from it.
+        """
+        if self.from_logits:
+            return exactly(returned)
+        # Keras 3.15 attaches a softmax's logits to its output under this private name. After a
+        # Flatten they are lost; Keras would then clip probabilities at 1e-7, and so the loss
+        # at 16. Tests hold both losses.
+        own = getattr(returned, "_keras_logits", None)
+        if own is not None:
+            return exactly(own)
+        return tf.math.log(tf.maximum(exactly(returned), SMALLEST))
 
 
 def exactly(values: tf.Tensor) -> tf.Tensor:

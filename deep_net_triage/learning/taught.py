@@ -6,8 +6,15 @@ import keras
 import tensorflow as tf
 
 from deep_net_triage.commands.settings import Settings
-from deep_net_triage.learning.learner import SMALLEST, Classifier, exactly, squared_distances
+from deep_net_triage.learning.learner import Classifier, squared_distances
+from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.graphs import Graph
+
+# Layers of a model that change images at random while it trains.
+_AUGMENTATIONS = tuple(
+    kind for name, kind in vars(keras.layers).items() if name.startswith(("Rand", "AugMix"))
+)
 
 
 class Taught(Classifier):
@@ -38,33 +45,41 @@ class Taught(Classifier):
         super().__init__(student, settings.label_smoothing, settings.clip_norm)
         self.temperature = settings.temperature if settings.distill != "features" else None
         self.compares_features = settings.distill != "logits"
+        starts = _augmented_by(student), _augmented_by(parent)
+        # Both see the same images: the student's layers change them for its parent as well.
+        self.augmentation = surgery.cut(student, student.inputs[0], starts[0])
         self.pupil, self.teacher = (
-            keras.Model(
-                model.inputs, [model.outputs[0], *(b.returned_by(model) for b in blocks)]
-            )
-            for model in (student, parent)
+            keras.Model(start, [model.outputs[0], *(b.returned_by(model) for b in blocks)])
+            for start, model in zip(starts, (student, parent), strict=True)
         )
 
     def losses_of(
         self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
     ) -> tf.Tensor:
         """Returns each image's loss, (batch,), and updates the accuracy."""
+        received = self.augmentation(received, training=True)
         returned, *features = _as_list(self.pupil(received, training=True))
         wanted, *wanted_features = _as_list(self.teacher(received, training=False))
         self.accuracy.update_state(target, returned, weights)
         losses = self.cross_entropies(returned, target, self.label_smoothing)
         if self.temperature:
-            logits, wanted_logits = map(self._logits, (returned, wanted))
+            logits, wanted_logits = map(self.logits, (returned, wanted))
             losses += divergences(wanted_logits, logits, self.temperature)
         if self.compares_features:
             pairs = list(zip(wanted_features, features, strict=True))
             losses += sum(_relative_distances(*pair) for pair in pairs) / len(pairs)
         return losses
 
-    def _logits(self, returned: tf.Tensor) -> tf.Tensor:
-        """Returns logits; of probabilities, their logarithms."""
-        exact = exactly(returned)
-        return exact if self.from_logits else tf.math.log(tf.maximum(exact, SMALLEST))
+
+def _augmented_by(model: keras.Model) -> keras.KerasTensor:
+    """Returns what a model's last such layer returns; its input if no path leads through one.
+
+    Only layers through which all paths lead are taken.
+    """
+    graph = Graph(model)
+    ends = [graph.operations[step[-1]] for step in graph.trunk()]
+    augmented = [end.output for end in ends if isinstance(end, _AUGMENTATIONS)]
+    return augmented[-1] if augmented else model.inputs[0]
 
 
 def _as_list(outputs: tf.Tensor | list[tf.Tensor]) -> list[tf.Tensor]:

@@ -58,6 +58,11 @@ class Block:
         """Returns the block's convolutions in a model that holds it uncompressed."""
         return [parent.get_layer(name) for name in self.convolutions]
 
+    def overlaps(self, other: "Block") -> bool:
+        """Returns whether two blocks share a layer; the pooling after a block is one of it."""
+        own, others = ({*block.layers, block.pool} - {None} for block in (self, other))
+        return not own.isdisjoint(others)
+
     def batchnorms_in(self, parent: keras.Model) -> list[keras.layers.BatchNormalization]:
         """Returns the block's batch norms in a model that holds it uncompressed."""
         return [parent.get_layer(name) for name in self.batchnorms]
@@ -105,7 +110,7 @@ def survey(model: keras.Model, replacement: str = "conv") -> Survey:
         replacement: of the blocks, one of `REPLACEMENTS`.
 
     Raises:
-        InputError: if none of them is a block, or for another replacement.
+        InputError: for another replacement.
     """
     if replacement not in REPLACEMENTS:
         raise InputError(f"replacement={replacement}: allowed: {', '.join(REPLACEMENTS)}")
@@ -117,7 +122,7 @@ def survey(model: keras.Model, replacement: str = "conv") -> Survey:
         names = [name for step in steps for name in step]
         if reason:
             layer = segments.stopped_by(graph, names)
-            reason += f"; it ends in front of {layer}, which no block holds" if layer else ""
+            reason += f"; it stops before {layer}, which no block can hold" if layer else ""
             refused.append(Refused(names[0], names[-1], reason))
         else:
             name = f"block{len(blocks) + 1}"
@@ -125,13 +130,6 @@ def survey(model: keras.Model, replacement: str = "conv") -> Survey:
     in_head = [n for n in segments.head(graph) if segments.convolves(graph.operations[n])]
     if in_head:
         refused.append(Refused(in_head[0], in_head[-1], segments.HEAD))
-    if not blocks:
-        reasons = "".join(f"; {r.first} to {r.last}: {r.reason}" for r in refused)
-        raise InputError(
-            f"no block found in {model.name}: a block is a segment of two or more "
-            "convolutions, with one tensor in and one out, that one 3x3 convolution can "
-            f"replace{reasons}"
-        )
     return Survey(tuple(blocks), tuple(refused))
 
 
@@ -145,7 +143,15 @@ def find_blocks(model: keras.Model, replacement: str = "conv") -> tuple[Block, .
     Raises:
         InputError: if there are none, or for another replacement.
     """
-    return survey(model, replacement).blocks
+    found = survey(model, replacement)
+    if not found.blocks:
+        reasons = "".join(f"; {r.first} to {r.last}: {r.reason}" for r in found.refused)
+        raise InputError(
+            f"no block found in {model.name}: a block is a segment of two or more "
+            "convolutions, with one tensor in and one out, that one 3x3 convolution can "
+            f"replace{reasons}"
+        )
+    return found.blocks
 
 
 def named(model: keras.Model, first: str, last: str, replacement: str = "conv") -> Block:
@@ -189,8 +195,10 @@ def select(
         replacement: of blocks that are named by their layers, one of `REPLACEMENTS`.
 
     Raises:
-        InputError: if a name fits no block.
+        InputError: if a name fits no block, or if there are none.
     """
+    if not available and not all(":" in name for name in names or ("all",)):
+        available = find_blocks(model, replacement)  # it raises, with the reasons
     if names is None:
         return available
     blocks = {block.name: block for block in available}

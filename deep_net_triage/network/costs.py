@@ -143,6 +143,9 @@ def _macs_of_einsum(layer: _layers.EinsumDense, received: keras.KerasTensor) -> 
 def _macs_of_attention(layer: _layers.MultiHeadAttention) -> int | None:
     """Returns the projections' multiply-accumulates, and those of the two matrix products."""
     query, value, *key = keras.tree.flatten(layer.input)
+    keyed = (*value.shape[1:-1], layer.key_dense.kernel.shape[0])
+    if len(key) > 1 or any(tensor.shape[1:] != keyed for tensor in key):
+        return None  # a mask is among them
     queries, keys = (math.prod(tensor.shape[1:-1]) for tensor in (query, *(key or [value])))
     projections = {
         layer.query_dense: queries,

@@ -238,7 +238,13 @@ def _applied(
 
     # Keras 3.15 has no public way to walk through a model with one's own functions that also
     # opens the models inside it: `clone_model` keeps those whole. A test holds this one.
-    return model._run_through_graph(inputs, operation_fn=callable_for)
+    try:
+        return model._run_through_graph(inputs, operation_fn=callable_for)
+    except ValueError as error:  # branches that fit each other for other sides only
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{model.name} does not take images of {sides(inputs.shape[1:])} ({reason[:160]})"
+        ) from error
 
 
 def _unused(name: str, within: tuple[str, ...], names: set[str]) -> str:

@@ -120,7 +120,9 @@ def _moments(model: keras.Model, images: tf.Tensor) -> list[tuple[np.ndarray, np
     @tf.function(reduce_retracing=True)
     def batch_moments(images: tf.Tensor) -> list[tf.Tensor]:
         outputs = keras.tree.flatten(model(images, training=False))
-        moments = [tf.nn.moments(output, axes=(0, 1, 2)) for output in outputs]
+        # Half precision overflows on the variance of maps of pixels from 0 to 255.
+        exact = [tf.cast(output, tf.float32) for output in outputs]
+        moments = [tf.nn.moments(output, axes=(0, 1, 2)) for output in exact]
         return [tf.stack([mean, variance + mean**2]) for mean, variance in moments]
 
     step = max(1, len(images) // STATISTICS_IMAGES)

@@ -96,7 +96,7 @@ def mean(
             return np.full(filters, np.concatenate(vectors).mean())
 
     else:
-        check_channels(convolutions, filters)
+        check_channels(convolutions, batchnorms, filters)
         kernel = np.mean([kernel.mean(axis=2, keepdims=True) for kernel in kernels], axis=0)
 
         def average(vectors: list[np.ndarray]) -> np.ndarray:
@@ -128,18 +128,24 @@ def separated(weights: CompressedWeights) -> CompressedWeights:
     return replace(weights, kernels=(channels * kernel[..., :1], pointwise))
 
 
-def check_channels(convolutions: Sequence[keras.layers.Layer], filters: int) -> None:
-    """Checks that a block's convolutions can be averaged channel by channel.
+def check_channels(
+    convolutions: Sequence[keras.layers.Layer],
+    batchnorms: Sequence[keras.layers.BatchNormalization],
+    filters: int,
+) -> None:
+    """Checks that a block's layers can be averaged channel by channel.
 
     Args:
         convolutions: the block's convolutions in order.
+        batchnorms: its batch norms.
         filters: the number of channels that the block returns.
 
     Raises:
-        InputError: if one of them has another number of filters.
+        InputError: if one of them has another number of filters or channels.
     """
     kernels, _ = _convolution_weights(convolutions)
     found = [kernel.shape[-1] for kernel in kernels]
+    found += [batchnorm.moving_mean.shape[0] for batchnorm in batchnorms]
     if set(found) != {filters}:
         shown = ", ".join(map(str, dict.fromkeys(found)))
         raise InputError(

@@ -1,4 +1,4 @@
-"""What `--compress` came to: `compressed/result.json`."""
+"""The results of `--compress`: `compressed/result.json`."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -158,6 +158,11 @@ def read(study: Path) -> Compression | None:
     for name, kind in parts.items():
         content[name] = tuple(kind(**part) for part in content[name])
     return Compression(**content)
+
+
+def forget_latencies(study: Path) -> None:
+    """Removes what was measured of an earlier network."""
+    (study / FOLDER / "latency.json").unlink(missing_ok=True)
 
 
 def write_latencies(study: Path, latencies: Sequence[Latency]) -> None:

@@ -61,9 +61,15 @@ def unfinished_name(file: Path) -> Path:
     return file.with_name(f"{processes.prefix()}{os.getpid()}-{file.name}")
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files that killed processes of this machine left in a folder."""
-    for file in list(folder.rglob(f"{processes.prefix()}*")):
+def remove_leftovers(folder: Path, nested: bool = True) -> None:
+    """Removes the temporary files that killed processes of this machine left in a folder.
+
+    Args:
+        folder: where to look.
+        nested: whether to look in the folders within it, too.
+    """
+    find = folder.rglob if nested else folder.glob
+    for file in list(find(f"{processes.prefix()}*")):
         number, _, _ = file.name.removeprefix(processes.prefix()).partition("-")
         if number.isdecimal() and not processes.runs(int(number)):
             if file.is_dir():

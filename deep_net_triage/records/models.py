@@ -19,8 +19,11 @@ def load(file: Path) -> keras.Model:
     """Returns a saved model.
 
     Raises:
-        InputError: if the file is not a Keras model, or has a Lambda layer.
+        InputError: if there is no such file, if it is not a Keras model, or if it has a Lambda
+            layer.
     """
+    if not file.exists():
+        raise InputError(f"{file} is missing: it was not saved (--nosave_models), or removed")
     if file.suffix == ".keras" and not zipfile.is_zipfile(file):
         raise InputError(f"{file} is not a Keras model (not an archive, or truncated)")
     try:

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from deep_net_triage.commands.settings import Settings
-from deep_net_triage.errors import DamagedFile
+from deep_net_triage.errors import DamagedFile, InputError
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network import costs, latency, surgery
 from deep_net_triage.network.blocks import Block
@@ -42,7 +42,11 @@ class Judged:
 
 
 def best_students(study: StudyResults) -> dict[str, Judged]:
-    """Returns the best student of each block with finished trials, by the block's name."""
+    """Returns the best student of each block with finished trials, by the block's name.
+
+    Raises:
+        InputError: if its model was not saved.
+    """
     best: dict[str, Judged] = {}
     for block in study.blocks_run():
         for method in METHODS:
@@ -54,6 +58,12 @@ def best_students(study: StudyResults) -> dict[str, Judged]:
             if block not in best or mean > best[block].accuracy:
                 folders = [results.trial_folder(study.folder, *row.trial) for row in rows]
                 best[block] = Judged(method, mean, tuple(folders))
+    for folder in (folder for student in best.values() for folder in student.folders):
+        if not (folder / "model.keras").is_file():
+            raise InputError(
+                f"--compress needs {folder / 'model.keras'}, which was not saved "
+                f"(--nosave_models) or was removed; remove {folder} to train it again"
+            )
     return best
 
 

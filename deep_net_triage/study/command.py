@@ -130,6 +130,7 @@ def estimate(settings: Settings, progress: Progress, smaller: Smaller | None) ->
             timed = None
             if opened.measures_precision:
                 opened, timed = _with_precision(opened)
+            opened.ledger.remember_failures(opened.plan.trials)
             foreseen = budget.make(opened.plan, opened.ledger, timed)
             for line in budget.details(foreseen):
                 progress.say(line)
@@ -231,7 +232,7 @@ def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, int]:
     """
     folder, progress = opened.ledger.folder, opened.progress
     folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
+    remove_leftovers(folder, opened.plan.settings.activation_dir)
     with memory.released():
         opened, foreseen = _foresee(opened, typed, started)
     progress.expect(foreseen.trainings, foreseen.side_by_side)
@@ -314,7 +315,7 @@ def _describe(opened: Opened, typed: str, started: float, seconds: float | None 
     command = provenance.this_command(typed, started, seconds)
     ran = {result.settings["block"] for result in ledger.trials().values()}
     named = [block for block in provenance.blocks_of(file) if block.name in ran]
-    ended = ledger.parent and parents.ending(ledger.parent, opened.plan.settings)
+    ended = ledger.parent and parents.ending(ledger.parent)
     provenance.write(file, opened.plan.described(command, named, ended), ledger.say)
 
 
@@ -339,7 +340,7 @@ def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
             study, parent.model, plan.blocks, settings.max_drop, progress, smaller
         )
     if settings.export:
-        file = compressed and exporting.best_alternative(ledger.folder, smaller)
+        file = compressed and exporting.alternative_to_take(ledger.folder, smaller)
         file = file or compressed
         file = file or exporting.recommended(ledger.folder, reached.recommendation)
         exporting.export(file, plan, progress)

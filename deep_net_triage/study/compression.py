@@ -8,9 +8,9 @@
 3. The whole network is retrained once more, taught by the parent. If it has still lost more
    than `--max_drop`, the last step is undone and the network before it is retrained instead.
 
-Held-out training images judge all of this, so that the accuracy on the test images is that of a
-model that they did not choose. Without held-out images (`--validation_fraction=0`) the test
-images judge, and that accuracy is an optimistic one.
+Held-out training images judge all of this: the test images have no part in choosing the model
+that they measure. With `--validation_fraction=0` the test images judge, and the accuracy on
+them is optimistic.
 """
 
 import contextlib
@@ -159,7 +159,7 @@ class _Search:
         """Retrains the whole network, saves it and the result, and returns the model's file."""
         finals = self._finals()
         file = self.folder / "model.keras"
-        accuracy = None
+        network, accuracy = None, None
         self.still_ours()
         if not self.so_far.blocks:
             file.unlink(missing_ok=True)
@@ -167,15 +167,16 @@ class _Search:
         else:
             network, accuracy = self._better(finals)
             models.save(network, file)
-            if self.plan.settings.latency:
-                self._measure(network)
         compression = self._result(found, finals, accuracy)
-        self._forget_other_alternatives(compression)
+        self._forget_other_networks(compression)
         compressions.write(self.plan.settings.folder, compression)
-        if self.so_far.blocks:
-            blocks = listed(compression.blocks)
-            self.progress.say(f"compressed {blocks}: accuracy {accuracy:.4f}; {file}")
-        return file if self.so_far.blocks else None
+        if network is None:
+            return None
+        if self.plan.settings.latency:
+            self._measure(network)
+        blocks = listed(compression.blocks)
+        self.progress.say(f"compressed {blocks}: accuracy {accuracy:.4f}; {file}")
+        return file
 
     def _may_stay(self, folder: Path) -> bool:
         """Returns whether a step's network may have lost no more than may be lost."""
@@ -233,8 +234,8 @@ class _Search:
                 return finals + self._retrained(others)
             self.so_far.undo()
             self.progress.say(
-                f"also compressing {last.block}: the retrained network has lost more than "
-                "--max_drop, undone"
+                f"compressing {last.block}: undone, because the retrained network loses more "
+                "than --max_drop"
             )
         return []
 
@@ -270,7 +271,10 @@ class _Search:
         """
         if final := compressions.final_to_save(self.so_far.steps, finals):
             return models.load(self.folder / final.folder / "model.keras"), final.accuracy
-        self.progress.say("compressing: retraining the whole network once more gained nothing")
+        self.progress.say(
+            "compressing: the final retraining failed or gained nothing; the network before it "
+            "is saved"
+        )
         return self.so_far.network, self.so_far.last.accuracy
 
     def _epochs(self, finals: list[Final]) -> int:
@@ -282,8 +286,8 @@ class _Search:
             epochs += settings.final_epochs or settings.epochs
         return epochs
 
-    def _forget_other_alternatives(self, compression: Compression) -> None:
-        """Removes alternatives to a network of other blocks, arithmetic or epochs."""
+    def _forget_other_networks(self, compression: Compression) -> None:
+        """Removes latencies of, and alternatives to, a network of other blocks or epochs."""
         study = self.plan.settings.folder
         before = None
         with contextlib.suppress(DamagedFile):
@@ -293,6 +297,7 @@ class _Search:
             for name in ("blocks", "macs", "epochs")
         )
         if not same:
+            compressions.forget_latencies(study)
             shutil.rmtree(study / alternatives.FOLDER, ignore_errors=True)
 
     def _measure(self, network: keras.Model) -> None:
@@ -335,8 +340,10 @@ def _judged(result: TrialResult, folder: Path) -> float:
 
 
 def _said(step: Step) -> str:
-    reached = f"accuracy {step.judged_accuracy:.4f} on the images that decide"
-    if step.accuracy is None:
-        reached = "failed"
+    if step.judged_accuracy is None:
+        return f"compressing {step.block}: the training failed; undone"
     end = "kept" if step.kept else "undone"
-    return f"also compressing {step.block}: {reached}, {end}"
+    return (
+        f"compressing {step.block}: accuracy {step.judged_accuracy:.4f} on the images that "
+        f"decide; {end}"
+    )

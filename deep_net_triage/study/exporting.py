@@ -1,4 +1,4 @@
-"""Exports the smaller model that a study came to."""
+"""Exports the smaller model that a study recommends."""
 
 import functools
 from pathlib import Path
@@ -19,23 +19,26 @@ def recommended(folder: Path, student: Recommendation | None) -> Path | None:
     return trial / "model.keras"
 
 
-def best_alternative(folder: Path, smaller: Smaller | None) -> Path | None:
-    """Returns the model of the best alternative that beats the compressed network, if any does.
+def alternative_to_take(folder: Path, smaller: Smaller | None) -> Path | None:
+    """Returns the model of the alternative to take; None if it is the compressed network.
 
     Args:
         folder: of the study.
         smaller: what compression and alternatives came to; None without a compression.
     """
-    if smaller is None or not smaller.better:
+    network = smaller and smaller.to_take
+    if not network or not network.kind:
         return None
-    best = smaller.better[0]
-    return alternatives.folder_of(folder, best.kind, min(best.correct)) / "model.keras"
+    return alternatives.folder_of(folder, network.kind, min(network.correct)) / "model.keras"
 
 
 def export(file: Path | None, plan: Plan, progress: Progress) -> None:
     """Exports a model beside its file, and prints where and what the checks found."""
-    if file is None or not file.is_file():
+    if file is None:
         progress.say("nothing to export: no model stays within --max_drop")
+        return
+    if not file.is_file():
+        progress.say(f"nothing to export: {file} was not saved (--nosave_models), or is gone")
         return
     report = functools.partial(progress.step, "export")
     model, formats = models.load(file), plan.settings.export

@@ -3,7 +3,8 @@
 1. A parent with other settings than this command's stops the study. `--overwrite` replaces it,
    and removes all trials.
 2. A finished trial with other settings stops the study, even if this command does not include
-   it, so that no table mixes them. `--overwrite` removes such trials, and no others.
+   it, so that no table mixes them. `--overwrite` removes such trials, and no others. Either
+   removal takes with it what was compressed by their results, and the alternatives to that.
 3. A finished parent or trial with equal settings is used as it is.
 4. A parent or trial whose files have changed since they were written is named and run again.
    With `--deterministic` training reproduces the same parent, so that rule 2 is applied to
@@ -17,10 +18,19 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from deep_net_triage.errors import DamagedFile, InputError
-from deep_net_triage.records import checkpoints, files, locks, provenance, results
+from deep_net_triage.records import (
+    alternatives,
+    checkpoints,
+    compressions,
+    files,
+    locks,
+    provenance,
+    results,
+)
 from deep_net_triage.records.locks import Lock
 from deep_net_triage.records.results import Failure, ParentResult, TrialResult
 from deep_net_triage.study.identity import Identity, Trial
+from deep_net_triage.wording import counted
 
 
 class Ledger:
@@ -40,6 +50,8 @@ class Ledger:
         earlier_failures: by folder, when failures of earlier commands were written. This
             command runs those trials again.
         damaged: by folder, what is wrong with a result that was damaged when it was read.
+        outdated: files and folders to remove before the study begins; their results don't
+            count.
     """
 
     def __init__(
@@ -57,6 +69,7 @@ class Ledger:
         self.verifies = verifies
         self.say = say
         self.damaged: dict[Path, DamagedFile] = {}
+        self.outdated: list[Path] = []
         self._read: dict[Path, tuple[int, TrialResult | Failure | None]] = {}
 
     def recorded_parent(self) -> ParentResult | None:
@@ -89,9 +102,12 @@ class Ledger:
         return {folder: result for folder, result in ended.items() if result}
 
     def result(self, folder: Path) -> TrialResult | Failure | None:
-        """Returns the result in a trial's folder; None without one, or if it is damaged."""
+        """Returns the result in a trial's folder.
+
+        Returns None without one, and if it is damaged or outdated.
+        """
         written = _written(folder)
-        if written is None:
+        if written is None or {folder, folder.parent} & set(self.outdated):
             return None
         if folder not in self._read or self._read[folder][0] != written:
             try:
@@ -165,16 +181,12 @@ class EarlierResults:
     """The parent and the trials in a folder, compared with what a command is to do.
 
     Args:
-        ledger: of the folder.
-
-    Attributes:
-        outdated: files and folders to remove before the study begins.
+        ledger: of the folder; it is told what is outdated.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.folder = ledger.folder
-        self.outdated: list[Path] = []
 
     def compare_parent(self) -> None:
         """Compares the parent in the folder with the command's, and uses it if they agree.
@@ -187,7 +199,7 @@ class EarlierResults:
             recorded = ledger.recorded_parent()
         except DamagedFile as damage:
             ledger.say(f"{damage}; the parent is made again")
-            self.outdated.append(folder / "result.json")
+            ledger.outdated.append(folder / "result.json")
             return
         if not recorded:
             return
@@ -197,7 +209,7 @@ class EarlierResults:
             self._refuse_or_replace("a parent", differing, [*trials, folder])
             # The model stays: it may be the one that is given.
             own = [folder / "result.json", folder / "epochs.jsonl"]
-            self.outdated += [*own, self.folder / "trials"]
+            ledger.outdated += [*own, self.folder / "trials"]
         else:
             ledger.use_parent(recorded)
 
@@ -211,9 +223,9 @@ class EarlierResults:
         Raises:
             InputError: by rules 2 and 6.
         """
-        if self.folder / "trials" in self.outdated:
-            return
         ledger = self.ledger
+        if self.folder / "trials" in ledger.outdated:
+            return
         own = {ledger.folder_of(trial) for trial in trials}
         differing = {}
         for folder, result in ledger.trials().items():
@@ -225,22 +237,22 @@ class EarlierResults:
                 differing[folder] = ledger.identity.trial_differences(result, sha256)
         for folder, damage in ledger.damaged.items():
             ledger.say(f"{damage}; the trial is run again")
-            self.outdated.append(folder)
+            ledger.outdated.append(folder)
         outdated = [folder for folder in differing if differing[folder]]
         if outdated:
-            what = f"{len(outdated)} finished trials"
+            what = counted(len(outdated), "finished trial")
             self._refuse_or_replace(what, differing[outdated[0]], outdated)
-            self.outdated += outdated
+            ledger.outdated += outdated
 
     def remove(self) -> None:
         """Removes what is outdated."""
-        outdated = [path for path in self.outdated if path.exists()]
+        outdated = [path for path in self.ledger.outdated if path.exists()]
         for path in outdated:
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink()
-        self.outdated.clear()
+        self.ledger.outdated.clear()
         (self.folder / "trials").mkdir(exist_ok=True)
         if outdated:
             self.ledger.write_table()
@@ -257,18 +269,28 @@ class EarlierResults:
         if not self.ledger.identity.settings.overwrite:
             raise InputError(
                 f"{self.folder} holds {what} with other settings ({'; '.join(differing)}); "
-                "choose another --output_dir, or --overwrite to replace what differs"
+                "choose another --output_dir, or add --overwrite to replace what differs"
             )
-        for folder in folders:
+        derived = [self.folder / name for name in (compressions.FOLDER, alternatives.FOLDER)]
+        for folder in [*folders, *derived]:
             holder = locks.holder(results.lock_file(folder))
             if holder:
                 raise InputError(f"{folder} can't be replaced: {holder} works on it")
-        self.ledger.say(f"replacing {what} with other settings ({'; '.join(differing)})")
+        self.ledger.outdated += derived
+        settings = "; ".join(differing)
+        self.ledger.say(f"{what} with other settings will be replaced ({settings})")
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes from a study what processes left that were killed on their last steps."""
+def remove_leftovers(folder: Path, scratch: Path | None) -> None:
+    """Removes what processes left that were killed on their last steps.
+
+    Args:
+        folder: of the study.
+        scratch: where processes shared activations; other studies may do so there as well.
+    """
     files.remove_leftovers(folder)
+    if scratch:
+        files.remove_leftovers(scratch, nested=False)
     for file in folder.rglob("*.lock"):
         with Lock(file):  # takes a dead one's, and gives it back
             pass

@@ -55,7 +55,7 @@ class NetworkSoFar:
 
     def overlaps(self, block: Block) -> bool:
         """Returns whether some layer of a block has been compressed."""
-        return any(set(block.layers) & set(one.layers) for one in self.blocks)
+        return any(block.overlaps(one) for one in self.blocks)
 
     def as_it_is_now(self, block: Block) -> Block:
         """Returns a block as it is found in the network compressed so far."""

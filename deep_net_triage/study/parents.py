@@ -8,7 +8,6 @@ from pathlib import Path
 import keras
 
 from deep_net_triage import devices
-from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import DamagedFile, InputError, TrainingFailed
 from deep_net_triage.learning import guards, memory, predictions, training
 from deep_net_triage.learning.learner import Classifier
@@ -126,14 +125,15 @@ def _train(plan: Plan, journal: Journal) -> ParentResult:
     return result
 
 
-def ending(result: ParentResult, settings: Settings) -> str | None:
+def ending(result: ParentResult) -> str | None:
     """Returns when and why a parent's training ended; None if it was not trained here."""
     if result.epochs is None:
         return None
-    if result.epochs < settings.parent_epochs:
+    planned, patience = (result.settings[n] for n in ("parent_epochs", "parent_patience"))
+    if result.epochs < planned:
         return (
-            f"after epoch {result.epochs} of {settings.parent_epochs}: none of the last "
-            f"{settings.parent_patience} was better than epoch {result.max_epoch}"
+            f"after epoch {result.epochs} of {planned}: none of the last {patience} was better "
+            f"than epoch {result.max_epoch}"
         )
     return f"after all {result.epochs} epochs"
 

@@ -119,6 +119,7 @@ def make_plan(
     survey = blocks.survey(network, settings.replacement)
     chosen = blocks.select(network, survey.blocks, settings.blocks, settings.replacement)
     _check_means(settings, network, chosen)
+    _check_frozen(settings, network, chosen)
     pretrained = None
     if settings.parent_weights != "none" and not ledger.parent:
         pretrained = imagenet.load_source(settings.parent_weights, settings.image_size)
@@ -210,4 +211,23 @@ def _check_means(settings: Settings, network: keras.Model, chosen: Sequence[Bloc
     averaged = any(METHODS[name].initializer == "mean" for name in settings.methods)
     for block in chosen if averaged and settings.mean_over == "channel" else ():
         convolutions = [network.get_layer(name) for name in block.convolutions]
-        initializers.check_channels(convolutions, block.shape.filters)
+        batchnorms = block.batchnorms_in(network)
+        initializers.check_channels(convolutions, batchnorms, block.shape.filters)
+
+
+def _check_frozen(settings: Settings, network: keras.Model, chosen: Sequence[Block]) -> None:
+    """Makes sure that the layers outside a block stay as they are if it is trained alone."""
+    alone = [name for name in settings.methods if METHODS[name].updates == "block"]
+    normalized = {
+        layer.name
+        for layer in network.layers
+        if isinstance(layer, keras.layers.SpectralNormalization)
+    }
+    for block in chosen if alone else ():
+        if outside := sorted(normalized.difference(block.layers)):
+            allowed = ", ".join(name for name in METHODS if METHODS[name].updates == "model")
+            raise InputError(
+                f"--method={alone[0]} trains {block.name} alone, but {outside[0]} is a "
+                "SpectralNormalization, which changes its weights in training even if frozen; "
+                f"allowed: {allowed}"
+            )

@@ -33,7 +33,7 @@ class Candidate:
 
     def overlaps(self, other: "Candidate") -> bool:
         """Returns whether the two share a layer."""
-        return not set(self.block.layers).isdisjoint(other.block.layers)
+        return self.block.overlaps(other.block)
 
 
 @dataclass(frozen=True)
