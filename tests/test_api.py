@@ -235,7 +235,6 @@ def test_results_of_other_images_are_not_returned(parent, tmp_path):
         dnt.triage(parent, (images, labels), (test[0] + 1, test[1]), **flags)
 
 
-@pytest.mark.parametrize("block", ["2", "9"])  # the second is refused
 def test_random_states_of_the_caller_are_restored():
     """All three are seeded, as training does, though the caller is deterministic already."""
     from tensorflow.python.eager import context
@@ -257,6 +256,7 @@ def test_random_states_of_the_caller_are_restored():
         config.disable_op_determinism()
 
 
+@pytest.mark.parametrize("block", ["2", "9"])  # the second is refused
 def test_what_the_caller_had_set_is_restored(parent, block, tmp_path):
     from tensorflow.python.framework import config
 
