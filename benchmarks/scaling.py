@@ -19,7 +19,7 @@ import keras
 
 from deep_net_triage.commands import command_line, settings
 from deep_net_triage.methods import METHODS, Method
-from deep_net_triage.network import blocks, costs, surgery, vgg16
+from deep_net_triage.network import blocks, costs, graphs, surgery, vgg16
 
 # Section 3: classes, training and test images.
 DATASETS = {
@@ -80,8 +80,8 @@ def places(classes: int) -> tuple[list[Place], keras.Model]:
     total, found = costs.macs(parent), []
     for block in blocks.find_blocks(parent):
         start, end = block.received_by(parent), block.returned_by(parent)
-        before = costs.macs(surgery.cut(parent, parent.inputs[0], start))
-        own = costs.macs(surgery.cut(parent, start, end))
+        before = costs.macs(graphs.cut(parent, parent.inputs[0], start))
+        own = costs.macs(graphs.cut(parent, start, end))
         compressed = costs.macs(surgery.replacement(parent, block))
         values = [
             tensor.shape[1] * tensor.shape[2] * tensor.shape[3] for tensor in (start, end)

@@ -3,14 +3,14 @@ import numpy as np
 import pytest
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.network import blocks, surgery
+from deep_net_triage.network import blocks, graphs, surgery
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.network.segments import Shape
 
 
 def before(model, block):
     """From images to what a block receives."""
-    return surgery.cut(model, model.inputs[0], block.received_by(model))
+    return graphs.cut(model, model.inputs[0], block.received_by(model))
 
 
 def test_vgg16_has_five_blocks(vgg):

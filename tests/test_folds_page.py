@@ -53,11 +53,11 @@ def test_folds_are_read_and_shown(tmp_path):
     assert "3 of 3 folds; parents 99.2 % (99.2 to 99.2); 12 of 1,080 test images" in page
     assert page.count("\n| 8 | ") == 4  # its verdict, and its three differences
     assert "| 7 | Harder data sets converge more slowly. | undecided |" in page
-    assert "decides no claim but the seventh" in page
+    assert "enters claim 7 and decides no other claim" in page
     (control,) = fold_results.read_study(DIGITS).controls
     first, *_ = [row for row in rows if (row.method, row.block) == ("cl_rw", "block1")]
     best = 100 * (first.max_accuracy - control.max_accuracy)
-    assert f"<br>{best:+.1f}, {first.epochs_to_99}.0 ep. |".replace("-", "\u2212") in page
+    assert f"<br>{best:+.2f}, {first.epochs_to_99}.0 epochs |".replace("-", "\u2212") in page
 
 
 @pytest.mark.parametrize(
@@ -193,6 +193,31 @@ def test_a_set_that_lacks_a_trial_is_left_aside_and_the_others_are_shown(tmp_pat
         "## CIFAR-10\n\nLeft aside: fold1 lacks 1 trial, the first ('stn', 'block2')." in page
     )
     assert "2 of 3 folds" in page.split("## MNIST")[1].split("## CIFAR-10")[0]
+
+
+def test_missing_trials_leave_aside_what_they_are_of_and_no_page(tmp_path):
+    """They are missing in a repeated fold, in one of the recipe's, and in the only data set."""
+    for folder in ("cifar10/fold0", "cifar10/fold1", "recipe/cifar10/fold0"):
+        fold_of_digits(tmp_path / folder, f"{folder[-1]}/3")
+    fold_of_digits(tmp_path / "repeated" / "cifar10" / "fold0", "0/3")
+    aside = "Left aside: fold0 lacks 1 trial, the first ('stn', 'block2')."
+
+    def page_without(folder):
+        table = tmp_path / folder / "results.csv"
+        lines = table.read_text().splitlines(keepends=True)
+        table.write_text("".join(line for line in lines if ",stn,block2," not in line))
+        shutil.rmtree(tmp_path / folder / "trials" / "stn-block2-seed0")
+        ended = run_analysis(tmp_path, tmp_path / "made")
+        assert ended.returncode == 0, ended.stderr
+        return (tmp_path / "made" / "figures" / "folds" / "README.md").read_text()
+
+    page = page_without("repeated/cifar10/fold0")
+    assert f"## CIFAR-10 with other seeds in 1 fold\n\n{aside}" in page
+    page = page_without("recipe/cifar10/fold0")
+    assert "Left aside: fold0 lacks correct.npy of ('stn', 'block2')." in page
+    page = page_without("cifar10/fold0")
+    assert f"## CIFAR-10\n\n{aside}" in page
+    assert "blocks.png" not in page
 
 
 def test_the_committed_page_is_made_from_the_committed_folds(tmp_path):

@@ -73,7 +73,7 @@ def test_a_normalization_that_was_adapted_goes_on_with_what_it_learnt():
     np.testing.assert_allclose(flat(images), model(images), rtol=1e-4, atol=1e-5)
     (block,) = find_blocks(flat)
     student = surgery.compress(flat, block, initializer="mean", seed=0)
-    received = surgery.cut(student, student.inputs[0], block.received_by(student))(images)
+    received = graphs.cut(student, student.inputs[0], block.received_by(student))(images)
     np.testing.assert_allclose(np.std(received, axis=(0, 1, 2)), 1, rtol=1e-4)
 
 

@@ -2,7 +2,7 @@ import keras
 import pytest
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.network import surgery
+from deep_net_triage.network import graphs
 from deep_net_triage.network.outputs import returns_logits
 
 layers = keras.layers
@@ -125,5 +125,5 @@ def test_sequential_models():
 def test_the_end_of_a_network_returns_what_the_network_does(activation):
     here = layers.ZeroPadding2D(0, name="here")
     whole = model(here, conv(activation=activation), layers.Flatten(), layers.Dropout(0.1))
-    end = surgery.cut(whole, whole.get_layer("here").output, whole.outputs[0])
+    end = graphs.cut(whole, whole.get_layer("here").output, whole.outputs[0])
     assert returns_logits(end) is (activation is None)

@@ -293,7 +293,7 @@ def test_arithmetic_that_saves_no_time_is_said():
         Latency("smaller", "keras", 64, 1, 0.5, 0.01),
     )
     assert sentences(latencies=latencies)[-1] == (
-        "The smaller model saves 40.0 % of the multiply-accumulates but no time at batch 64 "
+        "The smaller model saves 40.0 % of the multiply-accumulates, but no time at batch 64 "
         "with 1 thread (Keras +0.0 %)."
     )
 

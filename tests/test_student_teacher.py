@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from deep_net_triage.learning.learner import RelativeError, StudentTeacher, squared_distances
-from deep_net_triage.network import surgery
+from deep_net_triage.network import graphs, surgery
 from deep_net_triage.network.blocks import find_blocks
 from tests.toys import toy_parent
 
@@ -13,7 +13,7 @@ IMAGES = np.random.default_rng(0).normal(size=(13, 8, 8, 2)).astype(np.float32)
 
 def before(model, block):
     """From images to what a block receives."""
-    return surgery.cut(model, model.inputs[0], block.received_by(model))
+    return graphs.cut(model, model.inputs[0], block.received_by(model))
 
 
 def make_pair(block=1, seed=0, synchronized=False, optimizer=None):
@@ -81,7 +81,7 @@ def test_kept_inputs_and_targets_take_the_place_of_layers_and_teacher():
     parent, student, block, pair = make_pair()
     received = before(parent, block)(IMAGES)
     target = surgery.segment(parent, block)(received, training=False)
-    nothing = surgery.cut(parent, block.received_by(parent), block.received_by(parent))
+    nothing = graphs.cut(parent, block.received_by(parent), block.received_by(parent))
     assert nothing.weights == []
     other = make_pair()[1]
     kept = StudentTeacher(nothing, None, surgery.segment(other, block))

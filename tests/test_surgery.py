@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.network import costs, surgery
+from deep_net_triage.network import costs, graphs, surgery
 from deep_net_triage.network.blocks import find_blocks, named
 from deep_net_triage.network.graphs import by_name
 from deep_net_triage.network.segments import Shape
@@ -15,7 +15,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 2)).astype(np.float
 
 def before(model, block):
     """From images to what a block receives."""
-    return surgery.cut(model, model.inputs[0], block.received_by(model))
+    return graphs.cut(model, model.inputs[0], block.received_by(model))
 
 
 @pytest.fixture(params=[0, 1], ids=["block1", "block2"])

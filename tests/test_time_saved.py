@@ -3,7 +3,7 @@ import pytest
 from deep_net_triage.findings.time_saved import arithmetic_without_time
 from deep_net_triage.network.latency import Latency
 
-SAVES = "The smaller model saves 30.0 % of the multiply-accumulates "
+SAVES = "The smaller model saves 30.0 % of the multiply-accumulates, "
 
 
 def pair(parent, smaller, *, spread=0.01, format="keras", batch=1, threads=1):
@@ -53,9 +53,8 @@ def test_the_wider_spread_of_the_two_counts(wide):
 def test_runs_that_vary_by_as_much_as_the_arithmetic_tell_nothing():
     latencies = pair(1.0, 0.9, spread=0.31) + pair(2.0, 2.0, batch=64)
     assert arithmetic_without_time(latencies, 0.3) == (
-        SAVES + "but no time at batch 64 with "
-        "1 thread (Keras +0.0 %), but runs vary too much to tell whether time at batch 1 with "
-        "1 thread (Keras)."
+        SAVES + "but no time at batch 64 with 1 thread (Keras +0.0 %). At batch 1 with "
+        "1 thread (Keras), runs vary too much to tell whether it saves time."
     )
 
 

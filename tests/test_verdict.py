@@ -89,7 +89,7 @@ def test_without_images_there_is_no_interval_and_nothing_is_sure():
     )
     first, second = reached.ranking
     assert first.best.cost.estimate is None
-    assert (first.tied_with, second.tied_with) == (("block2",), ("block1",))
+    assert (first.tied_with, second.tied_with) == ((), ())
     assert not reached.recommendation.sure
     text = verdict.describe(reached)
     assert "STN +0.0 points (no interval) against the parent, 1 seed" in text
@@ -119,12 +119,12 @@ def test_what_was_not_compressed_is_never_ranked():
         max_drop=0.05,
     )
     assert [block.block for block in reached.ranking] == ["block1"]
-    assert reached.not_run == ("block2",)
+    assert reached.unfinished == ("block2",)
     assert reached.not_compressible == (refused,)
     assert reached.recommendation.block == "block1"
     text = verdict.describe(reached)
     assert "not compressible: conv9 to add9: it branches" in text
-    assert "not run: block2" in text
+    assert "no finished trial: block2" in text
 
 
 def test_the_largest_saving_that_is_surely_within_is_recommended():
@@ -237,8 +237,9 @@ def test_a_parent_that_has_not_learned_recommends_nothing():
     # Wilson's interval of 100 of 1000, by hand: (0.1 + 1.9207 / 1000 +- 1.96 x
     # sqrt(0.1 x 0.9 / 1000 + 0.9604 / 1000 / 1000)) / (1 + 3.8415 / 1000).
     reason = (
-        "The parent has not learned: it reaches 10.0 % (95 % interval 8.3 % to 12.0 %), and "
-        "has to be above chance, 10.0 %, and to reach 50.0 %, five times chance."
+        "The parent has not learned: its accuracy is 10.0 % (95 % interval 8.3 % to 12.0 %); "
+        "the whole interval must be above chance (10.0 %), and the accuracy at least 50.0 % "
+        "(five times chance)."
     )
     assert reached.no_recommendation == reason
     assert verdict.describe(reached).endswith(f"Nothing is recommended.\n{reason}\n{CHOSEN}")
@@ -277,11 +278,14 @@ def test_students_that_outdo_the_parent_beyond_its_noise_recommend_nothing():
     reached = verdict.reach(large, max_drop=0.05)
     assert reached.recommendation is None
     assert reached.no_recommendation == (
-        "Students outdo the parent: STN at block1 by +2.0 points [+1.1, +2.9], more than the "
-        "1.9 points by which its own accuracy is uncertain on these test images; train the "
-        "parent for longer first."
+        "Students outdo the parent: STN at block1 by +2.0 points [+1.1, +2.9], more than half "
+        "the width of the parent's own 95 % interval (1.9 points); train the parent for longer "
+        "first."
     )
     assert reached.no_recommendation in tables.table(large)
+    # Nor is a network of which several blocks are compressed.
+    said = verdict.sentences(reached, "Recommended: the compressed network.")
+    assert said[:2] == ["Nothing is recommended.", reached.no_recommendation]
 
 
 def test_a_gain_that_may_be_none_says_nothing_against_the_parent():
@@ -297,9 +301,7 @@ def test_a_gain_that_may_be_none_says_nothing_against_the_parent():
 def test_layers_that_are_not_counted_are_named_once():
     layers = ("norm", "Attention")
     reached = verdict.reach(study(row("stn", "block1", 0.9), uncounted=layers), max_drop=0.05)
-    said = (
-        "The multiply-accumulates are not complete; not counted: layer norm, layer Attention."
-    )
+    said = "The multiply-accumulates are incomplete (not counted: layer norm, layer Attention)."
     assert verdict.sentences(reached)[-2] == said
     assert verdict.describe(reached).count("not counted") == 1
     many = recommendation.uncounted_text([f"l{n}" for n in range(7)])
@@ -422,8 +424,8 @@ def test_the_verdict_says_which_epoch_was_chosen(settings, said):
 
 def test_a_study_without_trials():
     reached = verdict.reach(study(blocks=described("block1")), max_drop=0.05)
-    assert (reached.ranking, reached.not_run) == ((), ("block1",))
-    assert "not run: block1" in verdict.describe(reached)
+    assert (reached.ranking, reached.unfinished) == ((), ("block1",))
+    assert "no finished trial: block1" in verdict.describe(reached)
 
 
 def test_no_verdict_needs_tensorflow():

@@ -44,9 +44,8 @@ def only_the_model_exceeds_the_parent(studies: Sequence[StudyResults]) -> Eviden
     for study in studies:
         controls = study.correct_by_seed(CONTROL, NO_BLOCK)
         if not controls:
-            evidence.remarks.append(
-                f"The control was not run on {study.dataset} (--nocontrol): training the "
-                "parent on for as long may gain as much."
+            evidence.missing.append(
+                f"{study.dataset}: the control (training the parent further may gain as much)"
             )
         for _, block in _blocks([study] if controls else []):
             for method in _methods(study, block, "model"):
@@ -73,14 +72,18 @@ def blocks_are_equal(studies: Sequence[StudyResults]) -> Evidence:
     for study, method in itertools.product(studies, GROUPS["all"]):
         blocks = [block for _, block in _blocks([study]) if method in _methods(study, block)]
         complete = [block for block in blocks if _complete(evidence, study, block, [method])]
-        pairs = {
+        found = {
             f"{first} - {second}": _between(study, (method, first), (method, second))
             for first, second in itertools.combinations(complete, 2)
         }
+        pairs = {pair: difference for pair, difference in found.items() if difference}
         what = f"{study.dataset} {METHODS[method].title}"
-        if None in pairs.values() or (blocks and not pairs):
-            evidence.missing.append(f"{what}: no two blocks with a seed in common")
-        elif pairs:
+        evidence.missing += [
+            f"{what}: {pair} by one seed" for pair in found if pair not in pairs
+        ]
+        if blocks and not found:
+            evidence.missing.append(f"{what}: two blocks to compare")
+        if pairs:
             clearest = min(pairs, key=lambda pair: pairs[pair].p_value(0))
             agrees = all(
                 pair.low >= -_EQUIVALENT and pair.high <= _EQUIVALENT for pair in pairs.values()
@@ -216,8 +219,8 @@ def _complete(
     """Returns whether all methods have an interval at a block; the others are missing."""
     without = [name for name in methods if not study.correct_by_seed(name, block)]
     for name in without:
-        why = "no interval" if study.trials(name, block) else "not run"
-        evidence.missing.append(f"{study.dataset} {block}: {METHODS[name].title} {why}")
+        why = "interval" if study.trials(name, block) else "finished trial"
+        evidence.missing.append(f"{study.dataset} {block}: {METHODS[name].title} has no {why}")
     return not without
 
 

@@ -31,9 +31,8 @@ def judge(studies: Sequence[StudyResults]) -> list[Judgement]:
     A claim is supported if the whole interval of every comparison agrees with it and no
     comparison is missing. It is not supported if more comparisons contradict it than chance
     explains among so many. Otherwise it is undecided. A data set whose parent has not learned
-    is left aside
-    (`parent_doubts.not_learned`). Accuracies are those that the studies report: of the best
-    epoch or, where the learning rate falls to zero, of the last.
+    is left aside (`parent_doubts.not_learned`). Accuracies are those that the studies report:
+    of the best epoch or, where the learning rate falls to zero, of the last.
 
     A claim that needs all comparisons to agree needs no correction for their number. Those that
     contradict it are corrected for their number within the claim, over all data sets (Benjamini
@@ -90,8 +89,8 @@ CLAIMS = (
     Claim(
         4,
         "All blocks are equally critical: no block costs more accuracy than another.",
-        "By each method, every two blocks are within 2 points of each other; against it is a "
-        "spread that is neither that nor inside the noise.",
+        "By each method, every two blocks are within 2 points of each other. A significant "
+        "difference counts against it, unless all intervals lie within 2 points.",
         claim_evidence.blocks_are_equal,
     ),
     Claim(

@@ -125,8 +125,10 @@ def ruled(number: int, sentence: str, judged: str, evidence: Evidence) -> Judgem
         more = len(evidence.missing) - 3
         first = "; ".join(evidence.missing[:3]) + (f"; and {more} more" if more > 0 else "")
         why.append(f"Missing: {first}.")
-    if any(c.estimate.count == 1 for c in comparisons):
+    if any(c.estimate.count == 1 and c.unit == "points" for c in comparisons):
         why.append("An interval from one seed holds for that seed's model, not for others.")
+    if any(c.estimate.count == 1 and c.unit == "epochs" for c in comparisons):
+        why.append("One block gives no interval of epochs.")
     return Judgement(
         number=number,
         sentence=sentence,

@@ -30,10 +30,12 @@ def not_learned(accuracy: float, classes: int | None, test_images: int | None) -
     if low > chance and accuracy >= least:
         return None
     interval = f" (95 % interval {percent(low)} to {percent(high)})" if test_images else ""
+    whole = "the whole interval" if test_images else "it"
     name = "half way from chance to 100 %" if least == half_way else "five times chance"
     return (
-        f"The parent has not learned: it reaches {percent(accuracy)}{interval}, and has to be "
-        f"above chance, {percent(chance)}, and to reach {percent(least)}, {name}."
+        f"The parent has not learned: its accuracy is {percent(accuracy)}{interval}; {whole} "
+        f"must be above chance ({percent(chance)}), and the accuracy at least {percent(least)} "
+        f"({name})."
     )
 
 
@@ -69,6 +71,6 @@ def surpassed(
     name = max(large, key=lambda each: large[each].mean)
     return (
         f"Students outdo the parent: {name} by {large[name].text('points', 100)}, more than "
-        f"the {100 * noise:.1f} points by which its own accuracy is uncertain on these test "
-        "images; train the parent for longer first."
+        f"half the width of the parent's own 95 % interval ({100 * noise:.1f} points); train "
+        "the parent for longer first."
     )

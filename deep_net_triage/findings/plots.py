@@ -16,12 +16,12 @@ from deep_net_triage.records.results import Row
 from deep_net_triage.records.study_results import StudyResults, mean
 
 ACCURACY_NOTE = (
-    "A line is the 95 % interval of the difference from the parent, paired by image. Where it "
-    "does not reach the parent's line, chance does not explain the difference."
+    "A line is the 95 % interval of the difference from the parent, paired by image. One of "
+    "20 such intervals misses the true difference by chance."
 )
 CONVERGENCE_NOTE = (
     "Distillation comes first. A trial that reaches 99 % only at the end of its budget (a "
-    "triangle) might have gone on to rise."
+    "triangle) might have kept rising."
 )
 _MOST_PANELS = 3
 # A marker this many times as far below the parent as the median marker is drawn at the

@@ -23,6 +23,7 @@ from deep_net_triage.findings.looks import DPI
 from deep_net_triage.findings.rivals import Smaller
 from deep_net_triage.findings.unfinished import Unfinished
 from deep_net_triage.findings.verdict import Verdict
+from deep_net_triage.methods import GROUPS
 from deep_net_triage.network import blocks as network_blocks
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import Block
@@ -76,8 +77,9 @@ def present(
     path = smaller and compression_path.draw(smaller)
     for name, figure in (figures | ({"compression": path} if path else {})).items():
         _save(figure, study.folder / "figures" / name)
-    # The paper's claims are about its own networks.
-    judgements = [] if study.given_parent or not study.rows else claims.judge([study])
+    # The paper's claims are about its own networks and methods.
+    judged = not study.given_parent and any(row.method in GROUPS["all"] for row in study.rows)
+    judgements = claims.judge([study]) if judged else []
     page = report.write(study, judgements, reached, _captioned(figures), smaller=smaller)
     compressed = smaller_text.recommendation(smaller) if smaller else None
     progress.say(f"\n{tables.table(study)}\n\n{verdict.describe(reached, compressed)}\n")

@@ -5,14 +5,16 @@ const state = document.getElementById("state");
 
 function remember() {
   const header = document.querySelector("table.sortable th[aria-sort]");
-  const sorted = header && [header.cellIndex, header.getAttribute("aria-sort")];
+  const sorted = header && [header.textContent, header.getAttribute("aria-sort")];
   history.replaceState({ sorted }, "");
 }
 
-function restore([column, direction]) {
+// The column's title, because a trial may add columns before it.
+function restore([title, direction]) {
   const table = document.querySelector("table.sortable");
-  const header = table.tHead.rows[table.tHead.rows.length - 1].cells[column];
-  while (header.getAttribute("aria-sort") !== direction) sort(table, header);
+  const headers = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
+  const header = headers.find((cell) => cell.textContent === title);
+  while (header && header.getAttribute("aria-sort") !== direction) sort(table, header);
 }
 
 const timer = setInterval(() => {

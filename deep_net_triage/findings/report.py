@@ -1,5 +1,6 @@
 """One HTML page of a study: the values that its template shows, and the file."""
 
+import dataclasses
 import datetime
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -75,7 +76,7 @@ def write(
         not_compressible=[
             f"{r.first} to {r.last}: {r.reason}" for r in reached.not_compressible
         ],
-        not_run=reached.not_run,
+        without_trials=reached.unfinished,
         reported=reached.reported,
         compression=compression,
         costs=cost_table.table(study) if measured else None,
@@ -85,7 +86,7 @@ def write(
         uncounted=uncounted_text(study.uncounted) if study.uncounted else "",
         measures=trial_table.MEASURES,
         drawings=[] if figures is None else _drawings(study, figures),
-        claims=judgements,
+        claims=list(map(_typeset, judgements)),
         verdicts=Counter(judgement.verdict for judgement in judgements),
         settings=_settings(study),
         commands=[program.in_shell(command.command) for command in study.commands],
@@ -116,6 +117,15 @@ def _sentences(reached: Verdict, smaller: Smaller | None) -> list[str]:
         ties = wording.alternatives(best.tied_with)
         sentences.append(f"{best.block} loses least, but can't be distinguished from {ties}.")
     return [page.typeset(sentence) for sentence in sentences]
+
+
+def _typeset(judgement: Judgement) -> Judgement:
+    return dataclasses.replace(
+        judgement,
+        judged=page.typeset(judgement.judged),
+        numbers=list(map(page.typeset, judgement.numbers)),
+        why=page.typeset(judgement.why),
+    )
 
 
 def _ranking(ranking: Sequence[BlockSummary]) -> Table:

@@ -19,8 +19,8 @@ from deep_net_triage.records.study_results import StudyResults, mean
 
 NOTE = (
     "A point is a block, by the method that loses least there. Bold names are on the Pareto "
-    "front: no other block saves more without losing more. Points that save equally much stand "
-    "side by side."
+    "front: no other block saves at least as much and loses less, or saves more and loses no "
+    "more. Points that save equally much stand side by side."
 )
 _WIDTH = 5.2  # inches, as wide as the other figures, for text of one size on a phone
 _LETTERS = 60  # that fit below a panel in one line

@@ -142,7 +142,10 @@ def _points_of(estimate: Estimate | None) -> Cell:
 def _lost(considered: Considered) -> Cell:
     """Returns what a candidate's student lost, with its interval."""
     ends = [end for end in (considered.low, considered.high) if end is not None]
-    lost, *interval = (f"{100 * number:.1f}" for number in (considered.cost, *ends))
+    # Adding zero turns a rounded -0.0 into 0.0.
+    lost, *interval = (
+        f"{round(100 * number, 1) + 0.0:.1f}" for number in (considered.cost, *ends)
+    )
     text = f"{lost} [{', '.join(interval)}]" if interval else lost
     return Cell(page.typeset(text), considered.cost)
 

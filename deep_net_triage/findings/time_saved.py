@@ -35,15 +35,12 @@ def arithmetic_without_time(latencies: Sequence[Latency], macs_saved: float) -> 
         else:
             change = f"{signed(-100 * saved / parent.median)} %"
             unsaved.setdefault(setting, []).append(f"{name} {change}")
-    ends = []
-    if unsaved:
-        ends.append(f"but no time at {_listed(unsaved)}")
-    if untold:
-        ends.append(f"but runs vary too much to tell whether time at {_listed(untold)}")
-    if not ends:
-        return None
     arithmetic = f"The smaller model saves {percent(macs_saved)} of the multiply-accumulates"
-    return f"{arithmetic} {', '.join(ends)}."
+    varies = "runs vary too much to tell whether it saves time"
+    if unsaved:
+        said = f"{arithmetic}, but no time at {_listed(unsaved)}."
+        return f"{said} At {_listed(untold)}, {varies}." if untold else said
+    return f"{arithmetic}; at {_listed(untold)}, {varies}." if untold else None
 
 
 def _pairs(latencies: Sequence[Latency]) -> Iterator[tuple[Latency, Latency]]:

@@ -69,7 +69,8 @@ class Verdict:
         max_drop: the accuracy that may be lost, 0..1.
         ranking: the blocks with finished trials, the most compressible first.
         not_compressible: the segments that one convolution can't replace; never ranked.
-        not_run: the blocks without a finished trial; never ranked.
+        unfinished: the blocks without a finished trial; never ranked.
+        doubt: why drops from the parent are meaningless, as one sentence; None if they are not.
         recommendation: the student to take; None where nothing is recommended.
         no_recommendation: why nothing is recommended, as one sentence; None where something is.
         uncounted: the layers whose multiply-accumulates are not counted.
@@ -81,7 +82,8 @@ class Verdict:
     max_drop: float
     ranking: tuple[BlockSummary, ...]
     not_compressible: tuple[Refused, ...]
-    not_run: tuple[str, ...]
+    unfinished: tuple[str, ...]
+    doubt: str | None
     recommendation: Recommendation | None
     no_recommendation: str | None
     uncounted: tuple[str, ...]
@@ -102,12 +104,15 @@ def reach(study: StudyResults, max_drop: float) -> Verdict:
     """
     tried = {block: _methods(study, block) for block in study.blocks_run()}
     blocks = [_summarize(study, block, tried) for block in tried]
-    no_recommendation, student = doubt(study), None
-    if no_recommendation is None:
+    reason, student = doubt(study), None
+    no_recommendation = reason
+    if reason is None:
         student = recommendation.choose(
             (_student(study, row, max_drop) for row in study.rows), max_drop
         )
-        if student is None:
+        if not study.rows:
+            no_recommendation = "No trial has finished."
+        elif student is None:
             no_recommendation = (
                 f"No student that was trained saves multiply-accumulates and stays within "
                 f"{100 * max_drop:.1f} points of the parent."
@@ -117,7 +122,8 @@ def reach(study: StudyResults, max_drop: float) -> Verdict:
         max_drop=max_drop,
         ranking=tuple(sorted(blocks, key=lambda block: -block.best.cost.difference)),
         not_compressible=study.refused,
-        not_run=tuple(name for name in study.all_blocks() if name not in tried),
+        unfinished=tuple(name for name in study.all_blocks() if name not in tried),
+        doubt=reason,
         recommendation=student,
         no_recommendation=no_recommendation,
         uncounted=study.uncounted,
@@ -154,9 +160,11 @@ def sentences(verdict: Verdict, compressed: str | None = None) -> list[str]:
     Args:
         verdict: what the study comes to.
         compressed: the sentence that recommends a network of which several blocks are
-            compressed; None where no such network is recommended.
+            compressed; None where no such network is recommended. It does not count where
+            drops from the parent are meaningless.
     """
     student = verdict.recommendation
+    compressed = compressed if verdict.doubt is None else None
     if student is not None:
         advice = recommendation.sentences(student, verdict.max_drop, best=compressed is None)
     elif compressed is None:
@@ -166,8 +174,9 @@ def sentences(verdict: Verdict, compressed: str | None = None) -> list[str]:
     if compressed is not None:
         advice.insert(0, compressed)
     if verdict.uncounted:
-        missing = uncounted_text(verdict.uncounted)
-        advice.append(f"The multiply-accumulates are not complete; {missing}.")
+        advice.append(
+            f"The multiply-accumulates are incomplete ({uncounted_text(verdict.uncounted)})."
+        )
     return [*advice, verdict.reported]
 
 
@@ -179,14 +188,14 @@ def describe(verdict: Verdict, compressed: str | None = None) -> str:
         lines.append(f"  {place}. {block.block}: {_cost(block.best)}; {saved}")
         if block.best.last:
             lines.append(f"     at the last epoch {block.best.last.text()}")
-        if block.tied_with and block.best.cost.estimate:
+        if block.tied_with:
             lines.append(f"     not distinguishable from {', '.join(block.tied_with)}")
     if verdict.control:
         lines.append(f"  the control, not compressed: {verdict.control.text()}")
     for segment in verdict.not_compressible:
         lines.append(f"  not compressible: {segment.first} to {segment.last}: {segment.reason}")
-    if verdict.not_run:
-        lines.append(f"  not run: {', '.join(verdict.not_run)}")
+    if verdict.unfinished:
+        lines.append(f"  no finished trial: {', '.join(verdict.unfinished)}")
     return "\n".join([*lines, *sentences(verdict, compressed)])
 
 
@@ -205,6 +214,7 @@ def _summarize(
     study: StudyResults, block: str, tried: dict[str, list[MethodSummary]]
 ) -> BlockSummary:
     correct = {name: study.correct_by_seed(tried[name][0].method, name) for name in tried}
+    differences = {other: between(correct[block], correct[other]) for other in tried}
     first, *others = tried[block]
     row = study.trials(first.method, block)[0]
     return BlockSummary(
@@ -215,8 +225,8 @@ def _summarize(
         macs_saved=1 - row.macs / row.parent_macs,
         tied_with=tuple(
             other
-            for other in tried
-            if other != block and not told_apart(between(correct[block], correct[other]))
+            for other, difference in differences.items()
+            if other != block and difference and not told_apart(difference)
         ),
     )
 

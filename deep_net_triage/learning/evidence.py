@@ -14,7 +14,7 @@ from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import predictions
 from deep_net_triage.learning.batches import Rows
 from deep_net_triage.learning.sources import Place, Source
-from deep_net_triage.network import surgery
+from deep_net_triage.network import graphs, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.network.graphs import by_name
 
@@ -49,7 +49,7 @@ def accuracies(
         if model is None:
             accuracy[name] = None
         else:
-            rest = surgery.cut(model, source.place(model), model.outputs[0])
+            rest = graphs.cut(model, source.place(model), model.outputs[0])
             correct = predictions.correct(rest, source.test, dataset.test.labels)
             accuracy[name] = float(correct.mean())
     return accuracy
@@ -102,7 +102,7 @@ def _alignment(*grams: np.ndarray) -> float:
 
 
 def _returned(model: keras.Model, block: Block, place: Place, rows: Rows) -> np.ndarray:
-    part = surgery.cut(model, place(model), block.returned_by(model))
+    part = graphs.cut(model, place(model), block.returned_by(model))
     at_once = predictions.images_at_once(part)
     dtype = np.promote_types(np.float32, part.outputs[0].dtype)
     returned = np.empty((len(rows), math.prod(part.output_shape[1:])), dtype)
@@ -136,7 +136,7 @@ def _hsic(first: np.ndarray, second: np.ndarray) -> float:
 def _with_reinitialized(parent: keras.Model, block: Block) -> keras.Model:
     """Returns a copy of the parent with new kernels in a block, the same ones at every call."""
     last = by_name(parent)[block.layers[-1]].output
-    fresh = keras.models.clone_model(surgery.cut(parent, block.received_by(parent), last))
+    fresh = keras.models.clone_model(graphs.cut(parent, block.received_by(parent), last))
     for number, variable in enumerate(fresh.weights):
         if "kernel" in variable.name:
             draw = keras.initializers.GlorotUniform(seed=number)

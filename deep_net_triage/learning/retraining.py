@@ -21,7 +21,7 @@ from deep_net_triage.learning.optimizers import Pace
 from deep_net_triage.learning.sources import Source, for_model
 from deep_net_triage.learning.taught import Taught
 from deep_net_triage.methods import TABLE, Method
-from deep_net_triage.network import convolutions, surgery
+from deep_net_triage.network import convolutions, graphs, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.summaries import summarize
@@ -197,7 +197,7 @@ class Retraining:
     def _of_block(self) -> Phase:
         """Classification that trains the compressed block and reads the source."""
         place = self.source.place(self.student)
-        cut = surgery.cut(self.student, place, self.student.outputs[0])
+        cut = graphs.cut(self.student, place, self.student.outputs[0])
         return self._of_labels(self._classifier(cut), "block", self.source)
 
     @functools.cached_property
@@ -240,7 +240,7 @@ class Retraining:
         parent, block, source = self.parent, self.block, self.source
         settings = self.settings
         pair = StudentTeacher(
-            surgery.cut(parent, source.place(parent), block.received_by(parent)),
+            graphs.cut(parent, source.place(parent), block.received_by(parent)),
             surgery.segment(parent, block) if source.targets is None else None,
             surgery.segment(self.student, block),
             settings.clip_norm,

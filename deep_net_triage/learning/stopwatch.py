@@ -14,7 +14,7 @@ from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import timed_training
 from deep_net_triage.learning.timed_training import MOST_STEPS, TimedTraining
 from deep_net_triage.learning.timings import BlockTimings, Timings
-from deep_net_triage.network import costs, surgery
+from deep_net_triage.network import costs, graphs, surgery
 from deep_net_triage.network.blocks import Block
 
 # Each measurement runs for about this many seconds.
@@ -114,7 +114,7 @@ def _of_blocks(
     for block in blocks:
         received = block.received_by(parent)
         if received is not reached:  # otherwise the block before it ends here
-            before = forward(surgery.cut(parent, parent.inputs[0], received))
+            before = forward(graphs.cut(parent, parent.inputs[0], received))
         original = forward(surgery.segment(parent, block))
         replacement = forward(surgery.replacement(parent, block))
         taken[block.name] = BlockTimings(original, replacement, before)

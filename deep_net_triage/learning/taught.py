@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.learning.learner import Classifier, squared_distances
-from deep_net_triage.network import surgery
+from deep_net_triage.network import graphs
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.network.graphs import Graph
 
@@ -47,7 +47,7 @@ class Taught(Classifier):
         self.compares_features = settings.distill != "logits"
         starts = _augmented_by(student), _augmented_by(parent)
         # Both see the same images: the student's layers change them for its parent as well.
-        self.augmentation = surgery.cut(student, student.inputs[0], starts[0])
+        self.augmentation = graphs.cut(student, student.inputs[0], starts[0])
         self.pupil, self.teacher = (
             keras.Model(start, [model.outputs[0], *(b.returned_by(model) for b in blocks)])
             for start, model in zip(starts, (student, parent), strict=True)

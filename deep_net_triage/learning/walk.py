@@ -21,7 +21,7 @@ from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning.rows import Room, SharedRoom
 from deep_net_triage.learning.sources import Place, Source, for_block
 from deep_net_triage.methods import TABLE
-from deep_net_triage.network import surgery
+from deep_net_triage.network import graphs
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.steps import Report, Reporter, Step
 
@@ -160,7 +160,7 @@ class Walk:
         array = self.room.found(stop.name, shape, dtype)
         if array is None and not self.room.refused(stop.name):
             start = self._nearest(stop.order - 1)
-            between = surgery.cut(self.parent, start.place(self.parent), tensor)
+            between = graphs.cut(self.parent, start.place(self.parent), tensor)
             # Resizing again costs less than storing resized images. Behind a layer that draws
             # at random, such as dropout, nothing can be stored, because each pass differs.
             if not between.weights or len(between.variables) > len(between.weights):
@@ -229,7 +229,7 @@ def _cuts_through(parent: keras.Model, place: Place) -> bool:
 def _leads(parent: keras.Model, place: Place, later: Place) -> bool:
     """Returns whether a later tensor depends on the images by an earlier one alone."""
     try:
-        surgery.cut(parent, place(parent), later(parent))
+        graphs.cut(parent, place(parent), later(parent))
     except ValueError:  # how Keras says that they are not connected
         return False
     return True

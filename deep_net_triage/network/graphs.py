@@ -107,6 +107,16 @@ def by_name(model: keras.Model) -> dict[str, keras.Operation]:
     return {operation.name: operation for operation in model.operations}
 
 
+def cut(model: keras.Model, start: keras.KerasTensor, end: keras.KerasTensor) -> keras.Model:
+    """Returns the part of a model from one of its tensors to another, sharing its weights.
+
+    If both are the same, the part returns its input.
+    """
+    if start is end:
+        start = end = keras.Input(start.shape[1:], dtype=start.dtype)
+    return keras.Model(start, end)
+
+
 class Graph:
     """The edges of a flat model: which operation receives the output of which.
 

@@ -57,7 +57,7 @@ def returns_logits(model: keras.Model) -> bool:
 
     Args:
         model: a classifier that returns one number per class, (batch, classes): a Sequential or
-            functional one without models in it, or the end of one, as `surgery.cut` returns it.
+            functional one without models in it, or the end of one, as `graphs.cut` returns it.
 
     Raises:
         InputError: if it returns neither, because it ends in a sigmoid or in another function

@@ -1,4 +1,4 @@
-"""Surgery on a network: replacing a block by one convolution (2.2), copying and cutting."""
+"""Surgery on a network: replacing a block by one convolution (2.2), and copying."""
 
 from collections.abc import Callable
 
@@ -197,19 +197,9 @@ def reseed(model: keras.Model, seed: int) -> None:
         state.assign([seed, number << 16])
 
 
-def cut(model: keras.Model, start: keras.KerasTensor, end: keras.KerasTensor) -> keras.Model:
-    """Returns the part of a model from one of its tensors to another, sharing its weights.
-
-    If both are the same, the part returns its input.
-    """
-    if start is end:
-        start = end = keras.Input(start.shape[1:], dtype=start.dtype)
-    return keras.Model(start, end)
-
-
 def segment(model: keras.Model, block: Block) -> keras.Model:
     """Returns the part of a model that is a block, from its input to its pooled output."""
-    return cut(model, block.received_by(model), block.returned_by(model))
+    return graphs.cut(model, block.received_by(model), block.returned_by(model))
 
 
 def set_trainable(student: keras.Model, block: Block, updates: str) -> None:

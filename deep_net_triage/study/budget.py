@@ -18,7 +18,7 @@ from deep_net_triage.learning import stopwatch
 from deep_net_triage.learning.timed_training import TimedTraining
 from deep_net_triage.learning.timings import Timings
 from deep_net_triage.methods import TABLE
-from deep_net_triage.network import costs, surgery
+from deep_net_triage.network import costs, graphs
 from deep_net_triage.network.blocks import select, survey
 from deep_net_triage.records import files
 from deep_net_triage.study.estimates import Afterwards, Estimator, Workload
@@ -207,7 +207,7 @@ def _activations(plan: Plan) -> list[int]:
     images_of = plan.network.inputs[0]
     for number, block in enumerate(plan.blocks):
         # To normalize and resize images again takes less time than to read what that returns.
-        if not surgery.cut(plan.network, images_of, block.received_by(plan.network)).weights:
+        if not graphs.cut(plan.network, images_of, block.received_by(plan.network)).weights:
             received[number] = 0
     return [images * (r + distils * t) for r, t in zip(received, returned, strict=True)]
 

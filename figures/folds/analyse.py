@@ -8,6 +8,7 @@ such as `cifar10/fold0`, and what has been run beside them. It is written, with 
 """
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import beside
 import block_figure
 import contrasts
 import fold_results
+import fold_tables
 import headlines
 import rehearsal
 import simulate
@@ -25,9 +27,8 @@ from fold_results import DECIDING, Fold, IncompleteFoldError, SetResult
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.findings import looks
-from deep_net_triage.methods import METHODS
-from deep_net_triage.records.study_results import mean, read_study
-from deep_net_triage.wording import counted, signed
+from deep_net_triage.records.study_results import read_study
+from deep_net_triage.wording import counted
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -48,7 +49,8 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         sets, incomplete = read(arguments.results)
-        results_page = list(page(sets, incomplete, arguments.results)) if sets else []
+        found = sets or incomplete
+        results_page = list(page(sets, incomplete, arguments.results)) if found else []
         shown = list(panels(sets, arguments.results))
     except InputError as error:
         parser.error(str(error))
@@ -56,11 +58,11 @@ def main() -> None:
     for part, lines in parts_of_the_plan().items():
         plan = made_parts.replaced(plan, part, lines, SCRIPT)
     made_parts.write(arguments.output / "docs" / "folds.md", [plan.removesuffix("\n")])
-    if sets:
-        written = arguments.output / HERE.relative_to(REPOSITORY)
+    written = arguments.output / HERE.relative_to(REPOSITORY)
+    if found:
         made_parts.write(written / "README.md", results_page)
-        figure = block_figure.draw(shown)
-        figure.savefig(written / "blocks.png", dpi=looks.DPI)
+    if shown:
+        block_figure.draw(shown).savefig(written / "blocks.png", dpi=looks.DPI)
 
 
 def read(results: Path) -> tuple[dict[str, list[Fold]], dict[str, str]]:
@@ -137,7 +139,8 @@ def panels(sets: Mapping[str, Sequence[Fold]], results: Path) -> Iterator[block_
     larger, _ = beside.with_the_plan(results, "geometry")
     if larger:
         folds = counted(len(larger), "fold")
-        yield block_figure.of_images(f"CIFAR-10, 64 pixels, {folds}", larger)
+        with contextlib.suppress(IncompleteFoldError):  # the page says so
+            yield block_figure.of_images(f"CIFAR-10, 64 pixels, {folds}", larger)
 
 
 def page(
@@ -154,9 +157,9 @@ def page(
     yield "# The paper's claims, by folds"
     yield ""
     yield f"Made by `python {SCRIPT}` from the files beside it. [The"
-    yield "plan](../../docs/folds.md) was written before these folds were run. Numbers are"
-    yield "points of accuracy, the mean over folds with its 95 % interval, unless it says"
-    yield "otherwise. Intervals are not adjusted for their number; the verdicts are."
+    yield "plan](../../docs/folds.md) was written before these folds were run. Unless stated"
+    yield "otherwise, numbers are differences in accuracy in points: means over folds with"
+    yield "their 95 % intervals. Intervals are not adjusted for their number; the verdicts are."
     yield ""
     if found := list(headlines.headlines(sets, results)):
         yield from found
@@ -164,32 +167,33 @@ def page(
         yield "These intervals are corrected for training images that folds share."
         yield ""
     yield from verdict_table(sets, results)
-    yield ""
-    yield "![What each method loses at each block](blocks.png)"
-    yield ""
-    yield "*Accuracy less the control's. Markers are means over folds with uncorrected 95 %"
-    yield "intervals (at 64 pixels, over test images alone). The yellow line is the mean of the"
-    yield "parents.*"
+    if sets:
+        yield ""
+        yield "![What each method loses at each block](blocks.png)"
+        yield ""
+        yield "*Accuracy less the control's. Markers are means over folds with uncorrected 95 %"
+        yield "intervals (at 64 pixels, over test images alone). The yellow line is the mean of"
+        yield "the parents.*"
     for name, folds in sets.items():
         yield ""
         yield f"## {looks.title(name)}"
         yield ""
-        yield described(folds, results[name])
+        yield fold_tables.described(folds, results[name])
         yield ""
         yield "<details><summary>All differences and their boundaries</summary>"
         yield ""
-        yield from contrast_table(folds)
+        yield from fold_tables.contrast_table(folds)
         yield ""
         yield "</details>"
         yield ""
-        yield distillation_counted(folds)
+        yield fold_tables.distillation_counted(folds)
         yield ""
         yield "Each cell is a method's accuracy less the control's, with an uncorrected"
         yield "interval. Below it are the paper's measures: the maximum less the control's"
         yield "maximum, and the epochs to 99 % of the method's own. Cells describe; they decide"
         yield "nothing."
         yield ""
-        yield from cell_table(folds)
+        yield from fold_tables.cell_table(folds)
     for name, reason in incomplete.items():
         yield ""
         yield f"## {looks.title(name)}"
@@ -205,10 +209,16 @@ def page(
 def repeated(name: str, result: SetResult, folder: Path) -> Iterator[str]:
     """Yields what the claims' verdicts are with folds of other seeds in place of their own."""
     others = folder / "repeated" / name
-    again = fold_results.judge(name, fold_results.read(folder / name, instead=others))
     count = counted(len(fold_results.studies_below(others)), "fold")
     yield f"## {looks.title(name)} with other seeds in {count}"
     yield ""
+    try:
+        folds = fold_results.read(folder / name, instead=others)
+    except IncompleteFoldError as reason:
+        yield f"Left aside: {reason}."
+        yield ""
+        return
+    again = fold_results.judge(name, folds)
     if again.left_aside:
         yield f"Left aside. {again.left_aside}"
         yield ""
@@ -246,7 +256,10 @@ def flagged(verdict: str, uncorrected: str) -> str:
 
 
 def over_all(found: Sequence[str]) -> str:
-    """Returns the verdict over the deciding data sets, all of which must support a claim."""
+    """Returns the verdict over the deciding data sets.
+
+    It is "not supported" if any of them says so, and otherwise the verdict that all share.
+    """
     if "not supported" in found:
         return "not supported"
     return found[0] if len(found) == len(DECIDING) and len(set(found)) == 1 else "undecided"
@@ -256,90 +269,12 @@ def ordering(sets: Mapping[str, Sequence[Fold]]) -> str:
     """Returns the verdict on claim 7, an ordering of data sets, once all folds are there."""
     planned = fold_results.PLANNED
     if any(
-        len(sets.get(name, ())) < planned[name] or fold_results.not_learned(sets[name])
+        len(sets.get(name, ())) < planned[name] or fold_results.why_not(sets[name])
         for name in ORDER
     ):
         return "undecided"
     groups = [fold_results.slowness(sets[name]) for name in ORDER]
     return verdicts.verdicts({"7": verdicts.ordered(groups)})["7"]
-
-
-def described(folds: Sequence[Fold], result: SetResult) -> str:
-    """Returns a data set's folds, parents and near-duplicates as a line."""
-    parents = [fold.parent for fold in folds]
-    images = sum(fold.test_images for fold in folds)
-    near = sum(fold.near_duplicates for fold in folds)
-    line = (
-        f"{len(folds)} of {folds[0].count} folds; parents {100 * mean(parents):.1f} % "
-        f"({100 * min(parents):.1f} to {100 * max(parents):.1f}); {near} of {images:,} test "
-        "images are nearly equal to a training image."
-    )
-    return f"{line} Left aside. {result.left_aside}" if result.left_aside else line
-
-
-def contrast_table(folds: Sequence[Fold]) -> Iterator[str]:
-    """Yields every contrast with both intervals and its boundaries, in points."""
-    headings = ("claim", "difference", "mean", "corrected", "uncorrected", "supported above")
-    yield f"| {' | '.join(headings)} | not supported below |"
-    yield f"|---|{'---|' * len(headings)}"
-    scale = fold_results.scales(folds)
-
-    def points(boundary: Boundary) -> str:
-        return signed(100 * boundary.factor * scale[boundary.scale], 2)
-
-    for claim in CLAIMS:
-        for part in claim.parts:
-            (value, *corrected), (_, *plain) = fold_results.intervals(folds, part)
-            columns = (
-                claim.number,
-                part.name,
-                signed(100 * value, 2),
-                between(corrected),
-                between(plain),
-                points(part.supports),
-                points(part.refutes),
-            )
-            yield f"| {' | '.join(columns)} |"
-
-
-def distillation_counted(folds: Sequence[Fold]) -> str:
-    """Returns how STN compares with CL-RW that has trained for as long, as a sentence."""
-    stn, cl_rw = (
-        fold_results.weighted(folds, of, contrasts.mean_over((name,)))
-        for of, name in (("early", "stn"), ("later", "cl_rw"))
-    )
-    differences = [own - other for own, other in zip(stn, cl_rw, strict=True)]
-    overlap = fold_results.overlap_of(folds)
-    value, *ends = verdicts.interval(differences, overlap)
-    return (
-        "If the epochs of distillation are counted, STN's first three epochs less those of "
-        f"CL-RW after as many epochs are {signed(100 * value, 2)} points "
-        f"{between(ends)}, corrected."
-    )
-
-
-def between(ends: Sequence[float]) -> str:
-    """Returns an interval in points."""
-    return f"[{', '.join(signed(100 * end, 2) for end in ends)}]"
-
-
-def cell_table(folds: Sequence[Fold]) -> Iterator[str]:
-    """Yields each method's accuracy at each block less the control's."""
-    yield f"| | {' | '.join(METHODS[name].title for name in contrasts.SIX)} |"
-    yield f"|---|{'---|' * len(contrasts.SIX)}"
-    for block in contrasts.BLOCKS:
-        cells = []
-        for method in contrasts.SIX:
-            own = {(method, block): 1.0}
-            less = contrasts.less(own, contrasts.PARENT_TRAINED_ON)
-            last, maximum, epochs = (
-                fold_results.weighted(folds, of, weights)
-                for of, weights in (("accuracy", less), ("maximum", less), ("epochs", own))
-            )
-            value, *ends = verdicts.interval(last)
-            measured = f"{signed(100 * mean(maximum))}, {mean(epochs):.1f} ep."
-            cells.append(f"{signed(100 * value)} {between(ends)}<br>{measured}")
-        yield f"| {block} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

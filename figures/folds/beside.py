@@ -1,4 +1,4 @@
-"""Shows what stands beside the plan: the part of the image size, and that of the recipe.
+"""Shows what was run beside the plan: what image size changes, and what the recipe changes.
 
 These runs have two folds each and decide no claim. Their intervals are over test images, paired
 by image: they don't cover other parents or other seeds.
@@ -12,7 +12,7 @@ from pathlib import Path
 import contrasts
 import numpy as np
 from contrasts import Cell
-from fold_results import OWN_SETTINGS, studies_below
+from fold_results import OWN_SETTINGS, IncompleteFoldError, studies_below
 
 from deep_net_triage.commands import recipes
 from deep_net_triage.errors import InputError
@@ -62,7 +62,7 @@ def sections(folder: Path) -> Iterator[str]:
     geometry, at_32 = with_the_plan(folder, "geometry")
     if geometry:
         size = geometry[0].settings["image_size"]
-        yield f"## The part of the image size: CIFAR-10 at {size} pixels"
+        yield f"## What image size changes: CIFAR-10 at {size} pixels"
         yield ""
         titles = listed([METHODS[name].title for name in SIZED_METHODS])
         yield f"The mean of {titles} at each block, in points, on the same"
@@ -72,17 +72,17 @@ def sections(folder: Path) -> Iterator[str]:
             Column("32 pixels", at_32, SIZED_METHODS),
             Column(f"{size} pixels", geometry, SIZED_METHODS),
         )
-        yield from block_costs(columns, SIZED_BLOCKS)
+        yield from _or_left_aside(block_costs(columns, SIZED_BLOCKS))
         yield ""
     recipe, settled = with_the_plan(folder, "recipe")
     if recipe:
-        yield "## The part of the recipe: CIFAR-10 trained as the paper says"
+        yield "## What the recipe changes: CIFAR-10 trained as the paper says"
         yield ""
         yield "Means of the methods that train the whole model, and of those that train the"
         yield f"layer alone, in points, on the same {counted(len(recipe), 'fold')}. Students"
-        yield "and control are those of the last epoch. A parent is that of its last epoch with"
-        yield "the settled recipe, and that of the best on the test images with the paper's."
-        yield "Intervals are over test images alone."
+        yield "and controls are compared after their last epoch. The parent is taken after its"
+        yield "last epoch with the settled recipe, and after its best epoch on the test images"
+        yield "with the paper's. Intervals are over test images alone."
         yield ""
         columns = tuple(
             Column(f"{name}, {trained}", studies, methods)
@@ -91,8 +91,16 @@ def sections(folder: Path) -> Iterator[str]:
                 (("whole model", contrasts.WHOLE), ("layer", contrasts.LAYER)),
             )
         )
-        yield from block_costs(columns, contrasts.BLOCKS)
+        yield from _or_left_aside(block_costs(columns, contrasts.BLOCKS))
         yield ""
+
+
+def _or_left_aside(table: Iterator[str]) -> list[str]:
+    """Returns the lines of a table, or the one that says which trial is missing."""
+    try:
+        return list(table)
+    except IncompleteFoldError as reason:
+        return [f"Left aside: {reason}."]
 
 
 def block_costs(columns: Sequence[Column], blocks: Sequence[str]) -> Iterator[str]:
@@ -146,7 +154,7 @@ def _share_correct(study: StudyResults, cells: Collection[Cell] | None) -> np.nd
         found["the parent"] = [c for c in (study.parent_correct,) if c is not None]
     for cell, trials in found.items():
         if not trials:
-            raise InputError(f"{study.folder} lacks correct.npy of {cell}")
+            raise IncompleteFoldError(f"{study.folder.name} lacks correct.npy of {cell}")
     return np.mean([np.mean(trials, axis=0) for trials in found.values()], axis=0)
 
 

@@ -96,7 +96,7 @@ def pairs(of: Iterable[tuple[str, str]], blocks: Iterable[str] = BLOCKS) -> Weig
 
 
 NOTHING = Boundary()
-# The smallest effect that a claim is worth, and what counts as the same accuracy.
+# The smallest effect worth claiming, and what counts as the same accuracy.
 WORTH = Boundary(0.01)
 SAME = Boundary(-0.08, "least")
 # What the paper's "within about 5 points" keeps: nine tenths of what the parent knows.

@@ -11,7 +11,7 @@ others.
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +65,7 @@ PARTS = {
 
 
 def main() -> int:
-    """Returns the exit code of the first fold that leaves no table, or 0."""
+    """Returns 0, or the exit code of the first command that was cut short."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", choices=PLANNED, required=True)
     parser.add_argument("--part", choices=PARTS, default="plan")
@@ -87,11 +87,11 @@ def main() -> int:
             print(f"fold {fold} has been copied to {copy}")
             continue
         flags = flags_of(dataset, part, fold, output, arguments.data_dir)
-        ended = run_triage(flags)
-        for failure in failures(output / dataset):
-            run_triage([*flags, *once_more(failure)])
-        if not (output / dataset / "results.csv").is_file() or ended not in (0, 1):
-            return ended
+        for command in commands(flags, output / dataset):
+            ended = run_triage(command)
+            # 1 says that trials failed; they are repeated once, however that ends.
+            if ended not in (0, 1) or not (output / dataset / "results.csv").is_file():
+                return ended
         collect.keep(output / dataset, copy)
     return 0
 
@@ -102,10 +102,25 @@ def run_triage(flags: Sequence[str]) -> int:
     return subprocess.run([*program, *flags], check=False).returncode
 
 
+def commands(flags: list[str], study: Path) -> Iterator[list[str]]:
+    """Yields the flags of a fold's commands: all trials, then each that failed once more."""
+    yield flags
+    yield from [[*flags, *once_more(failure)] for failure in failures(study)]
+
+
 def failures(study: Path) -> list[Failure]:
-    """Returns the trials of a study that failed."""
-    ended = read_trials(study).values()
-    return [result for result in ended if isinstance(result, Failure)]
+    """Returns the trials of a study that failed and have not been repeated."""
+    ended = {
+        tuple(result.settings[name] for name in ("method", "block", "seed")): result
+        for result in read_trials(study).values()
+    }
+    return [
+        result
+        for (method, block, seed), result in ended.items()
+        if isinstance(result, Failure)
+        and seed < OTHER_SEED
+        and (method, block, seed + OTHER_SEED) not in ended
+    ]
 
 
 def once_more(failure: Failure) -> list[str]:
