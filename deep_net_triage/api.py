@@ -189,7 +189,7 @@ def compress_within(
     examples = {"train": train, "test": test}
     if validation is not None:
         if options.get("validation_fraction") is not None:
-            raise InputError("validation_fraction is given beside validation; leave one out")
+            raise InputError("give either validation or validation_fraction, not both")
         examples["validation"] = validation
     keywords = {"max_drop": max_drop, "save": save, **options}
     flags = [*as_arguments(options, CompressOptions), f"--max_drop={max_drop}"]
@@ -307,7 +307,7 @@ def _unbatched(examples: tf.data.Dataset, which: str) -> tuple[np.ndarray, np.nd
         raise InputError(f"{which}: the data set repeats without end; leave out `repeat()`")
     pairs = list(examples.as_numpy_iterator())
     if not pairs or not isinstance(pairs[0], tuple) or len(pairs[0]) != 2:
-        raise InputError(f"{which}: a data set of (image, label) pairs is needed, not empty")
+        raise InputError(f"{which} must be a non-empty data set of (image, label) pairs")
     images, labels = zip(*pairs, strict=True)
     join = np.stack if images[0].ndim == 3 else np.concatenate
     return join(images), join(labels)

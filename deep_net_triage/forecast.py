@@ -1,4 +1,4 @@
-"""How long a study still takes: first by what its parts should take, then by what they take.
+"""How much longer a study will take: by estimates at first, then by measured times.
 
 A study consists of trainings, and a training of phases. Phases of one kind, such as all that
 train block 2 alone, take equally long. The first epoch of a phase may take longer than the

@@ -53,7 +53,7 @@ def test_a_block_that_changes_the_shape_stays(chain):
     made = builders(chain, ("c1:c2", "c5:c6"), ("c1-c2", "c5-c6")).of("left_out")(0)
     convolutions = [x.name for x in made.layers if isinstance(x, keras.layers.Conv2D)]
     assert convolutions == ["c3", "c4", "c5", "c6"]
-    with pytest.raises(InputError, match="c5-c6: what enters has another shape"):
+    with pytest.raises(InputError, match="c5-c6 can't be left out: the shape of the maps"):
         builders(chain, ("c5:c6",), ("c5-c6",)).of("left_out")(0)
 
 

@@ -181,7 +181,7 @@ def test_what_one_convolution_can_not_make_is_refused_with_the_reason():
     assert (refused.first, refused.last) == ("a", "c")
     assert (
         refused.reason
-        == "it makes 10 x 10 pixels of 16 x 16, and no 3x3 convolution of stride 1 does"
+        == "it turns 16 x 16 pixels into 10 x 10, which no 3x3 convolution with stride 1 can do"
     )
     alone = chain(conv(name="a"), keras.layers.MaxPooling2D())
     with pytest.raises(InputError, match="no block found in .*; a to a: it has fewer than two"):
@@ -232,7 +232,7 @@ def test_with_open_sides_a_branch_that_scales_down_and_up_is_refused():
     (refused,) = [segment for segment in found.refused if segment.first == "down"]
     assert refused.last == "add"
     # Of an odd side the branch makes an even one, which can't be added.
-    assert refused.reason == "down receives a map with open sides, and not every size works"
+    assert refused.reason == "down takes maps of any size, but not every size works"
 
 
 def test_with_open_sides_what_scales_up_is_refused_by_its_sizes():
@@ -241,7 +241,9 @@ def test_with_open_sides_what_scales_up_is_refused_by_its_sizes():
         return keras.layers.Concatenate(name="joined")([conv()(unit), unit])
 
     model = open_sides(conv(name="a"), scaled, conv(name="b"))
-    with pytest.raises(InputError, match="makes 128 x 128 pixels of 64 x 64, and no 3x3 conv"):
+    with pytest.raises(
+        InputError, match="turns 64 x 64 pixels into 128 x 128, which no 3x3 conv"
+    ):
         blocks.named(model, "a", "joined")
 
 

@@ -238,7 +238,7 @@ def test_a_dilated_convolution_that_trims_the_map_is_refused():
     x = conv("a")(x)
     x = layers.Conv2D(4, 3, dilation_rate=2, name="b")(x)
     model = keras.Model(images, layers.Flatten()(x))
-    with pytest.raises(InputError, match="a to b: it makes 12 x 12 pixels of 16 x 16, and no"):
+    with pytest.raises(InputError, match="a to b: it turns 16 x 16 pixels into 12 x 12, which"):
         find_blocks(model)
 
 

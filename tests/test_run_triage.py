@@ -20,7 +20,10 @@ from tests.studies import TINY, newcomer, read, run, snapshot
         (["--train_examples=9999"], "--train_examples=9999 asks for more than there are: 1437"),
         (["--parent={tmp}/junk.keras"], "junk.keras is not a Keras model"),
         (["--parent={tmp}/other.keras"], "has images of 1 channel, and the model takes 4"),
-        (["--parent={tmp}/classes.keras"], "returns 4 values an image; digits has 10 classes"),
+        (
+            ["--parent={tmp}/classes.keras"],
+            "returns 4 values per image, but digits has 10 classes",
+        ),
         (["--parent={tmp}/dense.keras"], "no block found in"),
         (["--output_dir={tmp}/junk.keras/runs"], "junk.keras is a file"),
         (["--flagfile={tmp}/bad.flags"], "'epochs=3' sets nothing"),

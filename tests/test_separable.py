@@ -157,8 +157,8 @@ def test_it_is_recommended_for_depthwise_stages():
     # Twice 9 * 16 + 16 * 16 for a pixel, where 9 * 16 * 16 or half of it come instead.
     every = (block, *find_blocks(model)[1:])
     assert inventory.recommended(model, every) == [
-        "--replacement=separable is recommended: one 3x3 convolution costs more than "
-        "a_depthwise-b_pointwise, a separable one less"
+        "--replacement=separable is recommended: a 3x3 convolution costs more than what it "
+        "would replace (a_depthwise-b_pointwise); a separable one costs less"
     ]
     assert inventory.recommended(model, find_blocks(model)[1:]) == []
     separable = blocks.named(model, "a_depthwise", "b_pointwise", "separable")

@@ -95,7 +95,7 @@ def _what_runs(declared: _Declared) -> None:
     declared.switch(
         "control",
         True,
-        "Also train the parent on with nothing replaced, to compare the students with.",
+        "Also train a copy of the parent further with nothing replaced, as a control.",
     )
     declared.text(
         "block", "all", "Comma-separated numbers, names, first_layer:last_layer, or all."
@@ -136,8 +136,8 @@ def _images(declared: _Declared) -> None:
     declared.text(
         "fold",
         None,
-        "Put training and test images together, divide them into n folds, and test on fold i, "
-        "from 0: i/n. A --parent must not have been trained on images of that fold.",
+        "i/n: pool the training and test images, divide them into n folds, and test on fold i, "
+        "counted from 0. A --parent must not have been trained on images of that fold.",
     )
     declared.fraction(
         "validation_fraction",
@@ -155,8 +155,9 @@ def _images(declared: _Declared) -> None:
     declared.count(
         "augment_copies",
         None,
-        "Fixed draws of each image with which a block is trained alone, from stored outputs; "
-        "0: images as they are; not set (recipe paper): each epoch draws anew.",
+        "Number of augmented versions of each image, drawn once, for training a block alone "
+        "from stored outputs; 0: images unchanged; not set (recipe paper): each epoch changes "
+        "them anew.",
         at_least=0,
     )
 
@@ -184,8 +185,8 @@ def _network(declared: _Declared) -> None:
     declared.choice(
         "block_start",
         ("literal", "aligned"),
-        "Where random filters start; aligned: each, or its negative, where the parent's map is "
-        "similar.",
+        "Order of the new layer's random filters. literal: as drawn; aligned: each filter, or "
+        "its negative, goes to the channel whose map in the parent it resembles most.",
     )
 
 
@@ -201,7 +202,7 @@ def _compression(declared: _Declared) -> None:
         "save", ("macs", "parameters", "latency"), "What --compress reduces as far as it can."
     )
     declared.text(
-        "latency_batches", "1,64", "Comma-separated: images at once when latency is measured."
+        "latency_batches", "1,64", "Comma-separated batch sizes at which latency is measured."
     )
     declared.count(
         "final_epochs",
@@ -216,7 +217,7 @@ def _compression(declared: _Declared) -> None:
     declared.switch(
         "alternatives",
         False,
-        "Also train other small networks for as many epochs, to compare it with.",
+        "Also train other small networks for as many epochs, for comparison.",
     )
     declared.switch(
         "latency", False, "Measure how long inference takes; nothing else should run."

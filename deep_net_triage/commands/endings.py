@@ -86,7 +86,7 @@ def in_address_space(run: Callable[[], int]) -> int:
         return run()
     space = f"the address space is limited to {limit / 2**30:.1f} GiB (ulimit -v)"
     if limit < _SMALLEST_ADDRESS_SPACE:
-        program.complain(f"{space}; TensorFlow needs at least 3")
+        program.complain(f"{space}; TensorFlow needs at least 3 GiB")
         return 2
     process = os.fork()
     if not process:

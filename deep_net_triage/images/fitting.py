@@ -37,8 +37,8 @@ def fitted(dataset: Dataset, shape: tuple[int | None, int | None, int]) -> Datas
         if channels != wanted[2] and (channels, wanted[2]) != (1, 3):
             raise InputError(
                 f"{dataset.name} has images of {counted(channels, 'channel')}, and the model "
-                f"takes {counted(wanted[2], 'channel')}; allowed: as many, or grey images for "
-                "an RGB model, so convert the images, or give a model that takes them"
+                f"takes {counted(wanted[2], 'channel')}; allowed: the same number, or grey "
+                "images for an RGB model; convert the images, or choose another model"
             )
     return dataclasses.replace(
         dataset,

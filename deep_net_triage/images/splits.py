@@ -98,8 +98,8 @@ def hold_out(dataset: Dataset, fraction: float) -> Dataset:
     count = round(fraction * len(labels))
     if not 0 < count < len(labels):
         raise InputError(
-            f"--validation_fraction={fraction} of {len(labels)} training images leaves none; "
-            "it must leave one on each side"
+            f"--validation_fraction={fraction} of {len(labels)} training images holds out "
+            f"{count}; at least one must be held out, and one left to train on"
         )
     held = np.isin(np.arange(len(labels)), subsets.balanced_subset(labels, count))
     return dataclasses.replace(

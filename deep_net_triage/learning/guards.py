@@ -1,4 +1,4 @@
-"""Checks of every training that ends.
+"""Checks made at the end of every training.
 
 A fault in the program, in a library or in the machine must never give a wrong result. If a
 check fails, the trial is recorded as failed, with the reason.
@@ -17,8 +17,8 @@ from deep_net_triage.learning import predictions
 from deep_net_triage.network.blocks import Block
 
 # The saved model is evaluated on images, operation by operation. Its trial may have read stored
-# activations and run compiled steps, which round differently. One image, and this share of all
-# images, may therefore get another class.
+# activations and run compiled steps, which round differently. So one image, and this share of
+# all images, may be classified differently.
 TIES = {"float64": 0.001, "float32": 0.001, "bfloat16": 0.03, "float16": 0.03}
 
 

@@ -204,7 +204,7 @@ class StudentTeacher(Learner):
     """Trains a student's compressed block to return what the parent's block returns (2.3.5).
 
     Parent and student are the same network up to the block, so one pass through the layers
-    before it feeds both, and nothing behind it is computed. The loss of a batch is the squared
+    before it feeds both, and nothing after it is computed. The loss of a batch is the squared
     L2 norm of the difference of the pooled outputs, averaged over the batch (Eq. 3).
 
     Args:

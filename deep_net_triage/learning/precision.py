@@ -10,8 +10,7 @@ from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning.timed_training import TimedTraining
 
 FULL, HALF = "float32", "mixed_bfloat16"
-# The two take so many turns of about this many seconds: others' work on the machine comes and
-# goes.
+# Turns of each precision, and the seconds of a turn: the load from other processes varies.
 _TURNS, _TURN = 3, 0.4
 # On a busy machine two measurements of the same step lie up to a tenth apart.
 WORTHWHILE = 1.1

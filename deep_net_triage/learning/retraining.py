@@ -236,7 +236,7 @@ class Retraining:
 
     @functools.cached_property
     def _of_pair(self) -> Phase:
-        """The student-teacher phase; it computes nothing behind the block."""
+        """The student-teacher phase; it computes nothing after the block."""
         parent, block, source = self.parent, self.block, self.source
         settings = self.settings
         pair = StudentTeacher(

@@ -21,15 +21,14 @@ from deep_net_triage.network.blocks import Block
 _SECONDS = 0.8
 # A training step takes about three forward passes.
 _PASSES_PER_STEP = 3
-# If a whole batch takes too long to be timed, so many times the affordable images are timed as
-# well, and a straight line through the two gives the time of the batch. Less would not tell the
-# slope from noise.
+# If a whole batch takes too long to be timed, a step of as many images as can be afforded is
+# timed, and one of this many times as many. A straight line through the two gives the time of
+# the batch; with a smaller factor its slope would be lost in noise.
 _MORE_IMAGES = 8
-# Twice as many trials at once are worth it if a step then takes less than this many times as
-# long.
+# Twice as many trials at once pay off if a step slows down by less than this factor.
 _WORTHWHILE = 1.7
-# On a share of the cores, threads of a process that began on all of them are in each other's
-# way. A process that begins on the share takes so many times less.
+# A process that was started on all cores has too many threads for its share of them. One that
+# is started on the share is faster by this factor.
 _CROWDED = 1.2
 # Multiply-accumulates in a second, and the seconds that even the smallest step takes.
 _ASSUMED_SPEED, _ASSUMED_STEP, _ASSUMED_TRACING = 25e9, 0.01, 1.0

@@ -14,7 +14,7 @@ from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import training
 from deep_net_triage.network import costs
 
-# A measurement takes no more steps than this, and no fewer, unless these take long, in seconds.
+# At most 20 steps are timed, and at least 3 unless they take longer than `_LONGEST` seconds.
 MOST_STEPS, _FEWEST_STEPS = 20, 3
 _LONGEST = 4.0
 # A step of a large network is timed with fewer images than a batch has. This is the number of
@@ -23,7 +23,7 @@ _LARGEST_PASS = 2e10
 
 
 class TimedTraining:
-    """The training of a network that nobody needs afterwards.
+    """A throwaway training, run only to be timed.
 
     Args:
         network: its weights change.

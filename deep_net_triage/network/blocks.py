@@ -34,9 +34,9 @@ class Block:
         layers: the operations that are replaced, in order.
         convolutions: those of the layers that are convolutions.
         batchnorms: those of the layers that are batch norms.
-        pool: the pooling behind them, whose output the block returns; None without one.
+        pool: the pooling after them, whose output the block returns; None without one.
         shape: of the convolution that replaces them.
-        activation: the operation whose activation ends the block; None without one, as behind
+        activation: the operation whose activation ends the block; None without one, as after
             linear bottlenecks and sums of residuals.
         compressed_layers: the names of the convolution, batch norm and activation that replace
             the layers, such as `block1_compressed_conv`; no other layer of the model has them.
@@ -287,7 +287,7 @@ def of_layers(
         graph: of the whole model.
         name: of the block.
         names: the segment's operations in order.
-        pool: the pooling behind it; None without one.
+        pool: the pooling after it; None without one.
         replacement: one of `REPLACEMENTS`.
     """
     after = graph.received[names[0]][0]

@@ -53,8 +53,8 @@ def macs(model: keras.Model) -> int:
     """Returns the multiply-accumulates of a model for one image.
 
     Convolutions, dense layers and attention count, also inside SpectralNormalization and
-    TimeDistributed. Biases, normalisation, activations and poolings do not: they make less than
-    one in a hundred, and are usually computed together with the layer before them.
+    TimeDistributed. Biases, normalisation, activations and poolings do not: they account for
+    less than 1 %, and are usually computed together with the layer before them.
     `uncounted` names what is missing.
     """
     return macs_of(model.layers)

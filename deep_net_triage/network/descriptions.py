@@ -16,8 +16,8 @@ class BlockDescription:
     Attributes:
         name: such as `block1`.
         first: the block's first layer.
-        last: its last layer; the pooling behind it is not included.
-        pool: the pooling behind the block; None without one.
+        last: its last layer; the pooling after it is not included.
+        pool: the pooling after the block; None without one.
         layers: the number of its layers.
         convolutions: the number of its convolutions.
         received: the shape of its input, (rows, columns, channels); None for an open side.

@@ -46,7 +46,7 @@ def halves(model: keras.Model, block: Block) -> tuple[Block, ...]:
 
 
 def _divisions(graph: Graph, names: list[str]) -> Iterator[tuple[list[str], list[str]]]:
-    """Yields the layers before and behind each place at which a segment can be divided."""
+    """Yields the layers before and after each place at which a segment can be divided."""
     ends = graph.operations[graph.received[names[0]][0]], graph.operations[names[-1]]
     widest = max(operation.output.shape[-1] for operation in ends)
     for before, step in itertools.pairwise(segments.steps(graph, names)):

@@ -35,8 +35,8 @@ def recommended(model: keras.Model, blocks: Iterable[Block]) -> list[str]:
     if not better:
         return []
     return [
-        "--replacement=separable is recommended: one 3x3 convolution costs more than "
-        f"{', '.join(better)}, a separable one less"
+        "--replacement=separable is recommended: a 3x3 convolution costs more than what it "
+        f"would replace ({', '.join(better)}); a separable one costs less"
     ]
 
 
@@ -53,7 +53,7 @@ def undivided(model: keras.Model, blocks: Iterable[Block]) -> list[str]:
         if part:
             lines.append(
                 f"{block.name} can't be divided: between {part[0]} and {part[1]} there is no "
-                "place at which a single tensor connects the layers before and behind it"
+                "place at which a single tensor connects the layers before and after it"
             )
     return lines
 

@@ -141,7 +141,7 @@ def _convert(
 
 
 def _reason(problem: str) -> str:
-    """Returns what is wrong with a model, in one line, by the converter's message."""
+    """Returns the cause given in the converter's message, on one line."""
     lacking = sorted(set(_LACKING.findall(problem)))
     if lacking:
         return f"LiteRT has no operation for TensorFlow's {', '.join(lacking)}"

@@ -64,8 +64,8 @@ def cannot_lose_channels(model: keras.Model, name: str) -> str:
     """Returns the message on an operation that works with its present channels only."""
     kind = type(graphs.by_name(model)[name]).__name__
     return (
-        f"{model.name} can't be made narrower: {name} ({kind}) works with its present channels "
-        "only; allowed: layers of Keras that take any number of channels"
+        f"{model.name} can't be made narrower: {name} ({kind}) only works with its current "
+        "number of channels; allowed: Keras layers that accept any number"
     )
 
 

@@ -1,7 +1,7 @@
 """Filters pruned by their L1 norm (Li et al. 2017, "Pruning Filters for Efficient ConvNets").
 
 In each convolution the filters with the smallest sum of absolute kernel weights are removed,
-and with them the channels that the layers behind it receive.
+and with them the channels that the layers after it receive.
 """
 
 import bisect
@@ -24,8 +24,8 @@ def pruned_to(model: keras.Model, blocks: Iterable[Block], macs: int) -> keras.M
     the smallest fraction, rounded down for each, that meets `macs`. One filter stays at least.
 
     Layers whose outputs are added or multiplied lose the same channels, those with the smallest
-    sum of norms over all these layers. To leave them alone would leave residual stages
-    nearly whole, and take most filters of the convolutions inside their units. If one of
+    sum of norms over all these layers. Sparing them would leave residual stages almost
+    intact, and nearly all filters would have to come from inside their units. If one of
     these layers is outside the blocks, none is pruned. Neither are layers whose
     channels are normalised together (layer and group normalisation, softmax) or enter an
     operation of an unknown kind, since the channels that stay would then change.

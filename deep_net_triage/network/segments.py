@@ -62,7 +62,7 @@ def runs(graph: Graph) -> list[tuple[list[list[str]], str | None]]:
     convolution can't replace, such as preprocessing, dense layers and the classifier's head.
 
     Returns:
-        For each run that holds a convolution its steps, and the name of the pooling behind it
+        For each run that holds a convolution its steps, and the name of the pooling after it
         or None.
     """
     ended: list[tuple[list[list[str]], str | None]] = []
@@ -91,7 +91,7 @@ def runs(graph: Graph) -> list[tuple[list[list[str]], str | None]]:
 
 
 def steps(graph: Graph, names: Iterable[str] | None = None) -> list[list[str]]:
-    """Returns the steps of the trunk, each zero padding joined with the step behind it.
+    """Returns the steps of the trunk, each zero padding joined with the step after it.
 
     Args:
         graph: of the whole model.
@@ -156,12 +156,12 @@ def refusal(graph: Graph, names: list[str], kind: str = "conv") -> str | None:
         return HEAD
     sizes = _sizes(graph, names)
     if not sizes:
-        return f"{names[0]} receives a map with open sides, and not every size works"
+        return f"{names[0]} takes maps of any size, but not every size works"
     if _padding(graph, names) is None:
         before, after = sizes[0]
         return (
-            f"it makes {sides(after)} pixels of {sides(before)}, and no 3x3 convolution of "
-            f"stride {max(_total_strides(graph, names))} does"
+            f"it turns {sides(before)} pixels into {sides(after)}, which no 3x3 convolution "
+            f"with stride {max(_total_strides(graph, names))} can do"
         )
     rows, columns = _total_strides(graph, names)
     if kind == "separable" and rows != columns:

@@ -25,7 +25,7 @@ def compress(
 
     The replacement is a 3x3 Conv2D, or a SeparableConv2D for a block with `separable` as its
     replacement, with the block's output channels as filters and its total stride,
-    BatchNormalization, and the activation that ends the block. The pooling behind the block
+    BatchNormalization, and the activation that ends the block. The pooling after the block
     stays. All other layers have copies of the parent's weights.
 
     Args:
@@ -92,7 +92,7 @@ def replace(
 def without(parent: keras.Model, block: Block) -> keras.Model | None:
     """Returns a copy of the parent in which a block returns what it receives.
 
-    The pooling behind the block stays, and so do the weights of all other layers.
+    The pooling after the block stays, and so do the weights of all other layers.
 
     Args:
         parent: a flat functional model; it is not changed.

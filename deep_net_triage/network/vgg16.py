@@ -78,7 +78,7 @@ class VGG16:
                 size, size, interpolation="bilinear", dtype="float32", name="resize"
             )
             # A Keras 3.15 image layer that is called without `training` takes it as True, and
-            # so do all layers behind it: `model(images)` would move batch norm's statistics.
+            # so do all layers after it: `model(images)` would move batch norm's statistics.
             x = resize(x, training=False)
         return keras.layers.Normalization(
             mean=[float(value) for value in self.mean],

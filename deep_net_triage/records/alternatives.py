@@ -1,4 +1,4 @@
-"""What `--alternatives` came to: a folder for each training in `alternatives/`."""
+"""The results of `--alternatives`: a folder for each training in `alternatives/`."""
 
 import contextlib
 from collections.abc import Iterator

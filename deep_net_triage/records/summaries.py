@@ -1,4 +1,4 @@
-"""What a learning curve comes to: its best, its last and its chosen epoch."""
+"""The summary of a learning curve: its best, its last and its chosen epoch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

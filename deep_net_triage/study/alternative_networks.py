@@ -26,6 +26,7 @@ from deep_net_triage.records.compressions import Compression
 from deep_net_triage.study.identity import Parent
 from deep_net_triage.study.network_training import NetworkTrainings
 from deep_net_triage.study.plan import Plan
+from deep_net_triage.wording import listed
 
 # These start from weights drawn at random, and train at the rate of a parent.
 _FROM_SCRATCH = ("scratch", "scratch_taught", "narrow")
@@ -133,8 +134,8 @@ class _Builders:
                 entered = {k: after if v in block.layers else v for k, v in entered.items()}
                 entered[block.layers[-1]] = after
         if network is self.parent:
-            names = ", ".join(block.name for block in self.blocks)
-            raise InputError(f"{names}: what enters has another shape than what leaves")
+            names = listed([block.name for block in self.blocks])
+            raise InputError(f"{names} can't be left out: the shape of the maps changes there")
         return network
 
     def _narrow(self, seed: int) -> keras.Model:

@@ -1,7 +1,7 @@
 """What each training of a study will take on this machine, by timings and arithmetic.
 
-Timed are a training step of the parent, and forward passes through the parent, its blocks and
-their replacements. How often each method computes what is known.
+A training step of the parent is timed, and so are forward passes through the parent, its blocks
+and their replacements. How often each method computes what is known.
 """
 
 import math
@@ -190,7 +190,7 @@ class Estimator:
         return before + teacher + (1 + self._gradient) * taken.replacement
 
     def _around_block(self, block: Block) -> tuple[float, float]:
-        """Returns the forward seconds of the layers before a block, if they run, and behind it.
+        """Returns the forward seconds of the layers before a block, if they run, and after it.
 
         Layers before a block do not run where what they return is stored.
         """

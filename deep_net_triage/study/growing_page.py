@@ -23,7 +23,7 @@ def grow(
 ) -> None:
     """Writes the page of a study that runs; does nothing before its first trial has ended.
 
-    A failure is said, and ends nothing: training goes on.
+    A failure is reported and does not stop the training.
 
     Args:
         trials: of the whole study, those of other processes and other jobs included.

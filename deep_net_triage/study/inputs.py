@@ -73,7 +73,7 @@ def as_parent(model: keras.Model, name: str, dataset: Dataset) -> keras.Model:
     classes = len(dataset.class_names)
     if parent.output_shape != (None, classes):
         raise InputError(
-            f"{name} returns {sides(parent.output_shape[1:])} values an image; "
+            f"{name} returns {sides(parent.output_shape[1:])} values per image, but "
             f"{dataset.name} has {classes} classes"
         )
     return parent
@@ -150,5 +150,6 @@ def _fitted(dataset: Dataset, model: keras.Model, progress: Progress) -> Dataset
     shape = model.inputs[0].shape[1:]
     fitted = fitting.fitted(dataset, shape)
     if fitted is not dataset:
-        progress.say(f"images are made {' x '.join(map(str, shape))}, as the model takes them")
+        shape = " x ".join(map(str, shape))
+        progress.say(f"images are converted to {shape}, the model's input shape")
     return fitted
