@@ -22,7 +22,7 @@ from tests.studies import TINY, newcomer, read, run, snapshot
         (["--parent={tmp}/other.keras"], "has images of 1 channel, and the model takes 4"),
         (
             ["--parent={tmp}/classes.keras"],
-            "returns 4 values per image, but digits has 10 classes",
+            "4 values per image, but digits has 10 classes",
         ),
         (["--parent={tmp}/dense.keras"], "no block found in"),
         (["--output_dir={tmp}/junk.keras/runs"], "junk.keras is a file"),

@@ -143,8 +143,8 @@ def _unavailable(builder: tfds.core.DatasetBuilder, error: Exception) -> InputEr
     reason = " ".join(str(error).split())[:120] or type(error).__name__
     return InputError(
         f"{builder.name} is not in {folder} and can't be downloaded ({reason}); "
-        f"run `tfds build {builder.name} --data_dir={folder}` on a machine with internet access, "
-        "or name the folder that holds it by --data_dir"
+        f"run `tfds build {builder.name} --data_dir={folder}` on a machine with internet "
+        "access, or name the folder that holds it by --data_dir"
     )
 
 
