@@ -1,4 +1,4 @@
-"""Simulates the folds of `docs/folds.md`: do the intervals hold the truth, is there the power?
+"""Simulates the folds of `docs/folds.md`: do intervals cover the truth, is the power enough?
 
 The variances are those of the committed CIFAR-10 studies: of the test images, with the
 covariance of trials that share them, and of the seeds. Of the parents it is assumed that they

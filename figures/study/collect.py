@@ -10,6 +10,9 @@ data, given parents and results are removed, and flag files are named from the r
 import argparse
 import shlex
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from deep_net_triage.errors import InputError
@@ -38,6 +41,17 @@ def main() -> None:
         print(keep(arguments.study, folder / arguments.study.resolve().name))
     except InputError as error:
         parser.error(str(error))
+
+
+def run(flags: Iterable[str], output: Path) -> None:
+    """Runs the program with some flags; its study goes into a folder of `output`.
+
+    Raises:
+        CalledProcessError: if it fails.
+    """
+    program = HERE.parent.parent / "run_triage.py"
+    command = [sys.executable, str(program), *flags, f"--output_dir={output}"]
+    subprocess.run(command, check=True)
 
 
 def keep(study: Path, copied: Path) -> Path:

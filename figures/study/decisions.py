@@ -9,17 +9,14 @@ repeated. Their small files are copied to `decisions/`, from which `remake.py` m
 """
 
 import argparse
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from collect import keep
+from collect import keep, run
 
 from deep_net_triage.methods import CONTROL
 
 HERE = Path(__file__).resolve().parent
-RUN = HERE.parent.parent / "run_triage.py"
 SETTINGS = (
     "--precision=float32",
     "--parallel_trials=1",
@@ -93,8 +90,7 @@ def main() -> None:
         runs[change.name] = (f"--method={change.method}", *change.flags.split(), *shared)
     for name, flags in runs.items():
         folder = arguments.output / name
-        command = [sys.executable, str(RUN), *SETTINGS, *data, *flags, f"--output_dir={folder}"]
-        subprocess.run(command, check=True)
+        run((*SETTINGS, *data, *flags), folder)
         keep(folder / "cifar10", HERE / "decisions" / name)
 
 

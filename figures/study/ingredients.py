@@ -10,18 +10,16 @@ Finished runs are not repeated. Their small files are copied to `ingredients/`, 
 """
 
 import argparse
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from collect import keep
+from collect import keep, run
 
 HERE = Path(__file__).resolve().parent
-RUN = HERE.parent.parent / "run_triage.py"
 SETTINGS = (
     "--precision=float32",
     "--parallel_trials=1",
+    "--recipe=paper",
     "--dataset=cifar10",
     "--image_size=32",
     "--width=0.25",
@@ -52,7 +50,8 @@ class Ingredient:
 
 
 # By the name of the run's folder.
-INGREDIENTS = {
+RUNS = {
+    PAPER: Ingredient("as it is", "", of_parent=True),
     "cosine": Ingredient(
         "the rate falls by a cosine", "--schedule=cosine --warmup_epochs=1", True
     ),
@@ -86,17 +85,12 @@ def main() -> None:
     arguments = parser.parse_args()
     data = (f"--data_dir={arguments.data_dir}",) if arguments.data_dir else ()
     parent = f"--parent={arguments.output / PAPER / 'cifar10' / 'parent' / 'model.keras'}"
-    runs = {PAPER: ()}
-    for name, ingredient in INGREDIENTS.items():
-        shared = () if ingredient.of_parent else (parent,)
-        runs[name] = (*ingredient.flags.split(), *shared)
-    for name, flags in runs.items():
+    for name, ingredient in RUNS.items():
         if arguments.only and name not in arguments.only.split(","):
             continue
+        shared = () if ingredient.of_parent else (parent,)
         folder = arguments.output / name
-        recipe = "--recipe=paper"
-        command = [sys.executable, str(RUN), recipe, *SETTINGS, *data, *flags]
-        subprocess.run([*command, f"--output_dir={folder}"], check=True)
+        run((*SETTINGS, *data, *ingredient.flags.split(), *shared), folder)
         keep(folder / "cifar10", HERE / "ingredients" / name)
 
 

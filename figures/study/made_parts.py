@@ -1,11 +1,22 @@
-"""Writes pages whose tables are made from files: each stands between two comments."""
+"""Writes tables in Markdown, and pages in which each table stands between two comments."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 # A hyphen before a number that is no part of a word, a flag or a range.
 _MINUS = re.compile(r"(?<![\w.,/=`-])-(?=\d)")
+
+
+def header(*headings: str) -> Iterator[str]:
+    """Yields the first two lines of a table."""
+    yield row(*headings)
+    yield f"|{len(headings) * '---|'}"
+
+
+def row(*cells: object) -> str:
+    """Returns a line of a table."""
+    return "|" + "".join(f" {cell} |" if cell != "" else " |" for cell in cells)
 
 
 def replaced(text: str, part: str, lines: Iterable[str], script: str) -> str:

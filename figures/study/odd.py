@@ -2,7 +2,7 @@
 
 python figures/study/odd.py --studies=runs --data_dir=... [--output=FOLDER]
 
-On CIFAR-10 a first block that starts at random can stay far behind. The frozen layers behind it
+On CIFAR-10 a first block that starts at random can stay far behind. The frozen layers after it
 expect the parent's feature maps, each in its place. So the script measures how similar each map
 of each layer-only trial of block 1 is to the parent's map of that number, and retrains the
 trials that started at random for four times as long. On CIFAR-100 a compressed third block
@@ -13,14 +13,12 @@ script retrains it at a tenth of the rate, and the parent as well. The results a
 
 import argparse
 import csv
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
-from collect import keep
+from collect import keep, run
 
 from deep_net_triage.images import datasets
 from deep_net_triage.methods import METHODS
@@ -59,19 +57,13 @@ def main() -> None:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(("method", "seed", "max_accuracy", "similarity", "correlation", "dead"))
         table.writerows(measured)
-    data = [f"--data_dir={arguments.data_dir.resolve()}"] if arguments.data_dir else []
+    data = (f"--data_dir={arguments.data_dir}",) if arguments.data_dir else ()
     for name, (study, flags) in RUNS.items():
-        folder = (arguments.output / name).resolve()
-        parent = (arguments.studies / study / "parent" / "model.keras").resolve()
-        command = [sys.executable, "run_triage.py", f"--flagfile=flags/study/{study}.flags"]
-        command += [
-            "--parallel_trials=1",
-            *flags,
-            *data,
-            f"--parent={parent}",
-            f"--output_dir={folder}",
-        ]
-        subprocess.run(command, check=True, cwd=REPOSITORY)
+        folder = arguments.output / name
+        parent = arguments.studies / study / "parent" / "model.keras"
+        of_study = f"--flagfile={REPOSITORY / 'flags' / 'study' / study}.flags"
+        shared = (of_study, "--parallel_trials=1", f"--parent={parent}")
+        run((*shared, *flags, *data), folder)
         keep(folder / study, copies / name)
 
 

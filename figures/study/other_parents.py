@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import repeat
+from made_parts import header, row
 from reproduction import gain, points
 
 from deep_net_triage.findings import looks
@@ -48,7 +49,7 @@ class Reading:
         """Returns the same difference with the students as of their last epochs, 0..1."""
 
         def last(way: tuple[str, str]) -> float:
-            return mean(row.final_accuracy for row in study.trials(*way))
+            return mean(trial.final_accuracy for trial in study.trials(*way))
 
         worse = study.baseline_accuracy if self.worse is None else last(self.worse)
         return last(self.better) - worse
@@ -69,12 +70,13 @@ READINGS = (
 
 def summary(committed: Studies, repeated: Studies) -> Iterator[str]:
     """Yields a table of how near the repeated studies came to the committed ones."""
-    yield "| data set | parent | moved | in the committed interval | changed | equal trials |"
-    yield "|---|---|---|---|---|---|"
+    yield from header(
+        "data set", "parent", "moved", "in the committed interval", "changed", "equal trials"
+    )
     for name, study in repeated.items():
         cells = repeat.cells(committed[name], study)
         accuracies = (committed[name].baseline_accuracy, study.baseline_accuracy)
-        columns = (
+        yield row(
             looks.title(name),
             " → ".join(f"{100 * accuracy:.1f}" for accuracy in accuracies),
             "the same"
@@ -84,7 +86,6 @@ def summary(committed: Studies, repeated: Studies) -> Iterator[str]:
             f"{sum(cell.changed for cell in cells)} of {len(cells)}",
             f"{repeat.equal_trials(committed[name], study)} of {len(study.correct)}",
         )
-        yield f"| {' | '.join(columns)} |"
 
 
 def tables(committed: Studies, repeated: Studies) -> Iterator[str]:
@@ -97,25 +98,24 @@ def tables(committed: Studies, repeated: Studies) -> Iterator[str]:
             yield ""
         yield f"**{looks.title(name)}.**"
         yield ""
-        yield f"| | {' | '.join(METHODS[method].title for method in methods)} |"
-        yield f"|---|{'---|' * len(methods)}"
+        yield from header("", *(METHODS[method].title for method in methods))
         for block in dict.fromkeys(cell.block for cell in cells):
             of_block = (_twice(cell) for cell in cells if cell.block == block)
-            yield f"| {block} | {' | '.join(of_block)} |"
+            yield row(block, *of_block)
 
 
 def verdicts(judged: Sequence[Judgement], again: Sequence[Judgement]) -> Iterator[str]:
     """Yields a table of the claims' verdicts, with the committed and with other parents."""
-    yield "| claim | committed | other parents |"
-    yield "|---|---|---|"
+    yield from header("claim", "committed", "other parents")
     for first, second in zip(judged, again, strict=True):
-        yield f"| {first.number}. {first.sentence} | {first.verdict} | {second.verdict} |"
+        yield row(f"{first.number}. {first.sentence}", first.verdict, second.verdict)
 
 
 def readings(committed: Studies, repeated: Studies) -> Iterator[str]:
     """Yields a table of what the project's `README.md` reads, in points."""
-    yield "| data set | more accurate | than | by | last epoch | another parent | last epoch |"
-    yield "|---|---|---|---|---|---|---|"
+    yield from header(
+        "data set", "more accurate", "than", "by", "last epoch", "another parent", "last epoch"
+    )
     for reading in READINGS:
         columns = (
             looks.title(reading.dataset),
@@ -125,7 +125,7 @@ def readings(committed: Studies, repeated: Studies) -> Iterator[str]:
         for studies in (committed, repeated):
             study = studies[reading.dataset]
             columns += (points(reading.of(study)), signed(100 * reading.at_last(study)))
-        yield f"| {' | '.join(columns)} |"
+        yield row(*columns)
 
 
 def same_parent(first: StudyResults, second: StudyResults) -> bool:

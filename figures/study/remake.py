@@ -14,6 +14,7 @@ import made_parts
 import other_parents
 import reproduction
 import settling
+from made_parts import header, row
 
 from deep_net_triage.findings import claims, looks, plots, reported_accuracy
 from deep_net_triage.findings.judgements import Judgement
@@ -127,28 +128,24 @@ def tables(studies: list[StudyResults]) -> Iterator[str]:
 
 def verdicts(judged: list[Judgement]) -> Iterator[str]:
     """Yields a table of the paper's claims, each with the first sentence on its verdict."""
-    yield "| | claim | verdict | because |"
-    yield "|---|---|---|---|"
+    yield from header("", "claim", "verdict", "because")
     for judgement in judged:
         reason = f"{judgement.why.split('. ')[0]}."
-        columns = (judgement.number, judgement.sentence, judgement.verdict, reason)
-        yield f"| {' | '.join(str(column) for column in columns)} |"
+        yield row(judgement.number, judgement.sentence, judgement.verdict, reason)
 
 
 def reasons(judged: list[Judgement]) -> Iterator[str]:
     """Yields a table of the paper's claims, each with all that is said on its verdict."""
-    yield "| | claim | verdict | why |"
-    yield "|---|---|---|---|"
+    yield from header("", "claim", "verdict", "why")
     for judgement in judged:
-        columns = (judgement.number, judgement.sentence, judgement.verdict, judgement.why)
-        yield f"| {' | '.join(str(column) for column in columns)} |"
+        yield row(judgement.number, judgement.sentence, judgement.verdict, judgement.why)
 
 
 def caption(study: StudyResults) -> str:
     """Returns a study's parent, control, images and seeds as one line."""
     settings = study.settings
-    seeds = len({row.seed for row in study.rows})
-    control = mean(row.chosen_accuracy for row in study.controls)
+    seeds = len({trial.seed for trial in study.rows})
+    control = mean(trial.chosen_accuracy for trial in study.controls)
     return (
         f"Parent {100 * study.baseline_accuracy:.1f} %, trained further without compression "
         f"{100 * control:.1f} % (control); {settings['train_images']:,} / "
@@ -160,11 +157,10 @@ def caption(study: StudyResults) -> str:
 def table(study: StudyResults, *, with_epochs: bool) -> Iterator[str]:
     """Yields a study's table: blocks by methods."""
     methods = study.methods()
-    yield f"| | {' | '.join(METHODS[name].title for name in methods)} |"
-    yield f"|---|{'---|' * len(methods)}"
+    yield from header("", *(METHODS[name].title for name in methods))
     for block in study.blocks_run():
         cells = (cell(study, name, block, with_epochs=with_epochs) for name in methods)
-        yield f"| {block} | {' | '.join(cells)} |"
+        yield row(block, *cells)
 
 
 def cell(study: StudyResults, method: str, block: str, *, with_epochs: bool) -> str:
@@ -172,9 +168,9 @@ def cell(study: StudyResults, method: str, block: str, *, with_epochs: bool) -> 
     rows = study.trials(method, block)
     if not rows:
         return "–"
-    accuracy = 100 * mean(row.chosen_accuracy for row in rows)
+    accuracy = 100 * mean(trial.chosen_accuracy for trial in rows)
     difference = reproduction.points(reproduction.gain(study, method, block))
-    epochs = mean(row.epochs_to_99 for row in rows)
+    epochs = mean(trial.epochs_to_99 for trial in rows)
     lines = [f"{accuracy:.1f}", difference, f"{round(epochs, 1):g} ep."]
     return "<br>".join(lines if with_epochs else lines[:-1])
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from decisions import CHANGES, DECIDED, Change
+from made_parts import header, row
 
 from deep_net_triage.findings import looks
 from deep_net_triage.findings.statistics import (
@@ -33,8 +34,7 @@ def changes(runs: Path) -> Iterator[str]:
     """
     decided = read_study(runs / DECIDED)
     columns = "decided | otherwise | method | parent | student | change | gain | epochs to 99 %"
-    yield f"| {columns} |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield from header(*columns.split(" | "))
     for change in CHANGES:
         if (runs / change.name).is_dir():
             yield _line(change, decided, read_study(runs / change.name))
@@ -46,22 +46,24 @@ def rates(searched: Path) -> Iterator[str]:
     Args:
         searched: the file of `search_parent.py`.
     """
-    yield "| learning rate | best of 30 epochs | of 60 | mean of epochs 26 to 30 | 56 to 60 |"
-    yield "|---|---|---|---|---|"
+    yield from header(
+        "learning rate", "best of 30 epochs", "of 60", "mean of epochs 26 to 30", "56 to 60"
+    )
     for rate, accuracies in json.loads(searched.read_text(encoding="utf-8")).items():
         best, late = [], []
         for epochs in (30, 60):
             ran = accuracies[:epochs] if len(accuracies) >= epochs else None
             best.append(f"{100 * max(ran):.1f}" if ran else "–")
             late.append(f"{100 * mean(ran[-5:]):.1f}" if ran else "–")
-        yield f"| {' | '.join([rate, *best, *late])} |"
+        yield row(rate, *best, *late)
 
 
 def selection(studies: Sequence[StudyResults]) -> Iterator[str]:
     """Yields a table of what reporting the best epoch gains, by the number of epochs."""
     few = studies[0].settings["epochs"]
-    yield f"| data set | parent | best of {few} | control | whole model | layer only |"
-    yield "|---|---|---|---|---|---|"
+    yield from header(
+        "data set", "parent", f"best of {few}", "control", "whole model", "layer only"
+    )
     for study in studies:
         parent = read_parent(study.folder / "parent")
         accuracies = _curve(read_epochs(study.folder / "parent"))
@@ -69,37 +71,35 @@ def selection(studies: Sequence[StudyResults]) -> Iterator[str]:
         best = [max(flat[start : start + few]) for start in range(len(flat) - few + 1)]
         groups = [study.controls]
         for updates in ("model", "block"):
-            groups.append([row for row in study.rows if TABLE[row.method].updates == updates])
+            groups.append([one for one in study.rows if TABLE[one.method].updates == updates])
         cells = (
             _best_and_last([study.baseline_accuracy], [parent.final_accuracy]),
             f"{100 * mean(best):.1f}",
             *(
                 _best_and_last(
-                    [row.max_accuracy for row in group], [row.final_accuracy for row in group]
+                    [one.max_accuracy for one in group], [one.final_accuracy for one in group]
                 )
                 for group in groups
             ),
         )
-        yield f"| {looks.title(study.dataset)} | {' | '.join(cells)} |"
+        yield row(looks.title(study.dataset), *cells)
 
 
 def steps(studies: Sequence[StudyResults]) -> Iterator[str]:
     """Yields a table of how far accuracy moves from epoch to epoch, late in training."""
-    yield "| data set | 1 % of the maximum | layer only | whole model | parent |"
-    yield "|---|---|---|---|---|"
+    yield from header("data set", "1 % of the maximum", "layer only", "whole model", "parent")
     for study in studies:
         moved = {"block": [], "model": []}
-        for row in study.rows:
-            curve = _curve(study.epochs[row.trial])
-            moved[TABLE[row.method].updates].append(_step(curve))
+        for one in study.rows:
+            curve = _curve(study.epochs[one.trial])
+            moved[TABLE[one.method].updates].append(_step(curve))
         cells = (
-            mean(row.max_accuracy for row in study.rows) / 100,
+            mean(one.max_accuracy for one in study.rows) / 100,
             mean(moved["block"]),
             mean(moved["model"]),
             _step(_curve(read_epochs(study.folder / "parent"))),
         )
-        numbers = " | ".join(f"{100 * cell:.1f}" for cell in cells)
-        yield f"| {looks.title(study.dataset)} | {numbers} |"
+        yield row(looks.title(study.dataset), *(f"{100 * cell:.1f}" for cell in cells))
 
 
 def first_maps(runs: Path) -> Iterator[str]:
@@ -109,21 +109,21 @@ def first_maps(runs: Path) -> Iterator[str]:
         runs: the folder to which `odd.py` copies its runs.
     """
     longer = read_study(runs / "block1_longer")
-    after = {str(row.seed): row.max_accuracy for row in longer.rows}
-    yield "| trial | CKA | correlation map by map | best of 8 epochs | best of 32 |"
-    yield "|---|---|---|---|---|"
+    after = {str(one.seed): one.max_accuracy for one in longer.rows}
+    yield from header(
+        "trial", "CKA", "correlation map by map", "best of 8 epochs", "best of 32"
+    )
     with (runs / "first_maps.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            again = after.get(row["seed"]) if row["method"] == "cl_rw" else None
-            cells = (
-                f"{TABLE[row['method']].title}, seed {row['seed']}",
-                f"{float(row['similarity']):.2f}",
-                f"{float(row['correlation']):.2f}",
-                f"{100 * float(row['max_accuracy']):.1f}",
+        for line in csv.DictReader(file):
+            again = after.get(line["seed"]) if line["method"] == "cl_rw" else None
+            yield row(
+                f"{TABLE[line['method']].title}, seed {line['seed']}",
+                f"{float(line['similarity']):.2f}",
+                f"{float(line['correlation']):.2f}",
+                f"{100 * float(line['max_accuracy']):.1f}",
                 f"{100 * again:.1f}" if again else "–",
             )
-            yield f"| {' | '.join(cells)} |"
-    yield f"| parent | 1.00 | 1.00 | {100 * longer.baseline_accuracy:.1f} | |"
+    yield row("parent", "1.00", "1.00", f"{100 * longer.baseline_accuracy:.1f}", "")
 
 
 def third_block(runs: Path, study: StudyResults) -> Iterator[str]:
@@ -134,17 +134,17 @@ def third_block(runs: Path, study: StudyResults) -> Iterator[str]:
         study: the study with one seed, which shows the gain.
     """
     more = read_study(runs / "block3_seeds")
-    yield "| method | seed 0 against the parent | two more seeds | against the control |"
-    yield "|---|---|---|---|"
+    yield from header(
+        "method", "seed 0 against the parent", "two more seeds", "against the control"
+    )
     control = more.correct_by_seed(CONTROL, NO_BLOCK)
-    for method in dict.fromkeys(row.method for row in more.rows):
-        cells = (
+    for method in dict.fromkeys(one.method for one in more.rows):
+        yield row(
             TABLE[method].title,
             points(gain(study, method, "block3")),
             points(gain(more, method, "block3")),
             points(between(more.correct_by_seed(method, "block3"), control)),
         )
-        yield f"| {' | '.join(cells)} |"
 
 
 def slowly(runs: Path, study: StudyResults) -> Iterator[str]:
@@ -155,9 +155,10 @@ def slowly(runs: Path, study: StudyResults) -> Iterator[str]:
         study: the study whose trials were run again at a tenth of the rate.
     """
     slow = read_study(runs / "slowly")
-    tried = dict.fromkeys((row.method, row.block) for row in (*slow.controls, *slow.rows))
-    yield "| | 0.001: from parent | from control | 0.0001: from parent | from control |"
-    yield "|---|---|---|---|---|"
+    tried = dict.fromkeys((one.method, one.block) for one in (*slow.controls, *slow.rows))
+    yield from header(
+        "", "0.001: from parent", "from control", "0.0001: from parent", "from control"
+    )
     for method, block in tried:
         title = TABLE[method].title
         cells = [title if method == CONTROL else f"{title} at {block}"]
@@ -166,7 +167,7 @@ def slowly(runs: Path, study: StudyResults) -> Iterator[str]:
             control = one.correct_by_seed(CONTROL, NO_BLOCK)
             cells.append(points(gain(one, method, block)))
             cells.append("–" if method == CONTROL else points(between(correct, control)))
-        yield f"| {' | '.join(cells)} |"
+        yield row(*cells)
 
 
 def gain(study: StudyResults, method: str, block: str) -> Estimate | None:
@@ -176,7 +177,7 @@ def gain(study: StudyResults, method: str, block: str) -> Estimate | None:
 
 def points(estimate: Estimate) -> str:
     """Returns a difference of accuracies in points with its interval."""
-    return estimate.text("", 100).replace("  ", " ")
+    return estimate.text("", 100)
 
 
 def _curve(epochs: Sequence[Epoch]) -> list[float]:
@@ -195,9 +196,9 @@ def _line(change: Change, decided: StudyResults, changed: StudyResults) -> str:
     for study in (decided, changed):
         rows = _rows(study, change.method)
         block = rows[0].block
-        accuracies.append(f"{100 * mean(row.chosen_accuracy for row in rows):.1f}")
+        accuracies.append(f"{100 * mean(one.chosen_accuracy for one in rows):.1f}")
         gains.append(signed(100 * gain(study, change.method, block).mean))
-        epochs.append(f"{mean(row.epochs_to_99 for row in rows):.1f}")
+        epochs.append(f"{mean(one.epochs_to_99 for one in rows):.1f}")
         correct.append(study.correct_by_seed(change.method, block))
     if correct[0].keys() != correct[1].keys():
         raise ValueError(f"{change.name}: not all seeds finished")
@@ -206,7 +207,7 @@ def _line(change: Change, decided: StudyResults, changed: StudyResults) -> str:
         parents = points(
             accuracy_difference(changed.parent_correct[np.newaxis], decided.parent_correct)
         )
-    columns = (
+    return row(
         change.decided,
         change.otherwise,
         TABLE[change.method].title,
@@ -216,7 +217,6 @@ def _line(change: Change, decided: StudyResults, changed: StudyResults) -> str:
         " → ".join(gains),
         " → ".join(epochs),
     )
-    return f"| {' | '.join(columns)} |"
 
 
 def _rows(study: StudyResults, method: str) -> Sequence[Row]:

@@ -5,7 +5,8 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from ingredients import INGREDIENTS, PAPER
+from ingredients import RUNS
+from made_parts import header, row
 
 from deep_net_triage.findings.statistics import Estimate, against_parent, between
 from deep_net_triage.methods import CONTROL, NO_BLOCK, TABLE
@@ -47,14 +48,13 @@ def blocks(settled: StudyResults) -> Iterator[str]:
     """Yields a table of what each block costs against the control, by method, in points."""
     control = settled.correct_by_seed(CONTROL, NO_BLOCK)
     methods = settled.methods()
-    yield f"| | {' | '.join(TABLE[name].title for name in methods)} |"
-    yield f"|---|{'---|' * len(methods)}"
+    yield from header("", *(TABLE[name].title for name in methods))
     for block in settled.blocks_run():
         cells = (
             _interval(between(settled.correct_by_seed(name, block), control))
             for name in methods
         )
-        yield f"| {block} | {' | '.join(cells)} |"
+        yield row(block, *cells)
 
 
 def digits(runs: Path) -> Iterator[str]:
@@ -63,28 +63,26 @@ def digits(runs: Path) -> Iterator[str]:
     Args:
         runs: a folder with a study for each recipe and parent, such as `settled_parent0`.
     """
-    headings = (
+    yield from header(
+        "recipe",
         "parent seed",
         "parent accuracy, %",
         "lowest cell, %",
         "which",
         "mean of cells, %",
     )
-    yield f"| recipe | {' | '.join(headings)} |"
-    yield "|---|---|---|---|---|---|"
     for folder in sorted(runs.glob("*_parent*")):
         study = read_study(folder)
         recipe, seed = folder.name.split("_parent")
-        lowest = min(study.rows, key=lambda row: row.chosen_accuracy)
-        cells = (
+        lowest = min(study.rows, key=lambda trial: trial.chosen_accuracy)
+        yield row(
             recipe,
             seed,
             f"{100 * study.baseline_accuracy:.1f}",
             f"{100 * lowest.chosen_accuracy:.1f}",
             f"{TABLE[lowest.method].title} at {lowest.block}",
-            f"{100 * mean(row.chosen_accuracy for row in study.rows):.1f}",
+            f"{100 * mean(trial.chosen_accuracy for trial in study.rows):.1f}",
         )
-        yield f"| {' | '.join(cells)} |"
 
 
 def ingredients(runs: Path) -> Iterator[str]:
@@ -93,24 +91,26 @@ def ingredients(runs: Path) -> Iterator[str]:
     Args:
         runs: the folder to which `ingredients.py` copies its runs.
     """
-    yield (
-        "| the paper's recipe, but | parent, % | CL-RW | CM-RW | control | step of an epoch "
-        "| best less last |"
+    yield from header(
+        "the paper's recipe, but",
+        "parent, %",
+        "CL-RW",
+        "CM-RW",
+        "control",
+        "step of an epoch",
+        "best less last",
     )
-    yield "|---|---|---|---|---|---|---|"
-    for name, ingredient in {PAPER: "as it is", **INGREDIENTS}.items():
+    for name, ingredient in RUNS.items():
         if (runs / name).is_dir():
             study = read_study(runs / name)
-            what = ingredient if isinstance(ingredient, str) else ingredient.words
             curves = [*whole_model(study), *_curves(study, CONTROL)]
-            cells = (
-                what,
+            yield row(
+                ingredient.words,
                 f"{100 * _of_parent(study)[-1]:.1f}" if _is_trained(study) else "the same",
                 *(_last(study, method) for method in ("cl_rw", "cm_rw", CONTROL)),
                 _number(mean(map(step, curves))),
                 _number(mean(max(curve) - curve[-1] for curve in curves)),
             )
-            yield f"| {' | '.join(cells)} |"
 
 
 def step(curve: list[float]) -> float:
