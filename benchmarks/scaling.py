@@ -82,7 +82,7 @@ def places(classes: int) -> tuple[list[Place], keras.Model]:
         start, end = block.received_by(parent), block.returned_by(parent)
         before = costs.macs(graphs.cut(parent, parent.inputs[0], start))
         own = costs.macs(graphs.cut(parent, start, end))
-        compressed = costs.macs(surgery.replacement(parent, block))
+        compressed = costs.macs(surgery.replacement_model(parent, block))
         values = [
             tensor.shape[1] * tensor.shape[2] * tensor.shape[3] for tensor in (start, end)
         ]

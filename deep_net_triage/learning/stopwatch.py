@@ -115,7 +115,7 @@ def _of_blocks(
         if received is not reached:  # otherwise the block before it ends here
             before = forward(graphs.cut(parent, parent.inputs[0], received))
         original = forward(surgery.segment(parent, block))
-        replacement = forward(surgery.replacement(parent, block))
+        replacement = forward(surgery.replacement_model(parent, block))
         taken[block.name] = BlockTimings(original, replacement, before)
         before, reached = before + original, block.returned_by(parent)
     return taken

@@ -258,7 +258,7 @@ def _is_segment(graph: Graph, block: Block) -> bool:
     return (
         entries == {block.after}
         and exits <= {block.layers[-1]}
-        and segments.replacement(graph, names) == block.shape
+        and segments.shape_of(graph, names) == block.shape
     )
 
 
@@ -300,14 +300,14 @@ def of_layers(
             n for n in names if isinstance(graph.operations[n], keras.layers.BatchNormalization)
         ),
         pool=pool,
-        shape=segments.replacement(graph, names),
+        shape=segments.shape_of(graph, names),
         activation=segments.activation(graph, names),
-        compressed_layers=_compressed_layers(graph, name),
+        compressed_layers=_compressed_names(graph, name),
         replacement=replacement,
     )
 
 
-def _compressed_layers(graph: Graph, name: str) -> tuple[str, str, str]:
+def _compressed_names(graph: Graph, name: str) -> tuple[str, str, str]:
     """Returns names for the layers that replace a block, numbered where they are taken.
 
     The parent may itself be a student of an earlier round, and hold `block1_compressed_conv`.

@@ -64,7 +64,7 @@ def _half(model: keras.Model, graph: Graph, block: Block, names: list[str]) -> B
     name = _unused_name(graph, f"{block.name}_{which}")
     half = blocks.of_layers(graph, name, names, pool, block.replacement)
     own = [graph.operations[name] for name in names]
-    replacement = surgery.replacement(model, half)
+    replacement = surgery.replacement_model(model, half)
     saves = costs.macs(replacement) < costs.macs_of(own)
     saves |= costs.parameters(replacement) < costs.parameters_of(own)
     return half if saves else None

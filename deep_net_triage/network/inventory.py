@@ -70,7 +70,7 @@ def _is_better_separable(model: keras.Model, block: Block) -> bool:
 def _described(model: keras.Model, block: Block) -> BlockDescription:
     operations = by_name(model)
     own = [operations[name] for name in block.layers]
-    replacement = surgery.replacement(model, block)
+    replacement = surgery.replacement_model(model, block)
     return BlockDescription(
         name=block.name,
         first=block.layers[0],

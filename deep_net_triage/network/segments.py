@@ -188,7 +188,7 @@ def stopped_by(graph: Graph, names: list[str]) -> str | None:
     return f"{operation.name}, a {type(operation).__name__}"
 
 
-def replacement(graph: Graph, names: list[str]) -> Shape:
+def shape_of(graph: Graph, names: list[str]) -> Shape:
     """Returns the shape of the convolution that replaces a segment which is not refused."""
     returned, strides = graph.operations[names[-1]].output, _total_strides(graph, names)
     return Shape(returned.shape[-1], strides, _padding(graph, names))

@@ -41,7 +41,7 @@ def compress(
         InputError: if the block is not one of this model, or for another initializer.
     """
     check_belongs(parent, block)
-    compressed = _compressed_layers(parent, block, batchnorm_momentum, synchronized)
+    compressed = _new_layers(parent, block, batchnorm_momentum, synchronized)
 
     def call_compressed(tensor: keras.KerasTensor) -> keras.KerasTensor:
         for layer in compressed:
@@ -119,10 +119,10 @@ def copy_around(parent: keras.Model, model: keras.Model, block: Block) -> None:
             graphs.copy_weights(outside[layer.name], layer)
 
 
-def replacement(parent: keras.Model, block: Block) -> keras.Model:
+def replacement_model(parent: keras.Model, block: Block) -> keras.Model:
     """Returns the layers that replace a block as an untrained model of their own."""
     x = received = keras.Input(block.received_by(parent).shape[1:])
-    for layer in _compressed_layers(parent, block):
+    for layer in _new_layers(parent, block):
         x = layer(x)
     return keras.Model(received, x)
 
@@ -216,7 +216,7 @@ def set_trainable(student: keras.Model, block: Block, updates: str) -> None:
         layer.trainable = updates == "model" or layer.name in block.compressed_layers
 
 
-def _compressed_layers(
+def _new_layers(
     parent: keras.Model,
     block: Block,
     batchnorm_momentum: float = 0.9,

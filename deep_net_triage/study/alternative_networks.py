@@ -20,12 +20,13 @@ from deep_net_triage.network.blocks import Block
 from deep_net_triage.network.halves import halves
 from deep_net_triage.network.pruning import pruned_to
 from deep_net_triage.progress import Progress
-from deep_net_triage.records import alternatives, compressions, locks, models, results
+from deep_net_triage.records import alternatives, compressions, models
 from deep_net_triage.records.alternatives import FOLDER, KINDS
 from deep_net_triage.records.compressions import Compression
 from deep_net_triage.study.identity import Parent
 from deep_net_triage.study.network_training import NetworkTrainings
 from deep_net_triage.study.plan import Plan
+from deep_net_triage.study.watching import held
 from deep_net_triage.wording import listed
 
 # These start from weights drawn at random, and train at the rate of a parent.
@@ -48,11 +49,7 @@ def run(plan: Plan, parent: Parent, progress: Progress, begins: Callable[[str], 
         return
     folder = study / FOLDER
     folder.mkdir(exist_ok=True)
-
-    def waits_for(holder: str) -> None:
-        progress.say(f"alternatives: waiting for {holder}, which trains them")
-
-    with locks.waiting(results.lock_file(folder), waits_for) as lock:
+    with held(folder, progress, "alternatives: waiting for {}, which trains them") as lock:
         trainings = NetworkTrainings(plan.identity, plan.dataset, progress, lock.check, begins)
         builders = _Builders(plan, parent.model, compression)
         refused: dict[str, str] = {}

@@ -34,7 +34,6 @@ from deep_net_triage.records import (
     alternatives,
     compressions,
     files,
-    locks,
     models,
     results,
     study_results,
@@ -54,6 +53,7 @@ from deep_net_triage.study.network_training import NetworkTrainings
 from deep_net_triage.study.plan import Plan
 from deep_net_triage.study.selection import Candidate, in_order
 from deep_net_triage.study.trials import TrialsBeside
+from deep_net_triage.study.watching import held
 from deep_net_triage.wording import listed
 
 
@@ -73,11 +73,7 @@ def run(
     """
     folder = plan.settings.folder / FOLDER
     folder.mkdir(exist_ok=True)
-
-    def waits_for(holder: str) -> None:
-        progress.say(f"compressing: waiting for {holder}, which does it")
-
-    with locks.waiting(results.lock_file(folder), waits_for) as lock:
+    with held(folder, progress, "compressing: waiting for {}, which does it") as lock:
         search = _Search(plan, parent, progress, lock.check, begins)
         found = search.candidates()
         for candidate in in_order(found, plan.settings.max_drop):

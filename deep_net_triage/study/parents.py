@@ -13,14 +13,14 @@ from deep_net_triage.learning import guards, memory, predictions, training
 from deep_net_triage.learning.learner import Classifier
 from deep_net_triage.network import costs, imagenet
 from deep_net_triage.progress import Progress
-from deep_net_triage.records import checkpoints, correctness, locks, models, results
+from deep_net_triage.records import checkpoints, correctness, models, results
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, ParentResult
 from deep_net_triage.records.summaries import summarize
 from deep_net_triage.study.identity import Parent
 from deep_net_triage.study.ledger import EarlierResults
 from deep_net_triage.study.plan import Plan
-from deep_net_triage.study.watching import CHECKING, ShownTraining
+from deep_net_triage.study.watching import CHECKING, ShownTraining, held
 
 
 def make(plan: Plan, earlier: EarlierResults, progress: Progress) -> Parent:
@@ -34,12 +34,8 @@ def make(plan: Plan, earlier: EarlierResults, progress: Progress) -> Parent:
     ledger = earlier.ledger
     folder = ledger.folder / "parent"
     network = plan.network
-
-    def waits_for(holder: str) -> None:
-        progress.say(f"parent: waiting for {holder}, which makes it")
-
     compared = bool(ledger.parent_sha256)
-    with locks.waiting(results.lock_file(folder), waits_for) as lock:
+    with held(folder, progress, "parent: waiting for {}, which makes it") as lock:
         if not ledger.parent:
             network = _taken_over(plan, earlier, folder) or network
         if not ledger.parent:

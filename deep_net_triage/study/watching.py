@@ -1,14 +1,31 @@
-"""Shows a training to the person who watches the study."""
+"""What a person who watches a study is shown: its trainings, and waits for other processes."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 from deep_net_triage.learning.tensorboard import Curves
 from deep_net_triage.progress import Progress
+from deep_net_triage.records import locks, results
+from deep_net_triage.records.locks import Lock
 from deep_net_triage.records.results import Epoch
 from deep_net_triage.steps import Step
 
 # What follows the last epoch.
 CHECKING = Step("checking")
+
+
+def held(folder: Path, progress: Progress, waiting: str) -> AbstractContextManager[Lock]:
+    """Returns a context that holds a folder's lock, and says so if it has to wait.
+
+    Args:
+        folder: of what one process at a time makes.
+        progress: where a person watches.
+        waiting: what is said, with a place for the name of the process that holds the lock.
+    """
+    return locks.waiting(
+        results.lock_file(folder), lambda holder: progress.say(waiting.format(holder))
+    )
 
 
 class ShownTraining:
