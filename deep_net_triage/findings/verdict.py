@@ -241,7 +241,7 @@ def _student(study: StudyResults, row: Row, max_drop: float) -> Recommendation:
         cost=cost,
         parameters_saved=1 - row.parameters / row.parent_parameters,
         macs_saved=1 - row.macs / row.parent_macs,
-        sure=cost.estimate is not None and cost.estimate.low >= -max_drop,
+        sure=cost.estimate is not None and recommendation.within(cost.estimate.low, max_drop),
     )
 
 
