@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from deep_net_triage.findings import cost_table, page
+from deep_net_triage.findings import page
 from deep_net_triage.findings.page import Cell, Column, Table
 from deep_net_triage.findings.rivals import Rival, Smaller
+from deep_net_triage.findings.statistics import Estimate
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network.latencies import FORMATS, Latency
 from deep_net_triage.records.alternatives import KINDS
@@ -82,13 +83,10 @@ def alternatives(smaller: Smaller) -> Table:
                 [smaller.parameters_saved(one.parameters) for one in networks],
                 "saved, %",
             ),
-            _points("from the parent", [cost_table.cell(one.from_parent) for one in networks]),
+            _points("from the parent", [_points_of(one.from_parent) for one in networks]),
             _points(
                 "from the compressed",
-                [
-                    Cell(""),
-                    *(cost_table.cell(one.from_compressed) for one in smaller.alternatives),
-                ],
+                [Cell(""), *(_points_of(one.from_compressed) for one in smaller.alternatives)],
             ),
             Column("what it does", page.words(map(_meaning, networks)), "long"),
         ]
@@ -133,6 +131,12 @@ def _percent(title: str, shares: list[float | None], group: str = "") -> Column:
 
 def _points(title: str, cells: list[Cell]) -> Column:
     return Column(title, cells, "number", group="difference, points")
+
+
+def _points_of(estimate: Estimate | None) -> Cell:
+    if estimate is None:
+        return Cell(page.GAP)
+    return Cell(page.typeset(estimate.text(scale=100)), estimate.mean)
 
 
 def _lost(considered: Considered) -> Cell:
