@@ -10,7 +10,7 @@ import pytest
 import deep_net_triage as dnt
 from deep_net_triage.commands.settings import GIB
 from deep_net_triage.errors import InputError
-from deep_net_triage.network import blocks, costs, graphs
+from deep_net_triage.network import blocks, costs, graphs, surgery
 from deep_net_triage.network.blocks import find_blocks
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.records import models
@@ -88,6 +88,10 @@ def convnext(x, n):
     return layers.Add(name=f"{n}_add")([x, y])
 
 
+def function(x, n):
+    return keras.activations.gelu(conv(f"{n}_conv")(x), approximate=True)
+
+
 def plain(x, n):
     x = layers.BatchNormalization(name=f"{n}_bn")(conv(f"{n}_conv")(x))
     return layers.ReLU(name=f"{n}_relu")(x)
@@ -102,6 +106,7 @@ CONSTRUCTS = {
     "dilated": (("stem", "a_conv"), "a_relu"),
     "grouped": (("stem", "a_conv"), "a_relu"),
     "convnext": (("stem", "a_depthwise"), None),
+    "function": (("stem", "a_conv"), "gelu"),
     "mixed_bfloat16": (("stem", "a_conv"), "a_relu"),
     "mixed_float16": (("stem", "a_conv"), "a_relu"),
 }
@@ -191,11 +196,39 @@ def test_a_block_may_end_in_a_sum_without_a_layer(toy_dataset, small_settings, t
     assert len(records) == 1
 
 
+NAMES = "celu elu gelu leaky_relu relu relu6 selu sigmoid silu softplus softsign tanh"
+FUNCTIONS = [
+    *(getattr(keras.activations, name) for name in NAMES.split()),
+    *(getattr(ops, name) for name in (*NAMES.split(), "hard_silu")),
+    lambda x: keras.activations.relu(x, negative_slope=0.1, max_value=6.0),
+]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_an_activation_may_be_a_function(function):
+    """It ends the replacement as it ends the block, with the same arguments."""
+    x = images = keras.Input((8, 8, 2))
+    for name in ("first", "second"):
+        x = function(conv(name)(x))
+    returned = layers.MaxPooling2D()(x)
+    model = keras.Model(images, layers.Dense(3)(layers.Flatten()(returned)))
+    (block,) = find_blocks(model)
+    student = surgery.compress(model, block, initializer="mean", seed=0)
+    of_student = graphs.by_name(student)
+    before = of_student[block.compressed_layers[1]].output
+    values = 4 * np.random.default_rng(0).normal(size=(2, 8, 8, 2)).astype("float32")
+    normalized, ended = keras.Model(student.inputs, [before, block.returned_by(student)])(
+        values
+    )
+    expected = layers.MaxPooling2D()(function(normalized))
+    np.testing.assert_allclose(ended, expected, rtol=1e-6)
+
+
 def test_where_no_block_is_found_a_named_one_may_be():
-    """Functions of `keras.ops` are no activations of a block that is found."""
+    """A function that clips is not known as an activation: blocks end in front of it."""
     x = images = keras.Input((8, 8, 2))
     for number in range(4):
-        x = ops.relu(conv(f"c{number}")(x))
+        x = ops.clip(conv(f"c{number}")(x), 0, 6)
     model = keras.Model(images, layers.Dense(3)(layers.Flatten()(x)))
     for names in (None, ("1",)):
         with pytest.raises(InputError, match="no block found"):

@@ -25,6 +25,12 @@ _ACTIVATIONS = (
     _layers.PReLU,
     _layers.ReLU,
 )
+# Functions such as `keras.ops.relu`. Their classes are not in Keras 3.15's public API, so they
+# are told by their names, which a test holds.
+_FUNCTIONS = frozenset(
+    ("Celu", "Elu", "Gelu", "HardSilu", "LeakyRelu", "ReLU", "Relu", "Relu6", "Selu")
+    + ("Sigmoid", "Silu", "Softplus", "Softsign", "Tanh")
+)
 _GLOBAL_POOLINGS = (_layers.GlobalAveragePooling2D, _layers.GlobalMaxPooling2D)
 _DROPOUTS = (_layers.Dropout, _layers.SpatialDropout2D)
 _BESIDE_CONVOLUTIONS = (*_NORMALIZATIONS, *_ACTIVATIONS, *_DROPOUTS, _layers.ZeroPadding2D)
@@ -202,7 +208,7 @@ def activation(graph: Graph, names: list[str]) -> str | None:
     """
     for name in reversed(names):
         operation = graph.operations[name]
-        if isinstance(operation, _ACTIVATIONS):
+        if _activates(operation):
             return name
         if convolves(operation) and operation.activation is not keras.activations.linear:
             return name
@@ -241,11 +247,20 @@ def _belongs(graph: Graph, step: list[str]) -> bool:
     """Returns whether a step may be part of a segment: it takes and returns maps of pixels."""
     last = graph.operations[step[-1]]
     paths_part = len([name for name in step if not _pads(graph, [name])]) > 1
-    if not (paths_part or isinstance(last, (*_CONVOLUTIONS, *_BESIDE_CONVOLUTIONS))):
+    kinds = (*_CONVOLUTIONS, *_BESIDE_CONVOLUTIONS)
+    if not (paths_part or isinstance(last, kinds) or _activates(last)):
         return False
     # The first operation of the graph receives nothing.
     return bool(graph.received[step[0]]) and all(
         len(tensor.shape) == 4 for tensor in (_received(graph, step), last.output)
+    )
+
+
+def _activates(operation: keras.Operation) -> bool:
+    """Returns whether an operation is an activation, as a layer or as a function."""
+    is_layer = isinstance(operation, keras.layers.Layer)
+    return isinstance(operation, _ACTIVATIONS) or (
+        not is_layer and type(operation).__name__ in _FUNCTIONS
     )
 
 
@@ -324,6 +339,6 @@ def _before_widening(graph: Graph, run: list[list[str]]) -> int:
             )
             linear = activation(graph, [name for step in run[:number] for name in step]) is None
             return number if widens and linear else len(run)
-        if not isinstance(operation, (*_NORMALIZATIONS, *_ACTIVATIONS)):
+        if not (isinstance(operation, _NORMALIZATIONS) or _activates(operation)):
             break
     return len(run)

@@ -151,11 +151,10 @@ def start(
     """
     if initializer not in _INITIALIZERS:
         raise InputError(f"initializer={initializer}: allowed: {', '.join(_INITIALIZERS)}")
-    convolution, batchnorm, activation = (
-        student.get_layer(name) for name in block.compressed_layers
-    )
+    new = graphs.by_name(student)
+    convolution, batchnorm, activation = (new[name] for name in block.compressed_layers)
     copy_around(parent, student, block)
-    if activation.weights:  # of a PReLU
+    if getattr(activation, "weights", None):  # of a PReLU
         graphs.copy_weights(parent.get_layer(block.activation), activation)
     shapes = [tuple(kernel.shape) for kernel in block.kernels_in(student)]
     if initializer == "mean":
@@ -221,7 +220,7 @@ def _new_layers(
     block: Block,
     batchnorm_momentum: float = 0.9,
     synchronized: bool = False,
-) -> tuple[keras.layers.Layer, ...]:
+) -> tuple[keras.Operation, ...]:
     conv_name, bn_name, activation_name = block.compressed_layers
     shape = block.shape
     separable = block.replacement == "separable"
@@ -235,11 +234,11 @@ def _new_layers(
     )
 
 
-def _activation(parent: keras.Model, block: Block, name: str) -> keras.layers.Layer:
-    """Returns a layer with the activation that ends the block."""
+def _activation(parent: keras.Model, block: Block, name: str) -> keras.Operation:
+    """Returns a layer with the activation that ends the block, or a function if it is one."""
     if block.activation is None:
         return keras.layers.Activation("linear", name=name)
-    own = parent.get_layer(block.activation)
+    own = graphs.by_name(parent)[block.activation]
     # Of a convolution, or of an Activation layer.
     function = getattr(own, "activation", None)
     if function is not None:
