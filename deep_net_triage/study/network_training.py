@@ -6,7 +6,6 @@ from pathlib import Path
 
 import keras
 
-from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
 from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import guards, memory, whole
@@ -17,8 +16,8 @@ from deep_net_triage.records import correctness, models, results
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, NetworkResult
 from deep_net_triage.records.summaries import summarize
-from deep_net_triage.study.finished import by_the_same_settings
 from deep_net_triage.study.identity import Identity
+from deep_net_triage.study.outcomes import by_the_same_settings, recorded
 from deep_net_triage.study.watching import CHECKING, ShownTraining
 from deep_net_triage.wording import duration
 
@@ -64,22 +63,14 @@ class NetworkTrainings:
         )
         watch = ShownTraining(progress, name, {"train": lesson.epochs})
         overwrite = settings.overwrite
-        journal = Journal(folder, determining, watch, progress.say, self.still_ours, overwrite)
-        if journal.epochs:
-            progress.say(f"{name}  goes on after epoch {len(journal.epochs)}")
-        result: NetworkResult | Failure
-        try:
+        journal = Journal(folder, determining, watch, say, self.still_ours, overwrite)
+
+        def train() -> NetworkResult:
             with memory.released():
                 whole.train(network, lesson, self.dataset, settings, journal)
-            result = self._finished(network, journal)
-        except TrainingFailed as failure:
-            (folder / "model.keras").unlink(missing_ok=True)
-            result = Failure(determining, str(failure))
-            progress.say(f"{name}  failed: {failure}")
-        else:
-            took = duration(journal.seconds)
-            progress.say(f"{name}  accuracy {result.accuracy:.4f}, {took}")
-        journal.finish(result)
+            return self._finished(network, journal)
+
+        result = recorded(journal, name, train, _reached, say)
         progress.ended(name, journal.seconds)
         return result
 
@@ -115,3 +106,7 @@ class NetworkTrainings:
             "teacher_sha256": teacher,
             "blocks_learned": [block.name for block in lesson.blocks],
         }
+
+
+def _reached(result: NetworkResult) -> str:
+    return f"accuracy {result.accuracy:.4f}, {duration(result.seconds)}"

@@ -9,7 +9,6 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
 from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import evidence, guards, memory, predictions, tensorboard
@@ -23,8 +22,8 @@ from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, Row, TrialResult
 from deep_net_triage.records.summaries import summarize
 from deep_net_triage.steps import Step
-from deep_net_triage.study.finished import by_the_same_settings
 from deep_net_triage.study.identity import Identity, Parent, Trial
+from deep_net_triage.study.outcomes import by_the_same_settings, recorded
 from deep_net_triage.study.watching import CHECKING, ShownTraining
 from deep_net_triage.wording import duration, signed
 
@@ -68,19 +67,8 @@ class BlockTrials:
         watch = ShownTraining(self.progress, name, epochs, curves)
         say, overwrite = self.progress.say, settings.overwrite
         journal = Journal(folder, determining, watch, say, still_ours, overwrite)
-        if journal.epochs:
-            last = journal.epochs[-1]
-            say(f"{name}  goes on after {last.phase} epoch {last.epoch}")
-        try:
-            result: TrialResult | Failure = self._finished(trial, journal)
-        except TrainingFailed as failure:
-            (folder / "model.keras").unlink(missing_ok=True)
-            result = Failure(determining, str(failure))
-            say(f"{name}  failed: {failure}")
-        else:
-            say(f"{name}  {_reached(result.row)}")
-        journal.finish(result)
-        return result
+        train = functools.partial(self._finished, trial, journal)
+        return recorded(journal, name, train, lambda result: _reached(result.row), say)
 
     def _finished(self, trial: Trial, journal: Journal) -> TrialResult:
         """Trains, saves and checks a student, and returns its result."""

@@ -1,0 +1,71 @@
+"""How trainings end: records it, and finds what an earlier command finished in the same way."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from deep_net_triage.errors import DamagedFile, TrainingFailed
+from deep_net_triage.records import results
+from deep_net_triage.records.journal import Journal
+from deep_net_triage.records.results import Failure, NetworkResult, TrialResult
+
+Result = TypeVar("Result", TrialResult, NetworkResult)
+
+
+def recorded(
+    journal: Journal,
+    name: str,
+    train: Callable[[], Result],
+    reached: Callable[[Result], str],
+    say: Callable[[str], None],
+) -> Result | Failure:
+    """Runs a training, writes its result or why it failed, and returns that.
+
+    Args:
+        journal: of the training, which continues where the journal ends.
+        name: of the training in progress lines.
+        train: trains, saves and checks; it may raise TrainingFailed.
+        reached: says what a result has reached.
+        say: receives the progress lines.
+    """
+    if journal.epochs:
+        last = journal.epochs[-1]
+        say(f"{name}  goes on after {last.phase} epoch {last.epoch}")
+    try:
+        result: Result | Failure = train()
+    except TrainingFailed as failure:
+        (journal.folder / "model.keras").unlink(missing_ok=True)
+        result = Failure(journal.settings, str(failure))
+        say(f"{name}  failed: {failure}")
+    else:
+        say(f"{name}  {reached(result)}")
+    journal.finish(result)
+    return result
+
+
+def by_the_same_settings(
+    folder: Path,
+    read: Callable[[Path], Result | Failure | None],
+    settings: dict[str, object],
+    say: Callable[[str], None],
+) -> Result | None:
+    """Returns the finished and undamaged result in a folder; removes the folder of any other.
+
+    Args:
+        folder: of a training.
+        read: reads its result.
+        settings: everything that determines the training.
+        say: receives a message about a damaged file.
+    """
+    try:
+        result = read(folder)
+        if result and not isinstance(result, Failure):
+            results.check_files(folder, result.files)
+            if result.settings == settings:
+                return result
+    except DamagedFile as damage:
+        say(f"{damage}; it is made again")
+    if (folder / "result.json").exists():
+        shutil.rmtree(folder)
+    return None
