@@ -192,6 +192,14 @@ def test_what_a_method_does_not_use_does_not_determine_its_trials(small_settings
     assert differing == {"cl_mw", "cm_mw", "stn", "stn_cm", "stn_kd"}
 
 
+def test_study_json_records_every_setting_that_determines_a_trial(small_settings):
+    settings = small_settings(replacement="separable")
+    determining = {setting for name in methods.METHODS for setting in settings.of_trial(name)}
+    # A property, made of the layer's learning rate.
+    determining.remove("distillation_rate")
+    assert determining <= {*settings.of_training(), *settings.of_students()}
+
+
 def test_how_filters_start_determines_trials_that_start_at_random(small_settings):
     literal, aligned = (small_settings(block_start=name) for name in ("literal", "aligned"))
     differing = {n for n in methods.TABLE if literal.of_trial(n) != aligned.of_trial(n)}

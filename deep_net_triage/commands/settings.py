@@ -148,6 +148,18 @@ class Settings:
             **self._only("dropout", "batchnorm_momentum"),
         }
 
+    def of_students(self) -> dict[str, object]:
+        """Returns what `study.json` records of students, besides how labels are learned."""
+        epochs_and_rates = (
+            "epochs",
+            "distill_epochs",
+            "retrain_learning_rate",
+            "layer_learning_rate",
+        )
+        taught = ("augment_copies", "distill", "temperature")
+        replaced = ("mean_over", "replacement", "block_start", "activation_dtype")
+        return self._only("batchnorm_momentum", *epochs_and_rates, *taught, *replaced)
+
     def of_trial(self, method: str) -> dict[str, object]:
         """Returns the settings that determine a trial, besides those of data and parent.
 

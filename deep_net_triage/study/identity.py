@@ -113,18 +113,7 @@ class Identity:
         return {
             **self.of_parent(),
             **self.settings.of_training(),
-            "batchnorm_momentum": self.settings.batchnorm_momentum,
-            "epochs": self.settings.epochs,
-            "distill_epochs": self.settings.distill_epochs,
-            "retrain_learning_rate": self.settings.retrain_learning_rate,
-            "layer_learning_rate": self.settings.layer_learning_rate,
-            "augment_copies": self.settings.augment_copies,
-            "distill": self.settings.distill,
-            "temperature": self.settings.temperature,
-            "mean_over": self.settings.mean_over,
-            "replacement": self.settings.replacement,
-            "block_start": self.settings.block_start,
-            "activation_dtype": self.settings.activation_dtype,
+            **self.settings.of_students(),
         }
 
     def parent_differences(self, recorded: ParentResult, given_sha256: str | None) -> list[str]:
