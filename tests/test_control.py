@@ -66,7 +66,7 @@ def test_a_study_runs_it_beside_its_methods(tmp_path, capsys):
     assert "4 trials finished" in page
     assert "no-block" in page
     printed = capsys.readouterr().out
-    assert "trained on (control)" in printed
+    assert "trained further (control)" in printed
     assert re.search(r"against the parent, \S+ \[\S+, \S+\] against the control", printed)
 
 

@@ -33,7 +33,7 @@ def table(study: StudyResults) -> str:
     title = f"{study.dataset}: the parent reaches {percent(study.baseline_accuracy)}"
     if study.controls:
         reached = percent(mean(row.chosen_accuracy for row in study.controls))
-        title += f", trained on (control) {reached}"
+        title += f"; trained further (control), {reached}"
     doubt = verdict.doubt(study)
     return "\n".join([title, *text, _legend(study), *([doubt] if doubt else [])])
 

@@ -42,7 +42,7 @@ _SPEED = "speed"
 MEASURES = {
     "block": Measure(_TRIAL, "block", "the block that one layer replaces", "word"),
     "method": Measure(
-        _TRIAL, "method", "how that layer is initialized and what is trained", "word"
+        _TRIAL, "method", "how that layer is initialised and what is trained", "word"
     ),
     "seed": Measure(_TRIAL, "seed", "the seed of everything random in the trial", "count"),
     "initial_accuracy": Measure(
@@ -97,7 +97,7 @@ MEASURES = {
     "parameters": Measure(
         _SIZE,
         "parameters",
-        "numbers that the model stores, batch normalization's statistics included",
+        "numbers that the model stores, batch normalisation's statistics included",
         "count",
     ),
     "bytes": Measure(
