@@ -227,7 +227,8 @@ def test_terminal_table_shows_the_chosen_epoch_where_images_are_held_out():
     text = tables.table(StudyResults("toy", 0.9, rows, controls, settings=settings))
     assert cells(text)["maximum"] == ["95.0"]
     assert cells(text)["last epoch"] == ["70.0"]
-    assert text.startswith("toy: the parent reaches 90.0 %; trained further (control), 88.0 %\n")
+    parents = "the parent reaches 90.0 %; trained further (control), 88.0 %"
+    assert text.startswith(f"toy: {parents}\n")
     assert cells(text)["block1"] == ["80.0 -10.0 2"]
     assert "(test accuracy at the chosen epoch in %" in text
 
