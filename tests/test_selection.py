@@ -2,17 +2,19 @@
 
 import itertools
 import random
-import types
 
 import pytest
 
+from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.segments import Shape
 from deep_net_triage.study import selection
 from deep_net_triage.study.selection import Candidate
 
 
-def candidate(layers, cost, saved, interval=None):
+def candidate(layers, cost, saved, interval=None, pool=None):
     """A candidate whose block has one layer for each letter."""
-    block = types.SimpleNamespace(name=layers, layers=tuple(layers))
+    shape = Shape(1, (1, 1), "same")
+    block = Block(layers, None, tuple(layers), (), (), pool, shape, None, ("", "", ""))
     return Candidate(block, "cm_rw", cost, saved, interval)
 
 
@@ -28,6 +30,14 @@ def test_the_set_that_saves_most_comes_first():
     )
     # b and c together cost 0.02 and save 0.45, more than a; the largest alone would save 0.30.
     assert names(selection.in_order([large, small, smaller], 0.02)) == ["b", "c", "a"]
+
+
+def test_a_block_and_one_that_begins_with_its_pooling_exclude_each_other():
+    """With both replaced, the first would return maps that are not pooled."""
+    first, second = candidate("ab", 0.0, 0.2, pool="c"), candidate("cd", 0.0, 0.3)
+    assert first.overlaps(second)
+    assert second.overlaps(first)
+    assert names(selection.best_set([first, second], 0.02)) == ["cd"]
 
 
 def test_a_gain_does_not_pay_for_a_loss():
