@@ -130,7 +130,7 @@ def test_held_out_images_that_are_given_judge_and_none_are_taken_from_those_to_t
     assert smaller.study.settings["train_images"] == len(TRAIN[1])
     assert "(model, train, test, validation, " in smaller.study.commands[0].command
 
-    with pytest.raises(dnt.InputError, match="validation_fraction is given beside validation"):
+    with pytest.raises(dnt.InputError, match="give either validation or validation_fraction"):
         dnt.compress_within(
             learned, TRAIN, TEST, validation=held_out, validation_fraction=0.1, **QUICK
         )

@@ -277,7 +277,7 @@ def test_a_trial_that_fails_is_recorded_shown_as_a_gap_and_tried_again(
     assert "row" not in failed
     blocks = [row.block for row in study_results.read_study(study).rows]
     assert blocks == ["block3", "block4", "block4"]
-    assert "1 trials failed" in capsys.readouterr().err
+    assert "1 trial failed; the reason is in result.json" in capsys.readouterr().err
     monkeypatch.setattr(Retraining, "run", original)
     assert run(study.parent, "--method=cl_rw", "--block=5") == 0
     assert read(study / "trials" / "cl_rw-block5-seed0" / "result.json")["status"] == "finished"

@@ -6,7 +6,7 @@ judges are held-out images, if the study has any.
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +42,7 @@ class Judged:
 
 
 def best_students(study: StudyResults) -> dict[str, Judged]:
-    """Returns the best student of each block with finished trials, by the block's name.
-
-    Raises:
-        InputError: if its model was not saved.
-    """
+    """Returns the best student of each block with finished trials, by the block's name."""
     best: dict[str, Judged] = {}
     for block in study.blocks_run():
         for method in METHODS:
@@ -58,13 +54,21 @@ def best_students(study: StudyResults) -> dict[str, Judged]:
             if block not in best or mean > best[block].accuracy:
                 folders = [results.trial_folder(study.folder, *row.trial) for row in rows]
                 best[block] = Judged(method, mean, tuple(folders))
-    for folder in (folder for student in best.values() for folder in student.folders):
+    return best
+
+
+def check_saved(students: Iterable[Judged]) -> None:
+    """Checks that the models of some students are there.
+
+    Raises:
+        InputError: if one was not saved, or was removed.
+    """
+    for folder in (folder for student in students for folder in student.folders):
         if not (folder / "model.keras").is_file():
             raise InputError(
                 f"--compress needs {folder / 'model.keras'}, which was not saved "
                 f"(--nosave_models) or was removed; remove {folder} to train it again"
             )
-    return best
 
 
 def accuracy_of(epochs: Sequence[Epoch], chosen: int) -> float:

@@ -45,6 +45,7 @@ from deep_net_triage.study.candidates import (
     Savings,
     accuracy_of,
     best_students,
+    check_saved,
     find,
 )
 from deep_net_triage.study.identity import Parent, Trial
@@ -121,6 +122,7 @@ class _Search:
             self.progress.say(f"compressing: {reason}")
             return []
         best = best_students(study)
+        check_saved(best.values())
         plan, file = self.plan, self.folder / "savings.json"
         savings = Savings(plan.network, plan.settings, plan.dataset.train.images, file)
         tried, interval = self._tried, self._interval
