@@ -177,23 +177,7 @@ def page(
     for name, folds in sets.items():
         yield ""
         yield f"## {looks.title(name)}"
-        yield ""
-        yield fold_tables.described(folds, results[name])
-        yield ""
-        yield "<details><summary>All differences and their boundaries</summary>"
-        yield ""
-        yield from fold_tables.contrast_table(folds)
-        yield ""
-        yield "</details>"
-        yield ""
-        yield fold_tables.distillation_counted(folds)
-        yield ""
-        yield "Each cell is a method's accuracy less the control's, with an uncorrected"
-        yield "interval. Below it are the paper's measures: the maximum less the control's"
-        yield "maximum, and the epochs to 99 % of the method's own. Cells describe; they decide"
-        yield "nothing."
-        yield ""
-        yield from fold_tables.cell_table(folds)
+        yield from of_set(folds, results[name])
     for name, reason in incomplete.items():
         yield ""
         yield f"## {looks.title(name)}"
@@ -204,6 +188,27 @@ def page(
     for name in DECIDING:
         if name in sets and (folder / "repeated" / name).is_dir():
             yield from repeated(name, results[name], folder)
+
+
+def of_set(folds: Sequence[Fold], result: SetResult) -> Iterator[str]:
+    """Yields what the page shows of one data set, below its heading."""
+    yield ""
+    yield fold_tables.described(folds, result)
+    yield ""
+    yield "<details><summary>All differences and their boundaries</summary>"
+    yield ""
+    yield from fold_tables.contrast_table(folds)
+    yield ""
+    yield "</details>"
+    yield ""
+    yield fold_tables.distillation_counted(folds)
+    yield ""
+    yield "Each cell is a method's accuracy less the control's, with an uncorrected"
+    yield "interval. Below it are the paper's measures: the maximum less the control's"
+    yield "maximum, and the epochs to 99 % of the method's own. Cells describe; they decide"
+    yield "nothing."
+    yield ""
+    yield from fold_tables.cell_table(folds)
 
 
 def repeated(name: str, result: SetResult, folder: Path) -> Iterator[str]:
