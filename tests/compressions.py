@@ -16,7 +16,7 @@ IMAGES = 1000
 
 def estimate(mean, low, high):
     """An estimate in points."""
-    return Estimate(mean / 100, None, low / 100, high / 100, 3, 9.0)
+    return Estimate(mean / 100, low / 100, high / 100, 3, 9.0)
 
 
 def compression(**fields):

@@ -94,3 +94,15 @@ def test_a_compression_is_drawn_said_and_shown(tmp_path):
     assert (tmp_path / "figures" / "compression.png").stat().st_size > 10_000
     assert smaller_text.describe(found) in printed
     assert "compression" in sections(tmp_path)
+
+
+def test_no_network_is_to_be_taken_where_drops_from_the_parent_mean_nothing(tmp_path):
+    found = smaller(rival("pruned", -0.2, -0.8, 0.4))
+    _, printed = present(make_study(tmp_path), found)
+    assert "The network to take is" in printed
+    study = dataclasses.replace(make_study(tmp_path), baseline_accuracy=0.1, classes=10)
+    _, printed = present(study, found)
+    assert "The parent has not learned" in printed
+    assert "The network to take is" not in printed
+    page = (tmp_path / "report.html").read_text()
+    assert "The network to take is" not in page

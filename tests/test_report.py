@@ -275,12 +275,14 @@ def test_each_block_and_method_is_compared_with_parent_and_control(study, tmp_pa
     ranking = rows(next(section(page, "verdict").iter("table")))
     assert ranking[1][3:5] == ["from the parent", "from the control"]
     assert ranking[2][4].startswith("+1.0 [")
+    assert "The control is the parent" in text(section(page, "costs"))
 
 
 def test_without_a_control_or_the_images_of_the_last_epoch_they_are_left_out(study, page):
     (table,) = section(page, "costs").iter("table")
     assert "from the control" not in rows(table)[1]
     assert "from the control" not in text(section(page, "verdict"))
+    assert "control" not in text(section(page, "costs"))
     assert costs(study)[2]["block2", "STN"] == ["2", "90.0", "90.0", "+0.0", "+0.0"]
 
 

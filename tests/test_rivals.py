@@ -19,7 +19,7 @@ def names(found):
     return [one.kind for one in found]
 
 
-def test_the_compressed_network_and_its_alternatives_are_compared_over_common_seeds(study):
+def test_the_compressed_network_and_its_alternatives_are_compared_over_all_seeds(study):
     trained = [
         ("pruned", 10, 800, 580),
         ("pruned", 2, 910, 580),
@@ -39,14 +39,15 @@ def test_the_compressed_network_and_its_alternatives_are_compared_over_common_se
     assert compressed.runs == 3  # two steps and the final retraining
     assert names(found.alternatives) == ["scratch", "scratch_taught", "pruned"]
     scratch, taught, pruned = found.alternatives
-    assert scratch.from_compressed is None  # no common seed
+    assert scratch.from_compressed.mean == pytest.approx(0.001)
     assert list(pruned.correct) == [0, 2, 10]
     assert pruned.accuracy == pytest.approx((0.8 + 0.91 + 0.9) / 3)
-    assert pruned.from_compressed == accuracy_difference(
-        [right(900), right(910)], [right(891), right(887)]
-    )
+    assert pruned.from_compressed.mean == pytest.approx(0.87 - 0.889)
     assert (pruned.macs, pruned.parameters, pruned.runs) == (580, 250, 1)
     assert taught.from_compressed.mean == pytest.approx(-0.01)
+    # The seeds of the compressed network hardly differ, so that images alone decide.
+    alone = accuracy_difference([right(879)], right(889))
+    assert taught.from_compressed.low == pytest.approx(alone.low, abs=1e-3)
     assert found.refused == {"blocks left out": "block2 changes the shape"}
     assert found.failed == {"narrow-seed0": "loss is no longer finite"}
 

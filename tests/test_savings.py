@@ -65,6 +65,26 @@ def test_a_point_is_a_block_by_its_best_method_in_a_panel_for_each_saving():
     assert markers(panels[2]) == {(25, -1)}
 
 
+def test_a_latency_that_differs_by_no_more_than_it_varies_is_left_out():
+    """By hand: block1 saves 0.5 s of which either network varies by 0.6, block2 saves 1 s."""
+    rows = tuple(
+        lost(
+            "stn",
+            block,
+            0.01,
+            macs,
+            latency=2.0 - saved,
+            parent_latency=2.0,
+            latency_spread=0.1,
+            parent_latency_spread=0.6,
+        )
+        for block, macs, saved in (("block1", 80, 0.5), ("block2", 60, 1.0))
+    )
+    panels = draw(StudyResults("toy", 0.9, rows))
+    assert len(markers(panels[0])) == 2
+    assert markers(panels[2]) == {(50, -1)}
+
+
 def test_the_front_is_a_staircase_by_hand():
     """Saving 20, 50, 60 and 40 % costs 1, 2, 5 and 3 points: block4 is beaten by block2."""
     rows = [

@@ -8,9 +8,9 @@ from deep_net_triage.network.latencies import Latency
 from tests.compressions import compressed, compression, estimate, right, rival, smaller, undone
 
 HELD_OUT = (
-    "5,000 held-out images decided what to compress. The test images had no part in choosing "
-    "the network that they measure."
+    "5,000 held-out images decided what to compress. The test images had no part in that."
 )
+DECIDED = "The test images decided this, so the accuracy of the network to take is optimistic."
 SAVED = (
     "The compressed network saves 40.0 % of the multiply-accumulates and 25.0 % of the "
     "parameters; its test accuracy is 89.1 %"
@@ -29,8 +29,8 @@ def of_alternatives(*rivals, **others):
 def test_what_was_compressed_and_what_it_costs():
     assert sentences() == [
         "Compressed: block2 and block3; 1 more step tried and undone.",
-        f"{SAVED}; over 3 seeds of the final retraining the mean is -1.1 points [-1.8, -0.4] "
-        "against the parent.",
+        f"{SAVED}, -0.9 points; over 3 seeds of the final retraining the mean is -1.1 points "
+        "[-1.8, -0.4] against the parent.",
         "The whole interval is within the allowed 2.0 points.",
         HELD_OUT,
     ]
@@ -51,9 +51,28 @@ def test_test_images_that_decide_make_the_accuracy_optimistic_and_too_large_a_lo
     network = compressed(from_parent=estimate(-2.1, -2.6, -1.6))
     said = sentences(network=network, of=compression(held_out=0))
     assert said[2:] == [
-        "On the test images that is 0.1 points more than the allowed 2.0 points.",
+        "The mean is 0.1 points more than the allowed 2.0 points.",
         "The test images themselves decided what to compress, so that this accuracy is "
         "optimistic; with --validation_fraction, held-out images decide.",
+    ]
+
+
+def test_the_saved_network_may_lose_more_than_the_mean_over_seeds():
+    """By hand: it is right about 87.7 % of the images, 2.3 points below the parent."""
+    said = sentences(of=compression(accuracy=0.877))
+    assert said[2:4] == [
+        "The whole interval is within the allowed 2.0 points.",
+        "The saved network itself lost 0.3 points more than that.",
+    ]
+
+
+def test_where_drops_from_the_parent_mean_nothing_no_network_is_the_one_to_take():
+    level = rival("pruned", -0.2, -0.8, 0.4)
+    said = sentences(level, doubt="The parent has not learned.")
+    assert said[2:] == [
+        HELD_OUT,
+        '"pruned" (-0.2 points [-0.8, +0.4]) can\'t be distinguished from the compressed '
+        "network.",
     ]
 
 
@@ -65,7 +84,7 @@ def test_a_loss_that_is_hardly_too_large_is_not_rounded_away():
 def test_the_compressed_network_is_recommended_if_it_keeps_enough_accuracy():
     saves = (
         "It saves 40.0 % of the multiply-accumulates and 25.0 % of the parameters; its "
-        "accuracy is {} against the parent."
+        "accuracy is {} against the parent, the mean of 3 seeds."
     )
     network = "the compressed network, with one layer each for block2 and block3"
     for cost, said in (
@@ -133,6 +152,7 @@ def test_an_alternative_that_is_better_is_the_network_to_take():
         'Triage\'s way loses here: "pruned" (+1.2 points [+0.3, +2.1]) is better than the '
         "compressed network.",
         'The network to take is "pruned": alternatives/pruned-seed0/model.keras.',
+        DECIDED,
     ]
 
 
@@ -147,6 +167,7 @@ def test_of_several_better_ones_the_best_is_taken():
         "(+2.0 points [+1.0, +3.0]) are better than the compressed network.",
         'The network to take is "pruned": alternatives/pruned-seed1/model.keras.',
         'It is better than "narrower".',
+        DECIDED,
     ]
 
 
@@ -160,7 +181,12 @@ def test_of_several_better_ones_that_are_level_the_cheaper_is_taken():
         rival("pruned", 2.1, 1.1, 3.1),
         rival("narrow", 2.0, 1.0, 3.0, macs=500),
     )
-    assert said[1:] == [NARROW, 'It can\'t be distinguished from "pruned".', f"{FEWEST}."]
+    assert said[1:] == [
+        NARROW,
+        'It can\'t be distinguished from "pruned".',
+        f"{FEWEST}.",
+        DECIDED,
+    ]
 
 
 def test_of_better_ones_that_are_level_and_cost_the_same_the_most_accurate_is_taken():
@@ -170,7 +196,7 @@ def test_of_better_ones_that_are_level_and_cost_the_same_the_most_accurate_is_ta
             rival("scratch_taught", taught, taught - 1, taught + 1),
         )
         assert f"alternatives/{chosen}-seed0/model.keras" in said[1]
-        assert said[3:] == [f"{FEWEST}, give or take 1 % of the parent's.", HIGHEST]
+        assert said[3:] == [f"{FEWEST}, give or take 1 % of the parent's.", HIGHEST, DECIDED]
 
 
 def test_where_none_is_told_apart_the_cheaper_will_do():
@@ -182,6 +208,7 @@ def test_where_none_is_told_apart_the_cheaper_will_do():
         NARROW,
         f"{FEWEST}, give or take 1 % of the parent's, and fewer trainings, 1 rather than 3.",
         HIGHEST,
+        DECIDED,
         '"from scratch" (-3.0 points [-4.0, -2.0]) is worse than the compressed network.',
     ]
 
@@ -195,10 +222,12 @@ def test_a_level_alternative_that_loses_too_much_is_not_taken():
         loses,
         'The network to take is "from scratch": alternatives/scratch-seed0/model.keras.',
         f"{FEWEST}, give or take 1 % of the parent's, and fewer trainings, 1 rather than 3.",
+        DECIDED,
     ]
     assert smaller_text.of_alternatives(smaller(cheap))[1:] == [
         loses,
         "The network to take is the compressed network: compressed/model.keras.",
+        DECIDED,
     ]
     assert "compressed network" in smaller_text.recommendation(smaller(cheap))
 
@@ -212,6 +241,7 @@ def test_a_better_one_that_loses_too_much_is_not_taken_though_it_needs_less():
     assert smaller_text.of_alternatives(found)[1:] == [
         'But "narrower" loses more than the allowed 2.0 points against the parent.',
         'The network to take is "pruned": alternatives/pruned-seed0/model.keras.',
+        DECIDED,
     ]
 
 
@@ -227,6 +257,7 @@ def test_it_is_said_if_each_network_loses_too_much():
         f"Both lose {allowed}",
         'The network to take is "pruned": alternatives/pruned-seed0/model.keras.',
         f"{FEWEST}.",
+        DECIDED,
     ]
     assert of_alternatives(*level, network=network)[1] == f"All of them lose {allowed}"
     beats = rival("pruned", 1.0, 0.2, 1.8, from_parent=estimate(-2.1, -2.9, -1.3))
@@ -240,6 +271,7 @@ def test_as_many_trainings_are_not_said_to_be_fewer():
         'The network to take is "pruned": alternatives/pruned-seed0/model.keras.',
         f"{FEWEST}, give or take 1 % of the parent's.",
         HIGHEST,
+        DECIDED,
     ]
 
 
@@ -248,6 +280,7 @@ def test_the_compressed_network_will_do_if_it_takes_the_fewest_macs():
     assert said[1:] == [
         "The network to take is the compressed network: compressed/model.keras.",
         f"{FEWEST}.",
+        DECIDED,
     ]
 
 

@@ -7,7 +7,7 @@ or loses comes from training alone; the difference from it is what compression c
 from dataclasses import dataclass
 
 from deep_net_triage.findings.statistics import Estimate
-from deep_net_triage.wording import points
+from deep_net_triage.wording import counted, points
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,16 @@ class Cost:
         """Returns `-1.2 points [-2.0, -0.4] against the parent, -0.8 [-1.5, -0.1] ...`."""
         text = f"{self.from_parent()} against the parent"
         if self.against_control is not None:
-            text += f", {self.against_control.text(scale=100)} against the control"
+            text += f", {self.from_control()} against the control"
         return text
+
+    def from_control(self) -> str:
+        """Returns `-0.8 [-1.5, -0.1]`, with the number of seeds if the control lacks some."""
+        text = self.against_control.text(scale=100)
+        seeds = self.against_control.count
+        if self.estimate is None or seeds == self.estimate.count:
+            return text
+        return f"{text} ({counted(seeds, 'seed')})"
 
     def from_parent(self) -> str:
         """Returns `-1.2 points [-2.0, -0.4]`."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from deep_net_triage.findings import claim_evidence, reported_accuracy, verdict
+from deep_net_triage.findings import claim_evidence, parent_doubts, reported_accuracy
 from deep_net_triage.findings.judgements import Evidence, Judgement, ruled
 from deep_net_triage.records.study_results import StudyResults
 
@@ -46,7 +46,7 @@ def judge(studies: Sequence[StudyResults]) -> list[Judgement]:
     """
     judged, aside = [], []
     for study in studies:
-        if reason := verdict.not_learned(study):
+        if reason := parent_doubts.not_learned_in(study):
             aside.append(f"{study.dataset} is left aside. {reason}")
         else:
             judged.append(study)

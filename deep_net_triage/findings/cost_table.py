@@ -46,8 +46,15 @@ def _costs(costs: Sequence[Cost], study: StudyResults, group: str) -> Iterator[p
     yield page.Column("from the parent", cells, "number", group=group)
     if study.controls:
         # The last row is the control's own.
-        cells = [*(cell(cost.against_control) for cost in costs[:-1]), page.Cell("")]
+        cells = [*map(from_control, costs[:-1]), page.Cell("")]
         yield page.Column("from the control", cells, "number", group=group)
+
+
+def from_control(cost: Cost) -> page.Cell:
+    """Returns a difference from the control in points with its interval, or a gap."""
+    if cost.against_control is None:
+        return page.Cell(page.GAP)
+    return page.Cell(page.typeset(cost.from_control()), cost.against_control.mean)
 
 
 def cell(estimate: Estimate | None, difference: float | None = None) -> page.Cell:

@@ -2,10 +2,32 @@
 
 from collections.abc import Mapping
 
-from deep_net_triage.findings.statistics import Estimate, accuracy_interval
+from deep_net_triage.findings.statistics import Estimate, accuracy_interval, against_parent
+from deep_net_triage.methods import METHODS
+from deep_net_triage.records.study_results import StudyResults
 from deep_net_triage.wording import percent
 
 _TIMES_CHANCE = 5
+
+
+def of_study(study: StudyResults) -> str | None:
+    """Returns one sentence on why drops from the parent are meaningless; None if they are not.
+
+    Either the parent has not learned, or its students show that it was not trained to its end.
+    """
+    gains = {
+        f"{METHODS[method].title} at {block}": against_parent(
+            study.correct_by_seed(method, block), study.parent_correct
+        )
+        for block in study.blocks_run()
+        for method in study.methods()
+    }
+    return not_learned_in(study) or surpassed(study.baseline_accuracy, study.test_images, gains)
+
+
+def not_learned_in(study: StudyResults) -> str | None:
+    """Returns why a study's parent has not learned, as one sentence; None if it has."""
+    return not_learned(study.baseline_accuracy, study.classes, study.test_images)
 
 
 def not_learned(accuracy: float, classes: int | None, test_images: int | None) -> str | None:

@@ -1,5 +1,6 @@
 """What people see of a study: its page while it runs; at its end figures and verdict too."""
 
+import dataclasses
 from pathlib import Path
 
 import keras
@@ -73,6 +74,7 @@ def present(
     """
     progress.step(study.dataset, Step("drawing figures"))
     reached = verdict.reach(study, max_drop)
+    smaller = _doubted(smaller, reached)
     figures = _of_trials(study, reached) | {"structure": _structure(parent, blocks)}
     path = smaller and compression_path.draw(smaller)
     for name, figure in (figures | ({"compression": path} if path else {})).items():
@@ -108,7 +110,7 @@ def present_unfinished(
     drawn = None
     if took and took >= _LONG_TRIAL:
         drawn = _captioned(_of_trials(study, reached))
-    report.write(study, [], reached, drawn, runs, smaller)
+    report.write(study, [], reached, drawn, runs, _doubted(smaller, reached))
 
 
 def present_alternatives(study: StudyResults, runs: Unfinished, max_drop: float) -> None:
@@ -120,6 +122,11 @@ def present_alternatives(study: StudyResults, runs: Unfinished, max_drop: float)
         max_drop: as for `present_unfinished`.
     """
     present_unfinished(study, runs, max_drop, rivals.read(study))
+
+
+def _doubted(smaller: Smaller | None, reached: Verdict) -> Smaller | None:
+    """Returns what a compression came to, with the verdict's doubt about the parent."""
+    return smaller and dataclasses.replace(smaller, doubt=reached.doubt)
 
 
 def _of_trials(study: StudyResults, reached: Verdict) -> dict[str, Figure]:

@@ -78,6 +78,7 @@ def write(
         ],
         without_trials=reached.unfinished,
         reported=reached.reported,
+        control=bool(study.controls),
         compression=compression,
         costs=cost_table.table(study) if measured else None,
         trials=trial_table.table(study) if measured else None,
@@ -152,7 +153,7 @@ def _costs(costs: Sequence[Cost]) -> Iterator[Column]:
     cells = [cost_table.cell(cost.estimate, cost.difference) for cost in costs]
     yield Column("from the parent", cells, "number", group="accuracy, points")
     if any(cost.against_control for cost in costs):
-        cells = [cost_table.cell(cost.against_control) for cost in costs]
+        cells = list(map(cost_table.from_control, costs))
         yield Column("from the control", cells, "number", group="accuracy, points")
 
 
@@ -192,6 +193,8 @@ def _drawings(study: StudyResults, figures: Iterable[Picture]) -> list[Drawing]:
 
 def _settings(study: StudyResults) -> Table:
     named = {**study.settings, "classes": study.classes}
+    if study.given_parent:
+        named.pop("image_size", None)  # the model's own input size is used
     values = [Cell(_said(value)) for value in named.values()]
     return Table(
         [

@@ -1,6 +1,7 @@
 """The compressed network beside its alternatives, as numbers with 95 % intervals.
 
-All are compared on the same test images, paired by image, over the seeds that both have.
+All are compared on the same test images, paired by image. Seeds are not paired: the trainings
+differ.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import numpy as np
 
 from deep_net_triage.errors import DamagedFile
 from deep_net_triage.findings.recommendation import within
-from deep_net_triage.findings.statistics import Estimate, against_parent, between, told_apart
+from deep_net_triage.findings.statistics import Estimate, against_parent, apart, told_apart
 from deep_net_triage.network.latencies import Latency
 from deep_net_triage.records import alternatives, compressions, correctness, results
 from deep_net_triage.records.alternatives import KINDS, Alternative
@@ -56,7 +57,7 @@ class Rival:
         return f'"{KINDS[self.kind].title}"' if self.kind else "the compressed network"
 
     def loses_more_than(self, max_drop: float) -> bool:
-        """Returns whether it is known to be so far below the parent's accuracy, 0..1."""
+        """Returns whether its mean is known, and further below the parent's accuracy, 0..1."""
         return self.from_parent is not None and not within(self.from_parent.mean, max_drop)
 
 
@@ -72,6 +73,8 @@ class Smaller:
         refused: why some alternatives can't be made of this network, by their titles.
         failed: why trainings of alternatives failed, by the names of their folders.
         latencies: of the parent and the compressed network; empty if not measured.
+        doubt: why drops from the parent are meaningless, as the verdict says; None if they are
+            not, or if there is no verdict yet.
     """
 
     compression: Compression
@@ -80,6 +83,7 @@ class Smaller:
     refused: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
     latencies: tuple[Latency, ...] = ()
+    doubt: str | None = None
 
     def macs_saved(self, macs: int) -> float:
         """Returns the share of the parent's multiply-accumulates that a network saves."""
@@ -100,7 +104,7 @@ class Smaller:
         return [
             rival
             for rival in self.better
-            if not told_apart(between(self.better[0].correct, rival.correct))
+            if not told_apart(apart(self.better[0].correct, rival.correct))
         ]
 
     @property
@@ -244,7 +248,7 @@ def _rival(
         parameters=first.parameters,
         runs=1,
         from_parent=against_parent(correct, parent),
-        from_compressed=between(correct, compressed.correct),
+        from_compressed=apart(correct, compressed.correct),
     )
 
 

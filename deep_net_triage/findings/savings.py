@@ -15,12 +15,14 @@ from deep_net_triage.findings import labels, looks
 from deep_net_triage.findings.recommendation import uncounted_text
 from deep_net_triage.findings.verdict import BlockSummary
 from deep_net_triage.methods import METHODS
+from deep_net_triage.records.results import Row
 from deep_net_triage.records.study_results import StudyResults, mean
 
 NOTE = (
     "A point is a block, by the method that loses least there. Bold names are on the Pareto "
     "front: no other block saves at least as much and loses less, or saves more and loses no "
-    "more. Points that save equally much stand side by side."
+    "more. Points that save equally much stand side by side. A latency that differs from the "
+    "parent's by no more than either varies is left out."
 )
 _WIDTH = 5.2  # inches, as wide as the other figures, for text of one size on a phone
 _LETTERS = 60  # that fit below a panel in one line
@@ -105,12 +107,24 @@ def _points(study: StudyResults, ranking: Sequence[BlockSummary], name: str) -> 
         best = summary.best
         rows = study.trials(best.method, summary.block)
         own, parents = (mean(getattr(row, n) for row in rows) for n in (name, f"parent_{name}"))
-        if own is not None and parents:
+        if own is not None and parents and not _within_noise(rows, name):
             estimate, gained = best.cost.estimate, 100 * best.cost.difference
             ends = (100 * estimate.low, 100 * estimate.high) if estimate else None
             saved = 100 * (1 - own / parents)
             points.append(_Point(summary.block, best.method, saved, gained, ends))
     return points
+
+
+def _within_noise(rows: Sequence[Row], name: str) -> bool:
+    """Returns whether latencies differ by no more than the spread of either; macs never do."""
+    if "latency" not in name:
+        return False
+    own, parents, *spreads = (
+        mean(getattr(row, f"{prefix}{name}{suffix}") for row in rows)
+        for suffix in ("", "_spread")
+        for prefix in ("", "parent_")
+    )
+    return abs(parents - own) <= max(filter(None, spreads), default=0.0)
 
 
 def _label(study: StudyResults, name: str) -> str:

@@ -7,6 +7,7 @@ from deep_net_triage.findings.rivals import Rival, Smaller
 from deep_net_triage.findings.time_saved import arithmetic_without_time
 from deep_net_triage.records import alternatives, compressions
 from deep_net_triage.records.alternatives import KINDS
+from deep_net_triage.records.compressions import Compression
 from deep_net_triage.wording import alternatives as either
 from deep_net_triage.wording import counted, listed, percent, points
 
@@ -53,7 +54,7 @@ def recommendation(smaller: Smaller) -> str | None:
     )
     return (
         f"{recommended(within(cost.low, max_drop))}: {title}. It {saved}; its accuracy is "
-        f"{cost.text('points', 100)} against the parent."
+        f"{cost.text('points', 100)} against the parent{_over_seeds(network)}."
     )
 
 
@@ -83,7 +84,7 @@ def of_network(smaller: Smaller) -> list[str]:
     return [
         f"Compressed: {listed(compression.blocks)}{more}.",
         f"The compressed network {saved}; {_accuracy(smaller)}.",
-        *_certainty(network, compression.max_drop),
+        *_certainty(smaller),
         _judges(compression.held_out),
         *_final(smaller),
         *_without_time(smaller),
@@ -93,35 +94,58 @@ def of_network(smaller: Smaller) -> list[str]:
 def _accuracy(smaller: Smaller) -> str:
     compression, network = smaller.compression, smaller.compressed
     own = f"its test accuracy is {percent(compression.accuracy)}"
+    change = points(_own_change(compression))
     if network.from_parent is None:
-        change = points(compression.accuracy - compression.baseline_accuracy)
         return f"{own}, {change} against the parent, without an interval"
     cost = f"{network.from_parent.text('points', 100)} against the parent"
     seeds = len(network.correct)
     if seeds == 1:
         return f"{own}, {cost}"
-    return f"{own}; over {seeds} seeds of the final retraining the mean is {cost}"
+    return f"{own}, {change}; over {seeds} seeds of the final retraining the mean is {cost}"
 
 
-def _certainty(network: Rival, max_drop: float) -> list[str]:
-    """Returns whether it is within what may be lost, on the test images as well."""
-    cost, allowed = network.from_parent, f"the allowed {100 * max_drop:.1f} points"
-    if cost is None:
+def _own_change(compression: Compression) -> float:
+    return compression.accuracy - compression.baseline_accuracy
+
+
+def _certainty(smaller: Smaller) -> list[str]:
+    """Returns whether the loss on the test images is within what may be lost, as sentences."""
+    compression, cost = smaller.compression, smaller.compressed.from_parent
+    max_drop = compression.max_drop
+    if cost is None or smaller.doubt:
         return []
+    allowed = f"the allowed {100 * max_drop:.1f} points"
+    several = len(smaller.compressed.correct) > 1
+    subject = "The mean" if several else "That"
+    if not within(cost.mean, max_drop):
+        over = _beyond(cost.mean, max_drop)
+        return [f"{subject} is {over} more than {allowed}."]
     if within(cost.low, max_drop):
-        return [f"The whole interval is within {allowed}."]
-    if within(cost.mean, max_drop):
-        return [f"That is within {allowed}, but the interval reaches below."]
-    over = -100 * (cost.mean + max_drop)
-    digits = 1 if over >= 0.1 else 2
-    return [f"On the test images that is {over:.{digits}f} points more than {allowed}."]
+        said = [f"The whole interval is within {allowed}."]
+    else:
+        said = [f"{subject} is within {allowed}, but the interval reaches below."]
+    own = _own_change(compression)
+    if several and not within(own, max_drop):
+        said.append(f"The saved network itself lost {_beyond(own, max_drop)} more than that.")
+    return said
+
+
+def _beyond(change: float, max_drop: float) -> str:
+    """Returns by how many points a change of accuracy is below what may be lost."""
+    over = -100 * (change + max_drop)
+    return f"{over:.{1 if over >= 0.1 else 2}f} points"
+
+
+def _over_seeds(rival: Rival) -> str:
+    seeds = len(rival.correct)
+    return f", the mean of {seeds} seeds" if seeds > 1 else ""
 
 
 def _judges(held_out: int) -> str:
     if held_out:
         return (
             f"{held_out:,} held-out images decided what to compress. The test images had no "
-            "part in choosing the network that they measure."
+            "part in that."
         )
     return (
         "The test images themselves decided what to compress, so that this accuracy is "
@@ -182,7 +206,12 @@ def _undecided(smaller: Smaller, level: list[Rival]) -> list[str]:
 
 
 def _to_take(smaller: Smaller) -> list[str]:
-    """Returns which of the unbeaten networks to take, its file, and why, as sentences."""
+    """Returns which of the unbeaten networks to take, its file, and why, as sentences.
+
+    Returns nothing if drops from the parent are meaningless.
+    """
+    if smaller.doubt:
+        return []
     unbeaten, chosen = smaller.unbeaten, smaller.to_take
     max_drop = smaller.compression.max_drop
     losers = [rival for rival in unbeaten if rival.loses_more_than(max_drop)]
@@ -198,7 +227,11 @@ def _to_take(smaller: Smaller) -> list[str]:
     if chosen.kind:
         folder = alternatives.folder_of(Path(), chosen.kind, min(chosen.correct))
     said.append(f"The network to take is {chosen.name}: {folder / 'model.keras'}.")
-    return said + _reasons(smaller, chosen)
+    said += _reasons(smaller, chosen)
+    said.append(
+        "The test images decided this, so the accuracy of the network to take is optimistic."
+    )
+    return said
 
 
 def _reasons(smaller: Smaller, chosen: Rival) -> list[str]:

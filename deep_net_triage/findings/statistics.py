@@ -23,7 +23,6 @@ class Estimate:
 
     Attributes:
         mean: of the differences, in their own unit (accuracies: 0..1).
-        deviation: their standard deviation over seeds or pairs; None where there is only one.
         low: the lower end of the interval; -inf where there is only one number.
         high: its upper end.
         count: the number of seeds or pairs.
@@ -31,7 +30,6 @@ class Estimate:
     """
 
     mean: float
-    deviation: float | None
     low: float
     high: float
     count: int
@@ -103,20 +101,7 @@ def accuracy_difference(correct: np.ndarray, reference: np.ndarray) -> Estimate:
     fits = correct.ndim == 2 and reference.shape in (correct.shape, correct.shape[1:])
     if not fits or not correct.size:
         raise ValueError(f"can't compare shapes {correct.shape} and {reference.shape}")
-    differences = correct - reference
-    seeds = len(differences)
-    by_seed = differences.mean(axis=1)
-    padded = np.hstack([differences, np.tile([1.0, -1.0], (seeds, 1))])
-    square, freedom = _variance_components(padded)
-    half = _quantile(freedom) * math.sqrt(square / padded.size)
-    return Estimate(
-        mean=float(by_seed.mean()),
-        deviation=float(by_seed.std(ddof=1)) if seeds > 1 else None,
-        low=float(padded.mean()) - half,
-        high=float(padded.mean()) + half,
-        count=seeds,
-        freedom=freedom,
-    )
+    return _estimate(correct - reference)
 
 
 def against_parent(
@@ -156,6 +141,26 @@ def between(
     )
 
 
+def apart(first: Mapping[int, np.ndarray], second: Mapping[int, np.ndarray]) -> Estimate | None:
+    """Returns the accuracy of some networks minus that of others, whatever their seeds are.
+
+    Unlike `between`, it takes every network of both, because equal seeds have nothing in common
+    where the trainings differ. Test images are paired. Each side with several seeds adds the
+    variance between its own, which is estimated as in `accuracy_difference`.
+
+    Args:
+        first: by seed, which test images a network gets right, bool, (images,).
+        second: the same for the others.
+
+    Returns:
+        None where one of them is empty.
+    """
+    if not first or not second:
+        return None
+    sides = (np.stack(list(side.values())).astype(float) for side in (first, second))
+    return _estimate(next(sides), -next(sides))
+
+
 def told_apart(difference: Estimate | None) -> bool:
     """Returns whether there is an interval, and it leaves out zero."""
     return difference is not None and not difference.low <= 0 <= difference.high
@@ -180,30 +185,53 @@ def number_difference(differences: Sequence[float], step: float) -> Estimate:
         raise ValueError("no differences")
     mean = math.fsum(differences) / count
     if count == 1:
-        return Estimate(mean, None, -math.inf, math.inf, 1, 0)
+        return Estimate(mean, -math.inf, math.inf, 1, 0)
     deviation = float(np.std(differences, ddof=1))
     error = math.sqrt(max(deviation**2, step**2 / 6) / count)
     half = _quantile(count - 1) * error
-    return Estimate(mean, deviation, mean - half, mean + half, count, count - 1)
+    return Estimate(mean, mean - half, mean + half, count, count - 1)
 
 
-def _variance_components(differences: np.ndarray) -> tuple[float, float]:
-    """Returns A + B - E of `accuracy_difference` and its degrees of freedom."""
-    seeds, images = differences.shape
-    by_seed = differences.mean(axis=1, keepdims=True)
-    by_image = differences.mean(axis=0, keepdims=True)
-    of_images = seeds * float(by_image.var(ddof=1))
-    if seeds == 1:
-        return of_images, images - 1
-    of_seeds = images * float(by_seed.var(ddof=1))
-    rest = differences - by_seed - by_image + differences.mean()
-    freedom_of_rest = (seeds - 1) * (images - 1)
-    of_rest = float(np.sum(rest**2)) / freedom_of_rest
-    square = of_images + max(of_seeds - of_rest, 0.0)
-    uncertainty = (
-        of_images**2 / (images - 1) + of_seeds**2 / (seeds - 1) + of_rest**2 / freedom_of_rest
+def _estimate(*parts: np.ndarray) -> Estimate:
+    """Returns the sum of the parts' means, each over (seeds, images) of the same images."""
+    artificial = ((1.0, -1.0), (0.0, 0.0))
+    padded = [
+        np.hstack([part, np.tile(ends, (len(part), 1))])
+        for part, ends in zip(parts, artificial, strict=False)
+    ]
+    by_image = sum(part.mean(axis=0) for part in padded)
+    images = len(by_image)
+    of_images = float(by_image.var(ddof=1)) / images
+    square, uncertainty = of_images, of_images**2 / (images - 1)
+    for part in padded:
+        if len(part) > 1:
+            of_seeds, more = _of_seeds(part)
+            square, uncertainty = square + of_seeds, uncertainty + more
+    freedom = square**2 / uncertainty
+    half = _quantile(freedom) * math.sqrt(square)
+    centre = float(by_image.mean())
+    return Estimate(
+        mean=float(sum(part.mean(axis=1).mean() for part in parts)),
+        low=centre - half,
+        high=centre + half,
+        count=len(parts[0]),
+        freedom=freedom,
     )
-    return square, square**2 / uncertainty
+
+
+def _of_seeds(part: np.ndarray) -> tuple[float, float]:
+    """Returns (A - E) / (S N) of `accuracy_difference`, no less than 0.
+
+    The second number is what the two mean squares add to the sum of Welch and Satterthwaite.
+    """
+    seeds, images = part.shape
+    by_seed = part.mean(axis=1, keepdims=True)
+    rest = part - by_seed - part.mean(axis=0, keepdims=True) + part.mean()
+    freedom_of_rest = (seeds - 1) * (images - 1)
+    of_seeds = float(by_seed.var(ddof=1)) / seeds
+    of_rest = float(np.sum(rest**2)) / freedom_of_rest / part.size
+    uncertainty = of_seeds**2 / (seeds - 1) + of_rest**2 / freedom_of_rest
+    return max(of_seeds - of_rest, 0.0), uncertainty
 
 
 def _quantile(freedom: float) -> float:

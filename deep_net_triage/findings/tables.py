@@ -1,6 +1,6 @@
 """A study's results as a table for the terminal: blocks by methods."""
 
-from deep_net_triage.findings import comparisons, reported_accuracy, verdict
+from deep_net_triage.findings import comparisons, parent_doubts, reported_accuracy
 from deep_net_triage.methods import METHODS
 from deep_net_triage.records.results import Row
 from deep_net_triage.records.study_results import StudyResults, mean
@@ -34,7 +34,7 @@ def table(study: StudyResults) -> str:
     if study.controls:
         reached = percent(mean(row.chosen_accuracy for row in study.controls))
         title += f"; trained further (control), {reached}"
-    doubt = verdict.doubt(study)
+    doubt = parent_doubts.of_study(study)
     return "\n".join([title, *text, _legend(study), *([doubt] if doubt else [])])
 
 

@@ -14,7 +14,7 @@ from deep_net_triage.findings.recommendation import (
     savings_text,
     uncounted_text,
 )
-from deep_net_triage.findings.statistics import against_parent, between, told_apart
+from deep_net_triage.findings.statistics import between, told_apart
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.records.results import Row
@@ -104,7 +104,7 @@ def reach(study: StudyResults, max_drop: float) -> Verdict:
     """
     tried = {block: _methods(study, block) for block in study.blocks_run()}
     blocks = [_summarize(study, block, tried) for block in tried]
-    reason, student = doubt(study), None
+    reason, student = parent_doubts.of_study(study), None
     no_recommendation = reason
     if reason is None:
         student = recommendation.choose(
@@ -130,28 +130,6 @@ def reach(study: StudyResults, max_drop: float) -> Verdict:
         control=comparisons.of_control(study),
         reported=reported_accuracy.sentence(study),
     )
-
-
-def doubt(study: StudyResults) -> str | None:
-    """Returns one sentence on why drops from the parent are meaningless; None if they are not.
-
-    Either the parent has not learned, or its students show that it was not trained to its end.
-    """
-    gains = {
-        f"{METHODS[method].title} at {block}": against_parent(
-            study.correct_by_seed(method, block), study.parent_correct
-        )
-        for block in study.blocks_run()
-        for method in study.methods()
-    }
-    return not_learned(study) or parent_doubts.surpassed(
-        study.baseline_accuracy, study.test_images, gains
-    )
-
-
-def not_learned(study: StudyResults) -> str | None:
-    """Returns why a study's parent has not learned, as one sentence; None if it has."""
-    return parent_doubts.not_learned(study.baseline_accuracy, study.classes, study.test_images)
 
 
 def sentences(verdict: Verdict, compressed: str | None = None) -> list[str]:

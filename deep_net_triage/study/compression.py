@@ -23,7 +23,7 @@ from pathlib import Path
 import keras
 
 from deep_net_triage.errors import DamagedFile
-from deep_net_triage.findings import verdict
+from deep_net_triage.findings import parent_doubts
 from deep_net_triage.findings.statistics import against_parent
 from deep_net_triage.learning import predictions
 from deep_net_triage.learning.whole import Lesson
@@ -118,7 +118,7 @@ class _Search:
     def candidates(self) -> list[Candidate]:
         """Returns the study's candidates; none if the parent has not learned."""
         study = study_results.read_study(self.plan.settings.folder)
-        if reason := verdict.not_learned(study):
+        if reason := parent_doubts.not_learned_in(study):
             self.progress.say(f"compressing: {reason}")
             return []
         best = best_students(study)

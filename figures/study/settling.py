@@ -26,8 +26,8 @@ def recipes(paper: StudyResults, settled: StudyResults) -> Iterator[str]:
     lines = {
         "parent: last epoch, %": lambda study: f"{100 * _of_parent(study)[-1]:.1f}",
         "parent: best epoch, %": lambda study: f"{100 * max(_of_parent(study)):.1f}",
-        "whole model: step of an epoch in the last quarter, points": lambda study: _number(
-            mean(map(step, whole_model(study)))
+        "whole model: change in the last epoch, points": lambda study: _number(
+            mean(abs(curve[-1] - curve[-2]) for curve in whole_model(study))
         ),
         "whole model: best less last epoch, points": lambda study: _number(
             mean(max(curve) - curve[-1] for curve in whole_model(study))
@@ -97,7 +97,7 @@ def ingredients(runs: Path) -> Iterator[str]:
         "CL-RW",
         "CM-RW",
         "control",
-        "step of an epoch",
+        "change of an epoch",
         "best less last",
     )
     for name, ingredient in RUNS.items():
@@ -108,19 +108,18 @@ def ingredients(runs: Path) -> Iterator[str]:
                 ingredient.words,
                 f"{100 * _of_parent(study)[-1]:.1f}" if _is_trained(study) else "the same",
                 *(_last(study, method) for method in ("cl_rw", "cm_rw", CONTROL)),
-                _number(mean(map(step, curves))),
+                _number(mean(map(change, curves))),
                 _number(mean(max(curve) - curve[-1] for curve in curves)),
             )
 
 
-def step(curve: list[float]) -> float:
-    """Returns the mean change of accuracy from epoch to epoch in a curve's last quarter, 0..1.
+def change(curve: list[float]) -> float:
+    """Returns the mean change of accuracy from epoch to epoch, without the first epoch, 0..1.
 
     Args:
         curve: accuracy after each epoch, 0..1.
     """
-    quarter = max(2, round(len(curve) / 4))
-    return float(np.abs(np.diff(curve[-quarter:])).mean())
+    return float(np.abs(np.diff(curve[1:])).mean())
 
 
 def whole_model(study: StudyResults) -> list[list[float]]:
