@@ -1,4 +1,4 @@
-"""The package as a library: blocks of a model, one of them replaced, all triaged, some gone."""
+"""The package as a library: finds, replaces, triages and compresses the blocks of a model."""
 
 import contextlib
 import dataclasses
@@ -309,5 +309,10 @@ def _unbatched(examples: tf.data.Dataset, which: str) -> tuple[np.ndarray, np.nd
     if not pairs or not isinstance(pairs[0], tuple) or len(pairs[0]) != 2:
         raise InputError(f"{which} must be a non-empty data set of (image, label) pairs")
     images, labels = zip(*pairs, strict=True)
-    join = np.stack if images[0].ndim == 3 else np.concatenate
+    batched = labels[0].ndim > 0
+    shapes = {image.shape[1:] if batched else image.shape for image in images}
+    if len(shapes) > 1:
+        different = " and ".join(map(str, sorted(shapes)[:2]))
+        raise InputError(f"{which}: images of shapes {different}; allowed: a single shape")
+    join = np.concatenate if batched else np.stack
     return join(images), join(labels)

@@ -32,7 +32,7 @@ class Row:
     Attributes:
         name: what the line is about.
         work: what is done there at the moment.
-        share: how much of it is done, 0..1; None if nobody knows.
+        share: how much of it is done, 0..1; None if unknown.
         details: the most important first. A narrow terminal shows the first ones only; an
             empty one keeps its column free.
     """
@@ -46,7 +46,7 @@ class Row:
 class Bars:
     """Rows with bars at the bottom of a terminal; a thread draws them several times a second.
 
-    A sign at the beginning of each row turns, so that long steps don't look like a stop.
+    A spinner at the beginning of each row shows that a long step has not hung.
 
     Args:
         stream: the terminal.
@@ -175,7 +175,7 @@ def _part(name: str, width: int) -> str:
 def _drawn(
     share: float | None, width: int, console: Console, options: ConsoleOptions
 ) -> list[Segment]:
-    """Returns a bar; one that swings to and fro if nobody knows how much is done."""
+    """Returns a bar; one that moves to and fro if it is unknown how much is done."""
     bar = ProgressBar(
         total=None if share is None else 1.0,
         completed=share or 0.0,

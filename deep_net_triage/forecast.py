@@ -19,7 +19,7 @@ class ExpectedPhase:
         kind: the same for all phases that take equally long.
         name: `train` or `distill`.
         epochs: how many there are.
-        seconds: what an epoch should take; None if nobody knows.
+        seconds: what an epoch should take; None if unknown.
         tracing: seconds that the first epoch should take beyond that.
     """
 
@@ -48,7 +48,7 @@ class ExpectedTraining:
 
     @property
     def seconds(self) -> float:
-        """What it should take; phases that nobody knows count as nothing."""
+        """What it should take; phases of unknown length count as nothing."""
         return self.around + sum(
             phase.tracing + phase.epochs * (phase.seconds or 0.0) for phase in self.phases
         )
@@ -115,7 +115,7 @@ class Forecast:
         if expected and key in self._begun:
             self._kinds[expected.kind].later.append(seconds)
         elif expected:
-            # How much of it was tracing, nobody knows: its share is taken to be as estimated.
+            # How much of it was tracing is unknown: its share is taken to be as estimated.
             whole = (expected.seconds or 0.0) + expected.tracing
             share = expected.seconds / whole if expected.seconds else 1.0
             self._kinds[expected.kind].first.append(share * seconds)
@@ -130,7 +130,7 @@ class Forecast:
             self._around.append((around, training.around))
 
     def left(self) -> float | None:
-        """Returns how many seconds all trainings still take; None if nobody knows."""
+        """Returns how many seconds all trainings still take; None if unknown."""
         if self._began is None:
             return None
         seconds = {name: self.left_of(name) for name in self._trainings}
@@ -149,7 +149,7 @@ class Forecast:
         return passed / (passed + left) if passed + left else 1.0
 
     def left_of(self, name: str) -> float | None:
-        """Returns how many seconds one training still takes; None if nobody knows."""
+        """Returns how many seconds one training still takes; None if unknown."""
         training = self._trainings.get(name)
         if training is None:
             return None

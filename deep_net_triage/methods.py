@@ -1,4 +1,4 @@
-"""The paper's methods as one table (2.3): a new method is a new row, and nothing else."""
+"""The paper's methods as one table (2.3); nothing else in training names a method."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -31,6 +31,11 @@ class Method:
     colour: str = "#333333"
     marker: str = "x"
     taught: bool = False
+
+    @property
+    def reads_activations(self) -> bool:
+        """Whether a phase trains the block alone, so that it may read stored activations."""
+        return self.distil or self.updates == "block"
 
     @property
     def compresses(self) -> bool:

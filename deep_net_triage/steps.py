@@ -16,7 +16,7 @@ class Step:
     Attributes:
         work: what is done, such as `train 1/20` or `reading test images`.
         done: steps or images so far.
-        of: how many there are in all; 0 if nobody counts them.
+        of: how many there are in all; 0 if unknown.
         unit: what `done` and `of` count.
         images_per_second: since the first step; None until the second.
         loss: the mean over the epoch so far; None if there is none.

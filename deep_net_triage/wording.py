@@ -35,11 +35,6 @@ def listed(names: Sequence[str], conjunction: str = "and") -> str:
     return f"{', '.join(others)} {conjunction} {last}" if others else last
 
 
-def alternatives(names: Sequence[str]) -> str:
-    """Returns `block1, block2 or block3`."""
-    return listed(names, "or")
-
-
 def duration(seconds: float) -> str:
     """Returns a rounded duration: `45 s`, `3.5 min`, `12 min`, `3.5 h`, `16 days`."""
     if seconds < 99.5:

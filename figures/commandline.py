@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.findings import looks
-from deep_net_triage.records import study_results
 
 
 def main(script: str, meaning: str, draw: Callable[[list[Path]], Figure]) -> int:
@@ -30,7 +29,7 @@ def main(script: str, meaning: str, draw: Callable[[list[Path]], Figure]) -> int
     arguments = parser.parse_args()
     output = arguments.output or arguments.results / f"{name}.png"
     try:
-        folders = study_results.studies_in(arguments.results)
+        folders = studies_in(arguments.results)
         figure = draw(_choose(folders, arguments.dataset))
         _save(figure, output)
     except InputError as error:
@@ -38,6 +37,19 @@ def main(script: str, meaning: str, draw: Callable[[list[Path]], Figure]) -> int
         return 2
     print(output)
     return 0
+
+
+def studies_in(folder: Path) -> list[Path]:
+    """Returns the study folders among a folder and its subfolders.
+
+    Raises:
+        InputError: if there is none.
+    """
+    candidates = [folder, *sorted(folder.glob("*/"))]
+    studies = [candidate for candidate in candidates if (candidate / "results.csv").is_file()]
+    if not studies:
+        raise InputError(f"no results in {folder}; run a study first, or name its folder")
+    return studies
 
 
 def _choose(folders: list[Path], datasets: str | None) -> list[Path]:

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from deep_net_triage.commands import command_line
-from deep_net_triage.learning import training
+from deep_net_triage.learning import whole
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.rows import Room
 from deep_net_triage.learning.sources import for_block, for_model
@@ -78,7 +78,7 @@ def main(replicas, policy, epochs, batch_size, methods, output, flags):
                 keep(f"{method}-{fed}", trained.model)
         learning = surgery.copy(parent, synchronized=replicas > 1)
         surgery.restart(learning, parent, 0)
-        training.train_parent(learning, dataset, chosen, journal("parent"))
+        whole.train_parent(learning, dataset, chosen, journal("parent"))
         keep("parent", learning)
     np.savez(output, **{name.replace("/", "|"): value for name, value in found.items()})
 

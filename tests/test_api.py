@@ -83,6 +83,19 @@ def test_a_data_set_without_end_is_refused(parent):
         dnt.triage(parent, examples(24), endless)
 
 
+@pytest.mark.parametrize(("batch", "message"), [(5, "images of shape"), (None, "of shapes")])
+def test_images_of_a_data_set_that_do_not_fit_together_are_refused(batch, message, parent):
+    """Grey images without an axis for it in batches, the last one smaller; and two sizes."""
+    images, labels = examples(24)
+    if batch:
+        odd = tf.data.Dataset.from_tensor_slices((images[..., 0], labels)).batch(batch)
+    else:
+        sizes = tf.data.Dataset.from_tensor_slices(([8, 9], labels[:2]))
+        odd = sizes.map(lambda side, label: (tf.zeros((side, side, 2)), label))
+    with pytest.raises(InputError, match=message):
+        dnt.triage(parent, odd, examples(24))
+
+
 def test_the_public_names_are_listed_before_they_are_imported():
     assert set(dir(dnt)) == {
         "CompressOptions",

@@ -90,7 +90,7 @@ def test_blocks_are_compressed_one_after_another(folder):
     assert saved == sum(one_each)
     assert result["parameters"] == model.count_params()
     # What is exported is the network that the page recommends.
-    taken = rivals.read(study_results.read_study(study)).to_take
+    taken = rivals.read(study_results.read_study(study)).standing.to_take
     where = study / "compressed"
     if taken.kind:
         where = alternatives.folder_of(study, taken.kind, min(taken.correct))

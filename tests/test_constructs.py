@@ -10,7 +10,7 @@ import pytest
 import deep_net_triage as dnt
 from deep_net_triage.commands.settings import GIB
 from deep_net_triage.errors import InputError
-from deep_net_triage.network import blocks, costs, graphs, surgery
+from deep_net_triage.network import blocks, costs, graphs, pruning, surgery
 from deep_net_triage.network.blocks import find_blocks
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.records import models
@@ -222,6 +222,37 @@ def test_an_activation_may_be_a_function(function):
     )
     expected = layers.MaxPooling2D()(function(normalized))
     np.testing.assert_allclose(ended, expected, rtol=1e-6)
+
+
+def with_functions(function, filters=4):
+    """Two blocks whose convolutions are activated by a function or by a layer."""
+    x = images = keras.Input((8, 8, 2))
+    for name in ("a1", "a2", "pool", "b1", "b2"):
+        if name == "pool":
+            x = layers.MaxPooling2D()(x)
+        else:
+            x = function(layers.Conv2D(filters, 3, padding="same", name=name)(x))
+    return keras.Model(images, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
+@pytest.mark.parametrize("method", ["cm_rw", "stn_kd"])
+def test_a_block_that_ends_in_a_function_is_trained_with_the_whole_model(
+    method, toy_dataset, small_settings, tmp_path
+):
+    parent = with_functions(keras.activations.relu)
+    settings = small_settings(epochs=1, layer_learning_rate=0.01)
+    bench = retraining(parent, toy_dataset, settings, 0, tmp_path, memory=GIB)
+    records, _, _ = run(bench, method)
+    assert [record.phase for record in records][-1] == "train"
+
+
+def test_channels_behind_a_function_are_pruned_as_those_behind_a_layer():
+    costs_of = []
+    for function in (keras.activations.relu, lambda x: layers.ReLU()(x)):
+        model = with_functions(function, filters=8)
+        pruned = pruning.pruned_to(model, find_blocks(model), costs.macs(model) // 2)
+        costs_of.append(costs.macs(pruned))
+    assert costs_of[0] == costs_of[1]
 
 
 def test_where_no_block_is_found_a_named_one_may_be():

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -72,3 +73,18 @@ def test_ties_are_counted_in_thousands(tmp_path):
     guards.check_saved(file, model, test, 1 - 3 / 2000)
     with pytest.raises(TrainingFailed):
         guards.check_saved(file, model, test, 1 - 4 / 2000)
+
+
+def test_ties_are_those_of_what_the_model_computes_in(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = toy_parent()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    file = tmp_path / "model.keras"
+    model.save(file)
+    images = np.random.default_rng(0).integers(0, 256, (2000, 8, 8, 2)).astype(np.uint8)
+    test = splits.Split(images, model.predict(images, verbose=0).argmax(axis=1))
+    guards.check_saved(file, model, test, 0.98)
+    with pytest.raises(TrainingFailed):
+        guards.check_saved(file, model, test, 0.9)

@@ -112,6 +112,24 @@ def test_files_are_hashed_once_a_command(
     assert len(hashed) == checked
 
 
+def test_overwrite_says_what_it_removes_and_never_removes_the_given_parent(new_ledger, trials):
+    said = []
+    compressed = new_ledger().folder / "compressed"
+    compressed.mkdir()
+    write(new_ledger(epochs=3), trials[0])
+    given = compressed / "model.keras"
+    given.touch()
+    earlier = EarlierResults(new_ledger(overwrite=True, parent=given))
+    with pytest.raises(InputError, match="--overwrite removes; move it to another folder"):
+        earlier.compare_trials(trials)
+    assert compressed.is_dir()
+    earlier = EarlierResults(new_ledger(said.append, overwrite=True))
+    earlier.compare_trials(trials)
+    assert said[-1].endswith(", and compressed/ removed")
+    earlier.remove()
+    assert not compressed.exists()
+
+
 @pytest.mark.parametrize("file", ["result.json", "epochs.jsonl"])
 def test_a_damaged_trial_is_named_and_removed(file, new_ledger, trials):
     said = []

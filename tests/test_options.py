@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal, get_args, get_type_hints
 
+import numpy as np
 import pytest
 
 from deep_net_triage import api, methods
@@ -168,3 +169,8 @@ def test_compressing_has_more_options_than_triage():
     assert arguments == ["--final_epochs=2", "--final_seeds=1,2"]
     with pytest.raises(InputError, match="alternatives needs output_dir"):
         options.as_arguments({"alternatives": True}, CompressOptions)
+
+
+def test_arrays_are_options_as_lists_are():
+    arguments = options.as_arguments({"seeds": np.arange(2), "output_dir": None}, Options)
+    assert arguments == ["--seeds=0,1"]

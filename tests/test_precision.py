@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from deep_net_triage import devices
 from deep_net_triage.commands import command_line
-from deep_net_triage.learning import guards, memory, precision, timed_training
+from deep_net_triage.learning import guards, memory, precision, timed_training, whole
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import locks, results
 from deep_net_triage.study import command, parents, plan
@@ -129,6 +129,11 @@ def test_a_measurement_leaves_nothing_behind(small_settings, monkeypatch):
     assert [v.path for v in after.variables] == [v.path for v in before.variables]
 
 
+def timed_training_of(parent, dataset, settings):
+    learner = whole.learner_of_parent(parent, dataset, settings)
+    return timed_training.TimedTraining(learner, dataset, settings)
+
+
 @pytest.mark.parametrize(("macs", "expected"), [(1e9, 4), (1e10, 2), (1e12, 1)])
 def test_a_step_of_a_large_network_is_timed_with_few_images(
     macs, expected, parent, toy_dataset, monkeypatch
@@ -138,8 +143,7 @@ def test_a_step_of_a_large_network_is_timed_with_few_images(
     monkeypatch.setattr(
         timed_training.TimedTraining, "_seconds", lambda timed, images: taken.append(images)
     )
-    chosen = command_line.parse(["--batch_size=4"])
-    timed = timed_training.TimedTraining(parent, toy_dataset, chosen)
+    timed = timed_training_of(parent, toy_dataset, command_line.parse(["--batch_size=4"]))
     assert timed.fewest == expected
     assert taken == [expected]
 
@@ -149,7 +153,7 @@ def test_steps_are_timed_that_train_and_are_traced_once(parent, toy_dataset, mon
     now = iter([0, 9, 10, 10.1, 11, 16, 17, 17.2, 20, 24])
     monkeypatch.setattr(timed_training.time, "perf_counter", lambda: next(now))
     before = guards.weights_digest(parent)
-    timed = timed_training.TimedTraining(parent, toy_dataset, command_line.parse([]))
+    timed = timed_training_of(parent, toy_dataset, command_line.parse([]))
     assert timed.first == 9
     assert guards.weights_digest(parent) != before
     sizes, traced = [], timed._step

@@ -124,7 +124,6 @@ def test_a_recipe_is_overridden_flag_by_flag(tmp_path):
         (["--clip_norm=0"], "--clip_norm=0.0: must be above 0"),
         (["--augment=none", "--augment_copies=2"], "--augment_copies=2 goes with --augment"),
         (["--parent_patience=3"], "--parent_patience goes with --schedule=constant"),
-        (["--validation_fraction=0.1"], "--schedule=cosine the last one counts"),
     ],
 )
 def test_training_that_can_not_be_is_refused_in_a_line(tmp_path, arguments, expected):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from deep_net_triage.commands.settings import GIB
-from deep_net_triage.learning import training
 from deep_net_triage.records.journal import Journal
 from tests.conftest import new_journal
 from tests.test_retraining import assert_same, retraining, run, with_dropout
@@ -68,7 +67,7 @@ def test_a_parent_killed_after_each_epoch(flags, toy_dataset, small_settings, tm
 
     def train(journal):
         parent = with_dropout(toy_parent())
-        training.train_parent(parent, toy_dataset, settings, journal)
+        whole.train_parent(parent, toy_dataset, settings, journal)
         return parent.get_weights()
 
     whole = new_journal()

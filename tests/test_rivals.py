@@ -98,14 +98,14 @@ def test_alternatives_are_better_worse_or_level_by_their_whole_interval():
         rival("left_out", 9.0, 8.0, 9.5, macs=610),  # 1 % of the parent's more
         rival("left_out", 0.4, 0.1, 0.7, macs=609),
     )
-    assert [(one.kind, one.macs) for one in found.better] == [
+    assert [(one.kind, one.macs) for one in found.standing.better] == [
         ("narrow", 600),
         ("left_out", 600),
         ("left_out", 609),
     ]
-    assert [one.macs for one in found.dearer] == [610]
-    assert names(found.level) == ["scratch_taught"]
-    assert names(found.worse) == ["pruned", "scratch"]
+    assert [one.macs for one in found.standing.dearer] == [610]
+    assert names(found.standing.level) == ["scratch_taught"]
+    assert names(found.standing.worse) == ["pruned", "scratch"]
 
 
 @pytest.mark.parametrize(

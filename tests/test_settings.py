@@ -139,7 +139,10 @@ def test_bad_value_names_the_flag_and_what_is_allowed(argument, expected, tmp_pa
     [
         ("--compress --final_epochs=1", "--final_epochs=1 leaves no epoch after --warmup"),
         ("--compress --method=control", "not --method=control"),
-        ("--compress --shard=0/2", "without --shard, once all jobs have ended"),
+        (
+            "--compress --shard=0/2",
+            "with --validation_fraction=0.1, which --compress holds out, then this command",
+        ),
     ],
 )
 def test_what_a_compression_can_not_do_is_refused_before_the_trials(arguments, expected):

@@ -149,8 +149,7 @@ def test_why_nothing_was_compressed():
 def test_an_alternative_that_is_better_is_the_network_to_take():
     pruned = rival("pruned", 1.2, 0.3, 2.1)
     assert of_alternatives(rival("scratch", 0.0, -1.0, 1.0), pruned) == [
-        'Triage\'s way loses here: "pruned" (+1.2 points [+0.3, +2.1]) is better than the '
-        "compressed network.",
+        '"pruned" (+1.2 points [+0.3, +2.1]) is better than the compressed network.',
         'The network to take is "pruned": alternatives/pruned-seed0/model.keras.',
         DECIDED,
     ]
@@ -163,7 +162,7 @@ def test_of_several_better_ones_the_best_is_taken():
         rival("narrow", 2.0, 1.0, 3.0, correct={2: right(910), 1: right(910)}),
     )
     assert said == [
-        'Triage\'s way loses here: "pruned" (+10.0 points [+9.0, +11.0]) and "narrower" '
+        '"pruned" (+10.0 points [+9.0, +11.0]) and "narrower" '
         "(+2.0 points [+1.0, +3.0]) are better than the compressed network.",
         'The network to take is "pruned": alternatives/pruned-seed1/model.keras.',
         'It is better than "narrower".',

@@ -57,13 +57,21 @@ def test_the_loss_is_labels_plus_what_the_parent_returns(distill, toy_dataset, s
     np.testing.assert_allclose(found, expected, rtol=1e-8)
 
 
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        lambda: keras.layers.RandomFlip(),
+        lambda: keras.layers.Pipeline([keras.layers.RandomFlip()]),
+        lambda: keras.layers.Solarization(0.3, 0.3, (0, 1)),
+    ],
+)
 def test_both_see_the_images_that_the_model_itself_changes_at_random(
-    toy_dataset, small_settings, monkeypatch
+    augmentation, toy_dataset, small_settings, monkeypatch
 ):
     """A student with its parent's weights returns the same for the same images."""
     inner = toy_parent()
     images = keras.Input((8, 8, 2))
-    x = keras.layers.RandomFlip()(keras.layers.Rescaling(1 / 255)(images))
+    x = augmentation()(keras.layers.Rescaling(1 / 255)(images))
     parent = graphs.flat(keras.Model(images, inner(x)))
     block = find_blocks(parent)[0]
     student = surgery.copy(parent)

@@ -86,7 +86,8 @@ def _of_compression(given: dict[str, object]) -> Iterator[str]:
     if compress and given["shard"]:
         yield (
             "--compress and --alternatives take all trials, and --shard a part of them; "
-            "allowed: the same command without --shard, once all jobs have ended"
+            "allowed: jobs without --compress but with --validation_fraction=0.1, which "
+            "--compress holds out, then this command without --shard"
         )
     if given["alternatives"] and not compress:
         yield "--alternatives goes with --compress: they are compared with what it makes"
@@ -117,11 +118,6 @@ def _of_training(given: dict[str, object], has_parent: bool) -> Iterator[str]:
         )
     if copies and given["augment"] == "none":
         yield f"--augment_copies={copies} goes with --augment=crop or flip_crop"
-    if given["validation_fraction"] and settles and not given["compress"]:
-        yield (
-            f"--validation_fraction={given['validation_fraction']} would choose an epoch, but "
-            "with --schedule=cosine the last one counts; allowed there: 0, or --compress"
-        )
     if given["parent_patience"] and settles:
         yield "--parent_patience goes with --schedule=constant; a cosine ends by itself"
 

@@ -214,7 +214,7 @@ def as_arguments(options: Mapping[str, object], kind: type[Options]) -> list[str
             similar = difflib.get_close_matches(name, kind.__annotations__)
             allowed = ", ".join(similar) or f"those of help(deep_net_triage.{kind.__name__})"
             raise InputError(f"{name} is not an option; allowed: {allowed}")
-        if value and name in _NEED_A_FOLDER and options.get("output_dir") is None:
+        if name in _NEED_A_FOLDER and value and options.get("output_dir") is None:
             raise InputError(f"{name} needs output_dir; without one nothing is kept")
     return [
         f"--{name}={_typed(value)}"

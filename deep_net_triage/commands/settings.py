@@ -114,6 +114,14 @@ class Settings:
         """Whether the rate falls to zero in each phase, so that the last epoch is chosen."""
         return self.schedule == "cosine"
 
+    @property
+    def draws_anew(self) -> bool:
+        """Whether images are flipped and cropped anew in each epoch of every phase.
+
+        Nothing that is computed from them can then be stored.
+        """
+        return self.augment != "none" and self.augment_copies is None
+
     def classification_rate(self, updates: str) -> float:
         """Returns the learning rate of a trial's classification phase.
 
@@ -170,13 +178,12 @@ class Settings:
             method: a name from `TABLE`.
         """
         row = methods.TABLE[method]
-        reads_activations = row.distil or row.updates == "block"
         used = {
             "batchnorm_momentum": row.compresses,
             "distill_epochs": row.distil,
             "distillation_rate": row.distil,
-            "activation_dtype": reads_activations,
-            "augment_copies": reads_activations,
+            "activation_dtype": row.reads_activations,
+            "augment_copies": row.reads_activations,
             "layer_learning_rate": row.compresses and row.updates == "model",
             "mean_over": row.initializer == "mean",
             # Not recorded by default, so that results without it stay valid.

@@ -37,12 +37,6 @@ _PATH = "#0072B2"
 _KEPT = {"marker": "o", "ms": 6, "mfc": _PATH, "mec": _PATH}
 _UNDONE = {"marker": "o", "ms": 6, "mfc": "white", "mec": looks.INK, "mew": 1.2}
 _END = {"marker": "*", "ms": 13, "mfc": _PATH, "mec": _PATH}
-_PARENT = {
-    "color": looks.BASELINE,
-    "lw": 2.5,
-    "path_effects": looks.outline(),
-    "zorder": 1,
-}
 _FINAL = {"color": _PATH, "lw": 1.6, "ls": (0, (3, 2))}
 _LIMIT = {"color": looks.INK, "lw": 1, "ls": ":", "zorder": 1}
 # Each alternative has a marker and a colour of its own; shapes tell them apart in grey too.
@@ -93,7 +87,7 @@ def draw(smaller: Smaller) -> Figure | None:
     looks.legend(figure, _handles(smaller))
     _set_limits(panel, path, [*undone, *alternatives], lowest)
     for each in (panel, *beside):
-        each.axhline(path[0].accuracy, **_PARENT)
+        looks.parent_line(each, path[0].accuracy)
         each.axhline(lowest, **_LIMIT)
     for each in beside:
         _draw_alternatives(each, alternatives)
@@ -184,7 +178,7 @@ def _handles(smaller: Smaller) -> list[Line2D]:
         shown.append(Line2D([], [], ls="", label="step undone", **_UNDONE))
     if smaller.compressed:
         shown.append(Line2D([], [], ls="", label="compressed", **_END))
-        shown.append(Line2D([], [], color=looks.INK, lw=1.2, label="95 % interval"))
+        shown.append(looks.interval())
     for rival in smaller.alternatives:
         title = KINDS[rival.kind].title
         shown.append(Line2D([], [], ls="", label=title, **_style(rival.kind)))
@@ -224,7 +218,7 @@ def _draw_alternatives(panel: Axes, points: Sequence[_Point]) -> None:
 
 
 def _at_edge(panel: Axes, point: _Point) -> _Point:
-    """Returns a point that is too far below on the panel's edge, its accuracy in its name."""
+    """Moves a point below the panel to its edge, and adds its accuracy to its name."""
     bottom, _ = panel.get_ylim()
     if point.accuracy >= bottom:
         return point

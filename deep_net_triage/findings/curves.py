@@ -96,9 +96,7 @@ def _narrowed(widened: float | np.ndarray) -> float | np.ndarray:
 
 
 def _draw(panel: Axes, block: str, curves: Mapping[str, Sequence[float]], base: float) -> None:
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.grid(axis="y", color="#E5E5E5", lw=0.7)
-    panel.set_axisbelow(True)
+    looks.prepare(panel)
     panel.set_title(block, fontsize=10, color=looks.INK, parse_math=False)
     panel.axhline(100 * base, color=looks.INK, lw=1, ls="--", zorder=1)
     for method, accuracies in curves.items():

@@ -86,6 +86,17 @@ def parent() -> Line2D:
     return Line2D([], [], color=BASELINE, lw=2.5, path_effects=outline(), label="parent")
 
 
+def parent_line(panel: Axes, height: float) -> None:
+    """Draws the parent's line across a panel, below everything else."""
+    style = {"color": BASELINE, "lw": 2.5, "path_effects": outline(), "zorder": 1}
+    panel.axhline(height, **style)
+
+
+def interval() -> Line2D:
+    """Returns the legend's entry for a 95 % interval."""
+    return Line2D([], [], color=INK, lw=1.2, label="95 % interval")
+
+
 def outline() -> list[patheffects.AbstractPathEffect]:
     """Returns a thin dark edge; yellow alone is hard to see on white paper."""
     return [patheffects.Stroke(linewidth=4, foreground=INK), patheffects.Normal()]

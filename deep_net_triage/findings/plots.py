@@ -46,7 +46,7 @@ def accuracy(studies: Sequence[StudyResults]) -> Figure:
     ran = {name for study in studies for name in study.methods()}
     handles = [looks.parent(), *(looks.marker(name) for name in METHODS if name in ran)]
     if any(_intervals(study) for study in studies):
-        handles.append(Line2D([], [], color=looks.INK, lw=1.2, label="95 % interval"))
+        handles.append(looks.interval())
     looks.legend(figure, handles)
     return figure
 
@@ -95,13 +95,7 @@ def _panels(
 
 def _accuracy_panel(panel: Axes, study: StudyResults) -> None:
     methods, blocks = study.methods(), study.blocks_run()
-    panel.axhline(
-        100 * study.baseline_accuracy,
-        color=looks.BASELINE,
-        lw=2.5,
-        path_effects=looks.outline(),
-        zorder=1,
-    )
+    looks.parent_line(panel, 100 * study.baseline_accuracy)
     far, intervals = _far_below(study), _intervals(study)
     at_the_edge = []
     for index, method in enumerate(methods):

@@ -115,7 +115,7 @@ def _sentences(reached: Verdict, smaller: Smaller | None) -> list[str]:
     sentences = verdict.sentences(reached, compressed)
     if reached.ranking and reached.ranking[0].tied_with:
         best = reached.ranking[0]
-        ties = wording.alternatives(best.tied_with)
+        ties = wording.listed(best.tied_with, "or")
         sentences.append(f"{best.block} loses least, but can't be distinguished from {ties}.")
     return [page.typeset(sentence) for sentence in sentences]
 

@@ -5,6 +5,7 @@ differ.
 """
 
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +62,31 @@ class Rival:
         return self.from_parent is not None and not within(self.from_parent.mean, max_drop)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Standing:
+    """The compressed network among its alternatives, told apart by their 95 % intervals.
+
+    Attributes:
+        better: alternatives that are better and take no more arithmetic, best first.
+        dearer: alternatives that are better but take more arithmetic, best first.
+        level: alternatives that no interval tells apart from the compressed network.
+        worse: alternatives whose whole interval is below it, the closest one first.
+        best: the first of `better`, and those of them that no interval tells apart from it.
+        unbeaten: `best`; without any, the compressed network and those level with it.
+        eligible: of the unbeaten ones, if possible, those that lose no more than is allowed.
+        to_take: the cheapest eligible network; None if no block was compressed.
+    """
+
+    better: Sequence[Rival] = ()
+    dearer: Sequence[Rival] = ()
+    level: Sequence[Rival] = ()
+    worse: Sequence[Rival] = ()
+    best: Sequence[Rival] = ()
+    unbeaten: Sequence[Rival] = ()
+    eligible: Sequence[Rival] = ()
+    to_take: Rival | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Smaller:
     """What `--compress` and `--alternatives` came to.
@@ -93,66 +119,33 @@ class Smaller:
         """Returns the share of the parent's parameters that a network saves."""
         return 1 - parameters / self.compression.parent_parameters
 
-    @property
-    def better(self) -> list[Rival]:
-        """The alternatives that are better and take no more arithmetic, best first."""
-        return [rival for rival in self._above if not self._dearer(rival)]
-
-    @property
-    def best(self) -> list[Rival]:
-        """The best alternative and those that no interval tells apart, if they are better."""
-        return [
-            rival
-            for rival in self.better
-            if not told_apart(apart(self.better[0].correct, rival.correct))
+    @functools.cached_property
+    def standing(self) -> Standing:
+        """Where the compressed network stands among its alternatives."""
+        if self.compressed is None:
+            return Standing()
+        compared = [rival for rival in self.alternatives if rival.from_compressed is not None]
+        by_gain = sorted(compared, key=lambda rival: -rival.from_compressed.mean)
+        above = [rival for rival in by_gain if rival.from_compressed.low > 0]
+        worse = [rival for rival in by_gain if rival.from_compressed.high < 0]
+        better = [rival for rival in above if rival in self.as_cheap([self.compressed, rival])]
+        level = [rival for rival in compared if rival not in (*above, *worse)]
+        best = [
+            rival for rival in better if not told_apart(apart(better[0].correct, rival.correct))
         ]
-
-    @property
-    def to_take(self) -> Rival | None:
-        """The cheapest network to choose from; None if no block was compressed."""
-        return self.cheapest(self.eligible) if self.compressed else None
-
-    @property
-    def unbeaten(self) -> list[Rival]:
-        """The best alternatives; if none is better, the compressed network and those level."""
-        return self.best or [self.compressed, *self.level]
-
-    @property
-    def eligible(self) -> list[Rival]:
-        """The unbeaten networks, if possible those that lose no more than is allowed."""
+        unbeaten = best or [self.compressed, *level]
         most = self.compression.max_drop
-        allowed = [one for one in self.unbeaten if not one.loses_more_than(most)]
-        return allowed or self.unbeaten
-
-    @property
-    def dearer(self) -> list[Rival]:
-        """The alternatives that are better but take more arithmetic, best first."""
-        return [rival for rival in self._above if self._dearer(rival)]
-
-    @property
-    def worse(self) -> list[Rival]:
-        """The alternatives whose whole interval is below it, the closest one first."""
-        found = [rival for rival in self._compared if rival.from_compressed.high < 0]
-        return sorted(found, key=lambda rival: -rival.from_compressed.mean)
-
-    @property
-    def level(self) -> list[Rival]:
-        """The alternatives that no interval tells apart from it."""
-        told_apart = [*self._above, *self.worse]
-        return [rival for rival in self._compared if rival not in told_apart]
-
-    @property
-    def _above(self) -> list[Rival]:
-        """The alternatives whose whole interval is above the compressed network."""
-        found = [rival for rival in self._compared if rival.from_compressed.low > 0]
-        return sorted(found, key=lambda rival: -rival.from_compressed.mean)
-
-    def _dearer(self, rival: Rival) -> bool:
-        return rival not in self.as_cheap([self.compressed, rival])
-
-    @property
-    def _compared(self) -> list[Rival]:
-        return [rival for rival in self.alternatives if rival.from_compressed is not None]
+        eligible = [one for one in unbeaten if not one.loses_more_than(most)] or unbeaten
+        return Standing(
+            better=better,
+            dearer=[rival for rival in above if rival not in better],
+            level=level,
+            worse=worse,
+            best=best,
+            unbeaten=unbeaten,
+            eligible=eligible,
+            to_take=self.cheapest(eligible),
+        )
 
     def cheapest(self, networks: Sequence[Rival]) -> Rival:
         """Returns a network of about the fewest multiply-accumulates.

@@ -73,10 +73,9 @@ def draw(study: StudyResults, ranking: Sequence[BlockSummary]) -> Figure:
         _draw(panel, points)
     figure.supylabel("accuracy against the parent (points)", fontsize="medium")
     line = Line2D([], [], color=looks.INK, lw=1, ls="--", label="Pareto front")
-    interval = Line2D([], [], color=looks.INK, lw=1.2, label="95 % interval")
     best = {summary.best.method for summary in ranking}
     shown = [looks.marker(name) for name in METHODS if name in best]
-    looks.legend(figure, [looks.parent(), line, interval, *shown])
+    looks.legend(figure, [looks.parent(), line, looks.interval(), *shown])
     figure.draw_without_rendering()  # places the panels, which the labels depend on
     for panel, points in zip(panels, measured.values(), strict=True):
         _name(panel, points, _draw_front(panel, points))
@@ -137,7 +136,7 @@ def _label(study: StudyResults, name: str) -> str:
 def _draw(panel: Axes, points: Sequence[_Point]) -> None:
     panel.margins(y=0.1)
     panel.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-    panel.axhline(0, color=looks.BASELINE, lw=2.5, path_effects=looks.outline(), zorder=1)
+    looks.parent_line(panel, 0)
     for point in points:  # the axis, which the panels share, holds all intervals
         panel.update_datalim([(0, end) for end in (point.gained, *(point.interval or ()))])
     panel.autoscale_view(scalex=False)
@@ -154,7 +153,7 @@ def _draw(panel: Axes, points: Sequence[_Point]) -> None:
 
 
 def _draw_front(panel: Axes, points: Sequence[_Point]) -> list[Bbox]:
-    """Draws the accuracy that is left to one who must save at least so much.
+    """Draws the Pareto front: the best accuracy among the points that save at least as much.
 
     Returns:
         what the line covers, in pixels.
@@ -178,10 +177,10 @@ def _front(points: Sequence[_Point]) -> list[tuple[float, float]]:
 
 
 def _moved(panel: Axes, points: Sequence[_Point]) -> list[Transform]:
-    """Returns from where to where each point is drawn.
+    """Returns the transform with which each point is drawn.
 
-    Of points that save equally much the best one keeps its place; the others stand on its
-    right and left.
+    Of points that save equally much, the best keeps its place; the others are moved to its
+    right and left in turn.
     """
     left, right = panel.get_xlim()
     best_first = sorted(points, key=lambda point: -point.gained)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from deep_net_triage.findings import page
 from deep_net_triage.findings.page import Cell, Column, Table
+from deep_net_triage.findings.recommendation import within
 from deep_net_triage.findings.rivals import Rival, Smaller
 from deep_net_triage.findings.statistics import Estimate
 from deep_net_triage.methods import METHODS
-from deep_net_triage.network.latencies import FORMATS, Latency
+from deep_net_triage.network.latencies import FORMATS, Latency, pairs
 from deep_net_triage.records.alternatives import KINDS
 from deep_net_triage.records.compressions import Compression, Considered, Step
 from deep_net_triage.records.study_results import mean
@@ -44,7 +45,7 @@ def steps(smaller: Smaller) -> Table:
     ]
     if compression.held_out:
         columns.append(_percent("held-out images", judged, "accuracy, %"))
-    macs_saved = [macs and smaller.macs_saved(macs) for macs in macs]
+    macs_saved = [own and smaller.macs_saved(own) for own in macs]
     parameters_saved = [own and smaller.parameters_saved(own) for own in parameters]
     columns += [
         _percent("test images", tested, "accuracy, %"),
@@ -99,26 +100,18 @@ def latencies(measured: Sequence[Latency]) -> Table:
     Args:
         measured: one of each network for each setting.
     """
-    parent, compressed = (
-        {(one.format, one.batch, one.threads): one for one in measured if one.model == model}
-        for model in ("parent", "smaller")
-    )
-    settings = [setting for setting in parent if setting in compressed]
-    networks = {
-        "parent, ms": [parent[setting] for setting in settings],
-        "compressed, ms": [compressed[setting] for setting in settings],
-    }
+    parent, compressed = zip(*pairs(measured), strict=True)
     columns = [
-        Column("format", page.words(FORMATS[name] for name, _, _ in settings), heads=True),
-        Column("images", page.numbers((batch for _, batch, _ in settings), 0), "number"),
-        Column("threads", page.numbers((count for _, _, count in settings), 0), "number"),
+        Column("format", page.words(FORMATS[one.format] for one in parent), heads=True),
+        Column("images", page.numbers((one.batch for one in parent), 0), "number"),
+        Column("threads", page.numbers((one.threads for one in parent), 0), "number"),
     ]
-    for group, timings in networks.items():
+    for group, timings in (("parent, ms", parent), ("compressed, ms", compressed)):
         for title in ("median", "spread"):
             milliseconds = [1000 * getattr(one, title) for one in timings]
             cells = page.numbers(milliseconds, 2)
             columns.append(Column(title, cells, "number", group=group))
-    factors = [parent[setting].median / compressed[setting].median for setting in settings]
+    factors = [one.median / other.median for one, other in pairs(measured)]
     columns.append(Column("times as fast", page.numbers(factors, 2), "number"))
     return Table(columns)
 
@@ -164,7 +157,7 @@ def _fate(compression: Compression, considered: Considered) -> str:
     if considered.saved <= 0:
         return "saves nothing"
     ends = [end for end in (considered.cost, considered.low) if end is not None]
-    if min(ends) > compression.max_drop + 1e-12:
+    if not within(-min(ends), compression.max_drop):
         return "loses too much"
     return "overlaps a compressed one"
 

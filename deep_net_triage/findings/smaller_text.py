@@ -1,5 +1,6 @@
 """What `--compress` and `--alternatives` came to, in words for the terminal and the page."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from deep_net_triage.findings.recommendation import recommended, savings_text, within
@@ -8,7 +9,6 @@ from deep_net_triage.findings.time_saved import arithmetic_without_time
 from deep_net_triage.records import alternatives, compressions
 from deep_net_triage.records.alternatives import KINDS
 from deep_net_triage.records.compressions import Compression
-from deep_net_triage.wording import alternatives as either
 from deep_net_triage.wording import counted, listed, percent, points
 
 
@@ -40,7 +40,7 @@ def recommendation(smaller: Smaller) -> str | None:
 
     Returns None if that network loses more than may be lost, or if this is not known.
     """
-    network, max_drop = smaller.to_take, smaller.compression.max_drop
+    network, max_drop = smaller.standing.to_take, smaller.compression.max_drop
     if network is None or network.from_parent is None:
         return None
     cost = network.from_parent
@@ -169,18 +169,19 @@ def _without_time(smaller: Smaller) -> list[str]:
 
 def of_alternatives(smaller: Smaller) -> list[str]:
     """Returns which of the compressed network and its alternatives to take, as sentences."""
-    if smaller.better:
-        said = _beaten(smaller, smaller.better)
-    elif smaller.level:
-        said = _undecided(smaller, smaller.level)
-    elif smaller.worse:
-        said = _best(smaller, smaller.worse)
-    else:
-        said = []
+    standing, said = smaller.standing, []
+    if standing.better:
+        verb = "is" if len(standing.better) == 1 else "are"
+        named = _named(standing.better)
+        said = [f"{named} {verb} better than the compressed network.", *_to_take(smaller)]
+    elif standing.level:
+        said = _undecided(smaller)
+    elif standing.worse:
+        said = _best(smaller)
     said += [
-        f"{_named(rival)} is more accurate than the compressed network, but saves only "
+        f"{_named([rival])} is more accurate than the compressed network, but saves only "
         f"{percent(smaller.macs_saved(rival.macs))} of the multiply-accumulates."
-        for rival in smaller.dearer
+        for rival in standing.dearer
     ]
     unknown = [rival.name for rival in smaller.alternatives if not rival.from_compressed]
     if unknown:
@@ -188,20 +189,13 @@ def of_alternatives(smaller: Smaller) -> list[str]:
     return said
 
 
-def _beaten(smaller: Smaller, better: list[Rival]) -> list[str]:
-    verb = "is" if len(better) == 1 else "are"
-    named = listed([_named(rival) for rival in better])
-    said = f"Triage's way loses here: {named} {verb} better than the compressed network."
-    return [said, *_to_take(smaller)]
-
-
-def _undecided(smaller: Smaller, level: list[Rival]) -> list[str]:
-    named = listed([_named(rival) for rival in level])
+def _undecided(smaller: Smaller) -> list[str]:
+    level, worse = smaller.standing.level, smaller.standing.worse
+    named = _named(level)
     said = [f"{named} can't be distinguished from the compressed network.", *_to_take(smaller)]
-    if smaller.worse:
-        verb = "is" if len(smaller.worse) == 1 else "are"
-        names = listed([_named(rival) for rival in smaller.worse])
-        said.append(f"{names} {verb} worse than the compressed network.")
+    if worse:
+        verb = "is" if len(worse) == 1 else "are"
+        said.append(f"{_named(worse)} {verb} worse than the compressed network.")
     return said
 
 
@@ -212,7 +206,7 @@ def _to_take(smaller: Smaller) -> list[str]:
     """
     if smaller.doubt:
         return []
-    unbeaten, chosen = smaller.unbeaten, smaller.to_take
+    unbeaten, chosen = smaller.standing.unbeaten, smaller.standing.to_take
     max_drop = smaller.compression.max_drop
     losers = [rival for rival in unbeaten if rival.loses_more_than(max_drop)]
     allowed = f"the allowed {100 * max_drop:.1f} points against the parent"
@@ -236,13 +230,15 @@ def _to_take(smaller: Smaller) -> list[str]:
 
 def _reasons(smaller: Smaller, chosen: Rival) -> list[str]:
     """Returns why the network is taken among several, as sentences."""
-    if len(smaller.best) == 1 and len(smaller.better) > 1:
-        return [f"It is better than {listed([rival.name for rival in smaller.better[1:]])}."]
-    networks, said = smaller.eligible, []
+    standing, said = smaller.standing, []
+    if len(standing.best) == 1 and len(standing.better) > 1:
+        others = listed([rival.name for rival in standing.better[1:]])
+        return [f"It is better than {others}."]
+    networks = standing.eligible
     if len(networks) == 1:
         return []
-    if smaller.better:
-        others = either([rival.name for rival in networks if rival is not chosen])
+    if standing.better:
+        others = listed([rival.name for rival in networks if rival is not chosen], "or")
         said.append(f"It can't be distinguished from {others}.")
     as_cheap = smaller.as_cheap(networks)
     cheap = "It needs the fewest multiply-accumulates"
@@ -256,8 +252,9 @@ def _reasons(smaller: Smaller, chosen: Rival) -> list[str]:
     return said
 
 
-def _best(smaller: Smaller, worse: list[Rival]) -> list[str]:
-    closest, count = worse[0], len(smaller.alternatives)
+def _best(smaller: Smaller) -> list[str]:
+    worse, count = smaller.standing.worse, len(smaller.alternatives)
+    closest = worse[0]
     difference = f"{closest.from_compressed.text('points', 100)} against it"
     if len(worse) == 1:
         which = "its alternative" if count == 1 else f"one of its {count} alternatives"
@@ -271,5 +268,6 @@ def _best(smaller: Smaller, worse: list[Rival]) -> list[str]:
     return [f"The compressed network is better than {said}."]
 
 
-def _named(rival: Rival) -> str:
-    return f"{rival.name} ({rival.from_compressed.text('points', 100)})"
+def _named(rivals: Sequence[Rival]) -> str:
+    """Returns rivals with their differences from the compressed network."""
+    return listed([f"{one.name} ({one.from_compressed.text('points', 100)})" for one in rivals])

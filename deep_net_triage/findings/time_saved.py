@@ -1,8 +1,8 @@
 """Whether a model that saves arithmetic saves time as well."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from deep_net_triage.network.latencies import FORMATS, Latency
+from deep_net_triage.network.latencies import FORMATS, Latency, pairs
 from deep_net_triage.wording import counted, percent, signed
 
 
@@ -23,7 +23,7 @@ def arithmetic_without_time(latencies: Sequence[Latency], macs_saved: float) -> 
         return None
     unsaved: dict[str, list[str]] = {}
     untold: dict[str, list[str]] = {}
-    for parent, smaller in _pairs(latencies):
+    for parent, smaller in pairs(latencies):
         saved = parent.median - smaller.median
         noise = max(parent.spread, smaller.spread)
         if saved > noise:
@@ -41,16 +41,6 @@ def arithmetic_without_time(latencies: Sequence[Latency], macs_saved: float) -> 
         said = f"{arithmetic}, but no time at {_listed(unsaved)}."
         return f"{said} At {_listed(untold)}, {varies}." if untold else said
     return f"{arithmetic}; at {_listed(untold)}, {varies}." if untold else None
-
-
-def _pairs(latencies: Sequence[Latency]) -> Iterator[tuple[Latency, Latency]]:
-    """Yields the latencies of the parent and of the smaller model in each setting."""
-    smaller = {
-        (one.format, one.batch, one.threads): one for one in latencies if one.model == "smaller"
-    }
-    for one in latencies:
-        if one.model == "parent":
-            yield one, smaller[one.format, one.batch, one.threads]
 
 
 def _listed(formats: dict[str, list[str]]) -> str:

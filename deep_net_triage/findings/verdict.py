@@ -46,7 +46,6 @@ class BlockSummary:
     Attributes:
         block: its name.
         best: the method that loses least.
-        others: the other methods, those that lose less first.
         parameters_saved: as a fraction of the parent's; negative where the student needs more.
         macs_saved: likewise, of the multiply-accumulates.
         tied_with: the blocks whose best method no interval tells apart from this one's.
@@ -54,7 +53,6 @@ class BlockSummary:
 
     block: str
     best: MethodSummary
-    others: tuple[MethodSummary, ...]
     parameters_saved: float
     macs_saved: float
     tied_with: tuple[str, ...]
@@ -102,8 +100,8 @@ def reach(study: StudyResults, max_drop: float) -> Verdict:
         study: its results.
         max_drop: the accuracy that may be lost, 0..1.
     """
-    tried = {block: _methods(study, block) for block in study.blocks_run()}
-    blocks = [_summarize(study, block, tried) for block in tried]
+    best = {block: _best(study, block) for block in study.blocks_run()}
+    blocks = [_summarize(study, block, best) for block in best]
     reason, student = parent_doubts.of_study(study), None
     no_recommendation = reason
     if reason is None:
@@ -122,7 +120,7 @@ def reach(study: StudyResults, max_drop: float) -> Verdict:
         max_drop=max_drop,
         ranking=tuple(sorted(blocks, key=lambda block: -block.best.cost.difference)),
         not_compressible=study.refused,
-        unfinished=tuple(name for name in study.all_blocks() if name not in tried),
+        unfinished=tuple(name for name in study.all_blocks() if name not in best),
         doubt=reason,
         recommendation=student,
         no_recommendation=no_recommendation,
@@ -177,28 +175,26 @@ def describe(verdict: Verdict, compressed: str | None = None) -> str:
     return "\n".join([*lines, *sentences(verdict, compressed)])
 
 
-def _methods(study: StudyResults, block: str) -> list[MethodSummary]:
-    """Returns the methods tried on a block, the one that loses least first."""
-    tried = []
-    for method in sorted(study.methods()):  # of equal ones the first in results.csv is first
-        if rows := study.trials(method, block):
-            cost = comparisons.at_chosen_epoch(study, rows)
-            last = comparisons.at_last_epoch(study, rows)
-            tried.append(MethodSummary(method, cost, last, len(rows)))
-    return sorted(tried, key=lambda summary: -summary.cost.difference)
+def _best(study: StudyResults, block: str) -> MethodSummary:
+    """Returns the method that loses least at a block; of equal ones, the first by name."""
+    rows = {method: study.trials(method, block) for method in sorted(study.methods())}
+    costs = {
+        method: comparisons.at_chosen_epoch(study, of_method)
+        for method, of_method in rows.items()
+        if of_method
+    }
+    best = max(costs, key=lambda method: costs[method].difference)
+    last = comparisons.at_last_epoch(study, rows[best])
+    return MethodSummary(best, costs[best], last, len(rows[best]))
 
 
-def _summarize(
-    study: StudyResults, block: str, tried: dict[str, list[MethodSummary]]
-) -> BlockSummary:
-    correct = {name: study.correct_by_seed(tried[name][0].method, name) for name in tried}
-    differences = {other: between(correct[block], correct[other]) for other in tried}
-    first, *others = tried[block]
-    row = study.trials(first.method, block)[0]
+def _summarize(study: StudyResults, block: str, best: dict[str, MethodSummary]) -> BlockSummary:
+    correct = {name: study.correct_by_seed(of.method, name) for name, of in best.items()}
+    differences = {other: between(correct[block], correct[other]) for other in best}
+    row = study.trials(best[block].method, block)[0]
     return BlockSummary(
         block=block,
-        best=first,
-        others=tuple(others),
+        best=best[block],
         parameters_saved=1 - row.parameters / row.parent_parameters,
         macs_saved=1 - row.macs / row.parent_macs,
         tied_with=tuple(

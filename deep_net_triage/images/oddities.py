@@ -25,7 +25,7 @@ def refuse(dataset: Dataset) -> None:
             raise InputError(
                 f"{dataset.name}: {len(wrong)} labels of the split {name} are out of range "
                 f"(the first is {labels[wrong[0]]}, of example {wrong[0]}); its {classes} "
-                f"classes are 0 to {classes - 1}: prepare the data set again"
+                f"classes are 0 to {classes - 1}: name all classes, or correct the labels"
             )
 
 

@@ -37,7 +37,7 @@ class Split:
         return int(self.labels.shape[0])
 
     def channel_statistics(self, image_size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns what the function of this name does; it is computed once for each size."""
+        """Returns `channel_statistics` of the images, computed once for each size."""
         if image_size not in self._statistics:
             self._statistics[image_size] = channel_statistics(self.images, image_size)
         return self._statistics[image_size]

@@ -103,13 +103,13 @@ def _alignment(*grams: np.ndarray) -> float:
 
 def _returned(model: keras.Model, block: Block, place: Place, rows: Rows) -> np.ndarray:
     part = graphs.cut(model, place(model), block.returned_by(model))
-    at_once = predictions.images_at_once(part)
     dtype = np.promote_types(np.float32, part.outputs[0].dtype)
     returned = np.empty((len(rows), math.prod(part.output_shape[1:])), dtype)
-    for first in range(0, len(rows), at_once):
-        batch = keras.ops.cast(rows[first : first + at_once], part.inputs[0].dtype)
-        maps = np.asarray(part(batch, training=False), dtype)
-        returned[first : first + at_once] = maps.reshape(len(maps), -1)
+    filled = 0
+    for batch in predictions.outputs(part, rows):
+        maps = np.asarray(batch, dtype)
+        returned[filled : filled + len(maps)] = maps.reshape(len(maps), -1)
+        filled += len(maps)
     return returned
 
 

@@ -7,6 +7,7 @@ import keras
 
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.splits import Dataset
+from deep_net_triage.learning import whole
 from deep_net_triage.learning.timed_training import TimedTraining
 
 FULL, HALF = "float32", "mixed_bfloat16"
@@ -32,8 +33,7 @@ class Measured:
     def faster(self) -> str:
         """The dtype policy to train with.
 
-        bfloat16 rounds more, so that it has to save more time than a measurement is uncertain
-        by.
+        bfloat16 rounds more, so its gain has to exceed the uncertainty of the measurement.
         """
         return HALF if self.gain >= WORTHWHILE else FULL
 
@@ -53,7 +53,8 @@ def measure(build: Callable[[], keras.Model], dataset: Dataset, settings: Settin
     try:
         for precision in (FULL, HALF):
             keras.config.set_dtype_policy(precision)
-            trainings[precision] = TimedTraining(build(), dataset, settings)
+            learner = whole.learner_of_parent(build(), dataset, settings)
+            trainings[precision] = TimedTraining(learner, dataset, settings)
     finally:
         keras.config.set_dtype_policy(policy)
     seconds: dict[str, list[float]] = {precision: [] for precision in trainings}

@@ -1,5 +1,7 @@
 """Which images a model classifies correctly; it runs eagerly, because tracing takes seconds."""
 
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -21,12 +23,21 @@ def correct(model: keras.Model, rows: Rows, labels: tf.Tensor) -> np.ndarray:
     Returns:
         bool, (images,).
     """
+    classes = [np.argmax(returned, axis=1) for returned in outputs(model, rows)]
+    return np.concatenate(classes) == np.asarray(labels)
+
+
+def outputs(model: keras.Model, rows: Rows) -> Iterator[tf.Tensor]:
+    """Yields what a model returns for one batch of rows after another, in their order.
+
+    Args:
+        model: with one output.
+        rows: as the model takes them.
+    """
     at_once = images_at_once(model)
-    classes = []
     for first in range(0, len(rows), at_once):
         batch = tf.cast(rows[first : first + at_once], model.inputs[0].dtype)
-        classes.append(np.argmax(model(batch, training=False), axis=1))
-    return np.concatenate(classes) == np.asarray(labels)
+        yield model(batch, training=False)
 
 
 def images_at_once(model: keras.Model) -> int:

@@ -70,7 +70,9 @@ class Phase:
         self._student = student
         self._block = block
         self._updates = updates
-        self._scalars: list[tuple[keras.Variable, np.ndarray]] = []
+        # Of the optimiser as it was built: its rate, its count of steps and, in half precision,
+        # its loss scale.
+        self._scalars: list[tuple[keras.Variable, np.ndarray]] | None = None
 
     def enter(self) -> None:
         """Makes this phase's layers trainable, freezes the others, and resets the optimiser.
@@ -80,9 +82,8 @@ class Phase:
         """
         surgery.set_trainable(self._student, self._block, self._updates)
         optimizer = self.learner.optimizer
-        if not optimizer.built:
+        if self._scalars is None:
             optimizer.build(self.learner.trainable_variables)
-            # Its rate, its count of steps and, in half precision, its loss scale.
             self._scalars = [(v, v.numpy()) for v in optimizer.variables if v.ndim == 0]
         for variable in optimizer.variables:
             if variable.ndim:
@@ -218,8 +219,9 @@ class Retraining:
     def _of_labels(self, learner: Classifier, updates: str, source: Source) -> Phase:
         settings, compressed = self.settings, ()
         if self.block and updates == "model":
-            layers = map(self.student.get_layer, self.block.compressed_layers)
-            compressed = tuple(weight for layer in layers for weight in layer.weights)
+            # The last of them may be a function such as `keras.ops.relu`, which has no weights.
+            made = [graphs.by_name(self.student)[name] for name in self.block.compressed_layers]
+            compressed = tuple(w for each in made for w in getattr(each, "weights", ()))
         pace = Pace(
             settings.classification_rate(updates),
             settings.epochs,

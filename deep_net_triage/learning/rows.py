@@ -1,9 +1,9 @@
 """Storage for arrays with one row per image, of one process or of several in one folder.
 
 The walk through the parent computes an array once, and trials read it many times. A room stores
-arrays by name, and remembers the names that it refused. A refusal must be final: what would be
-stored later under that name changes the steps in which the network is computed, and so how its
-values are rounded.
+arrays by name, and remembers the names that it refused. A refusal is final: to store
+an array later would change the steps in which the network is computed, and so how its values
+are rounded.
 """
 
 import math

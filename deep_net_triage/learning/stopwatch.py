@@ -11,7 +11,7 @@ from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.devices import Share
 from deep_net_triage.images.splits import Dataset
-from deep_net_triage.learning import timed_training
+from deep_net_triage.learning import timed_training, whole
 from deep_net_triage.learning.timed_training import MOST_STEPS, TimedTraining
 from deep_net_triage.learning.timings import BlockTimings, Timings
 from deep_net_triage.network import costs, graphs, surgery
@@ -21,9 +21,9 @@ from deep_net_triage.network.blocks import Block
 _SECONDS = 0.8
 # A training step takes about three forward passes.
 _PASSES_PER_STEP = 3
-# If a whole batch takes too long to be timed, a step of as many images as can be afforded is
-# timed, and one of this many times as many. A straight line through the two gives the time of
-# the batch; with a smaller factor its slope would be lost in noise.
+# If a step of a whole batch takes too long, two smaller ones are timed: one of as many images
+# as can be afforded, and one of this many times as many. A straight line through the two gives
+# the time of the batch; with a smaller factor, noise would hide its slope.
 _MORE_IMAGES = 8
 # Twice as many trials at once pay off if a step slows down by less than this factor.
 _WORTHWHILE = 1.7
@@ -78,7 +78,8 @@ def measure(
     size = timed_training.share_of_batch(settings)
     if timed is None:
         copy = surgery.copy(parent, synchronized=devices.replicas() > 1)
-        timed = TimedTraining(copy, dataset, settings)
+        learner = whole.learner_of_parent(copy, dataset, settings)
+        timed = TimedTraining(learner, dataset, settings)
     sizes = sorted({timed.fewest, min(_MORE_IMAGES * timed.fewest, size)})
     seconds = [timed.step(images, _SECONDS) for images in sizes]
 
@@ -158,10 +159,10 @@ def _forward(model: keras.Model, image: Sequence[int]) -> Callable[[int], float]
 
 
 def _slowdowns(timed: TimedTraining, images: int, on_all_cores: float) -> dict[int, float]:
-    """Returns by how much halves, quarters and so on of the cores are slower than all.
+    """Returns by what factor a step is slower on a half, a quarter and so on of the cores.
 
-    It goes on as long as the smaller share is worth it. Threads that wait for each other are
-    busy, so that the processor's time would not tell. On a GPU cores don't matter.
+    Halving ends where it no longer pays. Steps are timed by the clock: threads that wait for
+    each other stay busy, which would inflate processor time. On a GPU cores don't matter.
 
     Args:
         timed: the training of a network whose steps take whole batches. The steps of larger

@@ -13,7 +13,9 @@ from deep_net_triage.network.graphs import Graph
 
 # Layers of a model that change images at random while it trains.
 _AUGMENTATIONS = tuple(
-    kind for name, kind in vars(keras.layers).items() if name.startswith(("Rand", "AugMix"))
+    kind
+    for name, kind in vars(keras.layers).items()
+    if name.startswith(("Rand", "AugMix", "Pipeline", "Solarization"))
 )
 
 
@@ -72,9 +74,9 @@ class Taught(Classifier):
 
 
 def _augmented_by(model: keras.Model) -> keras.KerasTensor:
-    """Returns what a model's last such layer returns; its input if no path leads through one.
+    """Returns the output of a model's last augmentation layer; its input without such a layer.
 
-    Only layers through which all paths lead are taken.
+    Only layers through which all paths lead count.
     """
     graph = Graph(model)
     ends = [graph.operations[step[-1]] for step in graph.trunk()]

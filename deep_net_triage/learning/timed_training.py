@@ -5,13 +5,12 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-import keras
 import tensorflow as tf
 
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.splits import Dataset
-from deep_net_triage.learning import training
+from deep_net_triage.learning.learner import Classifier
 from deep_net_triage.network import costs
 
 # At most 20 steps are timed, and at least 3 unless they take longer than `_LONGEST` seconds.
@@ -26,9 +25,9 @@ class TimedTraining:
     """A throwaway training, run only to be timed.
 
     Args:
-        network: its weights change.
+        learner: compiled; the weights of its network change.
         dataset: training images are read.
-        settings: optimiser, augmentation and batch size.
+        settings: the batch size.
 
     Attributes:
         fewest: the images of the first step, on each replica: its share of a batch, or fewer if
@@ -36,12 +35,12 @@ class TimedTraining:
         first: the seconds of the first step, which includes tracing it.
     """
 
-    def __init__(self, network: keras.Model, dataset: Dataset, settings: Settings) -> None:
+    def __init__(self, learner: Classifier, dataset: Dataset, settings: Settings) -> None:
         train = dataset.train
         self.fewest = max(
-            1, min(share_of_batch(settings), int(_LARGEST_PASS / costs.macs(network)))
+            1, min(share_of_batch(settings), int(_LARGEST_PASS / costs.macs(learner.network)))
         )
-        self._learner = training.learner_of(network, settings, len(train))
+        self._learner = learner
         self._learner.optimizer.build(self._learner.trainable_variables)
         self._batch = train.images, train.labels, tf.ones(len(train))
         self._step = self._compiled()
@@ -50,7 +49,7 @@ class TimedTraining:
     def step(self, images: int, about: float) -> float:
         """Takes some steps, and returns the median of their seconds.
 
-        Now and then a single step takes a second more than others.
+        It is the median because an occasional step takes a second longer than the others.
 
         Args:
             images: of a step, on each replica. Another number than before is not traced anew.

@@ -14,13 +14,11 @@ import tensorflow as tf
 from deep_net_triage import devices, steps
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import TrainingFailed
-from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import batches, optimizers
 from deep_net_triage.learning.batches import Examples, Rows
 from deep_net_triage.learning.learner import Classifier, Learner
 from deep_net_triage.learning.optimizers import Pace
 from deep_net_triage.learning.stepping import StepReports
-from deep_net_triage.network import convolutions
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Epoch
 from deep_net_triage.steps import Report
@@ -68,47 +66,6 @@ class Evaluation:
 
     test: tuple[Rows, Rows]
     held_out: tuple[Rows, Rows] | None
-
-
-def train_parent(
-    parent: keras.Model, dataset: Dataset, settings: Settings, journal: Journal
-) -> None:
-    """Trains a parent and leaves it with the weights of its chosen epoch.
-
-    Raises:
-        TrainingFailed: if a loss is no longer finite.
-    """
-    keras.utils.set_random_seed(settings.parent_seed)
-    train, test, held_out = dataset.train, dataset.test, dataset.validation
-    fitted = fit(
-        learner_of(parent, settings, len(train)),
-        Examples(train.images, train.labels, len(train), settings.augment),
-        settings,
-        Schedule(
-            "train", settings.parent_epochs, settings.parent_seed, settings.parent_patience
-        ),
-        journal,
-        Evaluation((test.images, test.labels), held_out and (held_out.images, held_out.labels)),
-    )
-    if not settings.settles:
-        fitted.restore_best()
-
-
-def learner_of(parent: keras.Model, settings: Settings, images: int) -> Classifier:
-    """Returns what trains a parent, compiled.
-
-    Args:
-        parent: its convolutions are sped up.
-        settings: of the command.
-        images: per epoch.
-    """
-    convolutions.speed_up(parent)
-    learner = Classifier(parent, settings.label_smoothing, settings.clip_norm)
-    per_epoch = math.ceil(images / settings.batch_size)
-    compile_for_labels(
-        learner, settings, Pace(settings.learning_rate, settings.parent_epochs, per_epoch)
-    )
-    return learner
 
 
 def compile_for_labels(learner: Classifier, settings: Settings, pace: Pace) -> None:
@@ -166,7 +123,8 @@ def fit(
     Raises:
         TrainingFailed: if a loss is no longer finite.
     """
-    # Now, because `Fitted` saves its variables. One that scales its loss is never built twice.
+    # Built now, because `Fitted` saves its variables. An optimiser that scales its loss must
+    # not be built twice.
     if not learner.optimizer.built:
         learner.optimizer.build(learner.trainable_variables)
     state = Fitted(learner, chooses=evaluation is not None and not settings.settles)

@@ -63,14 +63,14 @@ class _Stop:
     Attributes:
         name: of the array in the room.
         place: returns the tensor.
-        order: 2 k for what block k receives, 2 k + 1 for what it returns.
-        starts_next: whether the next block can be computed from it: all that the parent returns
-            depends on the images by this tensor alone.
+        at: the number of the block, and whether the block returns the tensor or receives it.
+        starts_next: whether the next block can be computed from it alone: every path from the
+            images to the parent's output leads through this tensor.
     """
 
     name: str
     place: Place
-    order: int
+    at: tuple[int, bool]
     starts_next: bool
 
 
@@ -126,9 +126,9 @@ class Walk:
         number = self._blocks.index(block)
         if not self.room.shared:
             self._ended = max(self._ended, number - 1)
-        source = self._nearest(2 * number)
+        source = self._nearest([stop for stop in self._stops if stop.at <= (number, False)])
         for stop in self._stops:
-            if stop.order == 2 * number + 1 and (returned := self._kept(stop)):
+            if stop.at == (number, True) and (returned := self._kept(stop)):
                 source = dataclasses.replace(source, targets=returned.train)
         self._tidy()
         return source
@@ -145,10 +145,10 @@ class Walk:
         self._ended = max(self._ended, self._blocks.index(block))
         self._tidy()
 
-    def _nearest(self, order: int) -> Source:
-        """Returns the source at the last stop up to `order` where a block can start."""
-        for stop in reversed(self._stops):
-            if stop.order <= order and stop.starts_next and (kept := self._kept(stop)):
+    def _nearest(self, stops: Sequence[_Stop]) -> Source:
+        """Returns the source at the last of some stops from which a block can start."""
+        for stop in reversed(stops):
+            if stop.starts_next and (kept := self._kept(stop)):
                 return kept
         return self._images
 
@@ -159,7 +159,7 @@ class Walk:
         dtype = self.dtype or tensor.dtype
         array = self.room.found(stop.name, shape, dtype)
         if array is None and not self.room.refused(stop.name):
-            start = self._nearest(stop.order - 1)
+            start = self._nearest(self._stops[: self._stops.index(stop)])
             between = graphs.cut(self.parent, start.place(self.parent), tensor)
             # Resizing again costs less than storing resized images. Behind a layer that draws
             # at random, such as dropout, nothing can be stored, because each pass differs.
@@ -193,12 +193,12 @@ class Walk:
 
     def _tidy(self) -> None:
         """Removes the arrays of ended blocks, except the one where the next block starts."""
-        following = 2 * (self._ended + 1)
+        following = (self._ended + 1, False)
         held = [stop for stop in self._stops if self.room.holds(stop.name)]
-        starts = [stop for stop in held if stop.starts_next and stop.order <= following]
-        needed = starts[-1:] if self._ended + 1 < len(self._blocks) else []
+        starts = [stop for stop in held if stop.starts_next and stop.at <= following]
+        needed = starts[-1:] if following[0] < len(self._blocks) else []
         for stop in held:
-            if stop.order < following and stop not in needed:
+            if stop.at < following and stop not in needed:
                 self.room.let_go(stop.name)
 
 
@@ -210,14 +210,14 @@ def _stops(
     for number, block in enumerate(blocks):
         if _cuts_through(parent, block.received_by):
             name = f"received by {block.name}"
-            stops.append(_Stop(name, block.received_by, 2 * number, True))
+            stops.append(_Stop(name, block.received_by, (number, False), True))
         if with_targets:
             name = f"returned by {block.name}"
             starts_next = _cuts_through(parent, block.returned_by) and all(
                 _leads(parent, block.returned_by, following.received_by)
                 for following in blocks[number + 1 : number + 2]
             )
-            stops.append(_Stop(name, block.returned_by, 2 * number + 1, starts_next))
+            stops.append(_Stop(name, block.returned_by, (number, True), starts_next))
     return stops
 
 

@@ -13,7 +13,7 @@ from deep_net_triage.learning.batches import Examples
 from deep_net_triage.learning.learner import Classifier
 from deep_net_triage.learning.optimizers import Pace
 from deep_net_triage.learning.taught import Taught
-from deep_net_triage.network import convolutions, surgery
+from deep_net_triage.network import convolutions
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.records.journal import Journal
 
@@ -25,7 +25,9 @@ class Lesson:
     Attributes:
         rate: the learning rate, at the top of its schedule.
         epochs: how many there are.
-        seed: of the order of images, of augmentation and of dropout.
+        seed: of the order of images.
+        patience: the training ends after so many epochs without a better one; None to run all
+            epochs.
         teacher: a network whose logits are learned besides the labels; None for labels alone.
         blocks: compressed blocks, whose pooled outputs are learned from the teacher as well.
     """
@@ -33,8 +35,35 @@ class Lesson:
     rate: float
     epochs: int
     seed: int
+    patience: int | None = None
     teacher: keras.Model | None = None
     blocks: tuple[Block, ...] = ()
+
+
+def train_parent(
+    parent: keras.Model, dataset: Dataset, settings: Settings, journal: Journal
+) -> None:
+    """Trains a parent and leaves it with the weights of its chosen epoch.
+
+    Raises:
+        TrainingFailed: if a loss is no longer finite.
+    """
+    keras.utils.set_random_seed(settings.parent_seed)
+    train(parent, _of_parent(settings), dataset, settings, journal)
+
+
+def learner_of_parent(parent: keras.Model, dataset: Dataset, settings: Settings) -> Classifier:
+    """Returns what trains a parent, compiled."""
+    return _compiled(parent, _of_parent(settings), settings, len(dataset.train))
+
+
+def _of_parent(settings: Settings) -> Lesson:
+    return Lesson(
+        settings.learning_rate,
+        settings.parent_epochs,
+        settings.parent_seed,
+        settings.parent_patience,
+    )
 
 
 def train(
@@ -52,17 +81,12 @@ def train(
     Raises:
         TrainingFailed: if a loss is no longer finite.
     """
-    surgery.reseed(network, lesson.seed)
-    convolutions.speed_up(network)
     train, test, held_out = dataset.train, dataset.test, dataset.validation
-    learner = _learner(network, lesson, settings)
-    steps = math.ceil(len(train) / settings.batch_size)
-    training.compile_for_labels(learner, settings, Pace(lesson.rate, lesson.epochs, steps))
     fitted = training.fit(
-        learner,
+        _compiled(network, lesson, settings, len(train)),
         Examples(train.images, train.labels, len(train), settings.augment),
         settings,
-        training.Schedule("train", lesson.epochs, lesson.seed),
+        training.Schedule("train", lesson.epochs, lesson.seed, lesson.patience),
         journal,
         training.Evaluation(
             (test.images, test.labels), held_out and (held_out.images, held_out.labels)
@@ -72,10 +96,17 @@ def train(
         fitted.restore_best()
 
 
-def _learner(network: keras.Model, lesson: Lesson, settings: Settings) -> Classifier:
+def _compiled(
+    network: keras.Model, lesson: Lesson, settings: Settings, images: int
+) -> Classifier:
+    """Returns what trains all layers of a network on so many images per epoch."""
+    convolutions.speed_up(network)
     network.trainable = True
-    if lesson.teacher is None:
-        return Classifier(network, settings.label_smoothing, settings.clip_norm)
-    learned = "both" if lesson.blocks else "logits"
-    settings = dataclasses.replace(settings, distill=learned)
-    return Taught(network, lesson.teacher, lesson.blocks, settings)
+    learner = Classifier(network, settings.label_smoothing, settings.clip_norm)
+    if lesson.teacher:
+        learned = "both" if lesson.blocks else "logits"
+        taught = dataclasses.replace(settings, distill=learned)
+        learner = Taught(network, lesson.teacher, lesson.blocks, taught)
+    steps = math.ceil(images / settings.batch_size)
+    training.compile_for_labels(learner, settings, Pace(lesson.rate, lesson.epochs, steps))
+    return learner

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from deep_net_triage.network import segments
+
 _layers = keras.layers
 # Exact types: a user's subclass may compute something else.
 _PRODUCERS = {_layers.Conv2D, _layers.Dense, _layers.SeparableConv2D}
@@ -250,6 +252,8 @@ class _Trace:
             return self._tie(received)
         if kind is _layers.GroupNormalization:
             return self._normalized_in_groups(operation, first)
+        if segments.is_function(operation):
+            return first
         if kind in _CHANNELWISE or scales_channels(operation):
             return self._channelwise(operation, first)
         # A user's activation, for example. Whether it can be built with fewer channels is seen
@@ -264,9 +268,9 @@ class _Trace:
         received: list[np.ndarray],
         outputs: list[keras.KerasTensor],
     ) -> list[np.ndarray]:
-        """Returns new channels; none of them can go, nor of those that an operation receives.
+        """Returns new channels. Neither they nor those that the operation receives can go.
 
-        Those that come from the images alone stay given, as behind their preprocessing.
+        Channels that come from the images alone, as in preprocessing, count as given instead.
         """
         returned = [self._new(width(tensor), operation.name) for tensor in outputs]
         if all(self._given.issuperset(channels.tolist()) for channels in received):

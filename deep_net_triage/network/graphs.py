@@ -250,6 +250,8 @@ def _applied(
     # opens the models inside it: `clone_model` keeps those whole. A test holds this one.
     try:
         return model._run_through_graph(inputs, operation_fn=callable_for)
+    except InputError:
+        raise
     except ValueError as error:  # branches that fit each other for other sides only
         reason = " ".join(str(error).split())
         raise InputError(

@@ -13,9 +13,10 @@ from deep_net_triage.network.graphs import Graph
 def halves(model: keras.Model, block: Block) -> tuple[Block, ...]:
     """Returns the halves of a block that one convolution can replace, each a block itself.
 
-    A block is divided in front of a residual unit or of a convolution: where both parts are
-    blocks, or else one, and closest to half of its multiply-accumulates. It is not divided
-    where it is wider than at its ends, as inside an inverted bottleneck.
+    A block can be divided in front of a residual unit or of a convolution, but not where it is
+    wider than at its ends, as inside an inverted bottleneck. A place where both parts are
+    blocks is preferred to one where a single part is, then the one closest to half of the
+    multiply-accumulates.
 
     Args:
         model: a flat functional model of fixed sides that holds the block uncompressed. Other

@@ -1,5 +1,6 @@
 """Measured latencies as values, which can be read and shown without TensorFlow."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,3 +27,13 @@ class Latency:
     threads: int
     median: float
     spread: float
+
+
+def pairs(latencies: Sequence[Latency]) -> Iterator[tuple[Latency, Latency]]:
+    """Yields the latencies of the parent and of the smaller model in each setting."""
+    smaller = {
+        (one.format, one.batch, one.threads): one for one in latencies if one.model == "smaller"
+    }
+    for one in latencies:
+        if one.model == "parent":
+            yield one, smaller[one.format, one.batch, one.threads]

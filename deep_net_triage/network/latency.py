@@ -162,10 +162,10 @@ def _keras(model: keras.Model, batch: np.ndarray) -> Run:
 def _on_threads(ready: Sequence[Prepared], batch: np.ndarray, threads: int) -> list[Timing]:
     """Returns what models take for a batch, with one thread or with all.
 
-    TensorFlow's threads can't be made fewer once they have started, but a core runs one of them
-    at a time. Handing work to each other costs them time: a VGG16 of half the width took a
-    third longer for one image, and a tenth for 64, than with a single thread, and so did a
-    smaller one.
+    TensorFlow can't reduce its threads once they have started, so they are bound to a single
+    core, which runs one of them at a time. Handing work to each other costs them time: a VGG16
+    of half the width took a third longer for one image, and a tenth longer for 64, than with a
+    true single thread, and so did a smaller network.
     """
     with devices.narrowed(Share(0, devices.cores() // threads)):
         return _in_turns([prepared(batch, threads) for prepared in ready])

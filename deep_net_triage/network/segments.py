@@ -179,7 +179,7 @@ def refusal(graph: Graph, names: list[str], kind: str = "conv") -> str | None:
 
 
 def stopped_by(graph: Graph, names: list[str]) -> str | None:
-    """Returns the layer of a kind that no block holds, in front of which a segment ends.
+    """Returns the layer that ends a segment because no block can hold a layer of its kind.
 
     Returns:
         Its name and kind, such as `up, a Conv2DTranspose`; None if the segment ends otherwise.
@@ -258,10 +258,13 @@ def _belongs(graph: Graph, step: list[str]) -> bool:
 
 def _activates(operation: keras.Operation) -> bool:
     """Returns whether an operation is an activation, as a layer or as a function."""
+    return isinstance(operation, _ACTIVATIONS) or is_function(operation)
+
+
+def is_function(operation: keras.Operation) -> bool:
+    """Returns whether an operation is an activation, as a function."""
     is_layer = isinstance(operation, keras.layers.Layer)
-    return isinstance(operation, _ACTIVATIONS) or (
-        not is_layer and type(operation).__name__ in _FUNCTIONS
-    )
+    return not is_layer and type(operation).__name__ in _FUNCTIONS
 
 
 def _received(graph: Graph, names: list[str]) -> keras.KerasTensor:

@@ -22,28 +22,43 @@ class Kind:
         title: in tables and figures.
         meaning: what it is, as a sentence's predicate.
         taught: whether it learns the parent's logits besides the labels.
+        from_scratch: whether it starts from random weights, and trains at a parent's rate.
     """
 
     title: str
     meaning: str
     taught: bool
+    from_scratch: bool = False
 
 
 # In the order of tables. The first two have the architecture of the compressed network; the
 # others take no more multiply-accumulates.
 KINDS = {
-    "scratch": Kind("from scratch", "trains the compressed architecture from scratch", False),
+    "scratch": Kind(
+        "from scratch",
+        "trains the compressed architecture from scratch",
+        taught=False,
+        from_scratch=True,
+    ),
     "scratch_taught": Kind(
         "from scratch, distilled",
         "trains the compressed architecture from scratch, and distils the parent into it",
-        True,
+        taught=True,
+        from_scratch=True,
     ),
-    "left_out": Kind("blocks left out", "leaves the blocks out and retrains the rest", True),
+    "left_out": Kind(
+        "blocks left out", "leaves the blocks out and retrains the rest", taught=True
+    ),
     "narrow": Kind(
-        "narrower", "narrows every layer, and distils the parent into it from scratch", True
+        "narrower",
+        "narrows every layer, and distils the parent into it from scratch",
+        taught=True,
+        from_scratch=True,
     ),
     "pruned": Kind(
-        "pruned", "prunes filters of the same blocks by their L1 norm, and retrains", True
+        "pruned",
+        "prunes filters of the same blocks by their L1 norm, and retrains",
+        taught=True,
     ),
 }
 

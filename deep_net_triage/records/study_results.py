@@ -177,19 +177,6 @@ def _curves(trials: Mapping[Path, TrialResult | Failure]) -> dict[Name, tuple[Ep
     return curves
 
 
-def studies_in(folder: Path) -> list[Path]:
-    """Returns the study folders among a folder and its subfolders.
-
-    Raises:
-        InputError: if there is none.
-    """
-    candidates = [folder, *sorted(folder.glob("*/"))]
-    studies = [candidate for candidate in candidates if (candidate / "results.csv").is_file()]
-    if not studies:
-        raise InputError(f"no results in {folder}; run a study first, or name its folder")
-    return studies
-
-
 def mean(values: Iterable[float | None]) -> float | None:
     """Returns the mean of the numbers that are not None; None if there are none."""
     numbers = [value for value in values if value is not None]

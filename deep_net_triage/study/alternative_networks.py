@@ -29,9 +29,6 @@ from deep_net_triage.study.plan import Plan
 from deep_net_triage.study.watching import held
 from deep_net_triage.wording import listed
 
-# These start from weights drawn at random, and train at the rate of a parent.
-_FROM_SCRATCH = ("scratch", "scratch_taught", "narrow")
-
 
 def run(plan: Plan, parent: Parent, progress: Progress, begins: Callable[[str], None]) -> None:
     """Trains the alternatives to a study's compressed network.
@@ -51,7 +48,7 @@ def run(plan: Plan, parent: Parent, progress: Progress, begins: Callable[[str], 
     folder.mkdir(exist_ok=True)
     with held(folder, progress, "alternatives: waiting for {}, which trains them") as lock:
         trainings = NetworkTrainings(plan.identity, plan.dataset, progress, lock.check, begins)
-        builders = _Builders(plan, parent.model, compression)
+        networks = _Networks(plan, parent.model, compression)
         refused: dict[str, str] = {}
         alternatives.write_refusals(study, refused)
         # All kinds are trained from one seed before any is from the next.
@@ -59,7 +56,7 @@ def run(plan: Plan, parent: Parent, progress: Progress, begins: Callable[[str], 
             if kind in refused:
                 continue
             try:
-                network = builders.of(kind)(seed)
+                network = networks.make(kind, seed)
             except InputError as reason:
                 refused[kind] = str(reason)
                 alternatives.write_refusals(study, refused)
@@ -79,15 +76,15 @@ def _train(
     """Trains an alternative from one seed."""
     settings = trainings.identity.settings
     rate = settings.classification_rate("model")
-    if kind in _FROM_SCRATCH:
+    if KINDS[kind].from_scratch:
         rate = settings.learning_rate
     teacher = parent.model if KINDS[kind].taught else None
     folder = alternatives.folder_of(settings.folder, kind, seed)
     name = f"alternative {KINDS[kind].title}, seed {seed}"
-    trainings.run(folder, name, network, Lesson(rate, epochs, seed, teacher))
+    trainings.run(folder, name, network, Lesson(rate, epochs, seed, teacher=teacher))
 
 
-class _Builders:
+class _Networks:
     """Makes the networks with which the alternatives start.
 
     Args:
@@ -105,15 +102,20 @@ class _Builders:
             known |= {half.name: half for half in halves(plan.network, block)}
         self.blocks: list[Block] = [known[name] for name in compression.blocks]
 
-    def of(self, kind: str) -> Callable[[int], keras.Model]:
-        """Returns a function from a seed to a network; it may raise InputError."""
-        return {
+    def make(self, kind: str, seed: int) -> keras.Model:
+        """Returns the network of a kind.
+
+        Raises:
+            InputError: if there is none for this parent and these blocks.
+        """
+        makers = {
             "scratch": self._fresh,
             "scratch_taught": self._fresh,
             "left_out": self._without,
             "narrow": self._narrow,
             "pruned": self._pruned,
-        }[kind]
+        }
+        return makers[kind](seed)
 
     def _fresh(self, seed: int) -> keras.Model:
         keras.utils.set_random_seed(seed)

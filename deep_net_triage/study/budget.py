@@ -135,7 +135,7 @@ def of_smaller(plan: Plan, settings: Settings) -> float:
         blocks = select(network, found, settings.blocks, settings.replacement)
     timed = stopwatch.measure(network, blocks, dataset, settings)
     at_once = _side_by_side(settings, timed, len(plan.trials), 1)
-    workload = Workload(settings, train, test, settings.augment_copies is not None)
+    workload = Workload(settings, train, test, not settings.draws_anew)
     estimator = Estimator(workload, timed, _slowdown(timed, at_once))
     trials = [(str(trial), trial) for trial in of_study(blocks, settings)]
     parent = [] if plan.identity.given else [estimator.parent(settings.parent_epochs)]
@@ -196,14 +196,24 @@ def _memory(plan: Plan, weights: int) -> int:
 
 
 def _activations(plan: Plan) -> list[int]:
-    """Returns the bytes of what is stored at once for each block but the first."""
+    """Returns the bytes stored at once for each block: its inputs and, if needed, its targets.
+
+    A block behind preprocessing alone has no stored inputs.
+    """
     settings, dataset = plan.settings, plan.dataset
-    if not any(TABLE[m].distil or TABLE[m].updates == "block" for m in settings.methods):
+    if not any(TABLE[name].reads_activations for name in settings.methods):
         return []
     distils = any(TABLE[method].distil for method in settings.methods)
-    images = len(dataset.train) * max(1, settings.augment_copies or 1) + len(dataset.test)
-    received = [_bytes(block.received_by(plan.network)) for block in plan.blocks]
-    returned = [_bytes(block.returned_by(plan.network)) for block in plan.blocks]
+    evaluated = len(dataset.test) + len(dataset.validation or ())
+    images = len(dataset.train) * max(1, settings.augment_copies or 1) + evaluated
+
+    def row(tensor: keras.KerasTensor) -> int:
+        exact = settings.activation_dtype == "exact"
+        dtype = tf.as_dtype(tensor.dtype if exact else settings.activation_dtype)
+        return math.prod(side or 1 for side in tensor.shape[1:]) * dtype.size
+
+    received = [row(block.received_by(plan.network)) for block in plan.blocks]
+    returned = [row(block.returned_by(plan.network)) for block in plan.blocks]
     images_of = plan.network.inputs[0]
     for number, block in enumerate(plan.blocks):
         # To normalize and resize images again takes less time than to read what that returns.
@@ -212,13 +222,9 @@ def _activations(plan: Plan) -> list[int]:
     return [images * (r + distils * t) for r, t in zip(received, returned, strict=True)]
 
 
-def _bytes(tensor: keras.KerasTensor) -> int:
-    return math.prod(side or 1 for side in tensor.shape[1:]) * tf.as_dtype(tensor.dtype).size
-
-
 def _stores(settings: Settings, activations: list[int]) -> bool:
     """Returns whether the activations of every block fit into memory or on the disk."""
-    if settings.augment != "none" and settings.augment_copies is None:
+    if settings.draws_anew:
         return False
     memory, disk = settings.activation_memory, settings.activation_disk
     scratch = settings.activation_dir or files.nearest(settings.folder)

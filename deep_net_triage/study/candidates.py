@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import DamagedFile, InputError
+from deep_net_triage.findings.recommendation import within
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network import costs, latency, surgery
 from deep_net_triage.network.blocks import Block
@@ -110,7 +111,7 @@ def find(
             continue
         student = best[block.name]
         yield candidate(block, student)
-        if baseline - student.accuracy <= settings.max_drop:
+        if within(student.accuracy - baseline, settings.max_drop):
             continue
         for half in halves(savings.network, block):
             if of_half := tried(Trial(student.method, half, settings.seeds[0])):

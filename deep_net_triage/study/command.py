@@ -46,8 +46,8 @@ IN_MEMORY = "a model in memory"
 # None without one.
 Work = dict[int, int | None]
 Smaller = tuple[str, Settings]
-# Starts so many processes, which get ready while the parent is made. It provides a function
-# that runs trials in them, and returns when all have ended.
+# Starts as many worker processes as it is told, which import TensorFlow while the parent is
+# trained. Its context is a function that runs trials in them, and returns when all have ended.
 Company = Callable[[int], contextlib.AbstractContextManager[Callable[[Work], None]]]
 
 
@@ -242,7 +242,7 @@ def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, int]:
 
 
 def _foresee(opened: Opened, typed: str, started: float) -> tuple[Opened, Budget]:
-    """Returns a study with its precision and what it will take, and says it if it was timed."""
+    """Returns a study with its precision settled, and its budget; prints a measured budget."""
     timed = None
     if opened.measures_precision:
         with locks.waiting(opened.ledger.folder / "study.lock"):
@@ -320,7 +320,7 @@ def _describe(opened: Opened, typed: str, started: float, seconds: float | None 
 
 
 def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
-    """Makes everything that a study ends in, and returns how many of its trials failed."""
+    """Does all that follows the trials, up to the exports; returns how many trials failed."""
     plan, ledger, progress = opened.plan, opened.ledger, opened.progress
     settings, compressed = plan.settings, None
 

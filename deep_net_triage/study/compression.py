@@ -2,9 +2,9 @@
 
 1. Candidates are blocks and halves of blocks, each with the method and the cost that triage
    found (`candidates`). Those that save most within `--max_drop` come first (`selection`).
-2. Each is compressed in the network as it is by then, which is retrained by that method. A step
-   is undone if the network has surely lost more than `--max_drop`: the 95 % interval of what it
-   has lost lies above.
+2. Each is compressed in the network as it then stands, which is retrained by that method. A
+   step is undone if the network has clearly lost more than `--max_drop`: if the whole 95 %
+   interval of its loss lies above that.
 3. The whole network is retrained once more, taught by the parent. If it has still lost more
    than `--max_drop`, the last step is undone and the network before it is retrained instead.
 
@@ -24,6 +24,7 @@ import keras
 
 from deep_net_triage.errors import DamagedFile
 from deep_net_triage.findings import parent_doubts
+from deep_net_triage.findings.recommendation import within
 from deep_net_triage.findings.statistics import against_parent
 from deep_net_triage.learning import predictions
 from deep_net_triage.learning.whole import Lesson
@@ -177,12 +178,12 @@ class _Search:
         return file
 
     def _may_stay(self, folder: Path) -> bool:
-        """Returns whether a step's network may have lost no more than may be lost."""
+        """Returns whether a step stays: whether its interval begins within --max_drop."""
         interval = self._interval([folder])
-        return interval is None or interval[0] <= self.plan.settings.max_drop + 1e-12
+        return interval is None or within(-interval[0], self.plan.settings.max_drop)
 
     def _allows(self, judged: float) -> bool:
-        return self.baseline - judged <= self.plan.settings.max_drop + 1e-12
+        return within(judged - self.baseline, self.plan.settings.max_drop)
 
     def _tried(self, trial: Trial) -> Judged | None:
         """Returns the student of a half; None if its trial failed."""
@@ -194,9 +195,10 @@ class _Search:
         return Judged(trial.method, _judged(result, folder), (folder,))
 
     def _interval(self, folders: Sequence[Path]) -> tuple[float, float] | None:
-        """Returns the 95 % interval of what the networks of some trainings have lost.
+        """Returns the 95 % interval of the accuracy that some networks have lost.
 
-        The images that judge tell it. The trainings differ in their seeds.
+        It is measured on the images that judge. The networks are one student, trained from
+        several seeds.
         """
         correct = {}
         for number, folder in enumerate(folders):
@@ -209,7 +211,7 @@ class _Search:
     def _take_over(self, trial: Trial, folder: Path) -> None:
         """Copies what triage made of a block of the parent, so that it is not trained again."""
         study = self.plan.settings.folder
-        of_block = results.trial_folder(study, trial.method, trial.block_name, trial.seed)
+        of_block = results.trial_folder(study, *trial.key)
         for made in (of_block, self._half_folder(trial)):
             if (made / "model.keras").is_file() and not folder.exists():
                 files.copy_folder(made, folder)
@@ -250,8 +252,8 @@ class _Search:
                 settings.classification_rate("model"),
                 settings.final_epochs or settings.epochs,
                 seed,
-                self.parent.model,
-                blocks,
+                teacher=self.parent.model,
+                blocks=blocks,
             )
             folder = self.folder / f"final-of-{len(blocks)}-seed{seed}"
             name = f"compressed network, seed {seed}"

@@ -85,7 +85,7 @@ class Estimator:
         self.workload = workload
         self.timings = timings
         self.slowdown = slowdown
-        # The gradient of the weights and that of the inputs each take so many forward passes.
+        # Forward passes that either gradient takes: that of the weights, that of the inputs.
         self._gradient = max(0.0, timings.step / timings.forward - 1) / 2
 
     def parent(self, epochs: int) -> ExpectedTraining:

@@ -26,7 +26,7 @@ def alternative_to_take(folder: Path, smaller: Smaller | None) -> Path | None:
         folder: of the study.
         smaller: what compression and alternatives came to; None without a compression.
     """
-    network = smaller and smaller.to_take
+    network = smaller and smaller.standing.to_take
     if not network or not network.kind:
         return None
     return alternatives.folder_of(folder, network.kind, min(network.correct)) / "model.keras"

@@ -47,6 +47,11 @@ class Trial:
         return f"{self.block_name} {self.method} seed {self.seed}"
 
     @property
+    def key(self) -> tuple[str, str, int]:
+        """Method, block's name and seed, as results name a trial."""
+        return self.method, self.block_name, self.seed
+
+    @property
     def block_name(self) -> str:
         """The block's name in folders and rows."""
         return self.block.name if self.block else NO_BLOCK

@@ -30,7 +30,7 @@ from deep_net_triage.records import (
 from deep_net_triage.records.locks import Lock
 from deep_net_triage.records.results import Failure, ParentResult, TrialResult
 from deep_net_triage.study.identity import Identity, Trial
-from deep_net_triage.wording import counted
+from deep_net_triage.wording import counted, listed
 
 
 class Ledger:
@@ -93,7 +93,7 @@ class Ledger:
 
     def folder_of(self, trial: Trial) -> Path:
         """Returns a trial's folder."""
-        return results.trial_folder(self.folder, trial.method, trial.block_name, trial.seed)
+        return results.trial_folder(self.folder, *trial.key)
 
     def trials(self) -> dict[Path, TrialResult | Failure]:
         """Returns the result of every trial that has ended, by its folder."""
@@ -272,17 +272,25 @@ class EarlierResults:
                 "choose another --output_dir, or add --overwrite to replace what differs"
             )
         derived = [self.folder / name for name in (compressions.FOLDER, alternatives.FOLDER)]
+        given = self.ledger.identity.settings.parent
         for folder in [*folders, *derived]:
             holder = locks.holder(results.lock_file(folder))
             if holder:
                 raise InputError(f"{folder} can't be replaced: {holder} works on it")
+            if given and folder.resolve() in given.resolve().parents:
+                raise InputError(
+                    f"--parent={given} is in {folder}, which --overwrite removes; move it to "
+                    "another folder first"
+                )
         self.ledger.outdated += derived
+        found = [f"{folder.name}/" for folder in derived if folder.exists()]
+        along = f", and {listed(found)} removed" if found else ""
         settings = "; ".join(differing)
-        self.ledger.say(f"{what} with other settings will be replaced ({settings})")
+        self.ledger.say(f"{what} with other settings will be replaced ({settings}){along}")
 
 
 def remove_leftovers(folder: Path, scratch: Path | None) -> None:
-    """Removes what processes left that were killed on their last steps.
+    """Removes the locks, checkpoints and temporary files that killed processes left behind.
 
     Args:
         folder: of the study.

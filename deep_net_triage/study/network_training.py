@@ -10,7 +10,7 @@ from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
 from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import guards, memory, whole
 from deep_net_triage.learning.whole import Lesson
-from deep_net_triage.network import costs
+from deep_net_triage.network import costs, surgery
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import correctness, models, results
 from deep_net_triage.records.journal import Journal
@@ -24,7 +24,7 @@ from deep_net_triage.wording import duration
 
 @dataclass(frozen=True)
 class NetworkTrainings:
-    """What such trainings of one study have in common.
+    """Trains whole networks for one study: final retrainings, and alternatives.
 
     Attributes:
         identity: what the study's results depend on.
@@ -67,6 +67,7 @@ class NetworkTrainings:
 
         def train() -> NetworkResult:
             with memory.released():
+                surgery.reseed(network, lesson.seed)
                 whole.train(network, lesson, self.dataset, settings, journal)
             return self._finished(network, journal)
 

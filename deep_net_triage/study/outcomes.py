@@ -1,4 +1,4 @@
-"""How trainings end: records it, and finds what an earlier command finished in the same way."""
+"""Records how trainings end, and finds what earlier commands finished with equal settings."""
 
 import shutil
 from collections.abc import Callable
@@ -50,7 +50,9 @@ def by_the_same_settings(
     settings: dict[str, object],
     say: Callable[[str], None],
 ) -> Result | None:
-    """Returns the finished and undamaged result in a folder; removes the folder of any other.
+    """Returns a folder's result if it is finished, undamaged and of equal settings.
+
+    Otherwise returns None, and removes the folder if it holds a result.
 
     Args:
         folder: of a training.

@@ -9,7 +9,7 @@ import keras
 
 from deep_net_triage import devices
 from deep_net_triage.errors import DamagedFile, InputError, TrainingFailed
-from deep_net_triage.learning import guards, memory, predictions, training
+from deep_net_triage.learning import guards, memory, predictions, training, whole
 from deep_net_triage.learning.learner import Classifier
 from deep_net_triage.network import costs, imagenet
 from deep_net_triage.progress import Progress
@@ -41,7 +41,7 @@ def make(plan: Plan, earlier: EarlierResults, progress: Progress) -> Parent:
         if not ledger.parent:
             made = _adopted if plan.identity.given else _trained
             with memory.released():
-                ledger.use_parent(made(plan, earlier, lock.check, progress))
+                ledger.use_parent(made(plan, lock.check, progress))
     if not compared:
         earlier.compare_trials(plan.trials)
         earlier.remove()
@@ -68,13 +68,11 @@ def _taken_over(plan: Plan, earlier: EarlierResults, folder: Path) -> keras.Mode
     return models.load(folder / "model.keras")
 
 
-def _trained(
-    plan: Plan, earlier: EarlierResults, still_ours: Callable[[], None], progress: Progress
-) -> ParentResult:
+def _trained(plan: Plan, still_ours: Callable[[], None], progress: Progress) -> ParentResult:
     """Trains the parent's network, saves it, and returns its result."""
-    settings, ledger = plan.settings, earlier.ledger
+    settings = plan.settings
     journal = Journal(
-        ledger.folder / "parent",
+        settings.folder / "parent",
         plan.identity.of_parent(),
         ShownTraining(progress, "parent", {"train": settings.parent_epochs}),
         progress.say,
@@ -96,7 +94,7 @@ def _trained(
 
 def _train(plan: Plan, journal: Journal) -> ParentResult:
     parent, folder = plan.network, journal.folder
-    training.train_parent(parent, plan.dataset, plan.settings, journal)
+    whole.train_parent(parent, plan.dataset, plan.settings, journal)
     journal.watch.step(CHECKING)
     curve = summarize(results.read_epochs(folder), plan.settings.settles)
     journal.still_ours()
@@ -134,12 +132,10 @@ def ending(result: ParentResult) -> str | None:
     return f"after all {result.epochs} epochs"
 
 
-def _adopted(
-    plan: Plan, earlier: EarlierResults, still_ours: Callable[[], None], progress: Progress
-) -> ParentResult:
+def _adopted(plan: Plan, still_ours: Callable[[], None], progress: Progress) -> ParentResult:
     """Evaluates a given parent, saves it, and returns its result."""
     started = time.perf_counter()
-    folder = earlier.ledger.folder / "parent"
+    folder = plan.settings.folder / "parent"
     parent, settings, test = plan.network, plan.settings, plan.dataset.test
     learner = Classifier(parent)
     learner.compile(jit_compile=devices.compile_with_xla())

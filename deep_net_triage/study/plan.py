@@ -210,8 +210,7 @@ def _check_means(settings: Settings, network: keras.Model, chosen: Sequence[Bloc
     """Makes sure that every chosen block has a mean, if a method starts from it."""
     averaged = any(METHODS[name].initializer == "mean" for name in settings.methods)
     for block in chosen if averaged and settings.mean_over == "channel" else ():
-        convolutions = [network.get_layer(name) for name in block.convolutions]
-        batchnorms = block.batchnorms_in(network)
+        convolutions, batchnorms = block.convolutions_in(network), block.batchnorms_in(network)
         initializers.check_channels(convolutions, batchnorms, block.shape.filters)
 
 

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from deep_net_triage.findings.recommendation import within
 from deep_net_triage.network.blocks import Block
 
 
@@ -28,7 +29,7 @@ class Candidate:
 
     @property
     def least(self) -> float:
-        """The least that it may cost."""
+        """The lower of its cost and the lower end of the cost's interval."""
         return min([self.cost, *(self.interval or ())])
 
     def overlaps(self, other: "Candidate") -> bool:
@@ -52,18 +53,18 @@ class _Choice:
 def in_order(candidates: Sequence[Candidate], max_drop: float) -> list[Candidate]:
     """Returns the candidates in the order in which to compress them.
 
-    First comes the set that saves most within `max_drop`, if costs and savings add up. The
-    others follow, in case that a step fails or that costs do not add up. Those that save most
-    come first in each. Of a cost the lower end of its interval counts: the final retraining may
-    make up for the rest, and a step that costs too much is undone.
+    First comes the set that saves most within `max_drop`, on the assumption that costs and
+    savings add up. The others follow, in case a step fails or costs do not add up. Within each
+    group, those that save most come first. A candidate counts with the lower end of its cost's
+    interval: the final retraining may make up for the rest, and a step that costs too much is
+    undone.
 
     Args:
         candidates: those that save nothing or surely cost too much are left out.
         max_drop: the accuracy that may be lost, 0..1.
     """
-    most = max_drop + 1e-12
     saving = [candidate for candidate in candidates if candidate.saved > 0]
-    allowed = [candidate for candidate in saving if candidate.least <= most]
+    allowed = [candidate for candidate in saving if within(-candidate.least, max_drop)]
     planned = best_set(allowed, max_drop)
     others = [candidate for candidate in allowed if candidate not in planned]
     return [
@@ -78,7 +79,7 @@ def best_set(candidates: Sequence[Candidate], max_drop: float) -> tuple[Candidat
     front = [_Choice()]
     for group in _overlapping(candidates):
         grown = [choice.with_more(more) for choice in front for more in _apart(group)]
-        front = _undominated([g for g in grown if g.cost <= max_drop + 1e-12])
+        front = _undominated([choice for choice in grown if within(-choice.cost, max_drop)])
     return max(front, key=lambda choice: choice.saved).chosen
 
 

@@ -92,7 +92,7 @@ class Study:
     def _walk(self) -> Walk | None:
         """Returns a walk at its beginning; None where images differ from epoch to epoch."""
         plan = self.plan
-        if plan.settings.augment != "none" and plan.settings.augment_copies is None:
+        if plan.settings.draws_anew:
             return None
         report = functools.partial(self.progress.step, "activations")
         return walk.begin(
@@ -117,19 +117,22 @@ class Study:
                 pending = self.ledger.pending(self.plan.trials)
                 self.progress.keep(self.plan.name_of(trial) for trial in pending)
                 block_trials = block_trials or self._begun(trial.block, activations)
-                names = (trial.method, trial.block_name, trial.seed)
-                determining = self.plan.identity.of_trial(*names, self.parent.weights_sha256)
+                sha256 = self.parent.weights_sha256
+                determining = self.plan.identity.of_trial(*trial.key, sha256)
                 block_trials.run(trial, name, folder, determining, lock.check)
                 self.ledger.write_table()
                 self.progress.ended(name, time.perf_counter() - started)
 
     def _begun(self, block: Block | None, activations: Walk | None) -> BlockTrials:
-        """Returns the trials of a block, with a student and what the walk keeps before it."""
+        """Prepares a block's trials: their student, and the images or activations to read."""
         plan = self.plan
-        if activations and block and _reads_activations(plan.settings.methods):
+        # All of the command's methods count, not only those that are left to run: a study that
+        # was interrupted must compute each trial as one that was not.
+        reads = block and any(METHODS[n].reads_activations for n in plan.settings.methods)
+        if activations and reads:
             self.progress.say(f"{block.name}: computing its inputs and outputs")
             source = activations.to(block)
-        elif block and _reads_activations(plan.settings.methods):
+        elif reads:
             source = for_block(plan.dataset, plan.settings)
         else:
             source = for_model(plan.dataset, plan.settings)
@@ -148,12 +151,3 @@ class Study:
         files = [results.lock_file(self.ledger.folder_of(trial)) for trial in pending]
         while files and all(map(locks.holder, files)):
             time.sleep(0.2)
-
-
-def _reads_activations(methods: Sequence[str]) -> bool:
-    """Returns True if blocks read stored activations, and False if they read images.
-
-    It depends on all of the command's methods, not on those that are left to run: a study that
-    was interrupted must compute each trial as one that was not.
-    """
-    return any(METHODS[name].distil or METHODS[name].updates == "block" for name in methods)

@@ -162,7 +162,7 @@ class BlockTrials:
 
 @dataclass(frozen=True)
 class TrialsBeside:
-    """What such trials have in common.
+    """Runs trials beside those of the study: of halves of blocks, and of compression steps.
 
     Attributes:
         identity: what the study's results depend on.
@@ -192,8 +192,7 @@ class TrialsBeside:
             folder: of the trial's files; its parent folder must exist.
         """
         sha256 = guards.weights_digest(network)
-        names = (trial.method, trial.block_name, trial.seed)
-        determining = self.identity.of_trial(*names, sha256)
+        determining = self.identity.of_trial(*trial.key, sha256)
         read, say = results.read_trial, self.progress.say
         ended = by_the_same_settings(folder, read, determining, say)
         if ended:
@@ -207,7 +206,7 @@ class TrialsBeside:
             retraining = Retraining(network, trial.block, dataset, source, settings)
             trials = BlockTrials(start, retraining, self.progress)
             result = trials.run(trial, name, folder, determining, self.still_ours)
-        self.progress.ended(name, getattr(getattr(result, "row", None), "seconds", 0.0))
+        self.progress.ended(name, 0.0)
         return result
 
     def _expected(self, trial: Trial, name: str) -> ExpectedTraining:

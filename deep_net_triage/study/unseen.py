@@ -15,7 +15,7 @@ def check(parent: keras.Model, dataset: Dataset) -> None:
 
     It is then more accurate on them than on the test images, and as accurate as on the images
     that it is known to have been trained on. Each student forgets some of them, which would
-    look like a cost of compression. What tells accuracies apart is that their 95 % intervals
+    look like a cost of compression. Two accuracies count as different if their 95 % intervals
     do not overlap.
 
     Args:

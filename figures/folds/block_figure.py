@@ -72,8 +72,7 @@ def draw(panels: Sequence[Panel]) -> Figure:
         looks.prepare(each)
         each.set_title(panel.title, color=looks.INK)
         each.set_xlabel("compressed block")
-        outlined = {"lw": 2.5, "path_effects": looks.outline(), "zorder": 1}
-        each.axhline(panel.parent, color=looks.BASELINE, **outlined)
+        looks.parent_line(each, panel.parent)
         each.axhline(0, color=looks.INK, lw=1, ls=":", zorder=1.5)
         blocks = list(dict.fromkeys(block for _, block in panel.cells))
         methods = list(dict.fromkeys(method for method, _ in panel.cells))
