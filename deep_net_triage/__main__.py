@@ -62,19 +62,20 @@ def _start(chosen: Settings, arguments: list[str], progress: Progress) -> int:
     devices.import_tensorflow(chosen.replicas, verbose=chosen.verbose)
     from deep_net_triage.study import command, listing
 
-    smaller = _smaller(arguments)
+    quick = _quick(arguments)
     if chosen.list_blocks:
         listing.list_blocks(chosen, progress)
     elif chosen.estimate:
-        command.estimate(chosen, progress, smaller)
+        command.estimate(chosen, progress, quick)
     if not runs:
         return 0
     board = Board(progress)
-    company = functools.partial(workers.ready_to_run_trials, chosen, board)
-    return command.run(chosen, typed, Messenger(board.show), company=company, smaller=smaller)
+    start = functools.partial(workers.ready_to_run_trials, chosen, board)
+    shown = Messenger(board.show)
+    return command.run(chosen, typed, shown, start_workers=start, quick=quick)
 
 
-def _smaller(arguments: list[str]) -> tuple[str, Settings] | None:
+def _quick(arguments: list[str]) -> tuple[str, Settings] | None:
     """Returns the flag that makes a study small, and the settings with it.
 
     It is None if flags on the command line contradict those of the file.

@@ -62,12 +62,12 @@ def test_each_kind_is_trained_from_one_seed_before_any_from_the_next(tmp_path, m
     (tmp_path / "alternatives").mkdir()
     alternatives.write_refusals(tmp_path, {"narrow": "by an earlier command"})
 
-    class Builders:
+    class Networks:
         def __init__(self, plan, parent, compression):
             pass
 
-        def of(self, kind):
-            return lambda seed: refuse() if kind == "left_out" else kind
+        def make(self, kind, seed):
+            return refuse() if kind == "left_out" else kind
 
     class Trainings:
         identity = types.SimpleNamespace(
@@ -76,18 +76,20 @@ def test_each_kind_is_trained_from_one_seed_before_any_from_the_next(tmp_path, m
             )
         )
 
+        parent = types.SimpleNamespace(model=None)
+
         def __init__(self, *common):
             pass
 
-        def run(self, folder, name, network, lesson):
+        def run_network(self, lesson, name, network, folder):
             names.append((network, lesson.seed, lesson.rate, lesson.epochs))
             refusals.append(alternatives.refusals(tmp_path))
 
     def refuse():
         raise InputError("another shape")
 
-    monkeypatch.setattr(alternative_networks, "_Builders", Builders)
-    monkeypatch.setattr(alternative_networks, "NetworkTrainings", Trainings)
+    monkeypatch.setattr(alternative_networks, "_Networks", Networks)
+    monkeypatch.setattr(alternative_networks, "MoreTrainings", Trainings)
     compression = types.SimpleNamespace(blocks=("block1",), epochs=7)
     monkeypatch.setattr(compressions, "read", lambda study: compression)
     plan = types.SimpleNamespace(
@@ -111,9 +113,12 @@ def test_each_kind_is_trained_from_one_seed_before_any_from_the_next(tmp_path, m
 def test_the_alternative_that_the_page_recommends_is_exported_instead(tmp_path):
     pruned = types.SimpleNamespace(kind="pruned", correct={2: None, 1: None})
     compressed = types.SimpleNamespace(kind=None, correct={0: None})
-    file = exporting.alternative_to_take(tmp_path, types.SimpleNamespace(to_take=pruned))
-    assert file == tmp_path / "alternatives" / "pruned-seed1" / "model.keras"
-    for network in (compressed, None):
-        smaller = types.SimpleNamespace(to_take=network)
-        assert exporting.alternative_to_take(tmp_path, smaller) is None
-    assert exporting.alternative_to_take(tmp_path, None) is None
+    own = tmp_path / "compressed" / "model.keras"
+
+    def chosen(to_take):
+        standing = types.SimpleNamespace(to_take=to_take)
+        return exporting.chosen(tmp_path, own, types.SimpleNamespace(standing=standing), None)
+
+    assert chosen(pruned) == tmp_path / "alternatives" / "pruned-seed1" / "model.keras"
+    assert chosen(compressed) == chosen(None) == own
+    assert exporting.chosen(tmp_path, own, None, None) == own

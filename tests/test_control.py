@@ -85,7 +85,7 @@ def test_a_study_runs_it_beside_its_methods(tmp_path, capsys):
 def test_it_belongs_to_every_study_unless_it_is_left_out(typed, methods, control, parent):
     chosen = command_line.parse([*typed, "--seeds=0,1"])
     found = blocks.find_blocks(parent)
-    trials = plan.of_study(found, chosen)
+    trials = plan.trials_of(found, chosen)
     assert len(trials) == 2 * (methods * len(found) + control)
     assert [trial.method for trial in trials].count("control") == 2 * control
 

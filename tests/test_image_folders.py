@@ -84,7 +84,7 @@ def test_folders_become_classes_in_order(pets):
     assert found.train.labels.numpy().tolist() == [0, 0, 1, 1]
     assert levels(found.test) == [8, 7]
     assert found.test.labels.numpy().tolist() == [0, 1]
-    assert oddities.notice(found) == []
+    assert oddities.warnings(found) == []
 
 
 def test_name_is_the_folders_own(pets, monkeypatch):
@@ -213,7 +213,7 @@ def test_class_names_say_the_order(pets, tmp_path):
     by_level = dict(zip(levels(found.train), found.train.labels.numpy(), strict=True))
     assert by_level == {1: 0, 2: 0, 4: 3, 5: 3}
     assert dict(zip(levels(found.test), found.test.labels.numpy(), strict=True)) == {7: 0, 8: 3}
-    assert "2 of 4 classes have no training image (öwl, newt)" in oddities.notice(found)[0]
+    assert "2 of 4 classes have no training image (öwl, newt)" in oddities.warnings(found)[0]
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_class_without_images_stays(pets):
     found = image_folders.load(pets, image_size=32)
     assert found.class_names == ("Dog", "ant", "cat")
     assert found.train.labels.numpy().tolist() == [0, 0, 2, 2]
-    assert "1 of 3 classes have no training image (ant)" in oddities.notice(found)[0]
+    assert "1 of 3 classes have no training image (ant)" in oddities.warnings(found)[0]
 
 
 def test_hidden_and_other_files_are_ignored(pets):

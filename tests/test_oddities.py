@@ -17,9 +17,9 @@ def changed(dataset, split, **arrays):
 
 
 def test_nothing_odd_is_nothing_said(toy_dataset):
-    oddities.refuse(toy_dataset)
-    assert oddities.notice(toy_dataset) == []
-    assert oddities.notice(datasets.load("digits", image_size=32)) == []
+    oddities.check_labels(toy_dataset)
+    assert oddities.warnings(toy_dataset) == []
+    assert oddities.warnings(datasets.load("digits", image_size=32)) == []
 
 
 @pytest.mark.parametrize(("split", "label"), [("train", 3), ("test", -1), ("validation", 3)])
@@ -27,7 +27,7 @@ def test_labels_that_name_no_class_are_refused(split, label, toy_dataset):
     labels = toy_dataset.splits.get(split, toy_dataset.test).labels.numpy()
     labels[[4, 7]] = label
     with pytest.raises(InputError) as caught:
-        oddities.refuse(changed(toy_dataset, split, labels=labels))
+        oddities.check_labels(changed(toy_dataset, split, labels=labels))
     expected = (
         f"2 labels of the split {split} are out of range (the first is {label}, of example 4"
     )
@@ -37,7 +37,7 @@ def test_labels_that_name_no_class_are_refused(split, label, toy_dataset):
 
 def test_classes_without_training_images_are_counted(toy_dataset):
     odd = dataclasses.replace(toy_dataset, class_names=("a", "b", "c", "d", "e"))
-    (line,) = oddities.notice(odd)
+    (line,) = oddities.warnings(odd)
     assert "2 of 5 classes have no training image (d, e)" in line
     assert "--train_examples" in line
 
@@ -46,7 +46,7 @@ def test_classes_without_training_images_are_counted(toy_dataset):
 def test_images_of_both_splits_are_counted(split, toy_dataset):
     images = toy_dataset.test.images.numpy()
     images[[1, 5]] = toy_dataset.train.images.numpy()[[20, 20]]
-    (line,) = oddities.notice(changed(toy_dataset, split, images=images))
+    (line,) = oddities.warnings(changed(toy_dataset, split, images=images))
     assert f"2 of 10 {split} images are training images as well" in line
 
 

@@ -189,11 +189,7 @@ def test_a_curve_that_was_removed_or_damaged_is_left_out(study):
     assert study_results.read_study(study).epochs.keys() == {("cl_rw", "block10", 0)}
 
 
-def test_studies_are_found_in_an_output_folder_or_as_one(study):
-    assert study_results.studies_in(study.parent) == [study]
-    assert study_results.studies_in(study) == [study]
-    with pytest.raises(InputError, match="no results"):
-        study_results.studies_in(study / "trials")
+def test_a_folder_without_a_finished_parent_is_no_study(study):
     with pytest.raises(InputError, match="holds no finished parent"):
         study_results.read_study(study / "trials")
     results.write_result(study / "parent", Failure({}, "the loss is not finite"))

@@ -93,7 +93,7 @@ def present(
 
 
 def present_unfinished(
-    study: StudyResults, runs: Unfinished, max_drop: float, smaller: Smaller | None = None
+    study: StudyResults, standing: Unfinished, max_drop: float, smaller: Smaller | None = None
 ) -> None:
     """Writes the page of a study that still runs.
 
@@ -101,7 +101,7 @@ def present_unfinished(
 
     Args:
         study: its results so far; the page goes to its folder.
-        runs: where it stands.
+        standing: which trials have ended, run, or are left.
         max_drop: the accuracy that may be lost, 0..1.
         smaller: what several compressed blocks came to, and its alternatives so far.
     """
@@ -110,18 +110,18 @@ def present_unfinished(
     drawn = None
     if took and took >= _LONG_TRIAL:
         drawn = _captioned(_of_trials(study, reached))
-    report.write(study, [], reached, drawn, runs, _doubted(smaller, reached))
+    report.write(study, [], reached, drawn, standing, _doubted(smaller, reached))
 
 
-def present_alternatives(study: StudyResults, runs: Unfinished, max_drop: float) -> None:
+def present_alternatives(study: StudyResults, standing: Unfinished, max_drop: float) -> None:
     """Writes the page of a study whose compression has ended and whose alternatives still run.
 
     Args:
         study: as for `present_unfinished`.
-        runs: as for `present_unfinished`.
+        standing: as for `present_unfinished`.
         max_drop: as for `present_unfinished`.
     """
-    present_unfinished(study, runs, max_drop, rivals.read(study))
+    present_unfinished(study, standing, max_drop, rivals.read(study))
 
 
 def _doubted(smaller: Smaller | None, reached: Verdict) -> Smaller | None:

@@ -44,7 +44,7 @@ def write(
     judgements: Sequence[Judgement],
     reached: Verdict,
     figures: Iterable[Picture] | None = (),
-    runs: Unfinished | None = None,
+    standing: Unfinished | None = None,
     smaller: Smaller | None = None,
 ) -> Path:
     """Writes `report.html` into a study's folder, the same bytes for the same study.
@@ -55,7 +55,7 @@ def write(
         reached: the study's verdict.
         figures: in the page's order; the learning curves follow them. None to draw nothing,
             which takes a tenth of the time.
-        runs: where a study stands that still runs; None once it has ended.
+        standing: of a study that still runs; None once it has ended.
         smaller: what several compressed blocks came to; None if none were to be compressed.
 
     Returns:
@@ -65,11 +65,11 @@ def write(
     compression = _compression(smaller) if smaller else None
     measured = bool(study.rows or study.controls)
     text = page.render(
-        reloads=runs is not None,
-        unfinished=runs,
+        reloads=standing is not None,
+        unfinished=standing,
         patience=patience(study),
         dataset=study.dataset,
-        lead=_lead(study, runs),
+        lead=_lead(study, standing),
         map=block_map.of_study(study, {b.block: (b.best.method, b.best.cost) for b in ranked}),
         sentences=_sentences(reached, smaller),
         ranking=_ranking(reached.ranking) if reached.ranking else None,
@@ -100,10 +100,10 @@ def write(
     return file
 
 
-def _lead(study: StudyResults, runs: Unfinished | None) -> str:
+def _lead(study: StudyResults, standing: Unfinished | None) -> str:
     accuracy = page.typeset(wording.percent(study.baseline_accuracy))
     tested = f" on {study.test_images:,} test images" if study.test_images else ""
-    if runs:
+    if standing:
         return f"The parent reaches {accuracy}{tested}."
     ended = f"{wording.counted(len(study.rows) + len(study.controls), 'trial')} finished"
     failed = f", {len(study.failures)} failed" if study.failures else ""

@@ -15,7 +15,7 @@ _THUMBNAIL = 16
 _NEARLY_EQUAL = 0.97
 
 
-def refuse(dataset: Dataset) -> None:
+def check_labels(dataset: Dataset) -> None:
     """Raises InputError if a label is not the number of a class."""
     classes = len(dataset.class_names)
     for name, split in dataset.splits.items():
@@ -29,7 +29,7 @@ def refuse(dataset: Dataset) -> None:
             )
 
 
-def notice(dataset: Dataset) -> list[str]:
+def warnings(dataset: Dataset) -> list[str]:
     """Returns a warning for each property of a data set that makes results less meaningful."""
     lines = []
     present = set(dataset.train.labels.numpy().tolist())

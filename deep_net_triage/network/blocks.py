@@ -197,8 +197,9 @@ def select(
     Raises:
         InputError: if a name fits no block, or if there are none.
     """
-    if not available and not all(":" in name for name in names or ("all",)):
-        available = find_blocks(model, replacement)  # it raises, with the reasons
+    by_layers = bool(names) and all(":" in name for name in names)
+    if not (available or by_layers):
+        find_blocks(model, replacement)  # raises, with the reasons why there is none
     if names is None:
         return available
     blocks = {block.name: block for block in available}

@@ -24,8 +24,8 @@ from deep_net_triage.records import alternatives, compressions, models
 from deep_net_triage.records.alternatives import FOLDER, KINDS
 from deep_net_triage.records.compressions import Compression
 from deep_net_triage.study.identity import Parent
-from deep_net_triage.study.network_training import NetworkTrainings
 from deep_net_triage.study.plan import Plan
+from deep_net_triage.study.trials import MoreTrainings
 from deep_net_triage.study.watching import held
 from deep_net_triage.wording import listed
 
@@ -47,7 +47,9 @@ def run(plan: Plan, parent: Parent, progress: Progress, begins: Callable[[str], 
     folder = study / FOLDER
     folder.mkdir(exist_ok=True)
     with held(folder, progress, "alternatives: waiting for {}, which trains them") as lock:
-        trainings = NetworkTrainings(plan.identity, plan.dataset, progress, lock.check, begins)
+        trainings = MoreTrainings(
+            plan.identity, plan.dataset, parent, progress, lock.check, begins
+        )
         networks = _Networks(plan, parent.model, compression)
         refused: dict[str, str] = {}
         alternatives.write_refusals(study, refused)
@@ -62,7 +64,7 @@ def run(plan: Plan, parent: Parent, progress: Progress, begins: Callable[[str], 
                 alternatives.write_refusals(study, refused)
                 progress.say(f"alternatives: {KINDS[kind].title}: not possible: {reason}")
             else:
-                _train(kind, seed, network, compression.epochs, parent, trainings)
+                _train(kind, seed, network, compression.epochs, trainings)
 
 
 def _train(
@@ -70,18 +72,18 @@ def _train(
     seed: int,
     network: keras.Model,
     epochs: int,
-    parent: Parent,
-    trainings: NetworkTrainings,
+    trainings: MoreTrainings,
 ) -> None:
     """Trains an alternative from one seed."""
     settings = trainings.identity.settings
     rate = settings.classification_rate("model")
     if KINDS[kind].from_scratch:
         rate = settings.learning_rate
-    teacher = parent.model if KINDS[kind].taught else None
+    teacher = trainings.parent.model if KINDS[kind].taught else None
     folder = alternatives.folder_of(settings.folder, kind, seed)
     name = f"alternative {KINDS[kind].title}, seed {seed}"
-    trainings.run(folder, name, network, Lesson(rate, epochs, seed, teacher=teacher))
+    lesson = Lesson(rate, epochs, seed, teacher=teacher)
+    trainings.run_network(lesson, name, network, folder)
 
 
 class _Networks:

@@ -23,7 +23,7 @@ from deep_net_triage.network.blocks import select, survey
 from deep_net_triage.records import files
 from deep_net_triage.study.estimates import Afterwards, Estimator, Workload
 from deep_net_triage.study.ledger import Ledger
-from deep_net_triage.study.plan import Plan, of_study, untrained
+from deep_net_triage.study.plan import Plan, trials_of, untrained
 from deep_net_triage.wording import counted, duration, size
 
 # A study that takes longer than this, in seconds, is said to be a long one.
@@ -113,7 +113,7 @@ def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budg
     )
 
 
-def of_smaller(plan: Plan, settings: Settings) -> float:
+def of_quick(plan: Plan, settings: Settings) -> float:
     """Returns the seconds that a planned study would take with settings of a smaller one.
 
     Args:
@@ -137,7 +137,7 @@ def of_smaller(plan: Plan, settings: Settings) -> float:
     at_once = _side_by_side(settings, timed, len(plan.trials), 1)
     workload = Workload(settings, train, test, not settings.draws_anew)
     estimator = Estimator(workload, timed, _slowdown(timed, at_once))
-    trials = [(str(trial), trial) for trial in of_study(blocks, settings)]
+    trials = [(str(trial), trial) for trial in trials_of(blocks, settings)]
     parent = [] if plan.identity.given else [estimator.parent(settings.parent_epochs)]
     forecast = Forecast()
     forecast.expect([*parent, *estimator.trials(trials)], at_once)
@@ -242,7 +242,7 @@ def advice(plan: Plan, flag: str, settings: Settings) -> str:
         settings: of the small study.
     """
     return (
-        f"{flag} makes it a small study of about {duration(of_smaller(plan, settings))}; "
+        f"{flag} makes it a small study of about {duration(of_quick(plan, settings))}; "
         "--estimate lists what each part takes"
     )
 

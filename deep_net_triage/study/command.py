@@ -45,10 +45,11 @@ IN_MEMORY = "a model in memory"
 # By the number of each trial to run: when an earlier failure of it was written, in nanoseconds;
 # None without one.
 Work = dict[int, int | None]
-Smaller = tuple[str, Settings]
+# A flag that makes a study small, and the settings with it.
+Quick = tuple[str, Settings]
 # Starts as many worker processes as it is told, which import TensorFlow while the parent is
 # trained. Its context is a function that runs trials in them, and returns when all have ended.
-Company = Callable[[int], contextlib.AbstractContextManager[Callable[[Work], None]]]
+StartWorkers = Callable[[int], contextlib.AbstractContextManager[Callable[[Work], None]]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Opened:
         plan: what the command will do.
         earlier: what is in the study's folder.
         progress: where a person watches.
-        smaller: a flag that makes a study small, and the settings with it; None for no advice.
+        quick: how to make the study a small one; None for no advice.
         measures_precision: whether the precision is still to be measured; until then the plan
             is one for float32.
     """
@@ -68,7 +69,7 @@ class Opened:
     earlier: EarlierResults
     progress: Progress
     measures_precision: bool
-    smaller: Smaller | None = None
+    quick: Quick | None = None
 
     @property
     def ledger(self) -> Ledger:
@@ -81,8 +82,8 @@ def run(
     typed: str,
     progress: Progress,
     given: Inputs | None = None,
-    company: Company | None = None,
-    smaller: Smaller | None = None,
+    start_workers: StartWorkers | None = None,
+    quick: Quick | None = None,
 ) -> int:
     """Runs a study from its data to its figures, and returns how many trials failed.
 
@@ -91,19 +92,18 @@ def run(
         typed: the command line, for the record.
         progress: where a person watches.
         given: images and parent in memory; None to read what the settings name.
-        company: runs trials side by side in other processes; None to run all of them here.
-        smaller: a flag that makes a study small, and the settings with it.
+        start_workers: starts processes for trials side by side; None to run all of them here.
+        quick: how to make the study a small one, for advice on a long one.
 
     Raises:
         InputError: if the command can't be run; nothing has been written then.
         TrainingFailed: if the parent's training or an export fails.
     """
     started = time.time()
-    with _opened(settings, progress, given) as opened:
-        opened = dataclasses.replace(opened, smaller=smaller)
+    with _opened(settings, progress, given, quick=quick) as opened:
         opened, side_by_side = _begin(opened, typed, started)
-        if company and side_by_side > 1:
-            with company(side_by_side) as run_trials_side_by_side:
+        if start_workers and side_by_side > 1:
+            with start_workers(side_by_side) as run_trials_side_by_side:
                 parent = _parent(opened)
                 run_trials_side_by_side(_work(opened))
         else:
@@ -113,28 +113,26 @@ def run(
         return _finish(opened, parent, typed, started)
 
 
-def estimate(settings: Settings, progress: Progress, smaller: Smaller | None) -> None:
+def estimate(settings: Settings, progress: Progress, quick: Quick | None) -> None:
     """Prints what a study would take on this machine, and writes nothing.
 
     Args:
         settings: of the study.
         progress: where a person watches.
-        smaller: a flag that makes a study small, and the settings with it.
+        quick: how to make the study a small one, for advice on a long one.
 
     Raises:
         InputError: if the study can't be run.
     """
-    with _opened(settings, progress) as opened:
-        opened = dataclasses.replace(opened, smaller=smaller)
-        with memory.released():
-            timed = None
-            if opened.measures_precision:
-                opened, timed = _with_precision(opened)
-            opened.ledger.remember_failures(opened.plan.trials)
-            foreseen = budget.make(opened.plan, opened.ledger, timed)
-            for line in budget.details(foreseen):
-                progress.say(line)
-            _say(foreseen, opened)
+    with _opened(settings, progress, quick=quick) as opened, memory.released():
+        timed = None
+        if opened.measures_precision:
+            opened, timed = _with_precision(opened)
+        opened.ledger.remember_failures(opened.plan.trials)
+        foreseen = budget.make(opened.plan, opened.ledger, timed)
+        for line in budget.details(foreseen):
+            progress.say(line)
+        _say(foreseen, opened)
 
 
 def make_parent(settings: Settings, typed: str, started: float, progress: Progress) -> Work:
@@ -200,6 +198,7 @@ def _opened(
     progress: Progress,
     given: Inputs | None = None,
     verifies: bool = True,
+    quick: Quick | None = None,
 ) -> Iterator[Opened]:
     """Yields a planned study, with its devices in use."""
     files.check_writable(settings.folder)
@@ -220,7 +219,7 @@ def _opened(
         in_folder = EarlierResults(Ledger(identity, sha256, progress.say, verifies))
         plan = make_plan(settings, dataset, model, in_folder)
         measures = is_open and not (model or in_folder.ledger.parent)
-        yield Opened(plan, in_folder, progress, measures)
+        yield Opened(plan, in_folder, progress, measures, quick)
 
 
 def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, int]:
@@ -275,8 +274,8 @@ def _say(foreseen: Budget, opened: Opened) -> None:
     opened.progress.say(budget.summary(foreseen))
     if later := str(foreseen.afterwards):
         opened.progress.say(later)
-    if opened.smaller and foreseen.seconds > budget.LONG:
-        opened.progress.say(budget.advice(opened.plan, *opened.smaller))
+    if opened.quick and foreseen.seconds > budget.LONG:
+        opened.progress.say(budget.advice(opened.plan, *opened.quick))
 
 
 def _work(opened: Opened) -> Work:
@@ -340,8 +339,6 @@ def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
             study, parent.model, plan.blocks, settings.max_drop, progress, smaller
         )
     if settings.export:
-        file = compressed and exporting.alternative_to_take(ledger.folder, smaller)
-        file = file or compressed
-        file = file or exporting.recommended(ledger.folder, reached.recommendation)
+        file = exporting.chosen(ledger.folder, compressed, smaller, reached.recommendation)
         exporting.export(file, plan, progress)
     return len(ledger.failed(plan.trials))

@@ -51,10 +51,9 @@ from deep_net_triage.study.candidates import (
 )
 from deep_net_triage.study.identity import Parent, Trial
 from deep_net_triage.study.network_so_far import NetworkSoFar
-from deep_net_triage.study.network_training import NetworkTrainings
 from deep_net_triage.study.plan import Plan
 from deep_net_triage.study.selection import Candidate, in_order
-from deep_net_triage.study.trials import TrialsBeside
+from deep_net_triage.study.trials import MoreTrainings
 from deep_net_triage.study.watching import held
 from deep_net_triage.wording import listed
 
@@ -106,9 +105,8 @@ class _Search:
         self.parent = parent
         self.progress = progress
         self.still_ours = still_ours
-        self.begins = begins
         self.folder = plan.settings.folder / FOLDER
-        self.trials = TrialsBeside(
+        self.trainings = MoreTrainings(
             plan.identity, plan.dataset, parent, progress, still_ours, begins
         )
         self.so_far = NetworkSoFar(parent.model)
@@ -140,7 +138,7 @@ class _Search:
         if not self.so_far.blocks:
             self._take_over(trial, folder)
         name = f"compressing {trial}"
-        result = self.trials.run(trial, name, self.so_far.network, folder)
+        result = self.trainings.run_trial(trial, name, self.so_far.network, folder)
         step = Step(block.name, trial.method)
         if isinstance(result, TrialResult):
             step = dataclasses.replace(
@@ -189,7 +187,7 @@ class _Search:
         """Returns the student of a half; None if its trial failed."""
         folder = self._half_folder(trial)
         name = f"half of a block: {trial}"
-        result = self.trials.run(trial, name, self.parent.model, folder)
+        result = self.trainings.run_trial(trial, name, self.parent.model, folder)
         if not isinstance(result, TrialResult):
             return None
         return Judged(trial.method, _judged(result, folder), (folder,))
@@ -242,9 +240,6 @@ class _Search:
     def _retrained(self, seeds: Sequence[int]) -> list[Final]:
         settings, finals = self.plan.settings, []
         blocks, compressed = self.so_far.blocks, self.so_far.network
-        trainings = NetworkTrainings(
-            self.plan.identity, self.plan.dataset, self.progress, self.still_ours, self.begins
-        )
         for seed in seeds:
             network = surgery.copy(compressed)
             surgery.restart(network, compressed, seed)
@@ -257,7 +252,7 @@ class _Search:
             )
             folder = self.folder / f"final-of-{len(blocks)}-seed{seed}"
             name = f"compressed network, seed {seed}"
-            result = trainings.run(folder, name, network, lesson)
+            result = self.trainings.run_network(lesson, name, network, folder)
             if isinstance(result, NetworkResult):
                 numbers = result.judged_accuracy, result.accuracy
                 finals.append(Final(seed, folder.name, *numbers))

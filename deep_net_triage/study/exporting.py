@@ -11,25 +11,29 @@ from deep_net_triage.records import alternatives, models, results
 from deep_net_triage.study.plan import Plan
 
 
-def recommended(folder: Path, student: Recommendation | None) -> Path | None:
-    """Returns the model of a recommended student, if there is one."""
-    if student is None:
-        return None
-    trial = results.trial_folder(folder, student.method, student.block, student.seed)
-    return trial / "model.keras"
-
-
-def alternative_to_take(folder: Path, smaller: Smaller | None) -> Path | None:
-    """Returns the model of the alternative to take; None if it is the compressed network.
+def chosen(
+    folder: Path,
+    compressed: Path | None,
+    smaller: Smaller | None,
+    student: Recommendation | None,
+) -> Path | None:
+    """Returns the model to export; None if there is none to recommend.
 
     Args:
         folder: of the study.
+        compressed: the compressed network's file; None if this command made none. The
+            alternative to take is preferred to it.
         smaller: what compression and alternatives came to; None without a compression.
+        student: that is recommended; it counts if nothing was compressed.
     """
     network = smaller and smaller.standing.to_take
-    if not network or not network.kind:
-        return None
-    return alternatives.folder_of(folder, network.kind, min(network.correct)) / "model.keras"
+    if compressed and network and network.kind:
+        alternative = alternatives.folder_of(folder, network.kind, min(network.correct))
+        return alternative / "model.keras"
+    if compressed or student is None:
+        return compressed
+    trial = results.trial_folder(folder, student.method, student.block, student.seed)
+    return trial / "model.keras"
 
 
 def export(file: Path | None, plan: Plan, progress: Progress) -> None:

@@ -94,8 +94,8 @@ def loaded(
     if model:
         check(model, name)
     dataset = given.dataset if given else _images(settings, model, progress)
-    oddities.refuse(dataset)
-    for line in oddities.notice(dataset):
+    oddities.check_labels(dataset)
+    for line in oddities.warnings(dataset):
         progress.say(line)
     if model:
         dataset = _fitted(dataset, model, progress)
@@ -114,7 +114,7 @@ def _images(settings: Settings, model: keras.Model | None, progress: Progress) -
     if not settings.fold:
         return _read(settings, model, progress, **counts)
     whole = _read(settings, model, progress, train_examples=None, test_examples=None)
-    oddities.refuse(whole)
+    oddities.check_labels(whole)
     dataset = folds.fold(whole, *settings.fold, **counts)
     return dataclasses.replace(dataset, near_duplicates=oddities.near_duplicates(dataset))
 

@@ -44,7 +44,7 @@ def recorded(
     return result
 
 
-def by_the_same_settings(
+def finished_with(
     folder: Path,
     read: Callable[[Path], Result | Failure | None],
     settings: dict[str, object],

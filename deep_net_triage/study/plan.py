@@ -123,7 +123,7 @@ def make_plan(
     pretrained = None
     if settings.parent_weights != "none" and not ledger.parent:
         pretrained = imagenet.load_source(settings.parent_weights, settings.image_size)
-    trials = of_shard(of_study(chosen, settings), settings.shard)
+    trials = of_shard(trials_of(chosen, settings), settings.shard)
     if ledger.parent_sha256 or not settings.deterministic:
         earlier.compare_trials(trials)
     every = tuple(dict.fromkeys((*survey.blocks, *chosen)))
@@ -161,7 +161,7 @@ def untrained(settings: Settings, dataset: Dataset) -> keras.Model:
     ).build()
 
 
-def of_study(chosen: Sequence[Block], settings: Settings) -> tuple[Trial, ...]:
+def trials_of(chosen: Sequence[Block], settings: Settings) -> tuple[Trial, ...]:
     """Returns the trials of a study, in the network's order; the control comes last."""
     compressing = [
         Trial(method, block, seed)
@@ -180,7 +180,7 @@ def of_shard(trials: Sequence[Trial], shard: tuple[int, int] | None) -> tuple[Tr
     block before, so that each job gets trials of all kinds.
 
     Args:
-        trials: as `of_study` returns them.
+        trials: as `trials_of` returns them.
         shard: the job's number, from 0, and the number of jobs; None for one job.
     """
     if shard is None:

@@ -22,7 +22,7 @@ from deep_net_triage.records.locks import Lock
 from deep_net_triage.study.growing_page import Present, grow
 from deep_net_triage.study.identity import Parent, Trial
 from deep_net_triage.study.ledger import Ledger
-from deep_net_triage.study.plan import Plan, of_study
+from deep_net_triage.study.plan import Plan, trials_of
 from deep_net_triage.study.trials import BlockTrials
 
 
@@ -66,7 +66,7 @@ class Study:
             trials: some or all of the plan's.
             present: writes the page of a study that runs.
         """
-        every = of_study(self.plan.blocks, self.plan.settings)
+        every = trials_of(self.plan.blocks, self.plan.settings)
         page = functools.partial(grow, every, self.ledger, self.progress.say, present)
         while pending := self.ledger.pending(trials):
             self._run_blocks(pending, page)
@@ -116,14 +116,14 @@ class Study:
                 page()
                 pending = self.ledger.pending(self.plan.trials)
                 self.progress.keep(self.plan.name_of(trial) for trial in pending)
-                block_trials = block_trials or self._begun(trial.block, activations)
+                block_trials = block_trials or self._prepared(trial.block, activations)
                 sha256 = self.parent.weights_sha256
                 determining = self.plan.identity.of_trial(*trial.key, sha256)
                 block_trials.run(trial, name, folder, determining, lock.check)
                 self.ledger.write_table()
                 self.progress.ended(name, time.perf_counter() - started)
 
-    def _begun(self, block: Block | None, activations: Walk | None) -> BlockTrials:
+    def _prepared(self, block: Block | None, activations: Walk | None) -> BlockTrials:
         """Prepares a block's trials: their student, and the images or activations to read."""
         plan = self.plan
         # All of the command's methods count, not only those that are left to run: a study that

@@ -1,4 +1,4 @@
-"""Runs, checks and records trials, of a study or beside it; `learning/retraining` trains."""
+"""Runs, checks and records the trials of a study, and the trainings beside them."""
 
 import dataclasses
 import functools
@@ -11,19 +11,27 @@ import numpy as np
 
 from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
 from deep_net_triage.images.splits import Dataset
-from deep_net_triage.learning import evidence, guards, memory, predictions, tensorboard
+from deep_net_triage.learning import (
+    evidence,
+    guards,
+    memory,
+    predictions,
+    tensorboard,
+    whole,
+)
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import for_block
+from deep_net_triage.learning.whole import Lesson
 from deep_net_triage.methods import TABLE
-from deep_net_triage.network import costs, latency
+from deep_net_triage.network import costs, latency, surgery
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import correctness, models, results
 from deep_net_triage.records.journal import Journal
-from deep_net_triage.records.results import Failure, Row, TrialResult
+from deep_net_triage.records.results import Failure, NetworkResult, Row, TrialResult
 from deep_net_triage.records.summaries import summarize
 from deep_net_triage.steps import Step
 from deep_net_triage.study.identity import Identity, Parent, Trial
-from deep_net_triage.study.outcomes import by_the_same_settings, recorded
+from deep_net_triage.study.outcomes import finished_with, recorded
 from deep_net_triage.study.watching import CHECKING, ShownTraining
 from deep_net_triage.wording import duration, signed
 
@@ -67,10 +75,10 @@ class BlockTrials:
         watch = ShownTraining(self.progress, name, epochs, curves)
         say, overwrite = self.progress.say, settings.overwrite
         journal = Journal(folder, determining, watch, say, still_ours, overwrite)
-        train = functools.partial(self._finished, trial, journal)
+        train = functools.partial(self._retrained, trial, journal)
         return recorded(journal, name, train, lambda result: _reached(result.row), say)
 
-    def _finished(self, trial: Trial, journal: Journal) -> TrialResult:
+    def _retrained(self, trial: Trial, journal: Journal) -> TrialResult:
         """Trains, saves and checks a student, and returns its result."""
         folder = journal.folder
         trained = self.retraining.run(trial.method, trial.seed, journal)
@@ -161,16 +169,16 @@ class BlockTrials:
 
 
 @dataclass(frozen=True)
-class TrialsBeside:
-    """Runs trials beside those of the study: of halves of blocks, and of compression steps.
+class MoreTrainings:
+    """Trains what an earlier command has not: students of other networks, and whole networks.
 
     Attributes:
         identity: what the study's results depend on.
         dataset: of the study.
         parent: of the study; its accuracy is what drops are measured from.
         progress: where a person watches.
-        still_ours: raises if another process has taken the trials over.
-        begins: is told the name of each trial that begins.
+        still_ours: raises if another process has taken the trainings over.
+        begins: is told the name of each training that begins.
     """
 
     identity: Identity
@@ -180,10 +188,10 @@ class TrialsBeside:
     still_ours: Callable[[], None]
     begins: Callable[[str], None]
 
-    def run(
+    def run_trial(
         self, trial: Trial, name: str, network: keras.Model, folder: Path
     ) -> TrialResult | Failure:
-        """Compresses a block of a network and retrains it, unless an earlier command has.
+        """Compresses a block of a network, and retrains it.
 
         Args:
             trial: its block is one of the network.
@@ -191,31 +199,100 @@ class TrialsBeside:
             network: read, never changed.
             folder: of the trial's files; its parent folder must exist.
         """
-        sha256 = guards.weights_digest(network)
-        determining = self.identity.of_trial(*trial.key, sha256)
-        read, say = results.read_trial, self.progress.say
-        ended = by_the_same_settings(folder, read, determining, say)
+        settings, progress = self.identity.settings, self.progress
+        start = dataclasses.replace(
+            self.parent, model=network, weights_sha256=guards.weights_digest(network)
+        )
+        determining = self.identity.of_trial(*trial.key, start.weights_sha256)
+        ended = finished_with(folder, results.read_trial, determining, progress.say)
         if ended:
             return ended
-        self.begins(name)
-        self.progress.expect([self._expected(trial, name)])
-        start = dataclasses.replace(self.parent, model=network, weights_sha256=sha256)
-        with memory.released():
-            dataset, settings = self.dataset, self.identity.settings
-            source = for_block(dataset, settings)
-            retraining = Retraining(network, trial.block, dataset, source, settings)
-            trials = BlockTrials(start, retraining, self.progress)
-            result = trials.run(trial, name, folder, determining, self.still_ours)
-        self.progress.ended(name, 0.0)
-        return result
-
-    def _expected(self, trial: Trial, name: str) -> ExpectedTraining:
-        settings = self.identity.settings
         phases = [ExpectedPhase(f"{name} train", "train", settings.epochs)]
         if TABLE[trial.method].distil:
             distil = ExpectedPhase(f"{name} distill", "distill", settings.distill_epochs)
             phases.insert(0, distil)
-        return ExpectedTraining(name, tuple(phases))
+        self._begin(name, *phases)
+        with memory.released():
+            source = for_block(self.dataset, settings)
+            retraining = Retraining(network, trial.block, self.dataset, source, settings)
+            trials = BlockTrials(start, retraining, progress)
+            result = trials.run(trial, name, folder, determining, self.still_ours)
+        progress.ended(name, 0.0)
+        return result
+
+    def run_network(
+        self, lesson: Lesson, name: str, network: keras.Model, folder: Path
+    ) -> NetworkResult | Failure:
+        """Trains a whole network.
+
+        Args:
+            lesson: how it is trained.
+            name: of the training in progress lines.
+            network: where the training starts; its weights change, if it is trained.
+            folder: of its files; its parent folder must exist.
+        """
+        settings, progress = self.identity.settings, self.progress
+        determining = self._of_network(network, lesson)
+        ended = finished_with(folder, results.read_network, determining, progress.say)
+        if ended:
+            return ended
+        self._begin(name, ExpectedPhase(name, "train", lesson.epochs))
+        journal = Journal(
+            folder,
+            determining,
+            ShownTraining(progress, name, {"train": lesson.epochs}),
+            progress.say,
+            self.still_ours,
+            settings.overwrite,
+        )
+
+        def train() -> NetworkResult:
+            with memory.released():
+                surgery.reseed(network, lesson.seed)
+                whole.train(network, lesson, self.dataset, settings, journal)
+            return self._saved(network, journal)
+
+        result = recorded(journal, name, train, _network_reached, progress.say)
+        progress.ended(name, journal.seconds)
+        return result
+
+    def _begin(self, name: str, *phases: ExpectedPhase) -> None:
+        self.begins(name)
+        self.progress.expect([ExpectedTraining(name, phases)])
+
+    def _saved(self, network: keras.Model, journal: Journal) -> NetworkResult:
+        """Saves and checks a trained network, and returns its result."""
+        folder, settings = journal.folder, self.identity.settings
+        journal.watch.step(CHECKING)
+        epochs = results.read_epochs(folder)
+        curve = summarize(epochs, settings.settles)
+        journal.still_ours()
+        file = folder / "model.keras"
+        models.save(network, file)
+        correct = guards.check_saved(file, network, self.dataset.test, curve.chosen_accuracy)
+        correctness.write(folder / results.CORRECT, correct)
+        return NetworkResult(
+            settings=journal.settings,
+            accuracy=curve.chosen_accuracy,
+            judged_accuracy=epochs[curve.chosen_epoch - 1].judged_by,
+            epochs=len(epochs),
+            parameters=costs.parameters(network),
+            macs=costs.macs(network),
+            seconds=journal.seconds,
+            files=results.digests(folder),
+        )
+
+    def _of_network(self, network: keras.Model, lesson: Lesson) -> dict[str, object]:
+        """Returns everything that determines the training of a whole network."""
+        teacher = lesson.teacher and guards.weights_digest(lesson.teacher)
+        return {
+            **self.identity.of_network(guards.weights_digest(network)),
+            "learning_rate": lesson.rate,
+            "epochs": lesson.epochs,
+            "seed": lesson.seed,
+            "teacher_sha256": teacher,
+            "blocks_learned": [block.name for block in lesson.blocks],
+        }
 
 
 def _reached(row: Row) -> str:
@@ -224,3 +301,7 @@ def _reached(row: Row) -> str:
         f"accuracy {row.chosen_accuracy:.4f} ({change}), 99 % at epoch {row.epochs_to_99}, "
         f"{duration(row.seconds)}"
     )
+
+
+def _network_reached(result: NetworkResult) -> str:
+    return f"accuracy {result.accuracy:.4f}, {duration(result.seconds)}"
