@@ -223,13 +223,11 @@ def test_missing_trials_leave_aside_what_they_are_of_and_no_page(tmp_path):
 def test_the_committed_page_is_made_from_the_committed_folds(tmp_path):
     ended = run_analysis(HERE, tmp_path)
     assert ended.returncode == 0, ended.stderr
-    made, committed = (
-        (folder / "figures" / "folds" / "README.md").read_text()
-        for folder in (tmp_path, REPOSITORY)
-    )
-    assert NUMBER.sub("", made) == NUMBER.sub("", committed), "run analyse.py"
-    numbers = [list(map(float, NUMBER.findall(text))) for text in (made, committed)]
-    np.testing.assert_allclose(*numbers, atol=0.011)
+    for name in ("README.md", "figures/folds/README.md"):
+        made, committed = ((folder / name).read_text() for folder in (tmp_path, REPOSITORY))
+        assert NUMBER.sub("", made) == NUMBER.sub("", committed), f"{name}: run analyse.py"
+        numbers = [list(map(float, NUMBER.findall(text))) for text in (made, committed)]
+        np.testing.assert_allclose(*numbers, atol=0.11 if name == "README.md" else 0.011)
 
 
 def test_a_repeated_fold_takes_the_place_of_the_first(tmp_path):

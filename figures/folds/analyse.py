@@ -4,7 +4,7 @@ python figures/folds/analyse.py [--results=FOLDER] [--output=FOLDER]
 
 The page, `README.md`, has the verdicts, every contrast and every cell of the folds in folders
 such as `cifar10/fold0`, and what has been run beside them. It is written, with the figure
-`blocks.png`, once there are two folds of a data set.
+`blocks.png` and the project's own `README.md`, once there are two folds of a data set.
 """
 
 import argparse
@@ -50,19 +50,26 @@ def main() -> None:
     try:
         sets, incomplete = read(arguments.results)
         found = sets or incomplete
-        results_page = list(page(sets, incomplete, arguments.results)) if found else []
+        results = {name: fold_results.judge(name, folds) for name, folds in sets.items()}
+        results_page = list(page(sets, results, incomplete, arguments.results))
         shown = list(panels(sets, arguments.results))
     except InputError as error:
         parser.error(str(error))
-    plan = (REPOSITORY / "docs" / "folds.md").read_text(encoding="utf-8")
-    for part, lines in parts_of_the_plan().items():
-        plan = made_parts.replaced(plan, part, lines, SCRIPT)
-    made_parts.write(arguments.output / "docs" / "folds.md", [plan.removesuffix("\n")])
+    write_parts("docs/folds.md", parts_of_the_plan(), arguments.output)
     written = arguments.output / HERE.relative_to(REPOSITORY)
     if found:
+        write_parts("README.md", {"folds": summary(sets, results)}, arguments.output)
         made_parts.write(written / "README.md", results_page)
     if shown:
         block_figure.draw(shown).savefig(written / "blocks.png", dpi=looks.DPI)
+
+
+def write_parts(page: str, parts: Mapping[str, Iterator[str]], output: Path) -> None:
+    """Writes a page of the repository, with new lines in its parts, below another folder."""
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    for part, lines in parts.items():
+        text = made_parts.replaced(text, part, lines, SCRIPT)
+    made_parts.write(output / page, [text.removesuffix("\n")])
 
 
 def read(results: Path) -> tuple[dict[str, list[Fold]], dict[str, str]]:
@@ -144,16 +151,19 @@ def panels(sets: Mapping[str, Sequence[Fold]], results: Path) -> Iterator[block_
 
 
 def page(
-    sets: Mapping[str, Sequence[Fold]], incomplete: Mapping[str, str], folder: Path
+    sets: Mapping[str, Sequence[Fold]],
+    results: Mapping[str, SetResult],
+    incomplete: Mapping[str, str],
+    folder: Path,
 ) -> Iterator[str]:
     """Yields the lines of the page on the folds that have been run.
 
     Args:
         sets: the folds of each data set.
+        results: what they say.
         incomplete: why a data set that lacks trials is left aside.
         folder: holds them and what has been run beside them.
     """
-    results = {name: fold_results.judge(name, folds) for name, folds in sets.items()}
     yield "# The paper's claims, by folds"
     yield ""
     yield f"Made by `python {SCRIPT}` from the files beside it. [The"
@@ -161,12 +171,11 @@ def page(
     yield "otherwise, numbers are differences in accuracy in points: means over folds with"
     yield "their 95 % intervals. Intervals are not adjusted for their number; the verdicts are."
     yield ""
-    if found := list(headlines.headlines(sets, results)):
-        yield from found
-        yield ""
-        yield "These intervals are corrected for training images that folds share."
-        yield ""
-    yield from verdict_table(sets, results)
+    yield from summary(sets, results)
+    yield ""
+    yield "The intervals of these sentences are corrected for training images that folds share."
+    yield "*Not supported* means that a difference is clearly on the wrong side of its boundary."
+    yield "For claims 2a, 2b and 4 that boundary is 0: the difference is clear, however small."
     if sets:
         yield ""
         yield "![What each method loses at each block](blocks.png)"
@@ -188,6 +197,16 @@ def page(
     for name in DECIDING:
         if name in sets and (folder / "repeated" / name).is_dir():
             yield from repeated(name, results[name], folder)
+
+
+def summary(
+    sets: Mapping[str, Sequence[Fold]], results: Mapping[str, SetResult]
+) -> Iterator[str]:
+    """Yields the findings in plain numbers, if a data set is complete, and the verdicts."""
+    if found := list(headlines.headlines(sets, results)):
+        yield from found
+        yield ""
+    yield from verdict_table(sets, results)
 
 
 def of_set(folds: Sequence[Fold], result: SetResult) -> Iterator[str]:

@@ -3,7 +3,7 @@
 python figures/study/remake.py [--output=FOLDER]
 
 These are Figure 2 and Figure 3 of all data sets, the page beside them with every number of the
-paper's eight claims, and the tables in the project's `README.md` and in `docs/`.
+paper's eight claims, and the tables in `docs/`.
 """
 
 import argparse
@@ -45,7 +45,6 @@ def main() -> None:
     plots.convergence(studies).savefig(beside / "convergence.png", dpi=looks.DPI)
     made_parts.write(beside / "README.md", page(studies, judged))
     for name, parts in {
-        "README.md": {"claims": verdicts(judged)},
         "docs/paper.md": {
             "tables": tables(studies),
             "settled": settling.blocks(settled),
@@ -126,16 +125,8 @@ def tables(studies: list[StudyResults]) -> Iterator[str]:
         yield from table(study, with_epochs=False)
 
 
-def verdicts(judged: list[Judgement]) -> Iterator[str]:
-    """Yields a table of the paper's claims, each with the first sentence on its verdict."""
-    yield from header("", "claim", "verdict", "because")
-    for judgement in judged:
-        reason = f"{judgement.why.split('. ')[0]}."
-        yield row(judgement.number, judgement.sentence, judgement.verdict, reason)
-
-
 def reasons(judged: list[Judgement]) -> Iterator[str]:
-    """Yields a table of the paper's claims, each with all that is said on its verdict."""
+    """Yields a table of the paper's claims, each with its verdict and the reason for it."""
     yield from header("", "claim", "verdict", "why")
     for judgement in judged:
         yield row(judgement.number, judgement.sentence, judgement.verdict, judgement.why)
