@@ -174,7 +174,7 @@ def page(
     yield from summary(sets, results)
     yield ""
     yield "The intervals of these sentences are corrected for training images that folds share."
-    yield "*Not supported* means that a difference is clearly on the wrong side of its boundary."
+    yield "*Not supported* means: a difference is clearly on the wrong side of its boundary."
     yield "For claims 2a, 2b and 4 that boundary is 0: the difference is clear, however small."
     if sets:
         yield ""
