@@ -11,17 +11,17 @@ from deep_net_triage.errors import InputError
 from deep_net_triage.network import blocks
 from deep_net_triage.records import alternatives, compressions
 from deep_net_triage.study import alternative_networks, exporting
-from deep_net_triage.study.alternative_networks import _Builders
+from deep_net_triage.study.alternative_networks import _Networks
 
 
-def builders(model, names, compressed):
+def networks(model, names, compressed):
     """The builders for a model of which some blocks were compressed."""
     chosen = blocks.select(model, (), names)
     plan = types.SimpleNamespace(
         settings=types.SimpleNamespace(folder=Path()), blocks=chosen, network=model
     )
     compression = types.SimpleNamespace(blocks=compressed, macs=1000)
-    return _Builders(plan, model, compression)
+    return _Networks(plan, model, compression)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def chain():
 
 @pytest.mark.parametrize("order", [("c1-c2", "c3-c4"), ("c3-c4", "c1-c2")])
 def test_neighbouring_blocks_are_left_out_in_any_order(chain, order):
-    made = builders(chain, ("c1:c2", "c3:c4"), order).of("left_out")(0)
+    made = networks(chain, ("c1:c2", "c3:c4"), order).make("left_out", 0)
     convolutions = [x.name for x in made.layers if isinstance(x, keras.layers.Conv2D)]
     assert convolutions == ["c5", "c6"]
     images = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype(np.float32)
@@ -50,11 +50,11 @@ def test_neighbouring_blocks_are_left_out_in_any_order(chain, order):
 
 
 def test_a_block_that_changes_the_shape_stays(chain):
-    made = builders(chain, ("c1:c2", "c5:c6"), ("c1-c2", "c5-c6")).of("left_out")(0)
+    made = networks(chain, ("c1:c2", "c5:c6"), ("c1-c2", "c5-c6")).make("left_out", 0)
     convolutions = [x.name for x in made.layers if isinstance(x, keras.layers.Conv2D)]
     assert convolutions == ["c3", "c4", "c5", "c6"]
     with pytest.raises(InputError, match="c5-c6 can't be left out: the shape of the maps"):
-        builders(chain, ("c5:c6",), ("c5-c6",)).of("left_out")(0)
+        networks(chain, ("c5:c6",), ("c5-c6",)).make("left_out", 0)
 
 
 def test_each_kind_is_trained_from_one_seed_before_any_from_the_next(tmp_path, monkeypatch):

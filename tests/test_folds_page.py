@@ -263,12 +263,13 @@ def test_headlines_are_of_complete_sets_and_hold_what_they_say():
     def on(value):
         return f"{value:+.1f} points [{value:+.1f}, {value:+.1f}] on CIFAR-10"
 
-    assert f"by {on(-2)}, the mean" in whole
+    assert f"from the control's by {on(-2)}. The control" in whole
     assert f"by {on(0)} at blocks 1 to 4, and by {on(2)} at block 5." in layer
     # At block 5 three of six methods are 2 points above what they are at block 1.
     assert f"by {on(-1)}." in blocks
     # One of two mean starts is 1 point above, the other 3; one of two distilled by 6.
-    assert f"by {on(2)}, and distillation before them by {on(3)}." in speed
+    assert f"weights changes accuracy by {on(2)}; distilling first" in speed
+    assert f"changes it by {on(3)}." in speed
     # CM-MW is 3 points above STN-CM early, CM-RW as it is.
     assert f"by {on(0)} at the end, and by {on(-1.5)} over" in both
 

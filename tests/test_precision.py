@@ -182,6 +182,7 @@ def test_the_quickest_turns_are_compared(monkeypatch):
             return next(self.seconds)
 
     monkeypatch.setattr(precision, "TimedTraining", Timed)
+    monkeypatch.setattr(precision.whole, "learner_of_parent", lambda *_: None)
     measured = precision.measure(lambda: None, None, command_line.parse([]))
     assert measured.gain == 2
     assert list(measured.trainings) == ["float32", "mixed_bfloat16"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.commands.settings import GIB
+from deep_net_triage.learning import whole
 from deep_net_triage.records.journal import Journal
 from tests.conftest import new_journal
 from tests.test_retraining import assert_same, retraining, run, with_dropout
@@ -70,14 +71,14 @@ def test_a_parent_killed_after_each_epoch(flags, toy_dataset, small_settings, tm
         whole.train_parent(parent, toy_dataset, settings, journal)
         return parent.get_weights()
 
-    whole = new_journal()
-    expected = train(whole)
+    undisturbed = new_journal()
+    expected = train(undisturbed)
     for epochs in (1, 3):
         with pytest.raises(Killed):
             train(dying(tmp_path / str(epochs), epochs))
         journal = going_on(tmp_path / str(epochs))
         weights = train(journal)
-        for record, wanted in zip(journal.epochs, whole.epochs, strict=True):
+        for record, wanted in zip(journal.epochs, undisturbed.epochs, strict=True):
             assert record.loss == pytest.approx(wanted.loss, rel=1e-9)
             assert record.val_accuracy == wanted.val_accuracy
         for array, wanted in zip(weights, expected, strict=True):

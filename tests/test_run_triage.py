@@ -60,13 +60,13 @@ def test_folder_without_permission_is_refused(tmp_path, capsys, monkeypatch):
 
 def test_advice_that_contradicts_the_command_line_refuses_no_study(monkeypatch):
     given = []
-    monkeypatch.setattr(command, "run", lambda *_, smaller, **__: given.append(smaller) or 0)
+    monkeypatch.setattr(command, "run", lambda *_, quick, **__: given.append(quick) or 0)
     assert run_triage.main(["--dataset=mnist"]) == 0
     # The file's five epochs are no more than this warm-up.
     assert run_triage.main(["--dataset=mnist", "--warmup_epochs=6"]) == 0
-    (flag, smaller), none = given
+    (flag, quick), none = given
     assert flag == "--flagfile=flags/small.flags"
-    assert (smaller.dataset, smaller.width) == ("mnist", 0.25)
+    assert (quick.dataset, quick.width) == ("mnist", 0.25)
     assert none is None
 
 

@@ -347,7 +347,7 @@ def test_an_export_that_fails_leaves_table_figures_and_page(study, monkeypatch, 
     (study / "report.html").unlink()
     monkeypatch.setitem(exports.FORMATS, "litert", other)
     monkeypatch.setattr(
-        exporting, "recommended", lambda folder, student: folder / "parent" / "model.keras"
+        exporting, "chosen", lambda folder, *_: folder / "parent" / "model.keras"
     )
     assert run(study.parent, "--method=cl_rw", "--block=4", "--export=litert") == 1
     printed = capsys.readouterr()
@@ -368,7 +368,7 @@ def test_an_int8_export_says_its_accuracy(study, monkeypatch, capsys):
     )
     monkeypatch.setitem(exports.FORMATS, "litert_int8", right)
     monkeypatch.setattr(
-        exporting, "recommended", lambda folder, student: folder / "parent" / "model.keras"
+        exporting, "chosen", lambda folder, *_: folder / "parent" / "model.keras"
     )
     assert run(study.parent, "--method=cl_rw", "--block=4", "--export=litert_int8") == 0
     accuracy = study_results.read_study(study).baseline_accuracy

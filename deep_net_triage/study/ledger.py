@@ -277,7 +277,8 @@ class EarlierResults:
             holder = locks.holder(results.lock_file(folder))
             if holder:
                 raise InputError(f"{folder} can't be replaced: {holder} works on it")
-            if given and folder.resolve() in given.resolve().parents:
+            stays = folder == self.folder / "parent"
+            if given and not stays and folder.resolve() in given.resolve().parents:
                 raise InputError(
                     f"--parent={given} is in {folder}, which --overwrite removes; move it to "
                     "another folder first"

@@ -169,20 +169,24 @@ def page(
     yield f"Made by `python {SCRIPT}` from the files beside it. [The"
     yield "plan](../../docs/folds.md) was written before these folds were run. Unless stated"
     yield "otherwise, numbers are differences in accuracy in points: means over folds with"
-    yield "their 95 % intervals. Intervals are not adjusted for their number; the verdicts are."
+    yield "their 95 % intervals. The verdicts are adjusted for the number of claims; the"
+    yield "intervals are not."
     yield ""
     yield from summary(sets, results)
     yield ""
-    yield "The intervals of these sentences are corrected for training images that folds share."
-    yield "*Not supported* means: a difference is clearly on the wrong side of its boundary."
+    yield "The intervals above and the verdicts are corrected for training images that folds"
+    yield "share (*if uncorrected*: without that). *Not supported* means that a difference is"
+    yield "clearly on the wrong side of its boundary."
     yield "For claims 2a, 2b and 4 that boundary is 0: the difference is clear, however small."
     if sets:
         yield ""
         yield "![What each method loses at each block](blocks.png)"
         yield ""
+        few = (
+            " (at 64 pixels, over test images alone)" if (folder / "geometry").is_dir() else ""
+        )
         yield "*Accuracy less the control's. Markers are means over folds with uncorrected 95 %"
-        yield "intervals (at 64 pixels, over test images alone). The yellow line is the mean of"
-        yield "the parents.*"
+        yield f"intervals{few}. The yellow line is the mean of the parents.*"
     for name, folds in sets.items():
         yield ""
         yield f"## {looks.title(name)}"

@@ -39,14 +39,15 @@ _BOTH = contrasts.less(
 )
 HEADLINES = (
     Headline(
-        "**Whole model.** With a block replaced and the whole model retrained, accuracy "
-        "differs from the control's by {}, the mean over methods and blocks. The control is "
-        "the parent, trained for as many epochs on labels.",
+        "**Whole model.** With one block replaced and the whole model retrained, accuracy, "
+        "averaged over methods and blocks, differs from the control's by {}. The control is "
+        "the parent trained on labels for as many more epochs; claims 2 and 3 are judged "
+        "against it.",
         (_less_control(WHOLE, contrasts.BLOCKS),),
     ),
     Headline(
-        "**Layer alone.** With only the new layer trained, it differs by {} at blocks 1 to 4, "
-        "and by {} at block 5.",
+        "**Layer alone.** With only the new layer trained, accuracy differs from the control's "
+        "by {} at blocks 1 to 4, and by {} at block 5.",
         (
             _less_control(LAYER, contrasts.BLOCKS[:4]),
             _less_control(LAYER, contrasts.BLOCKS[4:]),
@@ -64,16 +65,17 @@ HEADLINES = (
         ),
     ),
     Headline(
-        "**Speed.** Over the first three epochs, a start at mean weights changes accuracy by "
-        "{}, and distillation before them by {}.",
+        "**Speed.** Averaged over the first three epochs on labels, starting from mean instead "
+        "of random weights changes accuracy by {}; distilling first, for epochs that are not "
+        "counted, changes it by {}.",
         (
             (contrasts.pairs(contrasts.OTHER_START), "early"),
             (contrasts.pairs(contrasts.TAUGHT), "early"),
         ),
     ),
     Headline(
-        "**Both.** STN-CM differs from CM-RW and CM-MW by {} at the end, and by {} over the "
-        "first three epochs.",
+        "**Distillation and whole model.** STN-CM differs from the mean of CM-RW and CM-MW by "
+        "{} at the end, and by {} over the first three epochs.",
         ((_BOTH, "accuracy"), (_BOTH, "early")),
     ),
 )
