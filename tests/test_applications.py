@@ -133,6 +133,7 @@ def test_six_methods_on_one_block_of_real_images(name, tmp_path):
         "--batch_size=50",
         "--epochs=1",
         "--distill_epochs=1",
+        "--warmup_epochs=0",
     ]
     assert run_triage.main([*arguments, "--list_blocks"]) == 0
     assert run_triage.main([*arguments, "--method=all", "--block=2"]) == 0
