@@ -258,17 +258,18 @@ def test_headlines_are_of_complete_sets_and_hold_what_they_say():
     early = {("cl_mw", "all"): 0.61, ("cm_mw", "all"): 0.63, ("stn", "all"): 0.66}
     folds = made_up_folds(accuracies, early, noise=0.0)
     assert not found({"cifar10": folds[:5], "mnist": folds})
-    whole, layer, blocks, speed, both = found({"cifar10": folds})
+    heading, whole, layer, blocks, speed, both = found({"cifar10": folds})
+    assert heading == "On CIFAR-10:"
 
     def on(value):
-        return f"{value:+.1f} points [{value:+.1f}, {value:+.1f}] on CIFAR-10"
+        return f"{value:+.1f} points [{value:+.1f}, {value:+.1f}]"
 
     assert f"from the control's by {on(-2)}. The control" in whole
     assert f"by {on(0)} at blocks 1 to 4, and by {on(2)} at block 5." in layer
     # At block 5 three of six methods are 2 points above what they are at block 1.
     assert f"by {on(-1)}." in blocks
     # One of two mean starts is 1 point above, the other 3; one of two distilled by 6.
-    assert f"weights changes accuracy by {on(2)}; distilling first" in speed
+    assert f"weights changes average accuracy by {on(2)}; distilling first" in speed
     assert f"changes it by {on(3)}." in speed
     # CM-MW is 3 points above STN-CM early, CM-RW as it is.
     assert f"by {on(0)} at the end, and by {on(-1.5)} over" in both
@@ -287,8 +288,8 @@ def test_headlines_allow_for_training_images_that_folds_share():
     # 1/6 for six folds, and 2,000 of 10,000 images for their overlap.
     half = stats.t.ppf(0.975, 5) * np.std(values, ddof=1) * np.sqrt(1 / 6 + 1 / 5)
     mean = np.mean(values)
-    shown = f" points [{mean - half:+.1f}, {mean + half:+.1f}] on CIFAR-10"
-    assert shown in found({"cifar10": folds})[0]
+    shown = f" points [{mean - half:+.1f}, {mean + half:+.1f}]. "
+    assert shown in found({"cifar10": folds})[1]
 
 
 def test_headlines_mark_a_set_that_is_left_aside():

@@ -41,8 +41,8 @@ HEADLINES = (
     Headline(
         "**Whole model.** With one block replaced and the whole model retrained, accuracy, "
         "averaged over methods and blocks, differs from the control's by {}. The control is "
-        "the parent trained on labels for as many more epochs; claims 2 and 3 are judged "
-        "against it.",
+        "the parent trained on labels for as many epochs more as the students; claims 2 and 3 "
+        "are judged against it.",
         (_less_control(WHOLE, contrasts.BLOCKS),),
     ),
     Headline(
@@ -65,8 +65,8 @@ HEADLINES = (
         ),
     ),
     Headline(
-        "**Speed.** Averaged over the first three epochs on labels, starting from mean instead "
-        "of random weights changes accuracy by {}; distilling first, for epochs that are not "
+        "**Speed.** Over the first three epochs on labels, starting from mean instead of random "
+        "weights changes average accuracy by {}; distilling first, in extra epochs that are not "
         "counted, changes it by {}.",
         (
             (contrasts.pairs(contrasts.OTHER_START), "early"),
@@ -86,7 +86,8 @@ def headlines(
 ) -> Iterator[str]:
     """Yields a line for each finding, over the deciding data sets that are complete.
 
-    Intervals are corrected for training images that folds share.
+    A set that is alone is named once, above the findings. Intervals are corrected for training
+    images that folds share.
 
     Args:
         sets: the folds of each data set.
@@ -98,17 +99,20 @@ def headlines(
         if name in DECIDING and len(folds) == PLANNED[name]
     }
     if complete:
+        if len(complete) == 1:
+            yield f"On {next(iter(complete))}:"
         for headline in HEADLINES:
             numbers = (_numbers(complete, *contrast) for contrast in headline.contrasts)
             yield f"- {headline.sentence.format(*numbers)}"
 
 
 def _numbers(sets: Mapping[str, Sequence[Fold]], weights: Weights, of: str) -> str:
-    """Returns a contrast of each data set: `+1.2 points [+0.3, +2.1] on CIFAR-10`."""
+    """Returns a contrast: `+1.2 points [+0.3, +2.1]`, and `on CIFAR-10` if sets are several."""
     texts = []
     for title, folds in sets.items():
         values = fold_results.weighted(folds, of, weights)
         found = verdicts.interval(values, fold_results.overlap_of(folds))
         value, low, high = (signed(100 * number) for number in found)
-        texts.append(f"{value} points [{low}, {high}] on {title}")
+        where = f" on {title}" if len(sets) > 1 else ""
+        texts.append(f"{value} points [{low}, {high}]{where}")
     return listed(texts)
