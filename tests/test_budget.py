@@ -1,12 +1,17 @@
 """What a planned study is said to take, and how many trials run at once."""
 
 import dataclasses
+from types import SimpleNamespace
 
+import keras
+import numpy as np
 import pytest
 
 from deep_net_triage import devices
 from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
+from deep_net_triage.images.splits import Split
 from deep_net_triage.learning.timings import Timings
+from deep_net_triage.network import blocks
 from deep_net_triage.records import results
 from deep_net_triage.study import budget
 from deep_net_triage.study.budget import Budget
@@ -74,6 +79,33 @@ def test_a_share_of_the_cores_slows_a_step():
     assert budget._slowdown(timed({1: 1.0, 2: 1.25}), 1) == 1
     # What was not measured: half of a share takes twice as long.
     assert budget._slowdown(timed({1: 1.0, 2: 1.25}), 4) == 2.5
+
+
+@pytest.mark.parametrize(
+    ("flags", "policy", "bytes_each"),
+    [
+        ({}, "float32", 4),
+        ({"activation_dtype": "float16"}, "float32", 2),
+        ({}, "mixed_bfloat16", 2),
+    ],
+)
+def test_held_out_images_are_stored_too_in_the_type_of_the_network(
+    flags, policy, bytes_each, parent, small_settings, toy_dataset
+):
+    network = keras.models.clone_model(
+        parent,
+        clone_function=lambda layer: layer.from_config(layer.get_config() | {"dtype": policy}),
+    )
+    held_out = Split(np.zeros((5, 8, 8, 2), np.uint8), np.zeros(5, np.int32))
+    plan = SimpleNamespace(
+        settings=small_settings(method="stn", **flags),
+        dataset=dataclasses.replace(toy_dataset, validation=held_out),
+        network=network,
+        blocks=blocks.find_blocks(parent),
+    )
+    # Of 27 + 10 + 5 images. Block 1 receives images, which are not stored, and returns maps of
+    # 4 x 4 x 3 pixels; block 2 receives these, and returns 2 x 2 x 4.
+    assert budget._activations(plan) == [42 * 48 * bytes_each, 42 * (48 + 16) * bytes_each]
 
 
 def test_one_line_says_it_all(cores, monkeypatch):

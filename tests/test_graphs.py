@@ -210,7 +210,7 @@ def around(layer, shape=(8, 8, 3)):
             lambda: around(keras.layers.RandomCrop(6, 4, name="crop")),
             "crop crops 8 x 8 pixels to 6 x 4 in training only; use CenterCrop",
         ),
-        (lambda: around(Unconfigured(3)), "unconfigured can't be copied from its config"),
+        (lambda: around(Unconfigured(3)), "^unconfigured can't be copied from its config"),
     ],
 )
 def test_what_can_not_be_made_flat_is_refused_by_name(build, reason):
