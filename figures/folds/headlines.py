@@ -41,7 +41,7 @@ HEADLINES = (
     Headline(
         "**Whole model.** With one block replaced and the whole model retrained, accuracy, "
         "averaged over methods and blocks, differs from the control's by {}. The control is "
-        "the parent trained on labels for as many epochs more as the students; claims 2 and 3 "
+        "the parent trained on labels for as many more epochs as the students; claims 2 and 3 "
         "are judged against it.",
         (_less_control(WHOLE, contrasts.BLOCKS),),
     ),
