@@ -65,9 +65,9 @@ HEADLINES = (
         ),
     ),
     Headline(
-        "**Speed.** Over the first three epochs on labels, starting from mean instead of random "
-        "weights changes average accuracy by {}; distilling first, in extra epochs that are not "
-        "counted, changes it by {}.",
+        "**Speed.** Over the first three epochs on labels, starting from mean instead of "
+        "random weights changes average accuracy by {}; distilling first, in extra epochs that "
+        "are not counted, changes it by {}.",
         (
             (contrasts.pairs(contrasts.OTHER_START), "early"),
             (contrasts.pairs(contrasts.TAUGHT), "early"),
