@@ -38,6 +38,16 @@ def test_the_first_epoch_corrects_the_estimates_of_all_kinds():
     assert forecast.left() == 3 * 20 + 2 * 8
 
 
+def test_short_epochs_correct_no_more_of_a_long_one_than_they_should_have_taken():
+    forecast = Forecast()
+    distil = ExpectedPhase("distil", "distill", 2, 1.0)
+    forecast.expect([ExpectedTraining("a", (distil, ExpectedPhase("x", "train", 1, 50.0)))])
+    forecast.epoch_ended("a", "distill", 1, 10.0)
+    forecast.epoch_ended("a", "distill", 2, 10.0)
+    # Ten times as long as the second that was estimated; the other 49 are taken as they were.
+    assert forecast.left() == pytest.approx(10 + 49)
+
+
 def test_a_kind_takes_the_mean_of_its_epochs_without_those_that_traced():
     forecast = Forecast()
     forecast.expect(
