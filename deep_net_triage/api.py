@@ -309,7 +309,8 @@ def _unbatched(examples: tf.data.Dataset, which: str) -> tuple[np.ndarray, np.nd
     if not pairs or not isinstance(pairs[0], tuple) or len(pairs[0]) != 2:
         raise InputError(f"{which} must be a non-empty data set of (image, label) pairs")
     images, labels = zip(*pairs, strict=True)
-    batched = labels[0].ndim > 0
+    # A single label may have an axis of its own, as in keras.datasets.
+    batched = labels[0].ndim > 0 and labels[0].shape[:1] == images[0].shape[:1]
     shapes = {image.shape[1:] if batched else image.shape for image in images}
     if len(shapes) > 1:
         different = " and ".join(map(str, sorted(shapes)[:2]))

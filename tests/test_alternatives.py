@@ -9,9 +9,11 @@ import pytest
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.network import blocks
-from deep_net_triage.records import alternatives, compressions
+from deep_net_triage.records import alternatives, compressions, results
+from deep_net_triage.records.results import NetworkResult
 from deep_net_triage.study import alternative_networks, exporting
 from deep_net_triage.study.alternative_networks import _Networks
+from tests import compressions as handmade
 
 
 def networks(model, names, compressed):
@@ -84,6 +86,7 @@ def test_each_kind_is_trained_from_one_seed_before_any_from_the_next(tmp_path, m
         def run_network(self, lesson, name, network, folder):
             names.append((network, lesson.seed, lesson.rate, lesson.epochs))
             refusals.append(alternatives.refusals(tmp_path))
+            return types.SimpleNamespace(settings={"seed": lesson.seed})
 
     def refuse():
         raise InputError("another shape")
@@ -115,10 +118,38 @@ def test_the_alternative_that_the_page_recommends_is_exported_instead(tmp_path):
     compressed = types.SimpleNamespace(kind=None, correct={0: None})
     own = tmp_path / "compressed" / "model.keras"
 
-    def chosen(to_take):
-        standing = types.SimpleNamespace(to_take=to_take)
-        return exporting.chosen(tmp_path, own, types.SimpleNamespace(standing=standing), None)
+    def chosen(to_take, doubt=None):
+        verdict = types.SimpleNamespace(doubt=doubt, recommendation=None)
+        smaller = types.SimpleNamespace(standing=types.SimpleNamespace(to_take=to_take))
+        return exporting.chosen(tmp_path, own, smaller, verdict)
 
     assert chosen(pruned) == tmp_path / "alternatives" / "pruned-seed1" / "model.keras"
     assert chosen(compressed) == chosen(None) == own
-    assert exporting.chosen(tmp_path, own, None, None) == own
+    # The page then names no network to take.
+    assert chosen(pruned, doubt="The parent has not learned.") == own
+    sure = types.SimpleNamespace(doubt=None, recommendation=None)
+    assert exporting.chosen(tmp_path, own, None, sure) == own
+    assert exporting.chosen(tmp_path, None, None, sure) is None
+
+
+def test_seeds_of_other_settings_are_forgotten(tmp_path):
+    """A mean over seeds of two learning rates would be that of no network."""
+    handmade.write(tmp_path, handmade.compression())
+    for kind, seed, rate in (("narrow", 0, 0.02), ("narrow", 1, 0.002), ("narrow", 2, 0.02)):
+        settings = {"learning_rate": rate, "seed": seed, "start_sha256": f"of seed {seed}"}
+        write_network(alternatives.folder_of(tmp_path, kind, seed), settings)
+    other = alternatives.folder_of(tmp_path, "pruned", 1)
+    write_network(other, {"learning_rate": 0.002, "seed": 1})
+    newest = {"learning_rate": 0.02, "seed": 0, "start_sha256": "of seed 0"}
+    removed = alternatives.forget_others(tmp_path, "narrow", newest)
+    assert removed == [alternatives.folder_of(tmp_path, "narrow", 1)]
+    left = sorted(folder.name for folder in (tmp_path / "alternatives").iterdir())
+    assert left == ["narrow-seed0", "narrow-seed2", "pruned-seed1"]
+    assert alternatives.forget_others(tmp_path, "narrow", newest) == []
+
+
+def write_network(folder, settings):
+    folder.mkdir()
+    reached = {"accuracy": 0.5, "judged_accuracy": 0.5, "epochs": 3}
+    costs = {"parameters": 250, "macs": 600, "seconds": 1.0}
+    results.write_result(folder, NetworkResult(settings=settings, **reached, **costs))

@@ -96,6 +96,15 @@ def test_images_of_a_data_set_that_do_not_fit_together_are_refused(batch, messag
         dnt.triage(parent, odd, examples(24))
 
 
+def test_a_label_with_an_axis_of_its_own_makes_no_batch(parent):
+    images, labels = examples(24)
+    single = tf.data.Dataset.from_tensor_slices((images, labels[:, None]))
+    with pytest.raises(
+        InputError, match=r"shape \(24, 8, 8, 2\) with labels of shape \(24, 1\)"
+    ):
+        dnt.triage(parent, single, examples(24))
+
+
 def test_the_public_names_are_listed_before_they_are_imported():
     assert set(dir(dnt)) == {
         "CompressOptions",

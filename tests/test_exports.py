@@ -69,13 +69,13 @@ def test_an_export_that_returns_something_else_is_no_export(
 ):
     other_format("saved_model", lambda images: np.asarray(student(images)) * 1.01)
     with pytest.raises(ExportFailed, match="returns other values than the model: they differ"):
-        exports.export(student, tmp_path, ("saved_model",), toy_dataset)
+        list(exports.export(student, tmp_path, ("saved_model",), toy_dataset))
 
 
 def test_nothing_finite_is_not_equal(student, toy_dataset, tmp_path, other_format):
     other_format("litert", lambda images: np.full((len(images), 3), np.nan))
     with pytest.raises(ExportFailed):
-        exports.export(student, tmp_path, ("litert",), toy_dataset)
+        list(exports.export(student, tmp_path, ("litert",), toy_dataset))
 
 
 def test_int8_has_nearly_the_accuracy_of_the_model(tmp_path):
@@ -99,7 +99,7 @@ def test_formats_come_in_the_order_they_are_named(tmp_path, other_format):
     for name in exports.FORMATS:
         other_format(name, lambda images: np.asarray(model(images)))
     names = ("saved_model", "litert_int8", "litert")
-    made = exports.export(model, tmp_path, names, toy_images(6, 6))
+    made = list(exports.export(model, tmp_path, names, toy_images(6, 6)))
     assert [one.format for one in made] == list(names)
     assert [one.file.name for one in made] == [
         "saved_model",
@@ -162,6 +162,8 @@ def test_int8_that_returns_nothing_finite_is_no_export(tmp_path, other_format):
     other_format("litert_int8", run)
     dark = Split(np.zeros((4, 8, 8, 2), np.uint8), np.zeros(4, int))
     with pytest.raises(ExportFailed, match="numbers that are not finite"):
-        exports.export(
-            classifier(), tmp_path, ("litert_int8",), Dataset("dark", dark, dark, ("a",))
+        list(
+            exports.export(
+                classifier(), tmp_path, ("litert_int8",), Dataset("dark", dark, dark, ("a",))
+            )
         )

@@ -210,6 +210,10 @@ def around(layer, shape=(8, 8, 3)):
             lambda: around(keras.layers.RandomCrop(6, 4, name="crop")),
             "crop crops 8 x 8 pixels to 6 x 4 in training only; use CenterCrop",
         ),
+        (
+            lambda: around(keras.layers.Pipeline([keras.layers.RandomCrop(6, 4)], name="both")),
+            "both crops 8 x 8 pixels to 6 x 4 in training only",
+        ),
         (lambda: around(Unconfigured(3)), "^unconfigured can't be copied from its config"),
     ],
 )

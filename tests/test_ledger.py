@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.network.blocks import find_blocks
-from deep_net_triage.records import files, results
+from deep_net_triage.records import checkpoints, files, results
+from deep_net_triage.records.checkpoints import Checkpoint
 from deep_net_triage.records.results import Failure, Row, TrialResult
 from deep_net_triage.study.identity import Identity, Trial
 from deep_net_triage.study.ledger import EarlierResults, Ledger
@@ -128,6 +130,36 @@ def test_overwrite_says_what_it_removes_and_never_removes_the_given_parent(new_l
     assert said[-1].endswith(", and compressed/ removed")
     earlier.remove()
     assert not compressed.exists()
+
+
+def interrupt(folder, settings):
+    folder.mkdir()
+    checkpoints.write(folder, Checkpoint(settings, [{}], {}, {"weights": np.zeros(3)}))
+
+
+def test_an_interrupted_trial_of_other_settings_stops_the_study_before_it_begins(
+    new_ledger, trials
+):
+    ledger = new_ledger(epochs=3)
+    wanted = ledger.identity.of_trial(*trials[2].key, PARENT)
+    folder = ledger.folder_of(trials[2])
+    interrupt(folder, wanted)
+    EarlierResults(ledger).compare_trials(trials[:1])  # it can go on
+    with pytest.raises(InputError, match=r"holds 1 interrupted trial with .*epochs: 3, now 2"):
+        EarlierResults(new_ledger()).compare_trials(trials[:1])
+    earlier = EarlierResults(new_ledger(overwrite=True))
+    earlier.compare_trials(trials[:1])
+    earlier.remove()
+    assert not folder.exists()
+
+
+def test_an_interrupted_parent_of_other_settings_stops_the_study_before_it_begins(new_ledger):
+    ledger = new_ledger(parent_epochs=3)
+    interrupt(ledger.folder / "parent", ledger.identity.of_parent())
+    EarlierResults(ledger).compare_parent()  # it can go on
+    with pytest.raises(InputError, match=r"a parent in training with .*parent_epochs: 3, now"):
+        EarlierResults(new_ledger()).compare_parent()
+    EarlierResults(new_ledger(overwrite=True)).compare_parent()
 
 
 @pytest.mark.parametrize("file", ["result.json", "epochs.jsonl"])

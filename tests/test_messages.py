@@ -46,10 +46,22 @@ def test_each_process_has_its_row_until_it_ends(monkeypatch):
         other.step("[2/2] block2 stn", Step("train 1/2", 2, 4))
         assert rows() == ["study", "[1/2] block1 stn", "[2/2] block2 stn"]
         one.say("[1/2] block1 stn  accuracy 0.5000")
-        board.idle(2)
+        board.ended(2, others=True)
         one.step("[3/3] block3 stn", Step("train 1/2", 1, 4))
         board.show(("say", ("again",)), process=9)
         assert rows() == ["study", "[3/3] block3 stn"]
+
+
+def test_a_process_that_ends_early_says_why_if_others_go_on():
+    said = io.StringIO()
+    board = Board(Progress(said))
+    for process, ending in ((1, ("out of memory", 1)), (2, ("--block=9 is no block", 2))):
+        Messenger(lambda message, process=process: board.show(message, process)).failed(ending)
+        board.ended(process, others=True)
+    board.ended(3, others=True)
+    assert said.getvalue() == "process 1 ended, and the others go on: out of memory\n"
+    board.ended(1, others=False)
+    assert said.getvalue().count("\n") == 1
 
 
 def test_a_part_that_none_ended_well_ends_with_what_the_first_said():

@@ -6,7 +6,7 @@ import pytest
 from deep_net_triage.network import blocks, surgery
 from deep_net_triage.records import models
 from deep_net_triage.records.compressions import Step
-from deep_net_triage.study.network_so_far import NetworkSoFar
+from deep_net_triage.study.network_so_far import NetworkSoFar, save
 
 
 @pytest.fixture
@@ -52,3 +52,20 @@ def test_a_step_that_is_undone_leaves_the_network_before_it(parent, taken, tmp_p
         (first.name, False),
         (second.name, False),
     ]
+
+
+def test_exports_stay_beside_the_network_that_they_are_of_and_no_other(parent, tmp_path):
+    file = tmp_path / "model.keras"
+    save(parent, file)
+    (tmp_path / "model.tflite").touch()
+    (tmp_path / "saved_model").mkdir()
+    (tmp_path / "result.json").touch()
+    save(parent, file)
+    assert (tmp_path / "model.tflite").exists()
+    parent.layers[-1].kernel.assign(parent.layers[-1].kernel + 1)
+    save(parent, file)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["model.keras", "result.json"]
+    file.write_bytes(b"damage")
+    save(parent, file)
+    assert models.load(file).count_params() == parent.count_params()

@@ -109,11 +109,36 @@ def test_results_of_pictures_that_were_replaced_stop_the_study(own, tmp_path, ca
     shutil.copytree(own / "photos", tmp_path / "photos")
     flags = (f"--image_dir={tmp_path}/photos", f"--output_dir={tmp_path}/runs")
     assert run(own, "--method=cl_mw", "--block=2", *flags) == 0
+    (tmp_path / "moved").mkdir()
+    shutil.copytree(tmp_path / "photos", tmp_path / "moved" / "photos")
+    capsys.readouterr()
+    moved = (f"--image_dir={tmp_path}/moved/photos", f"--output_dir={tmp_path}/runs")
+    assert run(own, "--method=cl_mw", "--block=2", *moved) == 0
+    assert "block2 cl_mw seed 0  finished in an earlier run" in capsys.readouterr().out
     black = np.zeros((20, 20, 3), np.uint8)
     keras.utils.save_img(tmp_path / "photos/train/dog/0.png", black, scale=False)
     capsys.readouterr()
     assert run(own, "--method=cl_mw", "--block=2", *flags) == 2
     assert "holds a parent with other settings (images_digest: " in capsys.readouterr().err
+
+
+def test_a_model_of_equal_weights_that_computes_something_else_is_another_parent(
+    own, tmp_path, capsys
+):
+    """A user who saw a bad baseline puts the preprocessing in front, under the same name."""
+    shutil.copytree(own, tmp_path / "own")
+    flags = ("--method=cl_mw", "--block=2", "--overwrite", f"--output_dir={tmp_path}/runs")
+    assert run(tmp_path / "own", *flags) == 0
+    model = keras.models.load_model(own / "own.keras")
+    layers = [keras.Input((16, 16, 3)), keras.layers.Rescaling(20.0), *model.layers]
+    keras.Sequential(layers).save(tmp_path / "own" / "own.keras")
+    capsys.readouterr()
+    assert run(tmp_path / "own", *flags[:2], flags[3]) == 2
+    assert "equal weights, but other layers without weights" in capsys.readouterr().err
+    assert run(tmp_path / "own", *flags) == 0
+    assert "the baseline (given)" in capsys.readouterr().out
+    assert run(tmp_path / "own", *flags) == 0
+    assert "the baseline (kept from an earlier run)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

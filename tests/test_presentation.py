@@ -36,6 +36,16 @@ def test_a_study_that_was_read_is_not_read_again(tmp_path, monkeypatch):
     assert (tmp_path / "report.html").is_file()
 
 
+def test_a_figure_of_an_earlier_command_goes_if_there_is_none_now(tmp_path):
+    study = make_study(tmp_path)
+    present(study, smaller(rival("pruned", 0.1, -0.5, 0.7)))
+    figures = tmp_path / "figures"
+    assert len(list(figures.glob("compression.*"))) == 3
+    present(study)
+    assert not list(figures.glob("compression.*"))
+    assert len(list(figures.glob("accuracy.*"))) == 3
+
+
 @pytest.mark.parametrize("trials", [4, 0])
 def test_figures_page_table_and_verdict(tmp_path, trials):
     study = make_study(tmp_path, trials=trials)

@@ -1,5 +1,6 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from deep_net_triage.findings import rivals
@@ -106,6 +107,17 @@ def test_alternatives_are_better_worse_or_level_by_their_whole_interval():
     assert [one.macs for one in found.standing.dearer] == [610]
     assert names(found.standing.level) == ["scratch_taught"]
     assert names(found.standing.worse) == ["pruned", "scratch"]
+
+
+def test_a_level_network_that_another_beats_is_not_taken_though_it_needs_less():
+    """Both are level with the compressed network, but 20 images apart from each other."""
+    found = smaller(
+        rival("scratch", 0.5, -0.8, 1.8, correct={0: np.roll(right(895), 300)}),
+        rival("pruned", -1.5, -3.2, 0.2, correct={0: np.roll(right(875), 300)}, macs=300),
+    )
+    assert names(found.standing.level) == ["scratch", "pruned"]
+    assert names(found.standing.unbeaten) == [None, "scratch"]
+    assert found.standing.to_take.kind == "scratch"  # as cheap, and fewer trainings
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import numpy as np
+
 from deep_net_triage.findings import smaller_text
 from deep_net_triage.findings.rivals import Smaller
 from deep_net_triage.network.latencies import Latency
@@ -144,6 +146,11 @@ def test_why_nothing_was_compressed():
         (dataclasses.replace(undone(), steps=(), candidates=()), "the study has no candidate"),
     ):
         assert smaller_text.of_network(Smaller(record)) == [f"Nothing was compressed: {why}."]
+    unsought = dataclasses.replace(undone(), steps=(), candidates=())
+    doubtful = Smaller(unsought, doubt="The parent has not learned.")
+    assert smaller_text.of_network(doubtful) == [
+        "Nothing was compressed: drops from this parent are meaningless."
+    ]
 
 
 def test_an_alternative_that_is_better_is_the_network_to_take():
@@ -166,6 +173,29 @@ def test_of_several_better_ones_the_best_is_taken():
         "(+2.0 points [+1.0, +3.0]) are better than the compressed network.",
         'The network to take is "pruned": alternatives/pruned-seed1/model.keras.',
         'It is better than "narrower".',
+        DECIDED,
+    ]
+
+
+def test_one_that_another_better_one_beats_is_not_taken_though_it_needs_less():
+    """By hand: of 1000 images, 28 more are right than of the cheapest, and none less.
+
+    The first is wrong about other images, so that no interval tells it apart from the two.
+    """
+    taught, cheap = right(915), right(887)
+    first = np.roll(right(914), 300)
+    said = of_alternatives(
+        rival("scratch", 2.4, 0.2, 4.6, correct={0: first}),
+        rival("scratch_taught", 2.5, 1.0, 4.0, correct={0: taught}),
+        rival("pruned", 0.4, 0.1, 0.7, correct={0: cheap}, macs=300),
+    )
+    assert said[1:] == [
+        'The network to take is "from scratch, distilled": '
+        "alternatives/scratch_taught-seed0/model.keras.",
+        'It is better than "pruned".',
+        'It can\'t be distinguished from "from scratch".',
+        f"{FEWEST}, give or take 1 % of the parent's.",
+        HIGHEST,
         DECIDED,
     ]
 
@@ -214,7 +244,9 @@ def test_where_none_is_told_apart_the_cheaper_will_do():
 
 def test_a_level_alternative_that_loses_too_much_is_not_taken():
     """The compressed network loses 1.1 points, of 2 that may be lost."""
-    cheap = rival("narrow", -1.0, -2.1, 0.1, macs=300)
+    # It is wrong about other images than the rest, so that no interval tells it apart.
+    others = {0: np.roll(right(880), 200)}
+    cheap = rival("narrow", -1.0, -2.1, 0.1, macs=300, correct=others)
     found = smaller(cheap, rival("scratch", -0.5, -1.5, 0.5))
     loses = 'But "narrower" loses more than the allowed 2.0 points against the parent.'
     assert smaller_text.of_alternatives(found)[1:] == [

@@ -6,18 +6,19 @@ import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
-from deep_net_triage.errors import TrainingFailed
+from deep_net_triage.errors import ExportFailed, InputError, TrainingFailed
 from deep_net_triage.images import datasets
 from deep_net_triage.learning import training
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.network import exports
 from deep_net_triage.records import results, study_results
-from deep_net_triage.study import exporting
+from deep_net_triage.study import compression, exporting
 from tests.studies import read, run, snapshot
 
 
@@ -363,7 +364,7 @@ def test_an_int8_export_says_its_accuracy(study, monkeypatch, capsys):
     calibrated, parent = [], study / "parent" / "model.keras"
     right = exports.Format(
         file="model_int8.tflite",
-        write=lambda model, file, images: calibrated.append(images.shape),
+        write=lambda model, file, images: file.touch() or calibrated.append(images.shape),
         load=lambda file: keras.models.load_model(parent).predict_on_batch,
     )
     monkeypatch.setitem(exports.FORMATS, "litert_int8", right)
@@ -378,3 +379,41 @@ def test_an_int8_export_says_its_accuracy(study, monkeypatch, capsys):
         f"exported in int8, accuracy {accuracy:.4f} (+0.0000 against the model): {file}"
         in capsys.readouterr().out
     )
+
+
+def test_trials_are_presented_even_if_the_compression_is_refused(study, monkeypatch, capsys):
+    def refuse(*_):
+        raise InputError("--compress needs models")
+
+    monkeypatch.setattr(compression, "run", refuse)
+    (study / "report.html").unlink()
+    flags = ("--block=4", "--compress", "--validation_fraction=0")
+    assert run(study.parent, "--method=cl_rw,stn", *flags) == 2
+    said = capsys.readouterr()
+    assert "--compress needs models" in said.err
+    assert "everything on one page" in said.out
+    assert (study / "report.html").is_file()
+
+
+def test_why_nothing_is_exported_is_said(study, capsys):
+    """A parent of two epochs on 60 images has not learned."""
+    assert run(study.parent, "--method=cl_rw,stn", "--block=4", "--export=litert") == 0
+    assert "Nothing is exported. The parent has not learned" in capsys.readouterr().out
+    assert not list(study.rglob("*.tflite"))
+
+
+def test_an_export_that_fails_its_check_leaves_nothing(study, monkeypatch):
+    student = study / "trials" / "stn-block4-seed0" / "model.keras"
+    plan = SimpleNamespace(
+        settings=SimpleNamespace(export=("litert",)),
+        dataset=datasets.load("digits", image_size=32),
+    )
+    shown = SimpleNamespace(say=print, step=lambda *_: None)
+    monkeypatch.setattr(exports, "TOLERANCE", -1.0)
+    with pytest.raises(ExportFailed, match="the export model.tflite returns other values"):
+        exporting.export(student, plan, shown)
+    before = {"model.keras", "epochs.jsonl", "result.json", "correct.npy", "final_correct.npy"}
+    assert {file.name for file in student.parent.iterdir()} == before
+    monkeypatch.undo()
+    exporting.export(student, plan, shown)
+    assert {file.name for file in student.parent.iterdir()} == before | {"model.tflite"}

@@ -81,6 +81,13 @@ def test_blocks_inside_the_noise_tie():
     assert "not distinguishable from block1" in verdict.describe(reached)
 
 
+def test_blocks_whose_best_trials_share_no_seed_may_tie_too():
+    reached = verdict.reach(
+        study(row("stn", "block1", 0.88, seed=0), row("stn", "block2", 0.881, seed=1)), 0.05
+    )
+    assert [block.tied_with for block in reached.ranking] == [("block1",), ("block2",)]
+
+
 def test_without_images_there_is_no_interval_and_nothing_is_sure():
     reached = verdict.reach(
         study(row("stn", "block1", 0.9), row("stn", "block2", 0.5), kept=False), 0.05

@@ -77,8 +77,9 @@ def present(
     smaller = _doubted(smaller, reached)
     figures = _of_trials(study, reached) | {"structure": _structure(parent, blocks)}
     path = smaller and compression_path.draw(smaller)
-    for name, figure in (figures | ({"compression": path} if path else {})).items():
-        _save(figure, study.folder / "figures" / name)
+    drawn = figures | ({"compression": path} if path else {})
+    for name in (*_CAPTIONS, "compression"):
+        _save(drawn.get(name), study.folder / "figures" / name)
     # The paper's claims are about its own networks and methods.
     judged = not study.given_parent and any(row.method in GROUPS["all"] for row in study.rows)
     judgements = claims.judge([study]) if judged else []
@@ -140,12 +141,19 @@ def _of_trials(study: StudyResults, reached: Verdict) -> dict[str, Figure]:
     }
 
 
-def _save(figure: Figure, file: Path) -> None:
-    """Writes a figure in every format, the same bytes for the same figure."""
+def _save(figure: Figure | None, file: Path) -> None:
+    """Writes a figure in every format, the same bytes for the same figure.
+
+    Without a figure, that of an earlier command is removed.
+    """
     for suffix, metadata in _FORMATS.items():
+        target = file.with_suffix(f".{suffix}")
+        if figure is None:
+            target.unlink(missing_ok=True)
+            continue
         with (
             matplotlib.rc_context({"svg.hashsalt": file.name}),
-            files.replacing(file.with_suffix(f".{suffix}")) as unfinished,
+            files.replacing(target) as unfinished,
         ):
             figure.savefig(unfinished, format=suffix, dpi=DPI, metadata=metadata)
 

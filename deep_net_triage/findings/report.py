@@ -193,8 +193,8 @@ def _drawings(study: StudyResults, figures: Iterable[Picture]) -> list[Drawing]:
 
 def _settings(study: StudyResults) -> Table:
     named = {**study.settings, "classes": study.classes}
-    if study.given_parent:
-        named.pop("image_size", None)  # the model's own input size is used
+    if study.given_parent and "image_size" in named:
+        named["image_size"] = f"{named['image_size']}, if the model takes images of any size"
     values = [Cell(_said(value)) for value in named.values()]
     return Table(
         [

@@ -14,7 +14,7 @@ import numpy as np
 
 from deep_net_triage.errors import DamagedFile
 from deep_net_triage.findings.recommendation import within
-from deep_net_triage.findings.statistics import Estimate, against_parent, apart, told_apart
+from deep_net_triage.findings.statistics import Estimate, against_parent, apart
 from deep_net_triage.network.latencies import Latency
 from deep_net_triage.records import alternatives, compressions, correctness, results
 from deep_net_triage.records.alternatives import KINDS, Alternative
@@ -71,8 +71,8 @@ class Standing:
         dearer: alternatives that are better but take more arithmetic, best first.
         level: alternatives that no interval tells apart from the compressed network.
         worse: alternatives whose whole interval is below it, the closest one first.
-        best: the first of `better`, and those of them that no interval tells apart from it.
-        unbeaten: `best`; without any, the compressed network and those level with it.
+        unbeaten: of `better` or, without any, of the compressed network and those level with
+            it, the networks that no interval shows to be worse than another of them.
         eligible: of the unbeaten ones, if possible, those that lose no more than is allowed.
         to_take: the cheapest eligible network; None if no block was compressed.
     """
@@ -81,7 +81,6 @@ class Standing:
     dearer: Sequence[Rival] = ()
     level: Sequence[Rival] = ()
     worse: Sequence[Rival] = ()
-    best: Sequence[Rival] = ()
     unbeaten: Sequence[Rival] = ()
     eligible: Sequence[Rival] = ()
     to_take: Rival | None = None
@@ -130,10 +129,8 @@ class Smaller:
         worse = [rival for rival in by_gain if rival.from_compressed.high < 0]
         better = [rival for rival in above if rival in self.as_cheap([self.compressed, rival])]
         level = [rival for rival in compared if rival not in (*above, *worse)]
-        best = [
-            rival for rival in better if not told_apart(apart(better[0].correct, rival.correct))
-        ]
-        unbeaten = best or [self.compressed, *level]
+        foremost = better or [self.compressed, *level]
+        unbeaten = [one for one in foremost if not any(beats(other, one) for other in foremost)]
         most = self.compression.max_drop
         eligible = [one for one in unbeaten if not one.loses_more_than(most)] or unbeaten
         return Standing(
@@ -141,7 +138,6 @@ class Smaller:
             dearer=[rival for rival in above if rival not in better],
             level=level,
             worse=worse,
-            best=best,
             unbeaten=unbeaten,
             eligible=eligible,
             to_take=self.cheapest(eligible),
@@ -160,6 +156,12 @@ class Smaller:
         least = min(rival.macs for rival in networks)
         room = _ALIKE * self.compression.parent_macs
         return [rival for rival in networks if rival.macs - least < room]
+
+
+def beats(one: Rival, other: Rival) -> bool:
+    """Returns whether the whole 95 % interval of the difference is in favour of the first."""
+    difference = apart(one.correct, other.correct)
+    return difference is not None and difference.low > 0
 
 
 def read(study: StudyResults) -> Smaller | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deep_net_triage.findings.recommendation import recommended, savings_text, within
-from deep_net_triage.findings.rivals import Rival, Smaller
+from deep_net_triage.findings.rivals import Rival, Smaller, beats
 from deep_net_triage.findings.time_saved import arithmetic_without_time
 from deep_net_triage.records import alternatives, compressions
 from deep_net_triage.records.alternatives import KINDS
@@ -61,7 +61,9 @@ def recommendation(smaller: Smaller) -> str | None:
 def _nothing(smaller: Smaller) -> str:
     compression = smaller.compression
     allowed = f"the allowed {100 * compression.max_drop:.1f} points"
-    if not compression.candidates:
+    if smaller.doubt and not compression.candidates:
+        why = "drops from this parent are meaningless"
+    elif not compression.candidates:
         why = "the study has no candidate"
     elif not compression.steps:
         why = f"each candidate loses more than {allowed}, or saves nothing"
@@ -231,12 +233,11 @@ def _to_take(smaller: Smaller) -> list[str]:
 def _reasons(smaller: Smaller, chosen: Rival) -> list[str]:
     """Returns why the network is taken among several, as sentences."""
     standing, said = smaller.standing, []
-    if len(standing.best) == 1 and len(standing.better) > 1:
-        others = listed([rival.name for rival in standing.better[1:]])
-        return [f"It is better than {others}."]
+    if beaten := [rival.name for rival in standing.better if beats(chosen, rival)]:
+        said.append(f"It is better than {listed(beaten)}.")
     networks = standing.eligible
     if len(networks) == 1:
-        return []
+        return said
     if standing.better:
         others = listed([rival.name for rival in networks if rival is not chosen], "or")
         said.append(f"It can't be distinguished from {others}.")

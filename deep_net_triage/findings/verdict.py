@@ -14,7 +14,7 @@ from deep_net_triage.findings.recommendation import (
     savings_text,
     uncounted_text,
 )
-from deep_net_triage.findings.statistics import between, told_apart
+from deep_net_triage.findings.statistics import apart, between, told_apart
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.records.results import Row
@@ -190,7 +190,11 @@ def _best(study: StudyResults, block: str) -> MethodSummary:
 
 def _summarize(study: StudyResults, block: str, best: dict[str, MethodSummary]) -> BlockSummary:
     correct = {name: study.correct_by_seed(of.method, name) for name, of in best.items()}
-    differences = {other: between(correct[block], correct[other]) for other in best}
+    differences = {
+        # Where they share no seed, all seeds of both are compared.
+        other: between(correct[block], correct[other]) or apart(correct[block], correct[other])
+        for other in best
+    }
     row = study.trials(best[block].method, block)[0]
     return BlockSummary(
         block=block,

@@ -66,10 +66,11 @@ class Board:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._said: set[str] = set()
-        self._ending: tuple[str, int] | None = None
+        # By process: the line and the exit code with which it ended early.
+        self._endings: dict[int, tuple[str, int]] = {}
 
     def show(self, message: Message, process: int = 0) -> None:
-        """Shows a message; remembers the first process that ended early.
+        """Shows a message; remembers which processes ended early, and why.
 
         Args:
             message: as a messenger sent it.
@@ -77,7 +78,7 @@ class Board:
         """
         kind, content = message
         if kind == _FAILED:
-            self._ending = self._ending or content
+            self._endings.setdefault(process, content)
         elif kind in _WITH_A_ROW:
             getattr(self._progress, kind)(*content, process)
         elif kind != "say":
@@ -86,9 +87,13 @@ class Board:
             self._said.add(content[0])
             self._progress.say(*content, process)
 
-    def idle(self, process: int) -> None:
-        """Shows that a process does nothing any more, because it has ended."""
+    def ended(self, process: int, others: bool) -> None:
+        """Shows that a process has ended and, if others go on, why it ended early."""
         self._progress.idle(process)
+        reason, code = self._endings.get(process, ("", 0))
+        # A refusal ends every process, and is shown once, at the end.
+        if others and code == 1:
+            self._progress.say(f"process {process} ended, and the others go on: {reason}")
 
     def check(self, ended_well: bool, otherwise: str) -> None:
         """Raises WorkerEnded unless a process has finished its part of the study.
@@ -98,4 +103,4 @@ class Board:
             otherwise: the error's message if no process has sent a reason.
         """
         if not ended_well:
-            raise WorkerEnded(*(self._ending or (otherwise, 1)))
+            raise WorkerEnded(*next(iter(self._endings.values()), (otherwise, 1)))

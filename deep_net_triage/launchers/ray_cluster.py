@@ -115,7 +115,7 @@ class _Cluster:
             for message, number in ray.get(self.mailbox.take.remote()):
                 self.board.show(message, number)
             for one in ended:
-                self.board.idle(tasks.index(one))
+                self.board.ended(tasks.index(one), others=bool(pending))
         try:
             outcomes = ray.get(tasks)
         except ray.exceptions.RayError as error:  # such as a task lost too often

@@ -156,7 +156,7 @@ def _results(running: dict[Connection, multiprocessing.Process], board: Board) -
                 worker = running.pop(connection)
                 worker.join()
                 number = numbers[connection]
-                board.idle(number)
+                board.ended(number, others=bool(running))
                 if worker.exitcode < 0:
                     name = signal.Signals(-worker.exitcode).name
                     board.show(("say", (f"process {worker.pid} was killed ({name})",)), number)

@@ -1,6 +1,7 @@
 """Exports of a model for other runtimes, each compared with the original."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,14 +88,24 @@ class Export:
         )
 
 
+def remove(folder: Path) -> None:
+    """Removes the exports of a model that is no longer in a folder."""
+    for chosen in FORMATS.values():
+        file = folder / chosen.file
+        if file.is_dir():
+            shutil.rmtree(file)
+        else:
+            file.unlink(missing_ok=True)
+
+
 def export(
     model: keras.Model,
     folder: Path,
     formats: tuple[str, ...],
     dataset: Dataset,
     report: Report = steps.ignore,
-) -> list[Export]:
-    """Exports a model in several formats, and checks what each export returns.
+) -> Iterator[Export]:
+    """Yields exports of a model, in the order of the formats, once each has passed its check.
 
     The model is exported, and compared, in float32.
 
@@ -107,15 +118,11 @@ def export(
             accuracy.
         report: receives how far the work has come.
 
-    Returns:
-        The exports, in the order of the formats.
-
     Raises:
         ExportFailed: if a format can't hold the model, if an export's outputs differ from the
             model's by more than the tolerance, or if an int8 export loses too much accuracy.
     """
     model = litert.in_float32(model)
-    made = []
     for name in formats:
         chosen = FORMATS[name]
         file = folder / chosen.file
@@ -123,12 +130,11 @@ def export(
         if name == INT8:
             chosen.write(model, file, dataset.train.images)
             run = chosen.load(file)
-            made.append(_with_accuracy(model, run, file, dataset, Reporter(report)))
+            yield _with_accuracy(model, run, file, dataset, Reporter(report))
         else:
             chosen.write(model, file)
             _check_values(model, chosen.load(file), file, dataset)
-            made.append(Export(name, file))
-    return made
+            yield Export(name, file)
 
 
 def _check_values(model: keras.Model, run: Run, file: Path, dataset: Dataset) -> None:
@@ -138,7 +144,7 @@ def _check_values(model: keras.Model, run: Run, file: Path, dataset: Dataset) ->
     difference = np.abs(run(batch) - expected).max()
     if not difference <= TOLERANCE * max(1.0, np.abs(expected).max()):
         raise ExportFailed(
-            f"the export {file} returns other values than the model: they differ by up to "
+            f"the export {file.name} returns other values than the model: they differ by up to "
             f"{difference:.2g}"
         )
 
@@ -163,7 +169,7 @@ def _with_accuracy(
         reporter.reached(first + len(batch), first + len(batch))
     returned = np.concatenate(outputs)
     if not np.isfinite(returned).all():
-        raise ExportFailed(f"the export {file} returns numbers that are not finite")
+        raise ExportFailed(f"the export {file.name} returns numbers that are not finite")
     correct = np.argmax(returned, axis=1) == labels
     correct_before = np.argmax(np.concatenate(expected), axis=1) == labels
     lost = correct_before.mean() - correct.mean()
@@ -171,7 +177,7 @@ def _with_accuracy(
     chance = 2 * np.sqrt(np.sum(correct != correct_before)) / len(labels)
     if lost - chance > MOST_LOST:
         raise ExportFailed(
-            f"the export {file} has accuracy {correct.mean():.4f}, the model "
+            f"the export {file.name} has accuracy {correct.mean():.4f}, the model "
             f"{correct_before.mean():.4f}; more than {percent(MOST_LOST)} lost is too much"
         )
     return Export(INT8, file, float(correct.mean()), float(correct_before.mean()))

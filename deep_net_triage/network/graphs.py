@@ -299,7 +299,10 @@ def _check_channels_last(model: keras.Model) -> None:
 
 def _check_size_in_inference(layer: keras.layers.Layer) -> None:
     # The model is built for the cropped size, but in inference the layer passes on the image.
-    if isinstance(layer, keras.layers.RandomCrop) and layer.input.shape != layer.output.shape:
+    # A Pipeline holds layers.
+    held = (layer, *getattr(layer, "layers", ()))
+    crops = any(isinstance(one, keras.layers.RandomCrop) for one in held)
+    if crops and layer.input.shape != layer.output.shape:
         before, after = (sides(t.shape[1:3]) for t in (layer.input, layer.output))
         raise InputError(
             f"{layer.name} crops {before} pixels to {after} in training only; "

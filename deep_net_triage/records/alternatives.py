@@ -1,7 +1,8 @@
 """The results of `--alternatives`: a folder for each training in `alternatives/`."""
 
 import contextlib
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +103,25 @@ def read(study: Path, images: int) -> list[Alternative]:
     return read_in
 
 
+def forget_others(study: Path, kind: str, settings: Mapping[str, object]) -> list[Path]:
+    """Removes trainings of a kind that differ in more than their seed, and returns them.
+
+    Args:
+        study: its folder.
+        kind: a key of `KINDS`.
+        settings: what determined one training of this kind.
+    """
+    wanted = _without_seed(settings)
+    others = [
+        folder
+        for other, folder, result in _ended(study)
+        if other == kind and _without_seed(result.settings) != wanted
+    ]
+    for folder in others:
+        shutil.rmtree(folder)
+    return others
+
+
 def failures(study: Path) -> dict[str, str]:
     """Returns why trainings of alternatives failed, by the names of their folders."""
     ended = _ended(study)
@@ -118,6 +138,11 @@ def refusals(study: Path) -> dict[str, str]:
     with contextlib.suppress(DamagedFile):
         return files.read_json(study / FOLDER / "refused.json") or {}
     return {}
+
+
+def _without_seed(settings: Mapping[str, object]) -> dict[str, object]:
+    # Weights that are drawn at random differ with the seed.
+    return {k: v for k, v in settings.items() if k not in ("seed", "start_sha256")}
 
 
 def _ended(study: Path) -> Iterator[tuple[str, Path, NetworkResult | Failure]]:

@@ -1,5 +1,6 @@
 """Everything that a training needs to continue, saved after each of its epochs."""
 
+import contextlib
 import errno
 import json
 import zipfile
@@ -56,6 +57,17 @@ def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
             return checkpoint
         say(f"{file} is damaged; falling back on the state before it")
         file.unlink()
+    return None
+
+
+def settings_of(folder: Path) -> dict[str, object] | None:
+    """Returns what determines the interrupted training in a folder; None if there is none.
+
+    No array is read. Damage is left for `newest` to find.
+    """
+    for file in _newest_first(folder):
+        with contextlib.suppress(Exception), np.load(file, allow_pickle=False) as archive:
+            return json.loads(archive["description"].tobytes())["settings"]
     return None
 
 

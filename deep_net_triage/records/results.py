@@ -7,7 +7,7 @@ A trial's folder and the parent's hold `epochs.jsonl`, `result.json`, the files 
 import csv
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -219,13 +219,21 @@ class NetworkResult:
     files: dict[str, str] = field(default_factory=dict)
 
 
-def differences(recorded: dict[str, object], wanted: dict[str, object]) -> list[str]:
-    """Returns one text per setting that differs, such as `epochs: 2, now 3`."""
-    names = [*recorded, *(name for name in wanted if name not in recorded)]
+def differences(recorded: Mapping[str, object], wanted: Mapping[str, object]) -> list[str]:
+    """Returns one text per setting that differs, such as `epochs: 2, now 3`.
+
+    A folder of images that has moved is no difference if their digest is the same.
+    """
+    differing = [
+        name
+        for name in (*recorded, *(name for name in wanted if name not in recorded))
+        if recorded.get(name) != wanted.get(name)
+    ]
+    if "images_digest" in recorded and "images_digest" not in differing:
+        differing = [name for name in differing if name != "image_dir"]
     return [
         f"{name}: {recorded.get(name, 'not set')}, now {wanted.get(name, 'not set')}"
-        for name in names
-        if recorded.get(name) != wanted.get(name)
+        for name in differing
     ]
 
 

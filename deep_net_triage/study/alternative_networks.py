@@ -83,7 +83,10 @@ def _train(
     folder = alternatives.folder_of(settings.folder, kind, seed)
     name = f"alternative {KINDS[kind].title}, seed {seed}"
     lesson = Lesson(rate, epochs, seed, teacher=teacher)
-    trainings.run_network(lesson, name, network, folder)
+    result = trainings.run_network(lesson, name, network, folder)
+    # Tables take the mean over seeds, which must not mix settings.
+    for other in alternatives.forget_others(settings.folder, kind, result.settings):
+        trainings.progress.say(f"{other} is removed: it was trained with other settings")
 
 
 class _Networks:

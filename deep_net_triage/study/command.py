@@ -16,6 +16,7 @@ import keras
 
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.devices import Share
+from deep_net_triage.errors import InputError
 from deep_net_triage.findings import presentation, rivals
 from deep_net_triage.images import splits
 from deep_net_triage.learning import guards, memory, tensorboard
@@ -204,7 +205,8 @@ def _opened(
     files.check_writable(settings.folder)
     if settings.tensorboard:
         tensorboard.check_installed()
-    settings = precisions.as_recorded(settings)
+    if not (settings.parent or given):
+        settings = precisions.as_recorded(settings)
     is_open = precisions.is_open(settings)
     with inputs.loaded(settings, progress, given) as read:
         settings, dataset, model = read.settings, read.dataset, read.model
@@ -301,10 +303,8 @@ def _with_precision(opened: Opened) -> tuple[Opened, TimedTraining | None]:
     identity = dataclasses.replace(plan.identity, settings=settings)
     earlier = EarlierResults(Ledger(identity, None, ledger.say, ledger.verifies))
     planned = make_plan(settings, plan.dataset, None, earlier)
-    opened = dataclasses.replace(
-        opened, plan=planned, earlier=earlier, measures_precision=False
-    )
-    return opened, timed
+    measured = {"plan": planned, "earlier": earlier, "measures_precision": False}
+    return dataclasses.replace(opened, **measured), timed
 
 
 def _describe(opened: Opened, typed: str, started: float, seconds: float | None = None) -> None:
@@ -321,15 +321,17 @@ def _describe(opened: Opened, typed: str, started: float, seconds: float | None 
 def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
     """Does all that follows the trials, up to the exports; returns how many trials failed."""
     plan, ledger, progress = opened.plan, opened.ledger, opened.progress
-    settings, compressed = plan.settings, None
-
+    settings, compressed, refusal = plan.settings, None, None
     page = functools.partial(growing_page.grow, plan.trials, ledger, progress.say)
-    if settings.compress:
-        begins = functools.partial(page, presentation.present_unfinished)
-        compressed = compression.run(plan, parent, progress, begins)
-    if settings.alternatives:
-        begins = functools.partial(page, presentation.present_alternatives)
-        alternative_networks.run(plan, parent, progress, begins)
+    try:
+        if settings.compress:
+            begins = functools.partial(page, presentation.present_unfinished)
+            compressed = compression.run(plan, parent, progress, begins)
+        if settings.alternatives:
+            begins = functools.partial(page, presentation.present_alternatives)
+            alternative_networks.run(plan, parent, progress, begins)
+    except InputError as error:  # the trials are presented nevertheless
+        refusal = error
     # Under a lock, because another process may be making the same figures.
     with locks.waiting(ledger.folder / "study.lock"):
         _describe(opened, typed, started, time.time() - started)
@@ -338,7 +340,11 @@ def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
         reached = presentation.present(
             study, parent.model, plan.blocks, settings.max_drop, progress, smaller
         )
+    if refusal:
+        raise refusal
     if settings.export:
-        file = exporting.chosen(ledger.folder, compressed, smaller, reached.recommendation)
-        exporting.export(file, plan, progress)
+        if file := exporting.chosen(ledger.folder, compressed, smaller, reached):
+            exporting.export(file, plan, progress)
+        else:
+            progress.say(f"Nothing is exported. {reached.no_recommendation}")
     return len(ledger.failed(plan.trials))

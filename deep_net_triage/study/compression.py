@@ -29,7 +29,7 @@ from deep_net_triage.findings.statistics import against_parent
 from deep_net_triage.learning import predictions
 from deep_net_triage.learning.whole import Lesson
 from deep_net_triage.methods import TABLE
-from deep_net_triage.network import costs, latency, surgery
+from deep_net_triage.network import costs, exports, latency, surgery
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import (
     alternatives,
@@ -50,7 +50,7 @@ from deep_net_triage.study.candidates import (
     find,
 )
 from deep_net_triage.study.identity import Parent, Trial
-from deep_net_triage.study.network_so_far import NetworkSoFar
+from deep_net_triage.study.network_so_far import NetworkSoFar, save
 from deep_net_triage.study.plan import Plan
 from deep_net_triage.study.selection import Candidate, in_order
 from deep_net_triage.study.trials import MoreTrainings
@@ -79,7 +79,10 @@ def run(
         found = search.candidates()
         for candidate in in_order(found, plan.settings.max_drop):
             search.attempt(candidate)
-        return search.finish(found)
+        others = plan.settings.folder / alternatives.FOLDER
+        # Alternatives to another compressed network may be in training.
+        with held(others, progress, "compressing: waiting for {}, which trains alternatives"):
+            return search.finish(found)
 
 
 class _Search:
@@ -160,10 +163,12 @@ class _Search:
         self.still_ours()
         if not self.so_far.blocks:
             file.unlink(missing_ok=True)
-            self.progress.say("compressing: no block stays within --max_drop")
+            exports.remove(self.folder)
+            if found:
+                self.progress.say("compressing: no block stays within --max_drop")
         else:
             network, accuracy = self._better(finals)
-            models.save(network, file)
+            save(network, file)
         compression = self._result(found, finals, accuracy)
         self._forget_other_networks(compression)
         compressions.write(self.plan.settings.folder, compression)

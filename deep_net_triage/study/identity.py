@@ -1,5 +1,6 @@
 """What a study is made of: its parent, its trials, and everything that determines each."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import keras
@@ -8,7 +9,7 @@ from deep_net_triage.commands.settings import Settings
 from deep_net_triage.methods import NO_BLOCK
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.records import results
-from deep_net_triage.records.results import Failure, ParentResult, TrialResult
+from deep_net_triage.records.results import ParentResult
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,9 @@ class Identity:
         return results.differences(was, wanted)
 
     def trial_differences(
-        self, recorded: TrialResult | Failure, parent_sha256: str | None
+        self, was: Mapping[str, object], parent_sha256: str | None
     ) -> list[str]:
         """Returns a text for each setting by which a recorded trial differs."""
-        was = recorded.settings
         wanted = self.of_trial(was["method"], was["block"], was["seed"], parent_sha256)
         return results.differences(was, wanted)
 

@@ -150,6 +150,5 @@ def _fitted(dataset: Dataset, model: keras.Model, progress: Progress) -> Dataset
     shape = model.inputs[0].shape[1:]
     fitted = fitting.fitted(dataset, shape)
     if fitted is not dataset:
-        shape = " x ".join(map(str, shape))
-        progress.say(f"images are converted to {shape}, the model's input shape")
+        progress.say(f"images are converted to {sides(shape)}, the model's input shape")
     return fitted

@@ -5,6 +5,7 @@
 2. A finished trial with other settings stops the study, even if this command does not include
    it, so that no table mixes them. `--overwrite` removes such trials, and no others. Either
    removal takes with it what was compressed by their results, and the alternatives to that.
+   Interrupted parents and trials are treated as finished ones.
 3. A finished parent or trial with equal settings is used as it is.
 4. A parent or trial whose files have changed since they were written is named and run again.
    With `--deterministic` training reproduces the same parent, so that rule 2 is applied to
@@ -127,7 +128,7 @@ class Ledger:
         if not isinstance(result, TrialResult):
             return False
         differing = self.parent_sha256 and self.identity.trial_differences(
-            result, self.parent_sha256
+            result.settings, self.parent_sha256
         )
         if differing:
             raise InputError(
@@ -188,8 +189,12 @@ class EarlierResults:
         self.ledger = ledger
         self.folder = ledger.folder
 
-    def compare_parent(self) -> None:
+    def compare_parent(self, is_given: Callable[[Path], bool] | None = None) -> None:
         """Compares the parent in the folder with the command's, and uses it if they agree.
+
+        Args:
+            is_given: returns whether a saved model of equal weights computes what the given one
+                does; None without a given model.
 
         Raises:
             InputError: by rules 1 and 6.
@@ -202,16 +207,28 @@ class EarlierResults:
             ledger.outdated.append(folder / "result.json")
             return
         if not recorded:
+            self._compare_interrupted_parent()
             return
         differing = ledger.identity.parent_differences(recorded, ledger.parent_sha256)
+        if not differing and is_given and not is_given(folder / "model.keras"):
+            differing = ["the model: equal weights, but other layers without weights"]
         if differing:
             trials = (self.folder / "trials").glob("*/")
             self._refuse_or_replace("a parent", differing, [*trials, folder])
             # The model stays: it may be the one that is given.
             own = [folder / "result.json", folder / "epochs.jsonl"]
-            ledger.outdated += [*own, self.folder / "trials"]
+            shown = [self.folder / name for name in ("trials", "report.html", "figures")]
+            ledger.outdated += [*own, *shown]
         else:
             ledger.use_parent(recorded)
+
+    def _compare_interrupted_parent(self) -> None:
+        folder, identity = self.folder / "parent", self.ledger.identity
+        was = None if identity.given else checkpoints.settings_of(folder)
+        differing = results.differences(was, identity.of_parent()) if was else []
+        if differing:
+            # With --overwrite its journal starts over.
+            self._refuse_or_replace("a parent in training", differing, [folder])
 
     def compare_trials(self, trials: Iterable[Trial]) -> None:
         """Compares all finished trials in the folder with the command's settings.
@@ -234,13 +251,27 @@ class EarlierResults:
                 checked and self._is_damaged(folder, result)
             ):
                 sha256 = ledger.parent_sha256
-                differing[folder] = ledger.identity.trial_differences(result, sha256)
+                differing[folder] = ledger.identity.trial_differences(result.settings, sha256)
         for folder, damage in ledger.damaged.items():
             ledger.say(f"{damage}; the trial is run again")
             ledger.outdated.append(folder)
         outdated = [folder for folder in differing if differing[folder]]
         if outdated:
             what = counted(len(outdated), "finished trial")
+            self._refuse_or_replace(what, differing[outdated[0]], outdated)
+            ledger.outdated += outdated
+        self._compare_interrupted_trials()
+
+    def _compare_interrupted_trials(self) -> None:
+        ledger, differing = self.ledger, {}
+        for folder in sorted((self.folder / "trials").glob("*/")):
+            settings = None if ledger.result(folder) else checkpoints.settings_of(folder)
+            if settings:
+                sha256 = ledger.parent_sha256
+                differing[folder] = ledger.identity.trial_differences(settings, sha256)
+        outdated = [folder for folder in differing if differing[folder]]
+        if outdated:
+            what = counted(len(outdated), "interrupted trial")
             self._refuse_or_replace(what, differing[outdated[0]], outdated)
             ledger.outdated += outdated
 

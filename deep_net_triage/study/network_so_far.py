@@ -1,11 +1,15 @@
 """The network as its blocks are compressed one after another, and the steps taken."""
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
+from deep_net_triage.errors import InputError
+from deep_net_triage.learning import guards
+from deep_net_triage.network import exports
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.records import models
 from deep_net_triage.records.compressions import Step
@@ -84,3 +88,12 @@ class NetworkSoFar:
         self.network = self._parent
         if self._kept:
             self.network = models.load(self._kept[-1].folder / "model.keras")
+
+
+def save(network: keras.Model, file: Path) -> None:
+    """Saves a compressed network, and removes the exports of another one from its folder."""
+    with contextlib.suppress(InputError):
+        if guards.weights_digest(models.load(file)) == guards.weights_digest(network):
+            return
+    exports.remove(file.parent)
+    models.save(network, file)

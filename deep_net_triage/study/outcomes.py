@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from deep_net_triage.errors import DamagedFile, TrainingFailed
-from deep_net_triage.records import results
+from deep_net_triage.records import checkpoints, results
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, NetworkResult, TrialResult
 
@@ -52,7 +52,8 @@ def finished_with(
 ) -> Result | None:
     """Returns a folder's result if it is finished, undamaged and of equal settings.
 
-    Otherwise returns None, and removes the folder if it holds a result.
+    Otherwise returns None, and removes the folder if it holds a result, or a training that was
+    interrupted and had other settings. Both are of another network than this command needs.
 
     Args:
         folder: of a training.
@@ -64,10 +65,13 @@ def finished_with(
         result = read(folder)
         if result and not isinstance(result, Failure):
             results.check_files(folder, result.files)
-            if result.settings == settings:
+            if not results.differences(result.settings, settings):
                 return result
     except DamagedFile as damage:
         say(f"{damage}; it is made again")
-    if (folder / "result.json").exists():
+    interrupted = checkpoints.settings_of(folder)
+    if (folder / "result.json").exists() or (
+        interrupted and results.differences(interrupted, settings)
+    ):
         shutil.rmtree(folder)
     return None

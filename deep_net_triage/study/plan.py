@@ -1,11 +1,15 @@
 """What a command will do, decided as a whole before anything is written."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
+import numpy as np
 import psutil
+import tensorflow as tf
 
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import GIB, Settings
@@ -111,7 +115,8 @@ def make_plan(
     """
     ledger = earlier.ledger
     _check_copies(settings, dataset)
-    earlier.compare_parent()
+    computes_the_same = functools.partial(_computes_the_same, given, dataset.test.images[:8])
+    earlier.compare_parent(computes_the_same if given and ledger.verifies else None)
     if ledger.parent:
         network = models.load(ledger.folder / "parent" / "model.keras")
     else:
@@ -138,6 +143,19 @@ def make_plan(
         refused=survey.refused,
         trials=trials,
     )
+
+
+def _computes_the_same(given: keras.Model, images: tf.Tensor, saved: Path) -> bool:
+    """Returns whether a saved model returns for some images what a given one does.
+
+    Layers without weights, such as a Rescaling in front, leave no trace in a digest of weights.
+    """
+    batch = np.asarray(images).astype(given.inputs[0].dtype)
+    both = given, models.load(saved)
+    ours, theirs = (np.asarray(model(batch, training=False)) for model in both)
+    # Processors round differently, and 16-bit networks coarsely.
+    room = 0.02 * max(1.0, np.abs(ours).max())
+    return ours.shape == theirs.shape and bool(np.abs(ours - theirs).max() <= room)
 
 
 def untrained(settings: Settings, dataset: Dataset) -> keras.Model:

@@ -1,0 +1,45 @@
+"""What an earlier command has left of a training that this one is to run."""
+
+import numpy as np
+import pytest
+
+from deep_net_triage.records import checkpoints, results
+from deep_net_triage.records.checkpoints import Checkpoint
+from deep_net_triage.records.results import Failure
+from deep_net_triage.study import outcomes
+
+
+def left_of(folder, wanted):
+    return outcomes.finished_with(folder, results.read_network, wanted, print)
+
+
+def interrupted(folder, settings):
+    folder.mkdir()
+    checkpoints.write(folder, Checkpoint(settings, [{}], {}, {"weights": np.zeros(3)}))
+
+
+def test_an_interrupted_training_stays_unless_it_had_other_settings(tmp_path):
+    """Such as a final retraining of other blocks, after another --max_drop."""
+    folder = tmp_path / "final-of-2-seed0"
+    interrupted(folder, {"start_sha256": "a"})
+    assert left_of(folder, {"start_sha256": "a"}) is None
+    assert checkpoints.settings_of(folder) == {"start_sha256": "a"}
+    assert left_of(folder, {"start_sha256": "b"}) is None
+    assert not folder.exists()
+
+
+def test_a_failed_training_is_made_again(tmp_path):
+    folder = tmp_path / "final-of-2-seed0"
+    folder.mkdir()
+    results.write_result(folder, Failure({}, "the loss is not finite"))
+    assert left_of(folder, {}) is None
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK nonsense"])
+def test_a_damaged_checkpoint_has_no_settings(damage, tmp_path):
+    interrupted(tmp_path / "trial", {"epochs": 2})
+    (file,) = (tmp_path / "trial").glob("checkpoint-*.npz")
+    file.write_bytes(damage)
+    assert checkpoints.settings_of(tmp_path / "trial") is None
+    assert file.exists()
