@@ -22,7 +22,8 @@ def run(name, *arguments):
 
 def test_killed_studies_end_as_if_undisturbed():
     done = run("killed", "--runs=4", f"--seed={random.randrange(10**6)}")
-    assert "9 of 9 equal" in done.stdout, done.stdout + done.stderr  # five after a trial
+    # Four, and one after each of six trials; a seventh, the last, is not followed by a kill.
+    assert "10 of 10 equal" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_comparison_sees_a_number_a_weight_a_picture_and_a_file(finished, study):

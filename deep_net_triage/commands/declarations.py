@@ -220,10 +220,7 @@ def _compression(declared: _Declared) -> None:
         "Also train other small networks for as many epochs, for comparison.",
     )
     declared.switch(
-        "latency",
-        False,
-        "Measure how long inference takes, for students that are trained now; nothing else "
-        "should run.",
+        "latency", False, "Measure how long inference takes; nothing else should run."
     )
     formats = ", ".join(EXPORTS)
     declared.text("export", None, f"Comma-separated formats of the smaller model: {formats}.")

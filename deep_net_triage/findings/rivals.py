@@ -71,8 +71,8 @@ class Standing:
         dearer: alternatives that are better but take more arithmetic, best first.
         level: alternatives that no interval tells apart from the compressed network.
         worse: alternatives whose whole interval is below it, the closest one first.
-        unbeaten: of `better` or, without any, of the compressed network and those level with
-            it, the networks that no interval shows to be worse than another of them.
+        foremost: `better`; without any, the compressed network and those level with it.
+        unbeaten: the foremost networks that no interval shows to be worse than another of them.
         eligible: of the unbeaten ones, if possible, those that lose no more than is allowed.
         to_take: the cheapest eligible network; None if no block was compressed.
     """
@@ -81,6 +81,7 @@ class Standing:
     dearer: Sequence[Rival] = ()
     level: Sequence[Rival] = ()
     worse: Sequence[Rival] = ()
+    foremost: Sequence[Rival] = ()
     unbeaten: Sequence[Rival] = ()
     eligible: Sequence[Rival] = ()
     to_take: Rival | None = None
@@ -138,6 +139,7 @@ class Smaller:
             dearer=[rival for rival in above if rival not in better],
             level=level,
             worse=worse,
+            foremost=foremost,
             unbeaten=unbeaten,
             eligible=eligible,
             to_take=self.cheapest(eligible),

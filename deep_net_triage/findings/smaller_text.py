@@ -202,18 +202,18 @@ def _undecided(smaller: Smaller) -> list[str]:
 
 
 def _to_take(smaller: Smaller) -> list[str]:
-    """Returns which of the unbeaten networks to take, its file, and why, as sentences.
+    """Returns which of the foremost networks to take, its file, and why, as sentences.
 
     Returns nothing if drops from the parent are meaningless.
     """
     if smaller.doubt:
         return []
-    unbeaten, chosen = smaller.standing.unbeaten, smaller.standing.to_take
+    foremost, chosen = smaller.standing.foremost, smaller.standing.to_take
     max_drop = smaller.compression.max_drop
-    losers = [rival for rival in unbeaten if rival.loses_more_than(max_drop)]
+    losers = [rival for rival in foremost if rival.loses_more_than(max_drop)]
     allowed = f"the allowed {100 * max_drop:.1f} points against the parent"
     said = []
-    if losers == unbeaten:
+    if losers == foremost:
         who = {1: "It loses", 2: "Both lose"}.get(len(losers), "All of them lose")
         said.append(f"{who} more than {allowed}.")
     elif losers:
@@ -233,7 +233,7 @@ def _to_take(smaller: Smaller) -> list[str]:
 def _reasons(smaller: Smaller, chosen: Rival) -> list[str]:
     """Returns why the network is taken among several, as sentences."""
     standing, said = smaller.standing, []
-    if beaten := [rival.name for rival in standing.better if beats(chosen, rival)]:
+    if beaten := [rival.name for rival in standing.foremost if beats(chosen, rival)]:
         said.append(f"It is better than {listed(beaten)}.")
     networks = standing.eligible
     if len(networks) == 1:
