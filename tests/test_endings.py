@@ -39,6 +39,11 @@ ONEDNN = "Operation received an exception:Status: 1, message: could not create a
         (LockLost("a.lock was taken over"), "a.lock was taken over", 1),
         (MemoryError(), "out of memory; ", 1),
         (tf.errors.ResourceExhaustedError(None, None, "OOM"), "out of memory; ", 1),
+        (
+            tf.errors.ResourceExhaustedError(None, None, "a.index; No space left on device"),
+            "No space left on device (free some space there",
+            1,
+        ),
         (tf.errors.AbortedError(None, None, ONEDNN), "out of memory; ", 1),
         (
             OSError(errno.ENOSPC, "No space left on device", "/runs/a"),

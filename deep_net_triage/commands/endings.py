@@ -18,6 +18,7 @@ from deep_net_triage.errors import (
 )
 
 _GOES_ON = "everything finished is kept, and the same command continues from there"
+_EXHAUSTED = "ResourceExhaustedError"  # of TensorFlow, for memory and for its own files
 # TensorFlow 2.21's text for oneDNN's status `dnnl_out_of_memory`.
 _ONEDNN_OUT_OF_MEMORY = "exception:Status: 1,"
 _SMALLEST_ADDRESS_SPACE = 3 * 2**30
@@ -51,6 +52,8 @@ def describe(error: BaseException) -> tuple[str, int] | None:
         return f"terminated; {_GOES_ON}", _TERMINATED
     if isinstance(error, LockLost):
         return f"{error}; {_GOES_ON}", 1
+    if type(error).__name__ == _EXHAUSTED and os.strerror(errno.ENOSPC) in str(error):
+        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if _is_out_of_memory(error):
         return f"out of memory; {_GOES_ON}", 1
     if isinstance(error, OSError):
@@ -117,4 +120,4 @@ def _is_out_of_memory(error: BaseException) -> bool:
     name = type(error).__name__
     if name == "AbortedError":
         return _ONEDNN_OUT_OF_MEMORY in str(error)
-    return isinstance(error, MemoryError) or name == "ResourceExhaustedError"
+    return isinstance(error, MemoryError) or name == _EXHAUSTED
