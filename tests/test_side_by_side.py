@@ -35,7 +35,7 @@ def test_a_process_that_is_killed_while_it_starts_leaves_the_others_their_work()
     """It has not read what was sent to it, so the system resets the connection."""
     said = []
     board = types.SimpleNamespace(
-        idle=lambda number: None, show=lambda message, number: said.append(message)
+        ended=lambda number, others: None, show=lambda message, number: said.append(message)
     )
     running = {}
     for pid, code in ((7, -9), (8, 0)):
