@@ -180,7 +180,7 @@ def run_trials(
             for number, failed_at in work.items()
             if failed_at is not None
         }
-        parent = parents.make(plan, opened.earlier, progress)
+        parent, _ = parents.make(plan, opened.earlier, progress)
         study = Study(plan, parent, ledger, progress, shared, share)
         trials = [plan.trials[n] for n in (work if only is None else [only])]
         study.run(trials, presentation.present_unfinished)
@@ -189,7 +189,7 @@ def run_trials(
 def finish(settings: Settings, typed: str, started: float, progress: Progress) -> int:
     """Ends a study that several processes have run, and returns how many trials failed."""
     with _opened(settings, progress, verifies=False) as opened:
-        parent = parents.make(opened.plan, opened.earlier, progress)
+        parent, _ = parents.make(opened.plan, opened.earlier, progress)
         return _finish(opened, parent, typed, started)
 
 
@@ -260,10 +260,7 @@ def _foresee(opened: Opened, typed: str, started: float) -> tuple[Opened, Budget
 def _parent(opened: Opened) -> Parent:
     """Returns the study's parent, and says what earlier runs have finished."""
     plan, ledger, say = opened.plan, opened.ledger, opened.progress.say
-    origin = "given" if plan.identity.given else "trained"
-    if ledger.parent:
-        origin = "kept from an earlier run"
-    parent = parents.make(plan, opened.earlier, opened.progress)
+    parent, origin = parents.make(plan, opened.earlier, opened.progress)
     say(f"parent: accuracy {parent.baseline_accuracy:.4f}, the baseline ({origin})")
     for trial in plan.trials:
         if ledger.is_finished(trial):

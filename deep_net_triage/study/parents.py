@@ -23,8 +23,11 @@ from deep_net_triage.study.plan import Plan
 from deep_net_triage.study.watching import CHECKING, ShownTraining, held
 
 
-def make(plan: Plan, earlier: EarlierResults, progress: Progress) -> Parent:
+def make(plan: Plan, earlier: EarlierResults, progress: Progress) -> tuple[Parent, str]:
     """Returns the study's parent, made by this process unless another has made it.
+
+    Returns:
+        The parent, and in words where it comes from.
 
     Raises:
         InputError: if another process makes it with other settings, or finished trials turn out
@@ -35,10 +38,13 @@ def make(plan: Plan, earlier: EarlierResults, progress: Progress) -> Parent:
     folder = ledger.folder / "parent"
     network = plan.network
     compared = bool(ledger.parent_sha256)
+    origin = "kept from an earlier run"
     with held(folder, progress, "parent: waiting for {}, which makes it") as lock:
         if not ledger.parent:
+            origin = "made by another process"
             network = _taken_over(plan, earlier, folder) or network
         if not ledger.parent:
+            origin = "given" if plan.identity.given else "trained"
             made = _adopted if plan.identity.given else _trained
             with memory.released():
                 ledger.use_parent(made(plan, lock.check, progress))
@@ -46,7 +52,8 @@ def make(plan: Plan, earlier: EarlierResults, progress: Progress) -> Parent:
         earlier.compare_trials(plan.trials)
         earlier.remove()
     size = models.weights_bytes(folder / "model.keras")
-    return Parent(network, ledger.parent.baseline_accuracy, ledger.parent_sha256, size)
+    parent = Parent(network, ledger.parent.baseline_accuracy, ledger.parent_sha256, size)
+    return parent, origin
 
 
 def _taken_over(plan: Plan, earlier: EarlierResults, folder: Path) -> keras.Model | None:
