@@ -255,11 +255,7 @@ class EarlierResults:
         for folder, damage in ledger.damaged.items():
             ledger.say(f"{damage}; the trial is run again")
             ledger.outdated.append(folder)
-        outdated = [folder for folder in differing if differing[folder]]
-        if outdated:
-            what = counted(len(outdated), "finished trial")
-            self._refuse_or_replace(what, differing[outdated[0]], outdated)
-            ledger.outdated += outdated
+        self._judge("finished trial", differing)
         self._compare_interrupted_trials()
 
     def _compare_interrupted_trials(self) -> None:
@@ -269,11 +265,15 @@ class EarlierResults:
             if settings:
                 sha256 = ledger.parent_sha256
                 differing[folder] = ledger.identity.trial_differences(settings, sha256)
+        self._judge("interrupted trial", differing)
+
+    def _judge(self, what: str, differing: dict[Path, list[str]]) -> None:
+        """Applies rule 2 to trials, each given with the settings by which it differs."""
         outdated = [folder for folder in differing if differing[folder]]
         if outdated:
-            what = counted(len(outdated), "interrupted trial")
-            self._refuse_or_replace(what, differing[outdated[0]], outdated)
-            ledger.outdated += outdated
+            found = counted(len(outdated), what)
+            self._refuse_or_replace(found, differing[outdated[0]], outdated)
+            self.ledger.outdated += outdated
 
     def remove(self) -> None:
         """Removes what is outdated."""
