@@ -30,7 +30,7 @@ def begun(tmp_path, monkeypatch, capsys):
 
     def make(plan, earlier, progress):
         plans.append(plan)
-        return types.SimpleNamespace(baseline_accuracy=0.5)
+        return types.SimpleNamespace(baseline_accuracy=0.5), "trained"
 
     monkeypatch.setattr(parents, "make", make)
 
