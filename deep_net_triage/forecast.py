@@ -5,6 +5,7 @@ train block 2 alone, take equally long. The first epoch of a phase may take long
 others, because TensorFlow traces a training step in it.
 """
 
+import dataclasses
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,7 +21,8 @@ class ExpectedPhase:
         name: `train` or `distill`.
         epochs: how many there are.
         seconds: what an epoch should take; None if unknown.
-        tracing: seconds that the first epoch should take beyond that.
+        tracing: seconds that the first epoch to run should take beyond that.
+        done: how many of the epochs an earlier command has run.
     """
 
     kind: str
@@ -28,6 +30,7 @@ class ExpectedPhase:
     epochs: int
     seconds: float | None = None
     tracing: float = 0.0
+    done: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,19 @@ class ExpectedTraining:
     def seconds(self) -> float:
         """What it should take; phases of unknown length count as nothing."""
         return self.around + sum(
-            phase.tracing + phase.epochs * (phase.seconds or 0.0) for phase in self.phases
+            phase.tracing + (phase.epochs - phase.done) * (phase.seconds or 0.0)
+            for phase in self.phases
         )
+
+    def after(self, epochs: int) -> "ExpectedTraining":
+        """Returns what is left of the training once some of its epochs have been run."""
+        phases = []
+        for phase in self.phases:
+            done = min(epochs, phase.epochs)
+            epochs -= done
+            if done < phase.epochs:
+                phases.append(dataclasses.replace(phase, done=done))
+        return dataclasses.replace(self, phases=tuple(phases))
 
 
 @dataclass
@@ -157,11 +171,12 @@ class Forecast:
             return None
         total = training.around * _ratio(self._around)
         for phase in training.phases:
-            left = max(0.0, phase.epochs - self._done.get((name, phase.name), 0.0))
+            done = self._done.get((name, phase.name), phase.done)
+            left = max(0.0, phase.epochs - done)
             seconds = self._seconds(phase.kind)
             if seconds is None:
                 return None
-            total += left * seconds + (phase.tracing if left == phase.epochs else 0.0)
+            total += left * seconds + (phase.tracing if done == phase.done else 0.0)
         return total
 
     def _phase(self, name: str, phase: str) -> ExpectedPhase | None:

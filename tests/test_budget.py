@@ -1,6 +1,7 @@
 """What a planned study is said to take, and how many trials run at once."""
 
 import dataclasses
+import shutil
 from types import SimpleNamespace
 
 import keras
@@ -12,7 +13,8 @@ from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
 from deep_net_triage.images.splits import Split
 from deep_net_triage.learning.timings import Timings
 from deep_net_triage.network import blocks
-from deep_net_triage.records import results
+from deep_net_triage.records import checkpoints, results
+from deep_net_triage.records.checkpoints import Checkpoint
 from deep_net_triage.study import budget
 from deep_net_triage.study.budget import Budget
 from tests.studies import TINY, run
@@ -143,6 +145,25 @@ def test_a_trial_that_failed_is_estimated_as_it_will_be_run_again(study, capsys)
     results.write_result(folder, results.Failure(settings, "the loss is no longer finite"))
     assert run(study.parent, "--method=cl_rw,stn", "--block=4", "--estimate") == 0
     assert "[1/2] block4 cl_rw seed 0  " in capsys.readouterr().out
+
+
+def test_epochs_of_an_interrupted_trial_cost_nothing(study, monkeypatch):
+    budgets = []
+    monkeypatch.setattr(budget, "details", lambda foreseen: budgets.append(foreseen) or ())
+    folder = study / "trials" / "stn-block4-seed0"
+    settings = results.read_trial(folder).settings
+    shutil.rmtree(folder)
+    for records in ([], [{}, {}]):  # one epoch of distillation, one of training
+        if records:
+            folder.mkdir()
+            checkpoints.write(folder, Checkpoint(settings, records, {}, {}))
+        assert run(study.parent, "--method=cl_rw,stn", "--block=4", "--estimate") == 0
+    left = [
+        {phase.name: phase.epochs - phase.done for phase in foreseen.trainings[0].phases}
+        for foreseen in budgets
+    ]
+    assert left == [{"distill": 1, "train": 2}, {"train": 1}]
+    assert budgets[1].seconds < budgets[0].seconds
 
 
 def test_a_finished_study_is_estimated_as_well(study, capsys):

@@ -76,6 +76,23 @@ def test_an_unfinished_epoch_counts_by_its_share():
     assert forecast.left() == 2
 
 
+def test_epochs_of_an_earlier_command_are_not_left():
+    distil = ExpectedPhase("distil", "distill", 2, 3.0, tracing=1.0)
+    train = ExpectedPhase("train", "train", 4, 10.0, tracing=5.0)
+    whole = ExpectedTraining("a", (distil, train), around=2.0)
+    assert whole.seconds == whole.after(0).seconds == 2 + (1 + 2 * 3) + (5 + 4 * 10)
+    assert whole.after(1).seconds == 2 + (1 + 3) + (5 + 4 * 10)
+    assert whole.after(3).seconds == 2 + (5 + 3 * 10)
+    assert whole.after(6).seconds == 2
+    forecast = Forecast()
+    forecast.expect([whole.after(3)])
+    assert forecast.left() == 2 + (5 + 3 * 10)
+    forecast.stepped("a", "train", 2, 0.5)
+    assert forecast.left() == 2 + 2.5 * 10
+    forecast.epoch_ended("a", "train", 2, 15.0)
+    assert forecast.left() == 2 + 2 * 10
+
+
 def test_trainings_that_ended_elsewhere_are_dropped():
     forecast = Forecast()
     forecast.expect([trial(name, "x") for name in "abc"], side_by_side=3)

@@ -145,21 +145,29 @@ def test_an_interrupted_trial_of_other_settings_stops_the_study_before_it_begins
     folder = ledger.folder_of(trials[2])
     interrupt(folder, wanted)
     EarlierResults(ledger).compare_trials(trials[:1])  # it can go on
+    assert ledger.epochs_done(folder) == 1
     with pytest.raises(InputError, match=r"holds 1 interrupted trial with .*epochs: 3, now 2"):
         EarlierResults(new_ledger()).compare_trials(trials[:1])
     earlier = EarlierResults(new_ledger(overwrite=True))
     earlier.compare_trials(trials[:1])
+    assert earlier.ledger.epochs_done(folder) == 0
     earlier.remove()
     assert not folder.exists()
 
 
 def test_an_interrupted_parent_of_other_settings_stops_the_study_before_it_begins(new_ledger):
     ledger = new_ledger(parent_epochs=3)
-    interrupt(ledger.folder / "parent", ledger.identity.of_parent())
+    folder = ledger.folder / "parent"
+    interrupt(folder, ledger.identity.of_parent())
     EarlierResults(ledger).compare_parent()  # it can go on
+    assert ledger.epochs_done(folder) == 1
     with pytest.raises(InputError, match=r"a parent in training with .*parent_epochs: 3, now"):
         EarlierResults(new_ledger()).compare_parent()
-    EarlierResults(new_ledger(overwrite=True)).compare_parent()
+    earlier = EarlierResults(new_ledger(overwrite=True))
+    earlier.compare_parent()
+    assert earlier.ledger.epochs_done(folder) == 0
+    earlier.remove()
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("file", ["result.json", "epochs.jsonl"])

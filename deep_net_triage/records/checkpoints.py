@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 
 from deep_net_triage.records import files
 
+_NAME = re.compile(r"checkpoint-(\d+)\.npz", re.ASCII)
 KEPT = 2  # the newest, and its predecessor in case the newest is damaged
 
 
@@ -71,6 +73,15 @@ def settings_of(folder: Path) -> dict[str, object] | None:
     return None
 
 
+def epochs_done(folder: Path) -> int:
+    """Returns after how many epochs the training in a folder was interrupted; 0 if it was not.
+
+    Damage is left for `newest` to find.
+    """
+    newest_first = _newest_first(folder)
+    return _epochs_in(newest_first[0]) if newest_first else 0
+
+
 def remove(folder: Path, keep: int = 0) -> None:
     """Removes a training's checkpoints, except the newest `keep`."""
     for file in _newest_first(folder)[keep:]:
@@ -106,8 +117,10 @@ def _read(file: Path) -> Checkpoint | None:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    numbers = {
-        file: file.stem.removeprefix("checkpoint-") for file in folder.glob("checkpoint-*.npz")
-    }
-    valid = [file for file in numbers if numbers[file].isdecimal()]
-    return sorted(valid, key=lambda file: int(numbers[file]), reverse=True)
+    files_found = folder.glob("checkpoint-*.npz")
+    valid = [file for file in files_found if _NAME.fullmatch(file.name)]
+    return sorted(valid, key=_epochs_in, reverse=True)
+
+
+def _epochs_in(file: Path) -> int:
+    return int(_NAME.fullmatch(file.name)[1])

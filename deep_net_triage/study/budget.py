@@ -73,7 +73,7 @@ def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budg
 
     Args:
         plan: of the study.
-        ledger: of its folder; what is finished is not counted.
+        ledger: of its folder; what earlier commands have done is not counted.
         timed: a training of its network that was timed to choose the precision.
     """
     settings, network, pending = plan.settings, plan.network, ledger.pending(plan.trials)
@@ -83,12 +83,15 @@ def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budg
     tested = len(dataset.test) + len(dataset.validation or ())
     workload = Workload(settings, len(dataset.train), tested, stores)
     trials = [(plan.name_of(trial), trial) for trial in pending]
+    done = {name: ledger.epochs_done(ledger.folder_of(trial)) for name, trial in trials}
+    done["parent"] = ledger.epochs_done(ledger.folder / "parent")
 
     def trainings(steps: Timings, side_by_side: int) -> tuple[ExpectedTraining, ...]:
         estimator = Estimator(workload, steps, _slowdown(steps, side_by_side))
         makes_parent = not (ledger.parent or plan.identity.given)
         parent = [estimator.parent(settings.parent_epochs)] if makes_parent else []
-        return (*parent, *estimator.trials(trials))
+        begun = [*parent, *estimator.trials(trials)]
+        return tuple(training.after(done[training.name]) for training in begun)
 
     steps = stopwatch.assumed(network, plan.blocks, settings)
     at_once = settings.parallel_trials or 1

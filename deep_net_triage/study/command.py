@@ -22,7 +22,7 @@ from deep_net_triage.images import splits
 from deep_net_triage.learning import guards, memory, tensorboard
 from deep_net_triage.learning.timed_training import TimedTraining
 from deep_net_triage.progress import Progress
-from deep_net_triage.records import files, locks, provenance, study_results
+from deep_net_triage.records import files, leftovers, locks, provenance, study_results
 from deep_net_triage.study import (
     alternative_networks,
     budget,
@@ -37,7 +37,7 @@ from deep_net_triage.study import (
 from deep_net_triage.study.budget import Budget
 from deep_net_triage.study.identity import Identity, Parent
 from deep_net_triage.study.inputs import Inputs
-from deep_net_triage.study.ledger import EarlierResults, Ledger, remove_leftovers
+from deep_net_triage.study.ledger import EarlierResults, Ledger
 from deep_net_triage.study.plan import Plan, make_plan
 from deep_net_triage.study.study import Study
 
@@ -233,7 +233,7 @@ def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, int]:
     """
     folder, progress = opened.ledger.folder, opened.progress
     folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder, opened.plan.settings.activation_dir)
+    leftovers.remove(folder, opened.plan.settings.activation_dir)
     with memory.released():
         opened, foreseen = _foresee(opened, typed, started)
     progress.expect(foreseen.trainings, foreseen.side_by_side)

@@ -89,7 +89,7 @@ class Estimator:
         self._gradient = max(0.0, timings.step / timings.forward - 1) / 2
 
     def parent(self, epochs: int) -> ExpectedTraining:
-        """Returns the parent's training, of which some epochs are left."""
+        """Returns the parent's training."""
         tracing = _TRACING["model"] * self.timings.tracing
         seconds = self._epoch(self.timings.step, self.timings.forward)
         phase = ExpectedPhase("parent", "train", epochs, seconds, tracing)

@@ -23,12 +23,10 @@ from deep_net_triage.records import (
     alternatives,
     checkpoints,
     compressions,
-    files,
     locks,
     provenance,
     results,
 )
-from deep_net_triage.records.locks import Lock
 from deep_net_triage.records.results import Failure, ParentResult, TrialResult
 from deep_net_triage.study.identity import Identity, Trial
 from deep_net_triage.wording import counted, listed
@@ -108,7 +106,7 @@ class Ledger:
         Returns None without one, and if it is damaged or outdated.
         """
         written = _written(folder)
-        if written is None or {folder, folder.parent} & set(self.outdated):
+        if written is None or self._is_outdated(folder):
             return None
         if folder not in self._read or self._read[folder][0] != written:
             try:
@@ -117,6 +115,10 @@ class Ledger:
                 self.damaged[folder] = damage
                 self._read[folder] = written, None
         return self._read[folder][1]
+
+    def epochs_done(self, folder: Path) -> int:
+        """Returns how many epochs the interrupted training in a folder has behind it."""
+        return 0 if self._is_outdated(folder) else checkpoints.epochs_done(folder)
 
     def is_finished(self, trial: Trial) -> bool:
         """Returns whether a trial is finished, by this process or another.
@@ -171,6 +173,9 @@ class Ledger:
             last = len(place)
             rows.sort(key=lambda row: (place.get(row.block, last), row.method, row.seed))
             results.write_table(self.folder, rows)
+
+    def _is_outdated(self, folder: Path) -> bool:
+        return not {folder, folder.parent}.isdisjoint(self.outdated)
 
     def _failed_at(self, trial: Trial) -> int | None:
         """Returns when a trial's failure was written, in nanoseconds, or None."""
@@ -227,8 +232,8 @@ class EarlierResults:
         was = None if identity.given else checkpoints.settings_of(folder)
         differing = results.differences(was, identity.of_parent()) if was else []
         if differing:
-            # With --overwrite its journal starts over.
             self._refuse_or_replace("a parent in training", differing, [folder])
+            self.ledger.outdated.append(folder)
 
     def compare_trials(self, trials: Iterable[Trial]) -> None:
         """Compares all finished trials in the folder with the command's settings.
@@ -319,23 +324,6 @@ class EarlierResults:
         along = f", and {listed(found)} removed" if found else ""
         settings = "; ".join(differing)
         self.ledger.say(f"{what} with other settings will be replaced ({settings}){along}")
-
-
-def remove_leftovers(folder: Path, scratch: Path | None) -> None:
-    """Removes the locks, checkpoints and temporary files that killed processes left behind.
-
-    Args:
-        folder: of the study.
-        scratch: where processes shared activations; other studies may do so there as well.
-    """
-    files.remove_leftovers(folder)
-    if scratch:
-        files.remove_leftovers(scratch, nested=False)
-    for file in folder.rglob("*.lock"):
-        with Lock(file):  # takes a dead one's, and gives it back
-            pass
-    for result in folder.rglob("result.json"):
-        checkpoints.remove(result.parent)
 
 
 def _written(folder: Path) -> int | None:
