@@ -9,7 +9,7 @@ from deep_net_triage.errors import InputError
 from deep_net_triage.network.blocks import find_blocks
 from deep_net_triage.records import checkpoints, files, results
 from deep_net_triage.records.checkpoints import Checkpoint
-from deep_net_triage.records.results import Failure, Row, TrialResult
+from deep_net_triage.records.results import Failure, ParentResult, Row, TrialResult
 from deep_net_triage.study.identity import Identity, Trial
 from deep_net_triage.study.ledger import EarlierResults, Ledger
 from tests.toys import toy_parent
@@ -168,6 +168,33 @@ def test_an_interrupted_parent_of_other_settings_stops_the_study_before_it_begin
     assert earlier.ledger.epochs_done(folder) == 0
     earlier.remove()
     assert not folder.exists()
+
+
+def test_a_replaced_parent_takes_with_it_what_was_shown_of_it(new_ledger, trials):
+    before = new_ledger(parent_epochs=3)
+    study = before.folder
+    (study / "figures").mkdir()
+    (study / "parent").mkdir()
+    files_made = [
+        study / name for name in ("report.html", "figures/a.png", "parent/model.keras")
+    ]
+    for file in files_made:
+        file.write_text("of the parent of before")
+    write(before, trials[0])
+    measured = {"baseline_accuracy": 0.5, "final_accuracy": 0.5, "seconds": 1.0, "max_epoch": 1}
+    counted = {"weights_sha256": "1" * 64, "parameters": 1, "macs": 1}
+    digests = results.digests(study / "parent")
+    result = ParentResult(
+        settings=before.identity.of_parent(), **measured, **counted, files=digests
+    )
+    results.write_result(study / "parent", result)
+    earlier = EarlierResults(new_ledger(overwrite=True))
+    earlier.compare_parent()
+    assert earlier.ledger.trials() == {}
+    assert all(file.exists() for file in files_made)  # nothing goes before the study begins
+    earlier.remove()
+    assert [file.name for file in files_made if file.exists()] == ["model.keras"]
+    assert list((study / "trials").iterdir()) == []
 
 
 @pytest.mark.parametrize("file", ["result.json", "epochs.jsonl"])
