@@ -10,7 +10,14 @@ from deep_net_triage.findings import presentation, rivals
 from deep_net_triage.images import datasets
 from deep_net_triage.network import costs
 from deep_net_triage.network.latencies import Latency
-from deep_net_triage.records import alternatives, compressions, models, results, study_results
+from deep_net_triage.records import (
+    alternatives,
+    compressions,
+    locks,
+    models,
+    results,
+    study_results,
+)
 from deep_net_triage.study import compression, trials
 from tests.studies import read, run, snapshot
 
@@ -126,6 +133,23 @@ def test_the_same_command_finds_it_done(folder, flags):
     for file in before:
         if file.name == "model.keras" and len(file.parts) > 1:
             assert before[file] == after[file]
+
+
+def test_no_alternative_is_in_training_while_what_it_is_compared_with_changes(
+    folder, flags, monkeypatch
+):
+    lock = results.lock_file(folder / "digits" / "alternatives")
+    holders, write = [], compressions.write
+
+    def write_noting_the_lock(study, found):
+        holders.append(locks.holder(lock))
+        write(study, found)
+
+    monkeypatch.setattr(compressions, "write", write_noting_the_lock)
+    assert run(folder, *flags) == 0
+    (holder,) = holders
+    assert holder
+    assert not locks.holder(lock)
 
 
 def test_the_whole_network_is_retrained_at_last(folder):
