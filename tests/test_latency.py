@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from deep_net_triage.errors import ExportFailed
 from deep_net_triage.network import latency, litert
 from deep_net_triage.network.latency import Latency, Timing
 
@@ -175,6 +176,21 @@ def test_each_format_runs_its_own_model_on_the_given_images(parent, smaller, bri
             returned = latency._prepared(name, model, file, images)(batch, 1)()
             difference = np.abs(returned - expected).max() / np.abs(expected).max()
             assert least <= difference <= most
+
+
+def test_a_format_to_which_a_model_can_not_be_converted_is_left_out(
+    parent, smaller, brief, monkeypatch
+):
+    def refuse(model, file):
+        raise ExportFailed("LiteRT has no operation for it")
+
+    monkeypatch.setattr(latency.litert, "write", refuse)
+    images, reasons = np.zeros((2, 6, 6, 1), np.uint8), []
+    found = latency.table(
+        parent, smaller, images, [1], ("litert", "keras"), refused=reasons.append
+    )
+    assert {one.format for one in found} == {"keras"}
+    assert reasons == ["LiteRT is not timed: LiteRT has no operation for it"]
 
 
 def test_one_thread_is_not_measured_twice_on_one_core(monkeypatch):

@@ -56,7 +56,7 @@ def test_jobs_of_an_array_make_one_study(tmp_path, capsys):
     # The second job found the first one's parent, and touched none of its trials.
     assert said.count("the baseline (trained)") == 1
     assert said.count("the baseline (kept from an earlier run)") == 1
-    assert "finished in an earlier run" not in said
+    assert "is already finished" not in said
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,43 @@ def test_an_interrupted_trial_of_other_settings_stops_the_study_before_it_begins
     assert not folder.exists()
 
 
+def test_finished_and_interrupted_trials_of_other_settings_are_replaced_together(
+    new_ledger, trials
+):
+    before = new_ledger(epochs=3)
+    compressed = before.folder / "compressed"
+    compressed.mkdir()
+    write(before, trials[0])
+    folder = before.folder_of(trials[2])
+    interrupt(folder, before.identity.of_trial(*trials[2].key, PARENT))
+    earlier = EarlierResults(new_ledger(overwrite=True))
+    earlier.compare_trials(trials)
+    earlier.remove()
+    assert not any(one.exists() for one in (compressed, folder, before.folder_of(trials[0])))
+
+
+def test_a_damaged_trial_of_another_command_is_named_and_stays(new_ledger, trials):
+    said = []
+    for trial in trials[:2]:
+        write(new_ledger(), trial)
+    damaged = new_ledger().folder_of(trials[0])
+    (damaged / "result.json").write_text("nonsense")
+    earlier = EarlierResults(new_ledger(said.append))
+    earlier.compare_trials(trials[1:])
+    earlier.remove()
+    assert damaged.is_dir()
+    (line,) = said
+    assert line.endswith("a command that includes the trial runs it again")
+
+
+def test_trials_without_their_parent_say_that_it_is_missing(new_ledger, trials):
+    write(new_ledger(), trials[0])
+    ledger = new_ledger()
+    ledger.parent_sha256 = None
+    with pytest.raises(InputError, match=r"now none: its model is missing or damaged"):
+        EarlierResults(ledger).compare_trials(trials)
+
+
 def test_an_interrupted_parent_of_other_settings_stops_the_study_before_it_begins(new_ledger):
     ledger = new_ledger(parent_epochs=3)
     folder = ledger.folder / "parent"

@@ -5,7 +5,7 @@ import pytest
 
 from deep_net_triage.records import checkpoints, results
 from deep_net_triage.records.checkpoints import Checkpoint
-from deep_net_triage.records.results import Failure
+from deep_net_triage.records.results import Failure, NetworkResult
 from deep_net_triage.study import outcomes
 
 
@@ -34,6 +34,22 @@ def test_a_failed_training_is_made_again(tmp_path):
     results.write_result(folder, Failure({}, "the loss is not finite"))
     assert left_of(folder, {}) is None
     assert not folder.exists()
+
+
+def test_a_training_whose_model_was_removed_is_made_again(tmp_path, capsys):
+    folder = tmp_path / "final-of-2-seed0"
+    folder.mkdir()
+    (folder / "model.keras").write_bytes(b"weights")
+    numbers = {"accuracy": 0.5, "judged_accuracy": 0.5, "epochs": 1, "seconds": 1.0}
+    counted = {"parameters": 1, "macs": 1}
+    digests = results.digests(folder)
+    result = NetworkResult(settings={}, **numbers, **counted, files=digests)
+    results.write_result(folder, result)
+    assert left_of(folder, {}) == result
+    (folder / "model.keras").unlink()
+    assert left_of(folder, {}) is None
+    assert not folder.exists()
+    assert "model.keras is missing; it is made again" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK nonsense"])

@@ -114,7 +114,7 @@ def test_results_of_pictures_that_were_replaced_stop_the_study(own, tmp_path, ca
     capsys.readouterr()
     moved = (f"--image_dir={tmp_path}/moved/photos", f"--output_dir={tmp_path}/runs")
     assert run(own, "--method=cl_mw", "--block=2", *moved) == 0
-    assert "block2 cl_mw seed 0  finished in an earlier run" in capsys.readouterr().out
+    assert "block2 cl_mw seed 0  is already finished" in capsys.readouterr().out
     black = np.zeros((20, 20, 3), np.uint8)
     keras.utils.save_img(tmp_path / "photos/train/dog/0.png", black, scale=False)
     capsys.readouterr()
@@ -139,6 +139,20 @@ def test_a_model_of_equal_weights_that_computes_something_else_is_another_parent
     assert "the baseline (given)" in capsys.readouterr().out
     assert run(tmp_path / "own", *flags) == 0
     assert "the baseline (kept from an earlier run)" in capsys.readouterr().out
+
+
+def test_a_model_of_other_weights_under_the_same_name_is_another_parent(own, tmp_path, capsys):
+    """Its outputs hardly differ: by them alone it would pass for the parent of before."""
+    shutil.copytree(own, tmp_path / "own")
+    flags = ("--method=cl_mw", "--block=2", f"--output_dir={tmp_path}/runs")
+    assert run(tmp_path / "own", *flags, "--overwrite") == 0
+    model = keras.models.load_model(own / "own.keras")
+    last = model.trainable_variables[-1]
+    last.assign(last + 1e-4)
+    model.save(tmp_path / "own" / "own.keras")
+    capsys.readouterr()
+    assert run(tmp_path / "own", *flags) == 2
+    assert "holds a parent with other settings (weights_sha256: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

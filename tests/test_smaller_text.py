@@ -286,7 +286,7 @@ def test_it_is_said_if_each_network_loses_too_much():
     allowed = "more than the allowed 2.0 points against the parent."
     assert of_alternatives(level[0], network=network)[1:] == [
         f"Both lose {allowed}",
-        'The network to take is "pruned": alternatives/pruned-seed0/model.keras.',
+        'If that is acceptable, take "pruned": alternatives/pruned-seed0/model.keras.',
         f"{FEWEST}.",
         DECIDED,
     ]

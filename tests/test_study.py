@@ -131,7 +131,7 @@ def test_finished_trials_are_skipped_and_new_ones_added(study, capsys):
     ]
     assert len(read(study / "study.json")["commands"]) == 2
     printed = capsys.readouterr().out
-    assert printed.count("finished in an earlier run") == 2
+    assert printed.count("is already finished") == 2
     assert "kept from an earlier run" in printed
 
 

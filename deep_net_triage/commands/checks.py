@@ -89,6 +89,11 @@ def _of_compression(given: dict[str, object]) -> Iterator[str]:
             "allowed: jobs without --compress but with --validation_fraction=0.1, which "
             "--compress holds out, then this command without --shard"
         )
+    if given["export"] and given["shard"]:
+        yield (
+            "--export takes what all trials recommend, and --shard runs a part of them; "
+            "allowed: jobs without --export, then this command without --shard"
+        )
     if given["alternatives"] and not compress:
         yield "--alternatives goes with --compress: they are compared with what it makes"
 

@@ -222,7 +222,8 @@ def _to_take(smaller: Smaller) -> list[str]:
     folder = Path(compressions.FOLDER)
     if chosen.kind:
         folder = alternatives.folder_of(Path(), chosen.kind, min(chosen.correct))
-    said.append(f"The network to take is {chosen.name}: {folder / 'model.keras'}.")
+    take = "If that is acceptable, take" if losers == foremost else "The network to take is"
+    said.append(f"{take} {chosen.name}: {folder / 'model.keras'}.")
     said += _reasons(smaller, chosen)
     said.append(
         "The test images decided this, so the accuracy of the network to take is optimistic."

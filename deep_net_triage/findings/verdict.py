@@ -1,6 +1,9 @@
 """What a study comes to: which blocks can be compressed, at what cost, and what to take."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from deep_net_triage.findings import (
     comparisons,
@@ -14,7 +17,7 @@ from deep_net_triage.findings.recommendation import (
     savings_text,
     uncounted_text,
 )
-from deep_net_triage.findings.statistics import apart, between, told_apart
+from deep_net_triage.findings.statistics import Estimate, apart, between, told_apart
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.records.results import Row
@@ -109,7 +112,7 @@ def reach(study: StudyResults, max_drop: float) -> Verdict:
             (_student(study, row, max_drop) for row in study.rows), max_drop
         )
         if not study.rows:
-            no_recommendation = "No trial has finished."
+            no_recommendation = "No student's training has finished."
         elif student is None:
             no_recommendation = (
                 f"No student that was trained saves multiply-accumulates and stays within "
@@ -190,11 +193,7 @@ def _best(study: StudyResults, block: str) -> MethodSummary:
 
 def _summarize(study: StudyResults, block: str, best: dict[str, MethodSummary]) -> BlockSummary:
     correct = {name: study.correct_by_seed(of.method, name) for name, of in best.items()}
-    differences = {
-        # Where they share no seed, all seeds of both are compared.
-        other: between(correct[block], correct[other]) or apart(correct[block], correct[other])
-        for other in best
-    }
+    differences = {other: _difference(correct[block], correct[other]) for other in best}
     row = study.trials(best[block].method, block)[0]
     return BlockSummary(
         block=block,
@@ -207,6 +206,14 @@ def _summarize(study: StudyResults, block: str, best: dict[str, MethodSummary]) 
             if other != block and difference and not told_apart(difference)
         ),
     )
+
+
+def _difference(
+    one: Mapping[int, np.ndarray], other: Mapping[int, np.ndarray]
+) -> Estimate | None:
+    """Returns the difference of two blocks' best methods, paired by seed if all are shared."""
+    paired = between(one, other) if one.keys() == other.keys() else None
+    return paired or apart(one, other)
 
 
 def _student(study: StudyResults, row: Row, max_drop: float) -> Recommendation:

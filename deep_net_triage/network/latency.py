@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from deep_net_triage import devices, steps
 from deep_net_triage.devices import Share
+from deep_net_triage.errors import ExportFailed
 from deep_net_triage.network import litert
 from deep_net_triage.network.latencies import FORMATS, Latency
 from deep_net_triage.steps import Report, Step
@@ -80,6 +81,7 @@ def table(
     batches: Sequence[int] = (1, LARGE_BATCH),
     formats: Sequence[str] = tuple(FORMATS),
     report: Report = steps.ignore,
+    refused: Callable[[str], None] = lambda reason: None,
 ) -> list[Latency]:
     """Returns the latencies of a parent and a smaller model, with one thread and with all.
 
@@ -94,13 +96,11 @@ def table(
         batches: numbers of images.
         formats: keys of `FORMATS`.
         report: receives how many settings have been timed.
+        refused: receives why a format is left out, because a model can't be converted to it.
 
     Returns:
         One of the parent and one of the smaller model for each setting, in the order of the
         formats, then of the batches, then of one thread and all.
-
-    Raises:
-        ExportFailed: if a model can't be converted to LiteRT.
     """
     models = {"parent": parent, "smaller": smaller}
     latencies: list[Latency] = []
@@ -109,10 +109,14 @@ def table(
         for number, name in enumerate(formats):
             progress = {"done": number * len(settings), "of": len(formats) * len(settings)}
             report(Step(f"preparing {FORMATS[name]}", **progress))
-            ready = [
-                _prepared(name, model, Path(folder) / f"{title}.tflite", images)
-                for title, model in models.items()
-            ]
+            try:
+                ready = [
+                    _prepared(name, model, Path(folder) / f"{title}.tflite", images)
+                    for title, model in models.items()
+                ]
+            except ExportFailed as failure:
+                refused(f"{FORMATS[name]} is not timed: {failure}")
+                continue
             for batch, threads in settings:
                 setting = f"{FORMATS[name]}, batch {batch}, {counted(threads, 'thread')}"
                 report(Step(f"timing {setting}", **progress))

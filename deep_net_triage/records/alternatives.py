@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from deep_net_triage.errors import DamagedFile
-from deep_net_triage.records import correctness, files, results
+from deep_net_triage.records import compressions, correctness, files, results
+from deep_net_triage.records.compressions import Compression
 from deep_net_triage.records.results import Failure, NetworkResult
 
 FOLDER = "alternatives"
@@ -152,3 +153,22 @@ def _ended(study: Path) -> Iterator[tuple[str, Path, NetworkResult | Failure]]:
             with contextlib.suppress(DamagedFile):
                 if result := results.read_network(folder):
                     yield kind, folder, result
+
+
+def forget_of_another(study: Path, compression: Compression) -> None:
+    """Removes latencies of, and alternatives to, a network of other blocks or epochs.
+
+    Args:
+        study: the study's folder, with the result of the compression before this one, if any.
+        compression: of the network that stays.
+    """
+    before = None
+    with contextlib.suppress(DamagedFile):
+        before = compressions.read(study)
+    same = before and all(
+        getattr(before, name) == getattr(compression, name)
+        for name in ("blocks", "macs", "epochs")
+    )
+    if not same:
+        compressions.forget_latencies(study)
+        shutil.rmtree(study / FOLDER, ignore_errors=True)

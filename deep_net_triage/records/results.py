@@ -302,11 +302,21 @@ def digests(folder: Path) -> dict[str, str]:
     return {name: files.digest(folder / name) for name in names if (folder / name).is_file()}
 
 
-def check_files(folder: Path, recorded: dict[str, str]) -> None:
-    """Raises DamagedFile if a file differs from its recorded SHA-256; one may be missing."""
-    for name, digest in digests(folder).items():
+def check_files(folder: Path, recorded: dict[str, str], all_there: bool = False) -> None:
+    """Raises DamagedFile if a file differs from its recorded SHA-256.
+
+    Args:
+        folder: of a training.
+        recorded: by name, the SHA-256 of its files.
+        all_there: whether a missing file is damage too.
+    """
+    found = digests(folder)
+    for name, digest in found.items():
         if digest != recorded.get(name):
             raise DamagedFile(f"{folder / name} is damaged: its content has changed")
+    for name in recorded:
+        if all_there and name not in found:
+            raise DamagedFile(f"{folder / name} is missing")
 
 
 def read_epochs(folder: Path) -> list[Epoch]:

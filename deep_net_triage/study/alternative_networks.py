@@ -40,13 +40,16 @@ def run(plan: Plan, parent: Parent, progress: Progress, begins: Callable[[str], 
         begins: is told the name of each training that begins.
     """
     study = plan.settings.folder
-    compression = compressions.read(study)
-    if not compression or not compression.blocks:
-        progress.say("alternatives: nothing was compressed that they could be compared with")
-        return
     folder = study / FOLDER
-    folder.mkdir(exist_ok=True)
     with held(folder, progress, "alternatives: waiting for {}, which trains them") as lock:
+        # Read under the lock: without it another process may compress the parent anew.
+        compression = compressions.read(study)
+        if not compression or not compression.blocks:
+            progress.say(
+                "alternatives: nothing was compressed that they could be compared with"
+            )
+            return
+        folder.mkdir(exist_ok=True)
         trainings = MoreTrainings(
             plan.identity, plan.dataset, parent, progress, lock.check, begins
         )

@@ -32,6 +32,7 @@ from deep_net_triage.study import (
     inputs,
     parents,
     precisions,
+    student_latencies,
     unseen,
 )
 from deep_net_triage.study.budget import Budget
@@ -43,13 +44,12 @@ from deep_net_triage.study.study import Study
 
 IN_MEMORY = "a model in memory"
 
-# By the number of each trial to run: when an earlier failure of it was written, in nanoseconds;
-# None without one.
+# Each trial to run, by its number: when its earlier failure was recorded, in nanoseconds; None
+# without one.
 Work = dict[int, int | None]
 # A flag that makes a study small, and the settings with it.
 Quick = tuple[str, Settings]
-# Starts as many worker processes as it is told, which import TensorFlow while the parent is
-# trained. Its context is a function that runs trials in them, and returns when all have ended.
+# Starts a number of processes. Its context is a function that runs trials in them to their end.
 StartWorkers = Callable[[int], contextlib.AbstractContextManager[Callable[[Work], None]]]
 
 
@@ -264,7 +264,7 @@ def _parent(opened: Opened) -> Parent:
     say(f"parent: accuracy {parent.baseline_accuracy:.4f}, the baseline ({origin})")
     for trial in plan.trials:
         if ledger.is_finished(trial):
-            say(f"{plan.name_of(trial)}  finished in an earlier run")
+            say(f"{plan.name_of(trial)}  is already finished")
     return parent
 
 
@@ -319,7 +319,8 @@ def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
     """Does all that follows the trials, up to the exports; returns how many trials failed."""
     plan, ledger, progress = opened.plan, opened.ledger, opened.progress
     settings, compressed, refusal = plan.settings, None, None
-    page = functools.partial(growing_page.grow, plan.trials, ledger, progress.say)
+    page = functools.partial(growing_page.grow, plan.trials_of_all_jobs, ledger, progress.say)
+    student_latencies.measure(plan, parent, ledger, progress)
     try:
         if settings.compress:
             begins = functools.partial(page, presentation.present_unfinished)
@@ -337,6 +338,8 @@ def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
         reached = presentation.present(
             study, parent.model, plan.blocks, settings.max_drop, progress, smaller
         )
+    if ledger.pending(plan.trials_of_all_jobs):  # other jobs of an array still run
+        page(presentation.present_unfinished)
     if refusal:
         raise refusal
     if settings.export:

@@ -13,7 +13,6 @@ that they measure. With `--validation_fraction=0` the test images judge, and the
 them is optimistic.
 """
 
-import contextlib
 import dataclasses
 import functools
 import shutil
@@ -22,7 +21,6 @@ from pathlib import Path
 
 import keras
 
-from deep_net_triage.errors import DamagedFile
 from deep_net_triage.findings import parent_doubts
 from deep_net_triage.findings.recommendation import within
 from deep_net_triage.findings.statistics import against_parent
@@ -51,6 +49,7 @@ from deep_net_triage.study.candidates import (
 )
 from deep_net_triage.study.identity import Parent, Trial
 from deep_net_triage.study.network_so_far import NetworkSoFar, save
+from deep_net_triage.study.outcomes import same_training
 from deep_net_triage.study.plan import Plan
 from deep_net_triage.study.selection import Candidate, in_order
 from deep_net_triage.study.trials import MoreTrainings
@@ -170,7 +169,7 @@ class _Search:
             network, accuracy = self._better(finals)
             save(network, file)
         compression = self._result(found, finals, accuracy)
-        self._forget_other_networks(compression)
+        alternatives.forget_of_another(self.plan.settings.folder, compression)
         compressions.write(self.plan.settings.folder, compression)
         if network is None:
             return None
@@ -216,7 +215,8 @@ class _Search:
         study = self.plan.settings.folder
         of_block = results.trial_folder(study, *trial.key)
         for made in (of_block, self._half_folder(trial)):
-            if (made / "model.keras").is_file() and not folder.exists():
+            if (made / "model.keras").is_file() and not same_training(made, folder):
+                shutil.rmtree(folder, ignore_errors=True)  # that of an earlier search
                 files.copy_folder(made, folder)
 
     def _half_folder(self, trial: Trial) -> Path:
@@ -236,9 +236,11 @@ class _Search:
             if self._allows(max(judged)):
                 return finals + self._retrained(others)
             self.so_far.undo()
+            loser = (
+                "the retrained network" if finals else "the network, whose retraining failed,"
+            )
             self.progress.say(
-                f"compressing {last.block}: undone, because the retrained network loses more "
-                "than --max_drop"
+                f"compressing {last.block}: undone, because {loser} loses more than --max_drop"
             )
         return []
 
@@ -286,26 +288,17 @@ class _Search:
             epochs += settings.final_epochs or settings.epochs
         return epochs
 
-    def _forget_other_networks(self, compression: Compression) -> None:
-        """Removes latencies of, and alternatives to, a network of other blocks or epochs."""
-        study = self.plan.settings.folder
-        before = None
-        with contextlib.suppress(DamagedFile):
-            before = compressions.read(study)
-        same = before and all(
-            getattr(before, name) == getattr(compression, name)
-            for name in ("blocks", "macs", "epochs")
-        )
-        if not same:
-            compressions.forget_latencies(study)
-            shutil.rmtree(study / alternatives.FOLDER, ignore_errors=True)
-
     def _measure(self, network: keras.Model) -> None:
         """Measures what the parent and the compressed network take, and writes it."""
         settings, images = self.plan.settings, self.plan.dataset.train.images
         report = functools.partial(self.progress.step, "latency")
         latencies = latency.table(
-            self.parent.model, network, images, settings.latency_batches, report=report
+            self.parent.model,
+            network,
+            images,
+            settings.latency_batches,
+            report=report,
+            refused=self.progress.say,
         )
         compressions.write_latencies(settings.folder, latencies)
 

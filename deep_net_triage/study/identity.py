@@ -11,6 +11,9 @@ from deep_net_triage.network.blocks import Block
 from deep_net_triage.records import results
 from deep_net_triage.records.results import ParentResult
 
+_SHOWN = 8  # characters of a digest in a message
+_NO_PARENT = "none: its model is missing or damaged, and another one would have to be trained"
+
 
 @dataclass(frozen=True)
 class Parent:
@@ -94,7 +97,7 @@ class Identity:
         """
         return {
             **self._of_data(),
-            "parent_sha256": parent_sha256 or "not made yet",
+            "parent_sha256": parent_sha256 or _NO_PARENT,
             "method": method,
             "block": block,
             "seed": seed,
@@ -125,12 +128,20 @@ class Identity:
     def parent_differences(self, recorded: ParentResult, given_sha256: str | None) -> list[str]:
         """Returns a text for each setting by which a recorded parent differs.
 
-        A given model with the recorded weights is that parent, however it was made.
+        A given model with the recorded weights is that parent, however it was made; one with
+        other weights is another parent, wherever it comes from.
+
+        Args:
+            recorded: the result of a parent.
+            given_sha256: digest of the given model's weights; None without one.
         """
         was, wanted = recorded.settings, self.of_parent()
         if given_sha256 == recorded.weights_sha256:
             wanted = self._of_data()
             was = {name: was.get(name) for name in wanted}
+        elif given_sha256:
+            was = {**was, "weights_sha256": recorded.weights_sha256[:_SHOWN]}
+            wanted = {**wanted, "weights_sha256": given_sha256[:_SHOWN]}
         return results.differences(was, wanted)
 
     def trial_differences(

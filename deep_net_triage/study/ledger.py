@@ -258,8 +258,11 @@ class EarlierResults:
                 sha256 = ledger.parent_sha256
                 differing[folder] = ledger.identity.trial_differences(result.settings, sha256)
         for folder, damage in ledger.damaged.items():
-            ledger.say(f"{damage}; the trial is run again")
-            ledger.outdated.append(folder)
+            if folder in own:
+                ledger.say(f"{damage}; the trial is run again")
+                ledger.outdated.append(folder)
+            else:
+                ledger.say(f"{damage}; a command that includes the trial runs it again")
         self._judge("finished trial", differing)
         self._compare_interrupted_trials()
 
@@ -282,12 +285,13 @@ class EarlierResults:
 
     def remove(self) -> None:
         """Removes what is outdated."""
-        outdated = [path for path in self.ledger.outdated if path.exists()]
+        # Finished and interrupted trials may both have named what was made from them.
+        outdated = [path for path in dict.fromkeys(self.ledger.outdated) if path.exists()]
         for path in outdated:
             if path.is_dir():
                 shutil.rmtree(path)
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)
         self.ledger.outdated.clear()
         (self.folder / "trials").mkdir(exist_ok=True)
         if outdated:

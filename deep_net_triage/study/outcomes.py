@@ -64,7 +64,7 @@ def finished_with(
     try:
         result = read(folder)
         if result and not isinstance(result, Failure):
-            results.check_files(folder, result.files)
+            results.check_files(folder, result.files, all_there=True)
             if not results.differences(result.settings, settings):
                 return result
     except DamagedFile as damage:
@@ -75,3 +75,12 @@ def finished_with(
     ):
         shutil.rmtree(folder)
     return None
+
+
+def same_training(one: Path, other: Path) -> bool:
+    """Returns whether two folders hold undamaged results of trials with equal settings."""
+    try:
+        first, second = results.read_trial(one), results.read_trial(other)
+    except DamagedFile:
+        return False
+    return bool(first and second and first.settings == second.settings)

@@ -32,6 +32,8 @@ from deep_net_triage.records.provenance import Command, Description
 from deep_net_triage.study.identity import Identity, Trial
 from deep_net_triage.study.ledger import EarlierResults
 
+_COMPARED = 32  # images, by which two models of equal weights are compared
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -58,6 +60,11 @@ class Plan:
     found: tuple[BlockDescription, ...]
     refused: tuple[Refused, ...]
     trials: tuple[Trial, ...]
+
+    @property
+    def trials_of_all_jobs(self) -> tuple[Trial, ...]:
+        """The trials of this command or, in an array of jobs, of all jobs."""
+        return trials_of(self.blocks, self.settings)
 
     def name_of(self, trial: Trial) -> str:
         """Returns a trial's name in progress lines: `[3/30] block1 cl_mw seed 0`."""
@@ -115,7 +122,7 @@ def make_plan(
     """
     ledger = earlier.ledger
     _check_copies(settings, dataset)
-    computes_the_same = functools.partial(_computes_the_same, given, dataset.test.images[:8])
+    computes_the_same = functools.partial(_computes_the_same, given, dataset.test.images)
     earlier.compare_parent(computes_the_same if given and ledger.verifies else None)
     if ledger.parent:
         network = models.load(ledger.folder / "parent" / "model.keras")
@@ -146,11 +153,13 @@ def make_plan(
 
 
 def _computes_the_same(given: keras.Model, images: tf.Tensor, saved: Path) -> bool:
-    """Returns whether a saved model returns for some images what a given one does.
+    """Returns whether a saved model returns for some of the images what a given one does.
 
     Layers without weights, such as a Rescaling in front, leave no trace in a digest of weights.
     """
-    batch = np.asarray(images).astype(given.inputs[0].dtype)
+    # Images in a folder are sorted by class.
+    spread = np.linspace(0, len(images) - 1, min(_COMPARED, len(images))).astype(int)
+    batch = np.asarray(tf.gather(images, spread)).astype(given.inputs[0].dtype)
     both = given, models.load(saved)
     ours, theirs = (np.asarray(model(batch, training=False)) for model in both)
     # Processors round differently, and 16-bit networks coarsely.

@@ -22,7 +22,7 @@ from deep_net_triage.records.locks import Lock
 from deep_net_triage.study.growing_page import Present, grow
 from deep_net_triage.study.identity import Parent, Trial
 from deep_net_triage.study.ledger import Ledger
-from deep_net_triage.study.plan import Plan, trials_of
+from deep_net_triage.study.plan import Plan
 from deep_net_triage.study.trials import BlockTrials
 
 
@@ -66,7 +66,7 @@ class Study:
             trials: some or all of the plan's.
             present: writes the page of a study that runs.
         """
-        every = trials_of(self.plan.blocks, self.plan.settings)
+        every = self.plan.trials_of_all_jobs
         page = functools.partial(grow, every, self.ledger, self.progress.say, present)
         while pending := self.ledger.pending(trials):
             self._run_blocks(pending, page)

@@ -23,7 +23,7 @@ from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import for_block
 from deep_net_triage.learning.whole import Lesson
 from deep_net_triage.methods import TABLE
-from deep_net_triage.network import costs, latency, surgery
+from deep_net_triage.network import costs, surgery
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import correctness, models, results
 from deep_net_triage.records.journal import Journal
@@ -113,7 +113,6 @@ class BlockTrials:
             parameters=costs.parameters(trained.model),
             macs=costs.macs(trained.model),
             **self.untrained_accuracies,
-            **self._latencies,
         )
         return TrialResult(journal.settings, row, results.digests(folder))
 
@@ -154,13 +153,6 @@ class BlockTrials:
             f"{self.block.name}: accuracy {random:.4f} with random kernels; {without}"
         )
         return accuracies
-
-    @functools.cached_property
-    def _latencies(self) -> dict[str, float]:
-        if not self.settings.latency or self.block is None:
-            return {}
-        shape = tuple(self.retraining.dataset.test.images.shape[1:])
-        return latency.compare(self.parent.model, self.retraining.student, shape)
 
     def _curves(self, name: str) -> tensorboard.Curves | None:
         if not self.settings.tensorboard:
