@@ -1,7 +1,7 @@
 """Deep Net Triage: which blocks of a convolutional network matter.
 
 One block of convolutions at a time is replaced by a single Conv2D + BatchNormalization,
-retrained by one of six methods, and compared with the network it came from; after "Deep Net
+retrained by one of seven methods, and compared with the network it came from; after "Deep Net
 Triage: Assessing the Criticality of Network Layers by Structural Compression".
 """
 

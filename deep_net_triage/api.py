@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from deep_net_triage import devices
-from deep_net_triage.commands import command_line
+from deep_net_triage.commands import checks, command_line
 from deep_net_triage.commands.options import CompressOptions, Options, Saving, as_arguments
 from deep_net_triage.errors import InputError
 from deep_net_triage.images.splits import Dataset, Split
@@ -235,7 +235,10 @@ def _ran(
         place = contextlib.nullcontext(named)
     with place as output_dir:
         flags = [*flags, f"--output_dir={output_dir}", "--parallel_trials=1"]
-        flags.append(f"--dataset={keywords.get('name') or 'study'}")
+        name = keywords.get("name") or "study"
+        if not checks.DATASET_NAME.fullmatch(name):
+            raise InputError(f"name={name!r}: allowed: letters, digits and _ . + - : /")
+        flags.append(f"--dataset={name}")
         settings = command_line.parse(flags, in_memory=True)
         inputs.check(model, "the model")
         outputs = model.output_shape[-1]

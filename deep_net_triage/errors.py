@@ -17,7 +17,7 @@ class TrainingFailed(RuntimeError):  # noqa: N818
 
 
 class ExportFailed(RuntimeError):  # noqa: N818
-    """An exported model returns other values than the original."""
+    """A model could not be exported, or its export failed a check."""
 
 
 class LockLost(RuntimeError):  # noqa: N818

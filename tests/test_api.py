@@ -33,6 +33,11 @@ def test_blocks_of_a_model_and_one_of_them_replaced(parent):
         dnt.replace_block(wrapped, "block3")
 
 
+def test_a_name_that_can_not_name_a_folder_is_refused_by_its_own_name(parent):
+    with pytest.raises(InputError, match="^name='my study': allowed: letters"):
+        dnt.triage(parent, examples(24), examples(12), name="my study")
+
+
 def test_triage_of_arrays_and_of_tf_data(parent, tmp_path, capsys):
     train, test = examples(24), examples(12)
     flags = {

@@ -130,6 +130,37 @@ def test_kinds_without_batchnorm_and_average_pooling():
 
 
 @pytest.mark.parametrize(
+    ("ends", "activation"),
+    [
+        (("relu", "relu"), "left_relu"),
+        (("relu", "tanh"), None),
+        (("relu", None), None),
+        (("prelu", "prelu"), None),  # each has weights for its own channels
+    ],
+)
+def test_concatenated_branches_end_with_the_activation_that_all_of_them_have(ends, activation):
+    """As in Inception's and SqueezeNet's modules."""
+    x = images = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same", name="stem")(x)
+    branches = []
+    for side, end in zip(("left", "right"), ends, strict=True):
+        branch = keras.layers.Conv2D(4, 3, padding="same", name=f"{side}_conv")(x)
+        if end:
+            named = f"{side}_{end}"
+            branch = (
+                keras.layers.PReLU(name=named)
+                if end == "prelu"
+                else keras.layers.Activation(end, name=named)
+            )(branch)
+        branches.append(branch)
+    x = keras.layers.Concatenate(name="joined")(branches)
+    x = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))
+    (block,) = blocks.find_blocks(keras.Model(images, x))
+    assert block.layers[-1] == "joined"
+    assert block.activation == activation
+
+
+@pytest.mark.parametrize(
     ("last", "activation"),
     [
         ([keras.layers.BatchNormalization(name="bn"), keras.layers.ReLU(name="relu")], "relu"),

@@ -171,6 +171,38 @@ def test_a_finished_study_is_estimated_as_well(study, capsys):
     assert "about 0 s on this machine" in capsys.readouterr().out
 
 
+def test_what_follows_finished_trials_is_measured_as_well(study, capsys, monkeypatch):
+    """Trials are often run first, by jobs, and compressed by a command of its own."""
+    measured, measure = [], budget.stopwatch.measure
+    monkeypatch.setattr(budget, "_NOT_WORTH_TIMING", 1e-9)
+    monkeypatch.setattr(
+        budget.stopwatch, "measure", lambda *args: measured.append(1) or measure(*args)
+    )
+    flags = ("--method=cl_rw,stn", "--block=4", "--estimate")
+    assert run(study.parent, *flags) == 0
+    assert not measured
+    assert run(study.parent, *flags, "--compress", "--validation_fraction=0") == 0
+    assert measured
+    assert "after the trials, if every block is compressed: about" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("images", "quick", "advised"),
+    [((600, 300), 100.0, True), ((600, 299), 100.0, False), ((600, 300), 3000.0, False)],
+)
+def test_a_small_study_is_advised_where_it_can_be_run_and_is_much_shorter(
+    images, quick, advised, monkeypatch, small_settings
+):
+    monkeypatch.setattr(budget, "of_quick", lambda plan, settings: quick)
+    train, test = (range(count) for count in images)
+    plan = SimpleNamespace(dataset=SimpleNamespace(train=train, test=test))
+    foreseen = Budget((training("a", 5000.0),), 1, 0, 0, 0, True)
+    small = small_settings(train_examples=600, test_examples=300)
+    said = budget.advice(plan, foreseen, "--flagfile=small.flags", small)
+    assert said.startswith("--flagfile=small.flags makes it") == advised
+    assert said.endswith("--estimate lists what each part takes")
+
+
 def test_an_estimate_of_what_can_not_run_says_so_as_a_run_would(tmp_path, capsys):
     for flags in ((), ("--estimate",)):
         assert run(tmp_path / "runs", "--block=9", *flags) == 2

@@ -72,6 +72,15 @@ def attention(x, n):
     return conv(f"{n}_conv")(layers.Add(name=f"{n}_add")([x, tokens]))
 
 
+def attention_by_keywords(x, n):
+    side = x.shape[1]
+    tokens = layers.Reshape((side**2, 8), name=f"{n}_tokens")(x)
+    attention = layers.MultiHeadAttention(1, 4, name=f"{n}_attention")
+    tokens = attention(query=tokens, value=tokens)
+    tokens = layers.Reshape((side, side, 8), name=f"{n}_map")(tokens)
+    return conv(f"{n}_conv")(layers.Add(name=f"{n}_add")([x, tokens]))
+
+
 def dilated(x, n):
     return layers.ReLU(name=f"{n}_relu")(conv(f"{n}_conv", dilation_rate=2)(x))
 
@@ -103,6 +112,7 @@ CONSTRUCTS = {
     "excite_by_dense_layers": (("stem", "a_conv"), "a_relu"),
     "spatial_gate": (("stem", "a_conv", "a_gate"), None),
     "attention": (("stem", "a_conv"), None),
+    "attention_by_keywords": (("stem", "a_conv"), None),
     "dilated": (("stem", "a_conv"), "a_relu"),
     "grouped": (("stem", "a_conv"), "a_relu"),
     "convnext": (("stem", "a_depthwise"), None),

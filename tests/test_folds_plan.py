@@ -3,12 +3,15 @@
 import dataclasses
 import re
 import sys
+import time
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from deep_net_triage.commands import command_line
+from deep_net_triage.records import provenance
+from deep_net_triage.records.provenance import Description
 from deep_net_triage.records.results import Failure
 from tests.conftest import REPOSITORY
 from tests.made_folds import CONTROL, HERE, made_up, made_up_folds, run_analysis
@@ -22,6 +25,14 @@ import run  # noqa: E402
 import verdicts  # noqa: E402
 
 NUMBER = re.compile(r"\d+\.\d+")
+
+
+def left_by_a_command(study, seconds):
+    """Writes what the program leaves in a study; without seconds it was cut short."""
+    study.mkdir(parents=True, exist_ok=True)
+    (study / "results.csv").touch()
+    ran = provenance.this_command("run_triage.py", time.time(), seconds)
+    provenance.write(study / "study.json", Description(commands=(ran,)), print)
 
 
 def judged(*values, **more):
@@ -267,9 +278,7 @@ def test_a_failed_trial_is_repeated_once_with_another_seed(tmp_path, monkeypatch
 
     def run_triage(flags):
         ran.append(command_line.parse(flags, REPOSITORY / "flags"))
-        table = tmp_path / "runs" / "fold4" / "cifar10" / "results.csv"
-        table.parent.mkdir(parents=True, exist_ok=True)
-        table.touch()
+        left_by_a_command(tmp_path / "runs" / "fold4" / "cifar10", seconds=1.0)
         return 1
 
     def keep(study, copy):
@@ -300,9 +309,7 @@ def test_a_repetition_that_is_killed_leaves_the_fold_to_be_continued(tmp_path, m
     codes = [1, -9]
 
     def run_triage(flags):
-        table = tmp_path / "runs" / "fold4" / "cifar10" / "results.csv"
-        table.parent.mkdir(parents=True, exist_ok=True)
-        table.touch()
+        left_by_a_command(tmp_path / "runs" / "fold4" / "cifar10", seconds=1.0)
         return codes.pop(0)
 
     failed = Failure({"method": "stn", "block": "block2", "seed": 4}, "out of memory")
@@ -312,6 +319,21 @@ def test_a_repetition_that_is_killed_leaves_the_fold_to_be_continued(tmp_path, m
     command = ["run.py", "--dataset=cifar10", "--folds=4", f"--runs={tmp_path / 'runs'}"]
     monkeypatch.setattr(sys, "argv", command)
     assert run.main() == -9
+    assert not (tmp_path / "copies").exists()
+
+
+def test_a_fold_that_an_error_stopped_is_left_to_be_continued(tmp_path, monkeypatch):
+    """A full disk ends the program with the code of a failed trial."""
+
+    def run_triage(flags):
+        left_by_a_command(tmp_path / "runs" / "fold4" / "cifar10", seconds=None)
+        return 1
+
+    monkeypatch.setattr(run, "run_triage", run_triage)
+    monkeypatch.setattr(run, "HERE", tmp_path / "copies")
+    command = ["run.py", "--dataset=cifar10", "--folds=4", f"--runs={tmp_path / 'runs'}"]
+    monkeypatch.setattr(sys, "argv", command)
+    assert run.main() == 1
     assert not (tmp_path / "copies").exists()
 
 

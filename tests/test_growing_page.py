@@ -206,7 +206,7 @@ def test_the_page_says_where_the_study_stands(tmp_path):
     assert (bar.get("value"), bar.get("max")) == ("12", "14")
     (box,) = (one for one in page.iter("div") if one.get("id") == "state")
     assert float(box.get("data-written")) == WRITTEN
-    assert float(box.get("data-patience")) == patience(study)
+    assert float(box.get("data-patience")) == patience(study, None)
 
 
 def test_many_trials_are_counted_not_listed():
@@ -228,9 +228,11 @@ def test_many_trials_are_counted_not_listed():
 
 def test_patience_is_an_hour_or_four_of_the_longest_trial(tmp_path):
     study = make_study(tmp_path)
-    assert patience(study) == 3600
+    assert patience(study, None) == 3600
     longest = dataclasses.replace(study.rows[0], seconds=5000.0)
-    assert patience(dataclasses.replace(study, rows=(longest, *study.rows[1:]))) == 20_000
+    assert patience(dataclasses.replace(study, rows=(longest, *study.rows[1:])), None) == 20_000
+    beside = Unfinished(1, 0, (), (), WRITTEN, "alternative narrower, seed 0")
+    assert patience(study, beside) == 12 * 3600
 
 
 def test_a_study_that_has_ended_gives_the_same_page_whatever_was_written_before(tmp_path):

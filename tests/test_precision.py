@@ -167,6 +167,16 @@ def test_steps_are_timed_that_train_and_are_traced_once(parent, toy_dataset, mon
     assert traced.experimental_get_tracing_count() == 1
 
 
+def test_steps_are_timed_without_xla_where_a_layer_does_not_allow_it(toy_dataset, monkeypatch):
+    monkeypatch.setattr(devices, "compile_with_xla", lambda: True)
+    images = keras.Input((8, 8, 2))
+    x = keras.layers.Flatten()(keras.layers.RandomRotation(0.1)(images))
+    network = keras.Model(images, keras.layers.Dense(3)(x))
+    with pytest.warns(UserWarning, match="jit_compile"):
+        timed = timed_training_of(network, toy_dataset, command_line.parse([]))
+    assert timed.first > 0
+
+
 def test_the_quickest_turns_are_compared(monkeypatch):
     """A step in float32 takes 0.9, 0.3 and 0.5 s, one in bfloat16 0.2, 0.15 and 0.25 s."""
     seconds = {"float32": iter([0.9, 0.3, 0.5]), "mixed_bfloat16": iter([0.2, 0.15, 0.25])}

@@ -187,7 +187,7 @@ def test_a_page_reloads_itself_in_its_place_until_the_study_has_ended(browser, t
 
 def test_a_page_that_nobody_writes_any_more_stops_reloading_and_says_so(browser, tmp_path):
     study = make_study(tmp_path)
-    _, url = running_page(tmp_path, written=time.time() - unfinished.patience(study) - 60)
+    _, url = running_page(tmp_path, written=time.time() - unfinished.patience(study, None) - 60)
     page = browser.new_page()
     loads = []
     page.on("load", lambda _: loads.append(1))

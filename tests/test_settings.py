@@ -249,12 +249,14 @@ def test_room_for_activations_is_asked_for_in_gib(tmp_path):
         ("--activation_disk=many", "must be a number"),
         ("--activation_dir=/no/such/folder", "is not a folder that can be written to"),
         ("--activation_dtype=int8", "must be one of exact|float16"),
+        ("--parent_seed=4294967296", "is too large; allowed: below 4294967296"),
+        ("--export=litert --shard=1/2", "--export takes what all trials recommend"),
         ("--precision=half", "must be one of auto|float32|mixed_bfloat16|mixed_float16"),
     ],
 )
-def test_wrong_speed_settings_are_refused(argument, expected, tmp_path):
+def test_wrong_settings_of_a_run_are_refused(argument, expected, tmp_path):
     with pytest.raises(InputError, match=expected.replace("|", r"\|")):
-        parse([argument], tmp_path)
+        parse(argument.split(), tmp_path)
 
 
 def test_what_is_rounded_determines_those_that_read_it(tmp_path):

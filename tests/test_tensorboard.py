@@ -19,9 +19,11 @@ def test_tensorboard_reads_what_the_epochs_say(tmp_path):
         "tensorboard.backend.event_processing.event_accumulator",
         reason="needs TensorBoard: pip install '.[tensorboard]'",
     )
-    curves = tensorboard.Curves(tmp_path)
-    for epoch in EPOCHS:
-        curves.add(epoch)
+    for epochs, resumes in ((EPOCHS[::-1], False), (EPOCHS[:1], False), (EPOCHS[1:], True)):
+        curves = tensorboard.Curves(tmp_path, resumes)
+        for epoch in epochs:
+            curves.add(epoch)
+        curves.close()
     found = reader.EventAccumulator(str(tmp_path))
     found.Reload()
     read = {

@@ -128,6 +128,61 @@ def test_a_softmax_that_is_far_off_has_a_loss_and_a_gradient(policy, small_setti
         keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.parametrize(
+    ("of_layers", "of_policy", "scales"),
+    [
+        ("mixed_float16", "float32", True),
+        ("mixed_float16", "mixed_float16", True),
+        ("float32", "float32", False),
+        ("mixed_bfloat16", "float32", False),
+    ],
+)
+def test_the_loss_is_scaled_once_for_a_network_in_float16(
+    of_layers, of_policy, scales, small_settings
+):
+    """A given parent's layers keep the policy that they were saved with."""
+    try:
+        keras.config.set_dtype_policy(of_layers)
+        images = keras.Input((3,))
+        network = keras.Model(images, keras.layers.Dense(3)(images))
+        keras.config.set_dtype_policy(of_policy)
+        optimizer = compiled(network, small_settings()).optimizer
+        kind = keras.optimizers.LossScaleOptimizer
+        assert isinstance(optimizer, kind) == scales
+        assert not isinstance(getattr(optimizer, "inner_optimizer", None), kind)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_evaluation_reads_inputs_as_precisely_as_the_network_does(small_settings):
+    """The network computes in float32, under a policy of half precision."""
+    images = keras.Input((1,))
+    dense = keras.layers.Dense(2, use_bias=False)
+    network = keras.Model(images, dense(images))
+    dense.kernel.assign([[1000.0, 0.0]])
+    fine = np.float32([[1 + 2**-10]])  # bfloat16 rounds it to 1
+    try:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        learner = compiled(network, small_settings())
+        loss, _ = training.evaluate(learner, tf.constant(fine), tf.constant([1]), 1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert loss == pytest.approx(1000 + 1000 / 2**10, abs=0.01)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_replicas_share_the_statistics_of_a_batch_in_a_network_that_was_loaded(
+    replicas, toy_dataset, small_settings, monkeypatch
+):
+    """Loaded and copied networks have batch norms that are not synchronized."""
+    monkeypatch.setattr(whole.devices, "replicas", lambda: replicas)
+    network = toy_parent()
+    whole.learner_of_parent(network, toy_dataset, small_settings())
+    found = [one for one in network.layers if isinstance(one, keras.layers.BatchNormalization)]
+    assert found
+    assert {one.synchronized for one in found} == {replicas == 2}
+
+
 class WithSpare(keras.layers.Layer):
     """A layer with a weight that its output does not depend on."""
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from deep_net_triage import methods
 from deep_net_triage.errors import InputError
 
+DATASET_NAME = re.compile(r"\w[\w.+/:-]*")
+SEEDS = 2**32  # Keras takes unsigned 32-bit integers
+
 
 def check(given: dict[str, object], dataset_typed: bool, in_memory: bool = False) -> None:
     """Raises InputError if paths, names or combinations of flags are wrong.
@@ -38,7 +41,7 @@ def _of_images(given: dict[str, object], dataset_typed: bool) -> Iterator[str]:
         yield "--image_dir and --dataset exclude each other: one set of images"
     if folder and not is_true(folder.is_dir):
         yield f"--image_dir={folder} is not a folder; it must hold train/ and test/"
-    if not folder and not re.fullmatch(r"\w[\w.+/:-]*", dataset):
+    if not folder and not DATASET_NAME.fullmatch(dataset):
         yield f"--dataset='{dataset}' is not the name of a data set"
 
 
@@ -69,6 +72,8 @@ def _of_run(given: dict[str, object]) -> Iterator[str]:
             "--mean_over=channel goes with --replacement=conv, which has a filter for each "
             "pair of channels; allowed with separable: --mean_over=block"
         )
+    if given["parent_seed"] >= SEEDS:
+        yield f"--parent_seed={given['parent_seed']} is too large; allowed: below {SEEDS}"
     divided = given["parallel_trials"] not in ("auto", "1") or given["shard"]
     if given["launcher"] == "ray" and divided:
         yield (

@@ -122,6 +122,7 @@ def _settings(values: flags.FlagValues, in_memory: bool) -> Settings:
     given = values.flag_values_dict()
     for name in _PATHS:
         given[name] = Path(given[name]).expanduser() if given[name] else None
+    given["parent_weights"] = os.path.expanduser(given["parent_weights"])
     checks.check(given, values["dataset"].present, in_memory)
     if given["image_dir"]:
         given["dataset"] = given["image_dir"].resolve().name
@@ -181,7 +182,6 @@ def _seeds(flag: str, text: str) -> tuple[int, ...]:
         seeds = tuple(map(int, checks.names(text)))
     except ValueError:
         seeds = ()
-    # Keras seeds are unsigned 32-bit integers.
-    if not seeds or not all(0 <= seed < 2**32 for seed in seeds):
+    if not seeds or not all(0 <= seed < checks.SEEDS for seed in seeds):
         raise InputError(f"--{flag}='{text}': must be whole numbers from 0, comma-separated")
     return tuple(dict.fromkeys(seeds))

@@ -74,8 +74,9 @@ CLAIMS = (
     Claim(
         2,
         "They match or exceed the parent, and no layer-only method exceeds it.",
-        "At each block each method that updates the whole model is not below the parent, nor "
-        "below the control, a parent trained on for as long; no other method is above it.",
+        "At each block the whole interval of each method that updates the whole model is at or "
+        "above the parent, and at or above the control, which is the parent trained on for as "
+        "many epochs; that of every other method is at or below the parent.",
         claim_evidence.only_the_model_exceeds_the_parent,
     ),
     Claim(

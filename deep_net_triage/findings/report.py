@@ -67,7 +67,7 @@ def write(
     text = page.render(
         reloads=standing is not None,
         unfinished=standing,
-        patience=patience(study),
+        patience=patience(study, standing),
         dataset=study.dataset,
         lead=_lead(study, standing),
         map=block_map.of_study(study, {b.block: (b.best.method, b.best.cost) for b in ranked}),

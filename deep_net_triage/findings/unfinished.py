@@ -9,6 +9,8 @@ from deep_net_triage.wording import counted
 
 _MOST_NAMED = 6
 _LEAST_PATIENCE = 3600.0
+# Beside the trials, a training may have many times the epochs of one, and more layers.
+_PATIENCE_BESIDE = 12 * 3600.0
 _TRIALS_OF_PATIENCE = 4
 
 
@@ -63,13 +65,15 @@ class Unfinished:
         return f"{written:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def patience(study: StudyResults) -> float:
+def patience(study: StudyResults, standing: Unfinished | None) -> float:
     """Returns after how many seconds without a newer page a study has probably stopped.
 
-    It is an hour, or four times what the longest trial took, whichever is longer.
+    It is an hour, or four times what the longest trial took, whichever is longer. Of a training
+    that runs after the trials it is twelve hours at least.
     """
     longest = max((row.seconds for row in (*study.rows, *study.controls)), default=0.0)
-    return max(_LEAST_PATIENCE, _TRIALS_OF_PATIENCE * longest)
+    least = _PATIENCE_BESIDE if standing and standing.beside else _LEAST_PATIENCE
+    return max(least, _TRIALS_OF_PATIENCE * longest)
 
 
 def _named(trials: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from deep_net_triage.launchers.messages import Board, Message, Messenger
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import files
 
+_RETRIES = 5  # of a process that was lost with its node, or that crashed
 _GLANCE = 0.5  # seconds between two reads of the mailbox
 
 
@@ -104,7 +105,7 @@ class _Cluster:
         ray = self.ray
         # One process per task, because only its end releases a GPU's memory.
         needs = self.for_all if alone else self.for_one
-        task = ray.remote(max_calls=1, max_retries=-1, **needs)(_work)
+        task = ray.remote(max_calls=1, max_retries=_RETRIES, **needs)(_work)
         tasks = [
             task.remote(os.getcwd(), self.mailbox, number, *part)
             for number, part in enumerate(work)

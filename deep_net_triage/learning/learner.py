@@ -152,7 +152,8 @@ class Classifier(Learner):
     def test_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """Evaluates the network on a batch."""
         inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
-        returned = self(inputs, training=False)
+        # Called by itself, this learner would round inputs to the precision of the policy.
+        returned = self.network(inputs, training=False)
         self.accuracy.update_state(labels, returned, weights)
         losses = self.cross_entropies(returned, labels)
         self.loss_mean.update_state(losses, weights)

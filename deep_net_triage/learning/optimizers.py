@@ -117,6 +117,20 @@ def make(settings: Settings, network: keras.Model, pace: Pace) -> keras.optimize
     return optimizer
 
 
+def scaled(
+    optimizer: keras.optimizers.Optimizer, network: keras.Model
+) -> keras.optimizers.Optimizer:
+    """Returns an optimiser that scales the loss if a network computes in float16.
+
+    Keras scales it by the policy alone. The layers of a loaded network keep their own policy.
+    """
+    by_keras = keras.config.dtype_policy().name == "mixed_float16"
+    coarse = any(layer.compute_dtype == "float16" for layer in network.layers)
+    if coarse and not by_keras:
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
 def rate_of(
     settings: Settings, rate: float, epochs: int, steps: int
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:

@@ -250,7 +250,8 @@ class Retraining:
         rate = optimizers.rate_of(
             settings, settings.distillation_rate, settings.distill_epochs, self._steps
         )
-        pair.compile(optimizer=optimizers.Adam(rate), jit_compile=devices.compile_with_xla())
+        optimizer = optimizers.scaled(optimizers.Adam(rate), pair.network)
+        pair.compile(optimizer=optimizer, jit_compile=devices.compile_with_xla())
         return Phase(self.student, block, pair, "block", source)
 
     def _kernels(self) -> list[np.ndarray]:

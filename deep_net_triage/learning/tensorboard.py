@@ -1,6 +1,7 @@
 """Learning curves in TensorBoard's format, written while training runs."""
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import tensorflow as tf
@@ -25,10 +26,14 @@ class Curves:
     """The learning curves of one training.
 
     Args:
-        folder: of this training alone; a resumed training adds to its events.
+        folder: of this training alone.
+        resumes: whether an earlier command has begun the training; its curves go on. Otherwise
+            those of another training in the folder are removed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, resumes: bool) -> None:
+        if not resumes:
+            shutil.rmtree(folder, ignore_errors=True)
         self._writer = tf.summary.create_file_writer(str(folder))
 
     def add(self, epoch: Epoch) -> None:
@@ -39,3 +44,7 @@ class Curves:
                 if number is not None:
                     tf.summary.scalar(f"{epoch.phase}/{name}", number)
         self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the file; the training has ended."""
+        self._writer.close()

@@ -74,7 +74,8 @@ class TimedTraining:
         """Returns a training step as Keras takes it, for any number of images."""
         strategy = tf.distribute.get_strategy()
         signature = [tf.TensorSpec((None, *rows.shape[1:]), rows.dtype) for rows in self._batch]
-        xla = devices.compile_with_xla() or None
+        # Keras compiles without XLA where a layer, such as RandomRotation, does not allow it.
+        xla = self._learner.jit_compile or None
 
         @tf.function(input_signature=signature, jit_compile=xla)
         def step(*batch: tf.Tensor) -> tf.Tensor:

@@ -71,7 +71,9 @@ class Evaluation:
 def compile_for_labels(learner: Classifier, settings: Settings, pace: Pace) -> None:
     """Gives a classifier a fresh optimiser for a phase."""
     learner.compile(
-        optimizer=optimizers.make(settings, learner.network, pace),
+        optimizer=optimizers.scaled(
+            optimizers.make(settings, learner.network, pace), learner.network
+        ),
         jit_compile=devices.compile_with_xla(),
     )
 

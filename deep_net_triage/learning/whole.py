@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import keras
 
+from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import training
@@ -102,6 +103,10 @@ def _compiled(
     """Returns what trains all layers of a network on so many images per epoch."""
     convolutions.speed_up(network)
     network.trainable = True
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            # A loaded model's are not. Each replica would normalise by its own small share.
+            layer.synchronized = devices.replicas() > 1
     learner = Classifier(network, settings.label_smoothing, settings.clip_norm)
     if lesson.teacher:
         learned = "both" if lesson.blocks else "logits"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import keras
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.network import segments
+from deep_net_triage.network import activations, kinds, segments
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.network.graphs import Graph, by_name
 from deep_net_triage.network.segments import Shape
@@ -127,7 +127,7 @@ def survey(model: keras.Model, replacement: str = "conv") -> Survey:
         else:
             name = f"block{len(blocks) + 1}"
             blocks.append(of_layers(graph, name, names, pool, replacement))
-    in_head = [n for n in segments.head(graph) if segments.convolves(graph.operations[n])]
+    in_head = [n for n in segments.head(graph) if kinds.convolves(graph.operations[n])]
     if in_head:
         refused.append(Refused(in_head[0], in_head[-1], segments.HEAD))
     return Survey(tuple(blocks), tuple(refused))
@@ -296,13 +296,13 @@ def of_layers(
         name=name,
         after=after if graph.received[after] else None,
         layers=tuple(names),
-        convolutions=tuple(n for n in names if segments.convolves(graph.operations[n])),
+        convolutions=tuple(n for n in names if kinds.convolves(graph.operations[n])),
         batchnorms=tuple(
             n for n in names if isinstance(graph.operations[n], keras.layers.BatchNormalization)
         ),
         pool=pool,
         shape=segments.shape_of(graph, names),
-        activation=segments.activation(graph, names),
+        activation=activations.of_end(graph.operations, graph.received, names),
         compressed_layers=_compressed_names(graph, name),
         replacement=replacement,
     )

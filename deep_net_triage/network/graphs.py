@@ -102,6 +102,12 @@ def copied(
     return copy
 
 
+def first_tensor(*arguments: object) -> keras.KerasTensor:
+    """Returns the first tensor among the arguments of a call, by position or by keyword."""
+    flat_arguments = keras.tree.flatten(arguments)
+    return next(value for value in flat_arguments if isinstance(value, keras.KerasTensor))
+
+
 def by_name(model: keras.Model) -> dict[str, keras.Operation]:
     """Returns a model's operations in their order, by name."""
     return {operation.name: operation for operation in model.operations}
@@ -239,7 +245,9 @@ def _applied(
         called.add(operation.name)
         if isinstance(operation, keras.Model):
             holders = (*within, operation.name)
-            return lambda tensor, **_: _applied(operation, tensor, copies, names, holders)
+            return lambda *args, **kwargs: _applied(
+                operation, first_tensor(args, kwargs), copies, names, holders
+            )
         copy = copied(operation, _unused(operation.name, within, names))
         names.add(copy.name)
         if isinstance(operation, keras.layers.Layer):

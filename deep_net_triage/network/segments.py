@@ -6,34 +6,10 @@ from dataclasses import dataclass
 
 import keras
 
+from deep_net_triage.network import activations, kinds
 from deep_net_triage.network.graphs import Graph
 from deep_net_triage.network.initializers import KERNEL_SIZE
 from deep_net_triage.wording import sides
-
-_layers = keras.layers
-_CONVOLUTIONS = (_layers.Conv2D, _layers.DepthwiseConv2D, _layers.SeparableConv2D)
-_POOLINGS = (_layers.MaxPooling2D, _layers.AveragePooling2D)
-_NORMALIZATIONS = (
-    _layers.BatchNormalization,
-    _layers.GroupNormalization,
-    _layers.LayerNormalization,
-)
-_ACTIVATIONS = (
-    _layers.Activation,
-    _layers.ELU,
-    _layers.LeakyReLU,
-    _layers.PReLU,
-    _layers.ReLU,
-)
-# Functions such as `keras.ops.relu`. Their classes are not in Keras 3.15's public API, so they
-# are told by their names, which a test holds.
-_FUNCTIONS = frozenset(
-    ("Celu", "Elu", "Gelu", "HardSilu", "LeakyRelu", "ReLU", "Relu", "Relu6", "Selu")
-    + ("Sigmoid", "Silu", "Softplus", "Softsign", "Tanh")
-)
-_GLOBAL_POOLINGS = (_layers.GlobalAveragePooling2D, _layers.GlobalMaxPooling2D)
-_DROPOUTS = (_layers.Dropout, _layers.SpatialDropout2D)
-_BESIDE_CONVOLUTIONS = (*_NORMALIZATIONS, *_ACTIVATIONS, *_DROPOUTS, _layers.ZeroPadding2D)
 
 HEAD = "it belongs to the classifier's head"
 
@@ -56,11 +32,6 @@ class Shape:
     padding: str
 
 
-def convolves(operation: keras.Operation) -> bool:
-    """Returns whether an operation is a convolution, which may be depthwise or separable."""
-    return isinstance(operation, _CONVOLUTIONS)
-
-
 def runs(graph: Graph) -> list[tuple[list[list[str]], str | None]]:
     """Returns the steps of the trunk between changes of resolution, with their pooling.
 
@@ -76,7 +47,7 @@ def runs(graph: Graph) -> list[tuple[list[list[str]], str | None]]:
     in_head = head(graph)
     for step in steps(graph):
         operation = graph.operations[step[-1]]
-        if isinstance(operation, _POOLINGS) and _pads(graph, step[:-1]):
+        if isinstance(operation, kinds.POOLINGS) and _pads(graph, step[:-1]):
             ended.append((run, step[-1]))
             run = []
         elif step[-1] in in_head or not _belongs(graph, step):
@@ -92,7 +63,7 @@ def runs(graph: Graph) -> list[tuple[list[list[str]], str | None]]:
     return [
         (steps, pool)
         for steps, pool in ended
-        if any(convolves(graph.operations[name]) for step in steps for name in step)
+        if any(kinds.convolves(graph.operations[name]) for step in steps for name in step)
     ]
 
 
@@ -121,7 +92,9 @@ def head(graph: Graph) -> list[str]:
     whose filters are the classes. Without either no names are returned.
     """
     alone = [step[0] for step in graph.trunk() if len(step) == 1]
-    pooled = [name for name in alone if isinstance(graph.operations[name], _GLOBAL_POOLINGS)]
+    pooled = [
+        name for name in alone if isinstance(graph.operations[name], kinds.GLOBAL_POOLINGS)
+    ]
     first = {*pooled[:1], _convolution_of_classes(graph)}
     names = list(graph.operations)
     starts = [number for number, name in enumerate(names) if name in first]
@@ -153,7 +126,7 @@ def refusal(graph: Graph, names: list[str], kind: str = "conv") -> str | None:
         names: the segment's operations in order; all of them depend on what the first receives.
         kind: of the convolution, one of `blocks.REPLACEMENTS`.
     """
-    if sum(convolves(graph.operations[name]) for name in names) < 2:
+    if sum(kinds.convolves(graph.operations[name]) for name in names) < 2:
         return "it has fewer than two convolutions, so that there is nothing to replace by one"
     received, returned = _received(graph, names), graph.operations[names[-1]].output
     if len(received.shape) != 4 or len(returned.shape) != 4:
@@ -189,7 +162,7 @@ def stopped_by(graph: Graph, names: list[str]) -> str | None:
         return None
     operation = graph.operations[following[0]]
     returns_maps = len(getattr(operation.output, "shape", ())) == 4
-    if isinstance(operation, _POOLINGS) or not returns_maps:
+    if isinstance(operation, kinds.POOLINGS) or not returns_maps:
         return None
     return f"{operation.name}, a {type(operation).__name__}"
 
@@ -200,29 +173,12 @@ def shape_of(graph: Graph, names: list[str]) -> Shape:
     return Shape(returned.shape[-1], strides, _padding(graph, names))
 
 
-def activation(graph: Graph, names: list[str]) -> str | None:
-    """Returns the name of the operation whose activation a segment ends with.
-
-    Normalisation and dropout may follow it. None without one: the next layer then expects
-    negative values as well.
-    """
-    for name in reversed(names):
-        operation = graph.operations[name]
-        if _activates(operation):
-            return name
-        if convolves(operation) and operation.activation is not keras.activations.linear:
-            return name
-        if not isinstance(operation, (*_NORMALIZATIONS, *_DROPOUTS)):
-            return None
-    return None
-
-
 def pooling_behind(graph: Graph, name: str) -> str | None:
     """Returns the name of the pooling that alone receives an operation's output, or None."""
     following = graph.following[name]
     while len(following) == 1 and _pads(graph, following):
         following = graph.following[following[0]]
-    if len(following) == 1 and isinstance(graph.operations[following[0]], _POOLINGS):
+    if len(following) == 1 and isinstance(graph.operations[following[0]], kinds.POOLINGS):
         return following[0]
     return None
 
@@ -234,37 +190,26 @@ def _convolution_of_classes(graph: Graph) -> str | None:
     while len(graph.received[name]) == 1 and not getattr(graph.operations[name], "weights", []):
         (name,) = graph.received[name]
     operation = graph.operations[name]
-    of_classes = convolves(operation) and len(returned.shape) == 2
+    of_classes = kinds.convolves(operation) and len(returned.shape) == 2
     return name if of_classes and operation.output.shape[-1] == returned.shape[-1] else None
 
 
 def _pads(graph: Graph, names: list[str]) -> bool:
     """Returns whether all operations are zero paddings."""
-    return all(isinstance(graph.operations[name], _layers.ZeroPadding2D) for name in names)
+    return all(isinstance(graph.operations[name], keras.layers.ZeroPadding2D) for name in names)
 
 
 def _belongs(graph: Graph, step: list[str]) -> bool:
     """Returns whether a step may be part of a segment: it takes and returns maps of pixels."""
     last = graph.operations[step[-1]]
     paths_part = len([name for name in step if not _pads(graph, [name])]) > 1
-    kinds = (*_CONVOLUTIONS, *_BESIDE_CONVOLUTIONS)
-    if not (paths_part or isinstance(last, kinds) or _activates(last)):
+    known = (*kinds.CONVOLUTIONS, *kinds.BESIDE_CONVOLUTIONS)
+    if not (paths_part or isinstance(last, known) or kinds.activates(last)):
         return False
     # The first operation of the graph receives nothing.
     return bool(graph.received[step[0]]) and all(
         len(tensor.shape) == 4 for tensor in (_received(graph, step), last.output)
     )
-
-
-def _activates(operation: keras.Operation) -> bool:
-    """Returns whether an operation is an activation, as a layer or as a function."""
-    return isinstance(operation, _ACTIVATIONS) or is_function(operation)
-
-
-def is_function(operation: keras.Operation) -> bool:
-    """Returns whether an operation is an activation, as a function."""
-    is_layer = isinstance(operation, keras.layers.Layer)
-    return not is_layer and type(operation).__name__ in _FUNCTIONS
 
 
 def _received(graph: Graph, names: list[str]) -> keras.KerasTensor:
@@ -283,7 +228,11 @@ def _total_strides(graph: Graph, names: list[str]) -> tuple[int, int]:
 
 
 def _strides(operation: keras.Operation) -> tuple[int, int]:
-    return operation.strides if isinstance(operation, (*_CONVOLUTIONS, *_POOLINGS)) else (1, 1)
+    return (
+        operation.strides
+        if isinstance(operation, (*kinds.CONVOLUTIONS, *kinds.POOLINGS))
+        else (1, 1)
+    )
 
 
 def _padding(graph: Graph, names: list[str]) -> str | None:
@@ -322,7 +271,7 @@ def _sizes(graph: Graph, names: list[str]) -> list[tuple[tuple[int, int], tuple[
 
 
 def _strides_depthwise(graph: Graph, step: list[str]) -> bool:
-    return isinstance(graph.operations[step[-1]], _layers.DepthwiseConv2D)
+    return isinstance(graph.operations[step[-1]], keras.layers.DepthwiseConv2D)
 
 
 def _before_widening(graph: Graph, run: list[list[str]]) -> int:
@@ -336,12 +285,13 @@ def _before_widening(graph: Graph, run: list[list[str]]) -> int:
         operation = graph.operations[run[number][-1]]
         if len(run[number]) > 1:
             break
-        if isinstance(operation, _layers.Conv2D):
+        if isinstance(operation, keras.layers.Conv2D):
             widens = operation.kernel_size == (1, 1) and (
                 operation.filters > _received(graph, run[number]).shape[-1]
             )
-            linear = activation(graph, [name for step in run[:number] for name in step]) is None
+            before = [name for step in run[:number] for name in step]
+            linear = activations.of_end(graph.operations, graph.received, before) is None
             return number if widens and linear else len(run)
-        if not (isinstance(operation, _NORMALIZATIONS) or _activates(operation)):
+        if not (isinstance(operation, kinds.NORMALIZATIONS) or kinds.activates(operation)):
             break
     return len(run)

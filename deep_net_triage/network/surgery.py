@@ -79,7 +79,7 @@ def replace(
         """Calls a copy, and the replacement in place of the block's last layer."""
         if operation.name not in block.layers:
             return operation(*args, **kwargs)
-        inputs = keras.tree.flatten(args)[0]
+        inputs = graphs.first_tensor(args, kwargs)
         if operation.name == block.layers[0]:
             received["tensor"] = inputs
         if operation.name != block.layers[-1]:
@@ -202,7 +202,7 @@ def segment(model: keras.Model, block: Block) -> keras.Model:
 
 
 def set_trainable(student: keras.Model, block: Block, updates: str) -> None:
-    """Sets which of a student's layers are trainable; it holds from the next compilation on.
+    """Sets which of a student's layers are trainable; it counts when a step is next traced.
 
     A frozen layer keeps its weights and its moving statistics (2.3.1).
 

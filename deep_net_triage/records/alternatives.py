@@ -1,8 +1,9 @@
 """The results of `--alternatives`: a folder for each training in `alternatives/`."""
 
 import contextlib
+import itertools
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +86,16 @@ class Alternative:
 def folder_of(study: Path, kind: str, seed: int) -> Path:
     """Returns the folder of an alternative's files."""
     return study / FOLDER / f"{kind}-seed{seed}"
+
+
+def all_ended(study: Path, seeds: Iterable[int]) -> bool:
+    """Returns whether each kind that is possible has been trained from each seed."""
+    impossible = refusals(study)
+    return all(
+        (folder_of(study, kind, seed) / "result.json").is_file()
+        for kind, seed in itertools.product(KINDS, seeds)
+        if kind not in impossible
+    )
 
 
 def read(study: Path, images: int) -> list[Alternative]:

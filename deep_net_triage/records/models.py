@@ -70,7 +70,7 @@ def save(model: keras.Model, file: Path) -> None:
     """Saves a model uncompiled, with all layers trainable; a crash leaves no partial file."""
     model = uncompiled(model)
     synchronized = []
-    for layer in model.layers:  # model.trainable = True skips layers frozen individually
+    for layer in model.layers:
         layer.trainable = True
         if getattr(layer, "synchronized", False):
             synchronized.append(layer)

@@ -63,8 +63,16 @@ class Description:
 
 def this_command(command: str, started: float, seconds: float | None) -> Command:
     """Returns a command with the versions and hardware of this machine."""
-    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    versions = {name: _version(name) for name in _PACKAGES}
     return Command(command, started, seconds, versions, devices.describe())
+
+
+def _version(package: str) -> str:
+    """Returns a package's version; `unknown` for one that was not installed by its name."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def read(file: Path) -> Description:

@@ -305,16 +305,12 @@ def digests(folder: Path) -> dict[str, str]:
 def check_files(folder: Path, recorded: dict[str, str], all_there: bool = False) -> None:
     """Raises DamagedFile if a file differs from its recorded SHA-256.
 
-    Args:
-        folder: of a training.
-        recorded: by name, the SHA-256 of its files.
-        all_there: whether a missing file is damage too.
+    One may be missing, unless `all_there`.
     """
     found = digests(folder)
-    for name, digest in found.items():
-        if digest != recorded.get(name):
+    for name in recorded | found:
+        if name in found and found[name] != recorded.get(name):
             raise DamagedFile(f"{folder / name} is damaged: its content has changed")
-    for name in recorded:
         if all_there and name not in found:
             raise DamagedFile(f"{folder / name} is missing")
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -20,8 +20,9 @@ from deep_net_triage.learning.timings import Timings
 from deep_net_triage.methods import TABLE
 from deep_net_triage.network import costs, graphs
 from deep_net_triage.network.blocks import select, survey
-from deep_net_triage.records import files
+from deep_net_triage.records import alternatives, compressions, files
 from deep_net_triage.study.estimates import Afterwards, Estimator, Workload
+from deep_net_triage.study.identity import Trial
 from deep_net_triage.study.ledger import Ledger
 from deep_net_triage.study.plan import Plan, trials_of, untrained
 from deep_net_triage.wording import counted, duration, size
@@ -96,7 +97,8 @@ def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budg
     steps = stopwatch.assumed(network, plan.blocks, settings)
     at_once = settings.parallel_trials or 1
     assumed = sum(training.seconds for training in trainings(steps, 1))
-    is_measured = assumed > _NOT_WORTH_TIMING
+    afterwards = _afterwards(plan, ledger, pending, Estimator(workload, steps))
+    is_measured = assumed + afterwards.seconds > _NOT_WORTH_TIMING
     weights = _NUMBER * costs.parameters(network)
     memory = _memory(plan, weights) - (timed.bytes if timed else 0)
     if is_measured:
@@ -112,8 +114,20 @@ def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budg
         models=models,
         scratch=checkpoints + shared,
         measured=is_measured,
-        afterwards=Estimator(workload, steps).afterwards(plan.blocks),
+        afterwards=_afterwards(plan, ledger, pending, Estimator(workload, steps)),
     )
+
+
+def _afterwards(
+    plan: Plan, ledger: Ledger, pending: Sequence[Trial], estimator: Estimator
+) -> Afterwards:
+    """Returns what is trained after the trials, without what earlier commands have finished."""
+    expected, settings = estimator.afterwards(plan.blocks), plan.settings
+    if pending or not (ledger.folder / compressions.FOLDER / "result.json").is_file():
+        return expected
+    if alternatives.all_ended(ledger.folder, settings.final_seeds):
+        return Afterwards()
+    return dataclasses.replace(expected, compress=None)
 
 
 def of_quick(plan: Plan, settings: Settings) -> float:
@@ -236,18 +250,24 @@ def _stores(settings: Settings, activations: list[int]) -> bool:
     return max(activations, default=0) <= max(memory, disk)
 
 
-def advice(plan: Plan, flag: str, settings: Settings) -> str:
+def advice(plan: Plan, foreseen: Budget, flag: str, settings: Settings) -> str:
     """Returns what to do about a study that takes long.
 
     Args:
         plan: of the study.
-        flag: makes the study small.
+        foreseen: what it takes.
+        flag: makes the study small, unless there are fewer images than it asks for.
         settings: of the small study.
     """
-    return (
-        f"{flag} makes it a small study of about {duration(of_quick(plan, settings))}; "
-        "--estimate lists what each part takes"
-    )
+    details = "--estimate lists what each part takes"
+    wanted = (settings.train_examples, settings.test_examples)
+    splits = (plan.dataset.train, plan.dataset.test)
+    if any(most and most > len(split) for most, split in zip(wanted, splits, strict=True)):
+        return details
+    quick = of_quick(plan, settings)
+    if quick > foreseen.seconds / 2:
+        return details
+    return f"{flag} makes it a small study of about {duration(quick)}; {details}"
 
 
 def summary(budget: Budget) -> str:

@@ -274,7 +274,7 @@ def _say(foreseen: Budget, opened: Opened) -> None:
     if later := str(foreseen.afterwards):
         opened.progress.say(later)
     if opened.quick and foreseen.seconds > budget.LONG:
-        opened.progress.say(budget.advice(opened.plan, *opened.quick))
+        opened.progress.say(budget.advice(opened.plan, foreseen, *opened.quick))
 
 
 def _work(opened: Opened) -> Work:

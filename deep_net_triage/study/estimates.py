@@ -46,8 +46,7 @@ class Workload:
 class Afterwards:
     """Seconds of what is trained after the trials, if each block or half of it is compressed.
 
-    What an earlier command has finished is not subtracted, and networks count as large as the
-    parent: which blocks are compressed is not known yet.
+    Networks count as large as the parent: which blocks are compressed is not known yet.
 
     Attributes:
         compress: trials of all halves, a step for each block, and the final retraining; None if
@@ -57,6 +56,11 @@ class Afterwards:
 
     compress: float | None = None
     alternatives: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """What all of it takes."""
+        return (self.compress or 0.0) + (self.alternatives or 0.0)
 
     def __str__(self) -> str:
         """What they take, for the terminal; empty if nothing was asked for."""

@@ -25,7 +25,7 @@ from deep_net_triage.learning.whole import Lesson
 from deep_net_triage.methods import TABLE
 from deep_net_triage.network import costs, surgery
 from deep_net_triage.progress import Progress
-from deep_net_triage.records import correctness, models, results
+from deep_net_triage.records import checkpoints, correctness, models, results
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, NetworkResult, Row, TrialResult
 from deep_net_triage.records.summaries import summarize
@@ -70,13 +70,17 @@ class BlockTrials:
             determining: the settings that its result records.
             still_ours: raises if another process has taken the trial over.
         """
-        settings, curves = self.settings, self._curves(folder.name)
+        settings, curves = self.settings, self._curves(folder)
         epochs = {"train": settings.epochs, "distill": settings.distill_epochs}
         watch = ShownTraining(self.progress, name, epochs, curves)
         say, overwrite = self.progress.say, settings.overwrite
         journal = Journal(folder, determining, watch, say, still_ours, overwrite)
         train = functools.partial(self._retrained, trial, journal)
-        return recorded(journal, name, train, lambda result: _reached(result.row), say)
+        try:
+            return recorded(journal, name, train, lambda result: _reached(result.row), say)
+        finally:
+            if curves:
+                curves.close()
 
     def _retrained(self, trial: Trial, journal: Journal) -> TrialResult:
         """Trains, saves and checks a student, and returns its result."""
@@ -154,10 +158,11 @@ class BlockTrials:
         )
         return accuracies
 
-    def _curves(self, name: str) -> tensorboard.Curves | None:
+    def _curves(self, folder: Path) -> tensorboard.Curves | None:
         if not self.settings.tensorboard:
             return None
-        return tensorboard.Curves(self.settings.folder / "tensorboard" / name)
+        curves = self.settings.folder / "tensorboard" / folder.name
+        return tensorboard.Curves(curves, resumes=checkpoints.epochs_done(folder) > 0)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from fold_results import DECIDING, PLANNED
 
 from deep_net_triage.methods import NO_BLOCK
+from deep_net_triage.records import provenance
 from deep_net_triage.records.results import Failure
 from deep_net_triage.records.study_results import read_trials
 
@@ -89,9 +90,10 @@ def main() -> int:
         flags = flags_of(dataset, part, fold, output, arguments.data_dir)
         for command in commands(flags, output / dataset):
             ended = run_triage(command)
-            # 1 says that trials failed; they are repeated once, however that ends.
-            if ended not in (0, 1) or not (output / dataset / "results.csv").is_file():
-                return ended
+            # 1 says that trials failed; they are repeated once, however that ends. It also says
+            # that an error, such as a full disk, stopped the study.
+            if ended not in (0, 1) or not is_complete(output / dataset):
+                return ended or 1
         collect.keep(output / dataset, copy)
     return 0
 
@@ -100,6 +102,12 @@ def run_triage(flags: Sequence[str]) -> int:
     """Returns the exit code of the program with some flags."""
     program = [sys.executable, str(REPOSITORY / "run_triage.py")]
     return subprocess.run([*program, *flags], check=False).returncode
+
+
+def is_complete(study: Path) -> bool:
+    """Returns whether a study's last command reached its end."""
+    ran = provenance.read(study / "study.json").commands
+    return bool(ran) and ran[-1].seconds is not None
 
 
 def commands(flags: list[str], study: Path) -> Iterator[list[str]]:

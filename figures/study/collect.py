@@ -67,6 +67,8 @@ def keep(study: Path, copied: Path) -> Path:
     needed = ("results.csv", "study.json", "parent/result.json")
     if study.resolve() == copied.resolve() or not all((study / n).is_file() for n in needed):
         raise InputError(f"{study} is no study that a command left: it needs {listed(needed)}")
+    # Under its own name a copy is whole: `results.csv` in it says that a fold is done.
+    whole, copied = copied, copied.with_name(f"{copied.name}.unfinished")
     shutil.rmtree(copied, ignore_errors=True)
     for pattern in PATTERNS:
         for file in sorted(study.glob(pattern)):
@@ -85,7 +87,9 @@ def keep(study: Path, copied: Path) -> Path:
             kept = (_relative(word) for word in words if not word.startswith(PATHS))
             run["command"] = shlex.join(kept)
         files.write_json(copied / name, content)
-    return copied
+    shutil.rmtree(whole, ignore_errors=True)
+    copied.rename(whole)
+    return whole
 
 
 def _is_the_chosen(final: Path) -> bool:
