@@ -55,7 +55,7 @@ def test_the_page_comes_with_the_first_trial_grows_outlives_an_end_by_force_and_
     first, second, third = pages
     assert first is None
     assert "1 of 3 trials are finished. Running: block5 cl_mw seed 0." in state(second)
-    assert "Left: block5 stn seed 0." in state(second)
+    assert "Still to run: block5 stn seed 0." in state(second)
     assert "The study had not ended when this page was written, at 20" in state(second)
     assert "2 of 3 trials are finished. Running: block5 stn seed 0." in state(third)
     assert "Left" not in state(third)
@@ -214,7 +214,7 @@ def test_many_trials_are_counted_not_listed():
     said = Unfinished(0, 2, (), left, WRITTEN).sentences()
     assert said == [
         "0 of 32 trials are finished; 2 failed.",
-        "Left: trial0, trial1, trial2, trial3, trial4, trial5 and 24 more.",
+        "Still to run: trial0, trial1, trial2, trial3, trial4, trial5 and 24 more.",
     ]
     assert Unfinished(1, 0, (), (), WRITTEN).sentences() == [
         "1 of 1 trial is finished.",

@@ -48,7 +48,7 @@ def test_a_killed_trial_goes_on_where_it_was(study, monkeypatch, capsys):
     assert len(kept) == 2
     capsys.readouterr()
     assert run(study.parent, "--method=stn", "--block=4") == 0
-    assert "stn seed 0  goes on after train epoch 1" in capsys.readouterr().out
+    assert "stn seed 0  resumes after train epoch 1" in capsys.readouterr().out
     found = results.read_epochs(trial)
     assert found[:2] == kept
     assert [r.loss for r in found] == pytest.approx([r.loss for r in expected], rel=1e-3)

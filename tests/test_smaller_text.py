@@ -45,7 +45,7 @@ def test_a_single_seed_and_no_undone_step():
     assert said[:3] == [
         "Compressed: block2 and block3.",
         f"{SAVED}, -1.9 points [-2.6, -1.2] against the parent.",
-        "That is within the allowed 2.0 points, but the interval reaches below.",
+        "That is within the allowed 2.0 points, but the interval extends beyond them.",
     ]
 
 
@@ -54,8 +54,8 @@ def test_test_images_that_decide_make_the_accuracy_optimistic_and_too_large_a_lo
     said = sentences(network=network, of=compression(held_out=0))
     assert said[2:] == [
         "The mean is 0.1 points more than the allowed 2.0 points.",
-        "The test images themselves decided what to compress, so that this accuracy is "
-        "optimistic; with --validation_fraction, held-out images decide.",
+        "The test images themselves decided what to compress, so this accuracy is "
+        "optimistic. With --validation_fraction, held-out images decide instead.",
     ]
 
 
@@ -369,7 +369,7 @@ def test_the_terminal_shows_each_alternative_above_the_sentences():
         failed={"narrow-seed0": "loss is no longer finite"},
     )
     assert smaller_text.describe(found).splitlines() == [
-        "instead of the compressed network, for as many epochs:",
+        "alternatives trained for as many epochs; differences are from the compressed network:",
         "  pruned: accuracy 88.3 %, -0.6 points [-1.1, -0.1]; saves 30.0 % of the "
         "multiply-accumulates and needs 25.0 % more parameters; 3 seeds",
         "  blocks left out: not possible: block2 changes the shape",

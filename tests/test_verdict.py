@@ -183,7 +183,7 @@ def test_within_on_average_only_is_not_sure():
     assert not reached.recommendation.sure
     first, _, last, _ = verdict.sentences(reached)
     assert first == "Recommended with reservations: block1 by STN, seed 0."
-    assert last == "It is within the allowed 2.0 points, but its interval reaches below."
+    assert last == "It is within the allowed 2.0 points, but its interval extends beyond them."
 
 
 def test_a_drop_of_just_as_much_as_allowed_counts():
@@ -212,8 +212,8 @@ def test_nothing_is_recommended_that_loses_too_much_or_saves_nothing():
     assert reached.recommendation is None
     assert verdict.sentences(reached) == [
         "Nothing is recommended.",
-        "No student that was trained saves multiply-accumulates and stays within 2.0 points of "
-        "the parent.",
+        "None of the trained students both saves multiply-accumulates and stays within 2.0 "
+        "points of the parent.",
         CHOSEN,
     ]
 

@@ -117,7 +117,9 @@ def _what_runs(declared: _Declared) -> None:
         "A trained model (.keras, .h5) to triage; without it VGG16 is trained first.",
     )
     declared.text(
-        "parent_weights", "none", "Where a trained parent starts: none, imagenet, or a file."
+        "parent_weights",
+        "none",
+        "Weights that the parent's training starts from: none (random), imagenet, or a file.",
     )
 
 
@@ -220,7 +222,7 @@ def _compression(declared: _Declared) -> None:
         "Also train other small networks for as many epochs, for comparison.",
     )
     declared.switch(
-        "latency", False, "Measure how long inference takes; nothing else should run."
+        "latency", False, "Measure how long inference takes; run nothing else meanwhile."
     )
     formats = ", ".join(EXPORTS)
     declared.text("export", None, f"Comma-separated formats of the smaller model: {formats}.")
@@ -255,7 +257,9 @@ def _training(declared: _Declared) -> None:
         "Precision of training; auto: 16 bits on GPUs made for it, and on CPUs if faster.",
     )
     declared.switch(
-        "deterministic", False, "Make equal commands give equal numbers, also if interrupted."
+        "deterministic",
+        False,
+        "Make identical commands give identical numbers, even if interrupted.",
     )
     declared.choice(
         "distill",

@@ -85,7 +85,7 @@ def sentences(student: Recommendation, max_drop: float, best: bool = True) -> li
     if student.sure:
         certainty = f"Its whole interval is within {allowed}."
     elif student.cost.estimate:
-        certainty = f"It is within {allowed}, but its interval reaches below."
+        certainty = f"It is within {allowed}, but its interval extends beyond them."
     else:
         certainty = f"It is within {allowed}; without correct.npy it has no interval."
     heading = recommended(student.sure) if best else "If only one block is to be compressed"

@@ -16,7 +16,10 @@ def describe(smaller: Smaller) -> str:
     """Returns the alternatives and all sentences as lines for the terminal."""
     lines = []
     if smaller.alternatives:
-        lines.append("instead of the compressed network, for as many epochs:")
+        lines.append(
+            "alternatives trained for as many epochs; differences are from the compressed "
+            "network:"
+        )
     lines += [f"  {_described(smaller, rival)}" for rival in smaller.alternatives]
     lines += [f"  {title}: not possible: {why}" for title, why in smaller.refused.items()]
     lines += [f"  {name} failed: {why}" for name, why in smaller.failed.items()]
@@ -125,7 +128,7 @@ def _certainty(smaller: Smaller) -> list[str]:
     if within(cost.low, max_drop):
         said = [f"The whole interval is within {allowed}."]
     else:
-        said = [f"{subject} is within {allowed}, but the interval reaches below."]
+        said = [f"{subject} is within {allowed}, but the interval extends beyond them."]
     own = _own_change(compression)
     if several and not within(own, max_drop):
         said.append(f"The saved network itself lost {_beyond(own, max_drop)} more than that.")
@@ -150,8 +153,8 @@ def _judges(held_out: int) -> str:
             "part in that."
         )
     return (
-        "The test images themselves decided what to compress, so that this accuracy is "
-        "optimistic; with --validation_fraction, held-out images decide."
+        "The test images themselves decided what to compress, so this accuracy is "
+        "optimistic. With --validation_fraction, held-out images decide instead."
     )
 
 

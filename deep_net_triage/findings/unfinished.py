@@ -52,7 +52,7 @@ class Unfinished:
         if self.running:
             said.append(f"Running: {_named(self.running)}.")
         if self.left:
-            said.append(f"Left: {_named(self.left)}.")
+            said.append(f"Still to run: {_named(self.left)}.")
         if self.beside:
             said.append(f"All trials have ended. Running: {self.beside}.")
         elif not (self.running or self.left):

@@ -115,8 +115,8 @@ def reach(study: StudyResults, max_drop: float) -> Verdict:
             no_recommendation = "No student's training has finished."
         elif student is None:
             no_recommendation = (
-                f"No student that was trained saves multiply-accumulates and stays within "
-                f"{100 * max_drop:.1f} points of the parent."
+                "None of the trained students both saves multiply-accumulates and stays "
+                f"within {100 * max_drop:.1f} points of the parent."
             )
     return Verdict(
         dataset=study.dataset,

@@ -41,7 +41,7 @@ def run(plan: Plan, parent: Parent, progress: Progress, begins: Callable[[str], 
     """
     study = plan.settings.folder
     folder = study / FOLDER
-    with held(folder, progress, "alternatives: waiting for {}, which trains them") as lock:
+    with held(folder, progress, "alternatives: waiting for {}, which is training them") as lock:
         # Read under the lock: without it another process may compress the parent anew.
         compression = compressions.read(study)
         if not compression or not compression.blocks:

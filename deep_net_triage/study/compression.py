@@ -73,14 +73,16 @@ def run(
     """
     folder = plan.settings.folder / FOLDER
     folder.mkdir(exist_ok=True)
-    with held(folder, progress, "compressing: waiting for {}, which does it") as lock:
+    with held(folder, progress, "compressing: waiting for {}, which is doing it") as lock:
         search = _Search(plan, parent, progress, lock.check, begins)
         found = search.candidates()
         for candidate in in_order(found, plan.settings.max_drop):
             search.attempt(candidate)
         others = plan.settings.folder / alternatives.FOLDER
         # Alternatives to another compressed network may be in training.
-        with held(others, progress, "compressing: waiting for {}, which trains alternatives"):
+        with held(
+            others, progress, "compressing: waiting for {}, which is training alternatives"
+        ):
             return search.finish(found)
 
 

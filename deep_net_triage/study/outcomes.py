@@ -31,7 +31,7 @@ def recorded(
     """
     if journal.epochs:
         last = journal.epochs[-1]
-        say(f"{name}  goes on after {last.phase} epoch {last.epoch}")
+        say(f"{name}  resumes after {last.phase} epoch {last.epoch}")
     try:
         result: Result | Failure = train()
     except TrainingFailed as failure:

@@ -39,7 +39,7 @@ def make(plan: Plan, earlier: EarlierResults, progress: Progress) -> tuple[Paren
     network = plan.network
     compared = bool(ledger.parent_sha256)
     origin = "kept from an earlier run"
-    with held(folder, progress, "parent: waiting for {}, which makes it") as lock:
+    with held(folder, progress, "parent: waiting for {}, which is making it") as lock:
         if not ledger.parent:
             origin = "made by another process"
             network = _taken_over(plan, earlier, folder) or network
@@ -87,7 +87,7 @@ def _trained(plan: Plan, still_ours: Callable[[], None], progress: Progress) -> 
         settings.overwrite,
     )
     if journal.epochs:
-        progress.say(f"parent  goes on after epoch {len(journal.epochs)}")
+        progress.say(f"parent  resumes after epoch {len(journal.epochs)}")
     if plan.pretrained:
         imagenet.transplant(plan.pretrained, plan.network, plan.dataset.train.images)
     try:

@@ -37,10 +37,10 @@ def check(parent: keras.Model, dataset: Dataset) -> None:
         raise InputError(
             f"the parent classifies {percent(accuracies[0])} of the {len(held_out):,} held-out "
             f"images correctly, but {percent(accuracies[1])} of the test images: it was "
-            "probably trained on them, so they can't be used to judge a compression; give a "
-            "parent trained without them, or other held-out images (in Python `validation`, "
-            "else a folder `validation` in --image_dir), or let the test images judge: "
-            "--validation_fraction=0"
+            "probably trained on the held-out images, which can't judge a compression then; "
+            "give a parent trained without them, or other held-out images (in Python "
+            "`validation`, else a folder `validation` in --image_dir), or let the test images "
+            "judge: --validation_fraction=0"
         )
 
 
