@@ -119,7 +119,7 @@ def _what_runs(declared: _Declared) -> None:
     declared.text(
         "parent_weights",
         "none",
-        "Weights that the parent's training starts from: none (random), imagenet, or a file.",
+        "The weights a parent starts from: none (random), imagenet, or a file.",
     )
 
 
