@@ -117,9 +117,7 @@ def _what_runs(declared: _Declared) -> None:
         "A trained model (.keras, .h5) to triage; without it VGG16 is trained first.",
     )
     declared.text(
-        "parent_weights",
-        "none",
-        "The weights a parent starts from: none (random), imagenet, or a file.",
+        "parent_weights", "none", "Weights to start a parent from: none, imagenet, or a file."
     )
 
 
