@@ -226,7 +226,7 @@ def _ran(
         examples: the splits that were given, by their names.
         keywords: the function's other arguments.
         flags: what they are on a command line.
-        progress: where a person watches; None for standard output.
+        progress: shows messages, and how far the work has come; None for standard output.
     """
     named = keywords.get("output_dir")
     if named is None:

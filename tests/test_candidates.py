@@ -69,12 +69,15 @@ def test_held_out_images_judge_which_method_is_best():
     )
     # Of the chosen epochs, CL-RW reaches 0.6 and 0.8, STN 0.71.
     folder = Path("toy/trials/stn-block1-seed0")
-    assert candidates.best_students(study) == {"block1": Judged("stn", 0.71, (folder,))}
+    best = {"block1": Judged("stn", 0.71, (folder,))}
+    assert candidates.best_students(study, ["block1", "block2"]) == best
+    # A command that does not compress the block does not need its students.
+    assert candidates.best_students(study, ["block2"]) == {}
 
 
 def test_a_block_whose_curves_are_damaged_is_no_candidate():
     study = StudyResults("toy", 0.9, (handmade.row("stn", "block1", 0.9),), epochs={})
-    assert candidates.best_students(study) == {}
+    assert candidates.best_students(study, ["block1"]) == {}
 
 
 def found(chain, savings, cost, halves_reach):

@@ -1,3 +1,6 @@
+import dataclasses
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -51,6 +54,18 @@ def test_a_block_that_is_copied_is_like_the_parents(parent, toy_dataset, small_s
     assert evidence.similarity(parent, parent, block, source) == pytest.approx(1)
     student = surgery.compress(parent, block, initializer="glorot_uniform", seed=0)
     assert evidence.similarity(parent, student, block, source) < 0.99
+
+
+def test_images_sorted_by_class_are_compared_across_classes(
+    parent, toy_dataset, small_settings, monkeypatch
+):
+    block = find_blocks(parent)[1]
+    source = for_model(toy_dataset, small_settings())
+    student = surgery.compress(parent, block, initializer="glorot_uniform", seed=0)
+    spread = dataclasses.replace(source, test=source.test[::3])
+    expected = evidence.similarity(parent, student, block, spread)
+    monkeypatch.setattr(evidence, "IMAGES_COMPARED", math.ceil(len(source.test) / 3))
+    assert evidence.similarity(parent, student, block, source) == expected
 
 
 def identity_block():

@@ -269,8 +269,8 @@ def test_headlines_are_of_complete_sets_and_hold_what_they_say():
     # At block 5 three of six methods are 2 points above what they are at block 1.
     assert f"by {on(-1)}." in blocks
     # One of two mean starts is 1 point above, the other 3; one of two distilled by 6.
-    assert f"weights changes average accuracy by {on(2)}; distilling first" in speed
-    assert f"changes it by {on(3)}." in speed
+    assert f"on labels changes by {on(2)} with mean instead" in speed
+    assert f"and by {on(3)} with distillation beforehand" in speed
     # CM-MW is 3 points above STN-CM early, CM-RW as it is.
     assert f"by {on(0)} at the end, and by {on(-1.5)} over" in both
 

@@ -40,6 +40,12 @@ def test_a_block_and_one_that_begins_with_its_pooling_exclude_each_other():
     assert names(selection.best_set([first, second], 0.02)) == ["cd"]
 
 
+def test_many_blocks_that_overlap_are_few_choices():
+    """They have 2 to the power of 60 subsets, but a choice holds one of them at most."""
+    nested = [candidate("a" + chr(200 + number), 0.0, number / 100) for number in range(60)]
+    assert names(selection.best_set(nested, 0.02)) == [nested[-1].block.name]
+
+
 def test_a_gain_does_not_pay_for_a_loss():
     gaining, losing = candidate("a", -0.05, 0.1), candidate("b", 0.03, 0.5)
     best = selection.best_set([gaining, losing, candidate("c", 0.02, 0.2)], 0.03)

@@ -126,7 +126,7 @@ def test_a_final_retraining_that_gained_nothing_or_failed():
         dataclasses.replace(final, judged_accuracy=0.8) for final in compression().finals
     )
     assert sentences(of=compression(finals=finals))[-1] == (
-        "The final retraining gained nothing, so the network before it was saved."
+        "The final retraining lowered the accuracy; the network before it was saved."
     )
     assert sentences(of=compression(finals=()))[-1] == (
         "The final retraining failed, so the network before it was saved."

@@ -162,7 +162,7 @@ def _final(smaller: Smaller) -> list[str]:
     if smaller.compression.final:
         return []
     if smaller.compression.finals:
-        return ["The final retraining gained nothing, so the network before it was saved."]
+        return ["The final retraining lowered the accuracy; the network before it was saved."]
     return ["The final retraining failed, so the network before it was saved."]
 
 

@@ -1,4 +1,4 @@
-"""Puts each random filter where the parent has the map most like its own, before any training.
+"""Matches random filters with the parent's maps that resemble theirs, before any training.
 
 The layers after a compressed block expect each of the parent's maps in its place, where a
 random filter gives another map, often the negative. A first block that is trained alone then

@@ -19,8 +19,8 @@ class Examples:
     """What a network is trained on: inputs, and what it should return for them.
 
     Each array holds a row for every image, in the data set's order. It may hold several rows
-    for each image: first one of every image, then a second of every image, and so on. Each
-    epoch reads the next of these rounds, and after the last the first again.
+    for each image: first one of every image, then a second of every image, and so on. With k
+    such rounds, the epoch of number e reads round e % k.
 
     Attributes:
         inputs: images, or a network's outputs for them.

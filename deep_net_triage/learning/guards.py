@@ -49,7 +49,7 @@ def check_parent(parent: keras.Model, digest: str) -> None:
 
 
 def check_frozen(student: keras.Model, parent: keras.Model, block: Block) -> None:
-    """Checks that a layer-only phase has changed no layers but the compressed ones.
+    """Checks that training the compressed block alone has changed no other layer.
 
     Raises:
         TrainingFailed: if a weight or moving statistic of another layer is not the parent's.

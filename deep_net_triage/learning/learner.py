@@ -1,4 +1,6 @@
-"""What learns by gradient steps on batches: a network from labels, a block from the parent's.
+"""Keras models with training steps of their own, which learn labels or the parent's block.
+
+`Classifier` learns labels, `StudentTeacher` what the parent's block returns.
 
 Steps are equal however many replicas share a batch. Keras averages a replica's losses over that
 replica's images, then over the replicas: with unequal shares, such as those of an epoch's last
@@ -30,7 +32,7 @@ class Learner(keras.Model):
             None for any.
 
     Attributes:
-        network: the same.
+        network: the trained network.
         loss_mean: the loss over the images of the epoch so far.
     """
 
@@ -44,7 +46,7 @@ class Learner(keras.Model):
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
-        """The network's."""
+        """The trainable variables of `network`."""
         return self.network.trainable_variables
 
     def _maybe_symbolic_build(self, **_: object) -> None:
@@ -182,8 +184,8 @@ class Classifier(Learner):
     def logits(self, returned: tf.Tensor) -> tf.Tensor:
         """Returns what a network returned as logits, in float32 at least.
 
-        Logarithms of probabilities are such logits. A softmax's own are better: in half
-        precision its probabilities are 0 where they are still far from it.
+        Logarithms of probabilities are logits too. A softmax's own are preferred: in half
+        precision a small probability becomes 0, while its logit is still exact.
         """
         if self.from_logits:
             return exactly(returned)
@@ -251,7 +253,7 @@ class StudentTeacher(Learner):
 
 
 class RelativeError(keras.metrics.Metric):
-    """The squared distance from the target over the target's squared norm, over all images.
+    """The sum of squared distances from the targets, over the sum of their squared norms.
 
     It is 0 for a perfect student and 1 for one that returns zeros.
     """
@@ -318,9 +320,8 @@ def clipped(gradients: list[tf.Tensor], limit: tf.Tensor) -> list[tf.Tensor]:
 def agreed(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
     """Returns a replica's gradients, or NaNs if any replica has a gradient that is not finite.
 
-    A step whose scaled loss overflows is skipped. Keras 3.15 lets each replica decide that by
-    its own gradients before they are added up, so that a replica in whose share nothing
-    overflowed would take the step.
+    A step whose scaled loss overflows is skipped, on all replicas if it overflows on one. Keras
+    3.15 would let each replica decide by its own gradients, before they are added up.
     """
     finite = [tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients]
     broken = 1.0 - tf.cast(tf.reduce_all(finite), tf.float32)

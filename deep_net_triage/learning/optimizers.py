@@ -122,7 +122,8 @@ def scaled(
 ) -> keras.optimizers.Optimizer:
     """Returns an optimiser that scales the loss if a network computes in float16.
 
-    Keras scales it by the policy alone. The layers of a loaded network keep their own policy.
+    Keras does so if the global policy is mixed_float16. The layers of a loaded network keep
+    their own policy, which may be another.
     """
     by_keras = keras.config.dtype_policy().name == "mixed_float16"
     coarse = any(layer.compute_dtype == "float16" for layer in network.layers)

@@ -131,7 +131,7 @@ class Retraining:
         """Retrains the student by a method (2.3), from where its journal ends.
 
         Args:
-            method: a name from `methods.TABLE`; one that compresses a block if there is one.
+            method: a name from `methods.TABLE`: `control` if there is no block, else another.
             seed: of the initialisation and of the order of images.
             journal: receives each epoch that ends.
 

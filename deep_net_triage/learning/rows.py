@@ -25,7 +25,7 @@ Fill = Callable[[np.ndarray], bool]
 
 
 class Room:
-    """Memory, then files, for the arrays of one process.
+    """Stores the arrays of one process: in memory, and in files when that is full.
 
     Files are unlinked as soon as they are open, so that the system frees them however the
     process ends. An array's bytes are free again once the room has let go of it and nothing
@@ -124,7 +124,7 @@ class SharedRoom:
     """Files in a folder that the processes of one command share; the command removes it.
 
     The first process that asks for an array fills it while the others wait. The system keeps
-    the pages that are read often in memory, once for all of them. Of an array there are
+    the pages that are read often in memory, once for all of them. An array `NAME` may have
 
     - `NAME.rows`, its values,
     - `NAME.none`, if it was refused; it is then refused to all processes,

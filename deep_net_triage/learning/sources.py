@@ -40,7 +40,7 @@ class Source:
 
 
 def for_model(dataset: Dataset, settings: Settings) -> Source:
-    """Returns the images, as a parent and methods that update the whole model read them."""
+    """Returns the images as phases that train a whole model read them."""
     held_out = dataset.validation.images if dataset.validation else None
     splits = dataset.train.images, dataset.test.images, held_out
     return Source(lambda model: model.inputs[0], *splits, augment=settings.augment)

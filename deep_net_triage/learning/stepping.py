@@ -8,8 +8,8 @@ from deep_net_triage.steps import Report, Reporter, Step
 class StepReports(keras.callbacks.Callback):
     """Reports how far each epoch of a training, and each evaluation, has come.
 
-    It watches the beginnings of batches: at their ends Keras 3.15 waits for the numbers of each
-    batch before it calls a callback.
+    It uses the callbacks at the beginnings of batches: before those at their ends, Keras 3.15
+    waits for the batch's metrics.
 
     Args:
         report: receives the reports.

@@ -62,7 +62,7 @@ def measure(
     settings: Settings,
     timed: TimedTraining | None = None,
 ) -> Timings:
-    """Returns what steps of a parent take.
+    """Returns the seconds that a parent's training steps and forward passes take.
 
     A copy of the parent is trained, so that the parent and later trainings are not affected.
 

@@ -52,7 +52,7 @@ class TimedTraining:
         It is the median because an occasional step takes a second longer than the others.
 
         Args:
-            images: of a step, on each replica. Another number than before is not traced anew.
+            images: of a step, on each replica. A changed number does not retrace the step.
             about: how many seconds they should take.
         """
         taken: list[float] = []

@@ -60,8 +60,8 @@ class Evaluation:
 
     Attributes:
         test: the test images.
-        held_out: the held-out images, which choose the best epoch; None if the test
-            images do, as in the paper.
+        held_out: the held-out images, by which an epoch is judged; None if it is judged by
+            the test images, as in the paper.
     """
 
     test: tuple[Rows, Rows]
@@ -120,7 +120,7 @@ def fit(
         evaluation: what each epoch is evaluated on; None for no evaluation.
 
     Returns:
-        The state after the last epoch; the network has its weights.
+        The state after the last epoch. The network has that epoch's weights, not the best's.
 
     Raises:
         TrainingFailed: if a loss is no longer finite.
@@ -195,7 +195,9 @@ def _exact(accuracy: float, examples: int) -> float:
 
 
 class Fitted:
-    """Everything that the rest of a phase depends on, including its best epoch.
+    """What a checkpoint of a phase holds: weights, the optimiser's and random states, and more.
+
+    If the best epoch may be chosen, its weights are held as well.
 
     Args:
         learner: what is fitted.

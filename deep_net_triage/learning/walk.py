@@ -77,9 +77,9 @@ class _Stop:
 class Walk:
     """Computes what each block receives and returns, block after block.
 
-    Each array is computed from the nearest earlier one that the room keeps, even if no trials
-    need the blocks between them. The steps in which a network is computed decide how its values
-    are rounded, and an interrupted study must take the same steps as an undisturbed one.
+    Each array is computed from the nearest earlier one that the room stores, even if no trials
+    need the blocks between them. Where a computation starts decides how its values are rounded,
+    and an interrupted study must round as an undisturbed one does.
 
     With augmentation that draws anew in each epoch nothing can be stored; use
     `sources.for_block` instead.

@@ -1,4 +1,4 @@
-"""Trains what one would otherwise do instead of compressing blocks, for as many epochs.
+"""Trains other small networks to compare a compressed one with, for as many epochs.
 
 The alternatives are those of `records.alternatives.KINDS`. Each starts from other weights or
 another architecture, has no more multiply-accumulates than the compressed network (blocks that
@@ -36,8 +36,8 @@ def run(plan: Plan, parent: Parent, progress: Progress, begins: Callable[[str], 
     Args:
         plan: of the study, whose compression has ended.
         parent: of the study.
-        progress: where a person watches.
-        begins: is told the name of each training that begins.
+        progress: shows messages, and how far the work has come.
+        begins: called with the name of each training that begins.
     """
     study = plan.settings.folder
     folder = study / FOLDER

@@ -29,7 +29,7 @@ from deep_net_triage.study.selection import Candidate
 
 @dataclass(frozen=True)
 class Judged:
-    """The best student of a block.
+    """The students of a block, or of a half of one, by the method that is best there.
 
     Attributes:
         method: by which it was retrained.
@@ -42,10 +42,15 @@ class Judged:
     folders: tuple[Path, ...] = ()
 
 
-def best_students(study: StudyResults) -> dict[str, Judged]:
-    """Returns the best student of each block with finished trials, by the block's name."""
+def best_students(study: StudyResults, blocks: Iterable[str]) -> dict[str, Judged]:
+    """Returns the students of each block by its best method, by the block's name.
+
+    Args:
+        study: whose finished trials are compared.
+        blocks: the names of blocks; those without such trials are left out.
+    """
     best: dict[str, Judged] = {}
-    for block in study.blocks_run():
+    for block in blocks:
         for method in METHODS:
             rows = [row for row in study.trials(method, block) if row.trial in study.epochs]
             if not rows:  # not run with this block, or its curves are damaged

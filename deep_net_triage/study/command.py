@@ -55,12 +55,12 @@ StartWorkers = Callable[[int], contextlib.AbstractContextManager[Callable[[Work]
 
 @dataclass(frozen=True)
 class Opened:
-    """A study that is planned; nothing of it has been written yet.
+    """A planned study, and what its folder holds.
 
     Attributes:
         plan: what the command will do.
         earlier: what is in the study's folder.
-        progress: where a person watches.
+        progress: shows messages, and how far the work has come.
         quick: how to make the study a small one; None for no advice.
         measures_precision: whether the precision is still to be measured; until then the plan
             is one for float32.
@@ -91,7 +91,7 @@ def run(
     Args:
         settings: what to run, and where its results go.
         typed: the command line, for the record.
-        progress: where a person watches.
+        progress: shows messages, and how far the work has come.
         given: images and parent in memory; None to read what the settings name.
         start_workers: starts processes for trials side by side; None to run all of them here.
         quick: how to make the study a small one, for advice on a long one.
@@ -119,7 +119,7 @@ def estimate(settings: Settings, progress: Progress, quick: Quick | None) -> Non
 
     Args:
         settings: of the study.
-        progress: where a person watches.
+        progress: shows messages, and how far the work has come.
         quick: how to make the study a small one, for advice on a long one.
 
     Raises:
@@ -143,7 +143,7 @@ def make_parent(settings: Settings, typed: str, started: float, progress: Progre
         settings: what to run, and where its results go.
         typed: the command line, for the record.
         started: when, in seconds since 1970.
-        progress: where a person watches.
+        progress: shows messages, and how far the work has come.
 
     Raises:
         InputError: if the command can't be run; nothing has been written then.
@@ -171,7 +171,7 @@ def run_trials(
         work: as `make_parent` returned it.
         only: the number of the one trial to run; None for all.
         share: which of the processes this is.
-        progress: where a person watches.
+        progress: shows messages, and how far the work has come.
     """
     with _opened(settings, progress, verifies=False) as opened:
         plan, ledger = opened.plan, opened.ledger

@@ -5,8 +5,9 @@
 2. Each is compressed in the network as it then stands, which is retrained by that method. A
    step is undone if the network has clearly lost more than `--max_drop`: if the whole 95 %
    interval of its loss lies above that.
-3. The whole network is retrained once more, taught by the parent. If it has still lost more
-   than `--max_drop`, the last step is undone and the network before it is retrained instead.
+3. The whole network is retrained once more, taught by the parent. If it has lost more than
+   `--max_drop` both before and after that, the last step is undone, and the network before it
+   is retrained instead.
 
 Held-out training images judge all of this: the test images have no part in choosing the model
 that they measure. With `--validation_fraction=0` the test images judge, and the accuracy on
@@ -65,8 +66,8 @@ def run(
     Args:
         plan: of the study, whose trials have ended.
         parent: of the study.
-        progress: where a person watches.
-        begins: is told the name of each training that begins.
+        progress: shows messages, and how far the work has come.
+        begins: called with the name of each training that begins.
 
     Returns:
         The saved model; None if nothing could be compressed.
@@ -92,9 +93,9 @@ class _Search:
     Args:
         plan: of the study.
         parent: what it starts from.
-        progress: where a person watches.
+        progress: shows messages, and how far the work has come.
         still_ours: raises if another process has taken the compression over.
-        begins: is told the name of each training that begins.
+        begins: called with the name of each training that begins.
     """
 
     def __init__(
@@ -124,9 +125,9 @@ class _Search:
         if reason := parent_doubts.not_learned_in(study):
             self.progress.say(f"compressing: {reason}")
             return []
-        best = best_students(study)
-        check_saved(best.values())
         plan, file = self.plan, self.folder / "savings.json"
+        best = best_students(study, [block.name for block in plan.blocks])
+        check_saved(best.values())
         savings = Savings(plan.network, plan.settings, plan.dataset.train.images, file)
         tried, interval = self._tried, self._interval
         return list(find(plan.blocks, savings, self.baseline, best, tried, interval))
@@ -276,8 +277,8 @@ class _Search:
         if final := compressions.final_to_save(self.so_far.steps, finals):
             return models.load(self.folder / final.folder / "model.keras"), final.accuracy
         self.progress.say(
-            "compressing: the final retraining failed or gained nothing; the network before it "
-            "is saved"
+            "compressing: the final retraining failed or lowered the accuracy; the network "
+            "before it is saved"
         )
         return self.so_far.network, self.so_far.last.accuracy
 

@@ -7,8 +7,8 @@
    removal takes with it what was compressed by their results, and the alternatives to that.
    Interrupted parents and trials are treated as finished ones.
 3. A finished parent or trial with equal settings is used as it is.
-4. A parent or trial whose files have changed since they were written is named and run again, a
-   trial by a command that includes it.
+4. A parent or trial whose files have changed since they were written is damaged, and named. A
+   parent is made again. A trial is run again by a command that includes it.
    With `--deterministic` training reproduces the same parent, so that rule 2 is applied to
    trials after that.
 5. An unfinished training continues as `journal.py` says. A failed one starts afresh.

@@ -34,11 +34,11 @@ class NetworkSoFar:
     """A network of which some blocks are compressed.
 
     Args:
-        parent: in which none is.
+        parent: the uncompressed network.
 
     Attributes:
-        network: with what is compressed by now.
-        steps: all that were taken, in order; also those that were undone.
+        network: the parent with the steps that were kept.
+        steps: all that were taken, in order, also those that were undone.
     """
 
     def __init__(self, parent: keras.Model) -> None:

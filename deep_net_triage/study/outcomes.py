@@ -52,8 +52,8 @@ def finished_with(
 ) -> Result | None:
     """Returns a folder's result if it is finished, undamaged and of equal settings.
 
-    Otherwise returns None, and removes the folder if it holds a result, or a training that was
-    interrupted and had other settings. Both are of another network than this command needs.
+    Otherwise returns None. A folder with a failed, damaged or differing result is removed, and
+    so is a training that was interrupted and had other settings: it starts over.
 
     Args:
         folder: of a training.

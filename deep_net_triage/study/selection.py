@@ -1,7 +1,7 @@
 """Which candidates to compress, and in which order: first the best set, then the others."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deep_net_triage.findings.recommendation import within
@@ -93,12 +93,16 @@ def _overlapping(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
     return groups
 
 
-def _apart(group: Sequence[Candidate]) -> Iterator[tuple[Candidate, ...]]:
-    """Yields every choice from a group, also the empty one, whose candidates share no layer."""
-    for count in range(len(group) + 1):
-        for chosen in itertools.combinations(group, count):
-            if not any(a.overlaps(b) for a, b in itertools.combinations(chosen, 2)):
-                yield chosen
+def _apart(group: Sequence[Candidate]) -> list[tuple[Candidate, ...]]:
+    """Returns every choice of candidates that share no layer; the first is empty."""
+    choices: list[tuple[Candidate, ...]] = [()]
+    for candidate in group:
+        choices += [
+            (*chosen, candidate)
+            for chosen in choices
+            if not any(candidate.overlaps(other) for other in chosen)
+        ]
+    return choices
 
 
 def _undominated(choices: Sequence[_Choice]) -> list[_Choice]:

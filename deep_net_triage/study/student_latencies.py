@@ -27,7 +27,7 @@ def measure(plan: Plan, parent: Parent, ledger: Ledger, progress: Progress) -> N
         plan: of the study, whose trials have ended.
         parent: of the study.
         ledger: of its folder.
-        progress: where a person watches.
+        progress: shows messages, and how far the work has come.
     """
     if not plan.settings.latency:
         return

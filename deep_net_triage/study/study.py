@@ -27,13 +27,13 @@ from deep_net_triage.study.trials import BlockTrials
 
 
 class Study:
-    """What the trials of a plan have in common.
+    """Runs the trials of a plan, block by block.
 
     Args:
         plan: what to run.
         parent: what students start from.
         ledger: of the study's folder.
-        progress: where a person watches.
+        progress: shows messages, and how far the work has come.
         shared: the folder where the processes of one command share activations; None if the
             command is one process.
         share: which of these processes this is. Each begins at another block, so that few of

@@ -42,7 +42,7 @@ class BlockTrials:
     Args:
         parent: what the student starts from.
         retraining: of the student.
-        progress: where a person watches.
+        progress: shows messages, and how far the work has come.
     """
 
     def __init__(self, parent: Parent, retraining: Retraining, progress: Progress) -> None:
@@ -173,9 +173,9 @@ class MoreTrainings:
         identity: what the study's results depend on.
         dataset: of the study.
         parent: of the study; its accuracy is what drops are measured from.
-        progress: where a person watches.
+        progress: shows messages, and how far the work has come.
         still_ours: raises if another process has taken the trainings over.
-        begins: is told the name of each training that begins.
+        begins: called with the name of each training that begins.
     """
 
     identity: Identity

@@ -20,7 +20,7 @@ def held(folder: Path, progress: Progress, waiting: str) -> AbstractContextManag
 
     Args:
         folder: of what one process at a time makes.
-        progress: where a person watches.
+        progress: shows messages, and how far the work has come.
         waiting: what is said, with a place for the name of the process that holds the lock.
     """
     return locks.waiting(
@@ -32,7 +32,7 @@ class ShownTraining:
     """The `Watch` of a training's journal.
 
     Args:
-        progress: where a person watches.
+        progress: shows messages, and how far the work has come.
         name: of the training in progress lines.
         epochs: how many each phase has.
         curves: receives the epochs for TensorBoard; None without them.

@@ -175,8 +175,9 @@ def page(
     yield from summary(sets, results)
     yield ""
     yield "The intervals above and the verdicts are corrected for training images that folds"
-    yield "share (*if uncorrected*: without that). *Not supported* means that a difference is"
-    yield "clearly on the wrong side of its boundary."
+    yield "share. Where a verdict would differ without this correction, the table adds the"
+    yield "other one: *if uncorrected*. *Not supported* means that a difference is clearly on"
+    yield "the wrong side of its boundary."
     yield "For claims 2a, 2b and 4 that boundary is 0: the difference is clear, however small."
     if sets:
         yield ""
@@ -186,7 +187,9 @@ def page(
             " (at 64 pixels, over test images alone)" if (folder / "geometry").is_dir() else ""
         )
         yield "*Accuracy less the control's. Markers are means over folds with uncorrected 95 %"
-        yield f"intervals{few}. The yellow line is the mean of the parents.*"
+        yield f"intervals{few}; an interval that can't be seen is shorter than its marker. The"
+        yield "yellow line, whose thickness means nothing, is the mean of the parents; the"
+        yield "dotted line is the control.*"
     for name, folds in sets.items():
         yield ""
         yield f"## {looks.title(name)}"
@@ -264,7 +267,7 @@ def verdict_table(
 ) -> Iterator[str]:
     """Yields the verdicts on each claim, of each deciding data set and over all of them."""
     deciding = [name for name in sets if name in DECIDING]
-    yield f"| | claim | {' | '.join(['all', *map(looks.title, deciding)])} |"
+    yield f"| | claim | {' | '.join(['overall', *map(looks.title, deciding)])} |"
     yield f"|---|---|---|{'---|' * len(deciding)}"
     for claim in CLAIMS:
         number = claim.number
@@ -275,7 +278,7 @@ def verdict_table(
             for name, one in zip(deciding, of_sets, strict=True)
         ]
         yield f"| {' | '.join([number, claim.sentence, flagged(*overall), *of_each])} |"
-    yield f"| {' | '.join(['7', HARDER, ordering(sets), *['' for _ in deciding]])} |"
+    yield f"| {' | '.join(['7', HARDER, ordering(sets), *['–' for _ in deciding]])} |"
 
 
 def flagged(verdict: str, uncorrected: str) -> str:

@@ -65,9 +65,9 @@ HEADLINES = (
         ),
     ),
     Headline(
-        "**Speed.** Over the first three epochs on labels, starting from mean instead of "
-        "random weights changes average accuracy by {}; distilling first, in extra epochs that "
-        "are not counted, changes it by {}.",
+        "**Speed.** Accuracy averaged over the first three epochs on labels changes by {} with "
+        "mean instead of random starting weights, and by {} with distillation beforehand, in "
+        "extra epochs that are not counted.",
         (
             (contrasts.pairs(contrasts.OTHER_START), "early"),
             (contrasts.pairs(contrasts.TAUGHT), "early"),
