@@ -183,6 +183,27 @@ def test_a_copy_has_what_is_needed_and_no_paths(tmp_path):
     assert command == "run_triage.py --flagfile=flags/study/folds.flags"
 
 
+def test_a_copy_that_is_interrupted_is_none(tmp_path, monkeypatch):
+    """What has a `results.csv` counts as a fold that is done."""
+    copy_file, copied = shutil.copyfile, []
+
+    def full_disk(source, target):
+        if len(copied) == 3:
+            raise OSError("no space left on device")
+        copied.append(copy_file(source, target))
+
+    study, target = HERE / "settling_results" / "digits" / "settled_parent0", tmp_path / "copy"
+    monkeypatch.setattr(shutil, "copyfile", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        collect.keep(study, target)
+    assert copied
+    assert not target.exists()
+    monkeypatch.undo()
+    collect.keep(study, target)
+    assert (target / "results.csv").exists()
+    assert not [path for path in tmp_path.iterdir() if path != target]
+
+
 def test_nothing_that_is_kept_names_a_place_on_a_machine():
     kept = [
         file for folder in (HERE, HERE.parent / "folds") for file in folder.rglob("*.json*")

@@ -253,6 +253,24 @@ def test_a_step_that_costs_too_much_after_the_final_retraining_is_undone(
     assert final["folder"] == "final-of-1-seed0"
 
 
+def test_without_a_final_retraining_a_step_that_costs_too_much_is_undone(
+    folder, flags, monkeypatch, capsys
+):
+    """The final retraining of two compressed blocks is said to fail, and both to be bad."""
+    finals = compression._Search._retrained
+
+    def failing(search, seeds):
+        if len(search.so_far.blocks) == 1:
+            return finals(search, seeds)
+        search.so_far.steps[-1] = dataclasses.replace(search.so_far.last, judged_accuracy=-1.0)
+        return []
+
+    monkeypatch.setattr(compression._Search, "_retrained", failing)
+    assert run(folder, *flags) == 0
+    only_the_first_step_is_kept(folder / "digits")
+    assert "the network, whose retraining failed, loses more" in capsys.readouterr().out
+
+
 def test_a_step_whose_training_fails_is_undone(folder, flags, monkeypatch, capsys):
     """The second step's training is said to diverge; what was measured is of two blocks."""
     begun = trials.MoreTrainings.run_trial

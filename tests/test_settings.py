@@ -165,6 +165,16 @@ def test_parent_excludes_weights_and_weights_need_full_width(tmp_path):
         parse(["--parent_weights=imagenet", "--width=0.5"], tmp_path)
 
 
+def test_files_may_be_named_from_the_home_folder(tmp_path, monkeypatch):
+    """No shell replaces the tilde in `--parent=~/file`."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("vgg16.h5", "model.keras"):
+        (tmp_path / name).touch()
+    weights = command_line.parse(["--parent_weights=~/vgg16.h5", "--width=1"])
+    assert weights.parent_weights == str(tmp_path / "vgg16.h5")
+    assert command_line.parse(["--parent=~/model.keras"]).parent == tmp_path / "model.keras"
+
+
 @pytest.mark.parametrize("name", ["digits", "mnist", "cifar10", "cifar100", "stanford_dogs"])
 def test_every_dataset_has_a_flag_file_that_says_what_it_runs_and_costs(name, flags_dir):
     head = (flags_dir / f"{name}.flags").read_text().split("\n--")[0]
