@@ -25,7 +25,7 @@ RUN = Path(__file__).resolve().parent.parent / "run_triage.py"
 UNITS = {"s": 1, "min": 60, "h": 3600, "days": 86400}
 ESTIMATE = re.compile(r"^about ([\d.]+) (s|min|h|days) on this machine")
 LEFT = re.compile(r" ([\d.]+) (s|min|h|days) left$")
-TRIAL_ENDED = re.compile(r"^\[\d+/\d+\] .* accuracy .*, 99 % at epoch")
+TRIAL_ENDED = re.compile(r"^\[\d+/\d+\] .* accuracy .*, 99 % of its best at epoch")
 LAST_MINUTE = 60.0
 
 

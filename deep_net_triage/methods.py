@@ -81,6 +81,6 @@ def select(names: str) -> tuple[str, ...]:
         name = name.strip()
         if name not in TABLE and name not in GROUPS:
             allowed = ", ".join([*METHODS, *GROUPS, CONTROL])
-            raise InputError(f"'{name}' is no method; allowed: {allowed}")
+            raise InputError(f"'{name}' is not a method; allowed: {allowed}")
         chosen.update(GROUPS.get(name, (name,)))
     return tuple(name for name in TABLE if name in chosen)

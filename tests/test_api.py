@@ -29,7 +29,7 @@ def test_blocks_of_a_model_and_one_of_them_replaced(parent):
         student = dnt.replace_block(wrapped, block)
         assert student.count_params() < wrapped.count_params()
         assert student.output_shape == (None, 3)
-    with pytest.raises(InputError, match="^block=block3 is no block"):
+    with pytest.raises(InputError, match="^block=block3 is not a block"):
         dnt.replace_block(wrapped, "block3")
 
 
@@ -202,7 +202,7 @@ def test_pixels_that_would_wrap_are_refused_and_lists_are_taken(
 
 
 def test_nothing_is_written_before_a_refusal(parent, tmp_path):
-    with pytest.raises(InputError, match="^block=9 is no block"):
+    with pytest.raises(InputError, match="^block=9 is not a block"):
         dnt.triage(parent, examples(24), examples(12), block="9", output_dir=tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -237,7 +237,7 @@ def test_images_of_another_size_are_resized_and_the_model_stays_as_it_is(
         (lambda model: dnt.replace_block(model, "block1", initializer="zeros"), "zeros"),
         (
             lambda model: dnt.replace_block(model, dnt.find_blocks(model_of((16, 16, 3)))[0]),
-            "block1 is no block",
+            "block1 is not a block",
         ),
     ],
 )

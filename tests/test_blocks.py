@@ -36,7 +36,9 @@ def test_select_by_number_and_name(vgg):
     chosen = blocks.select(vgg, found, ("block4", "2", "4"))
     assert [block.name for block in chosen] == ["block2", "block4"]
     for wrong in ("6", "0", "block9", "conv"):
-        with pytest.raises(InputError, match=f"--block={wrong} is no block; allowed: 1 to 5"):
+        with pytest.raises(
+            InputError, match=f"--block={wrong} is not a block; allowed: 1 to 5"
+        ):
             blocks.select(vgg, found, (wrong,))
 
 
@@ -263,7 +265,7 @@ def test_with_open_sides_a_branch_that_scales_down_and_up_is_refused():
     (refused,) = [segment for segment in found.refused if segment.first == "down"]
     assert refused.last == "add"
     # Of an odd side the branch makes an even one, which can't be added.
-    assert refused.reason == "down takes maps of any size, but not every size works"
+    assert refused.reason == "it takes maps of any size, but fails at some sizes"
 
 
 def test_with_open_sides_what_scales_up_is_refused_by_its_sizes():

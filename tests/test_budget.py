@@ -206,7 +206,7 @@ def test_a_small_study_is_advised_where_it_can_be_run_and_is_much_shorter(
 def test_an_estimate_of_what_can_not_run_says_so_as_a_run_would(tmp_path, capsys):
     for flags in ((), ("--estimate",)):
         assert run(tmp_path / "runs", "--block=9", *flags) == 2
-        assert "--block=9 is no block; allowed: 1 to 5" in capsys.readouterr().err
+        assert "--block=9 is not a block; allowed: 1 to 5" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 

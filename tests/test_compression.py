@@ -246,7 +246,7 @@ def test_a_step_that_costs_too_much_after_the_final_retraining_is_undone(
     assert run(folder, *flags) == 0
     study = folder / "digits"
     only_the_first_step_is_kept(study)
-    assert "undone, because the retrained network loses more than --max_drop" in (
+    assert "undone: the retrained network loses more than --max_drop" in (
         capsys.readouterr().out
     )
     (final,) = read(study / "compressed" / "result.json")["finals"]
@@ -268,7 +268,7 @@ def test_without_a_final_retraining_a_step_that_costs_too_much_is_undone(
     monkeypatch.setattr(compression._Search, "_retrained", failing)
     assert run(folder, *flags) == 0
     only_the_first_step_is_kept(folder / "digits")
-    assert "the network, whose retraining failed, loses more" in capsys.readouterr().out
+    assert "--max_drop, and its retraining failed" in capsys.readouterr().out
 
 
 def test_a_step_whose_training_fails_is_undone(folder, flags, monkeypatch, capsys):

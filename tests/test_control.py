@@ -67,7 +67,7 @@ def test_a_study_runs_it_beside_its_methods(tmp_path, capsys):
     assert "no-block" in page
     printed = capsys.readouterr().out
     assert "trained further (control)" in printed
-    assert re.search(r"against the parent, \S+ \[\S+, \S+\] against the control", printed)
+    assert re.search(r"from the parent, \S+ \[\S+, \S+\] from the control", printed)
 
 
 @pytest.mark.parametrize(

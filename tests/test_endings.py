@@ -21,7 +21,7 @@ from deep_net_triage.study import command
 from deep_net_triage.study.study import Study
 from tests.studies import TINY, newcomer, run
 
-KEPT = "everything finished is kept, and the same command continues from there"
+KEPT = "what is finished is kept; run the same command again to continue"
 
 
 # Seen in an address space that was too small.

@@ -61,7 +61,7 @@ def test_an_export_returns_what_the_model_does(student, toy_dataset, tmp_path, n
     (made,) = exports.export(student, tmp_path, (name,), toy_dataset)
     assert made.file.exists()
     assert made == exports.Export(name, made.file)
-    assert str(made) == f"exported, and returns what the model does: {made.file}"
+    assert str(made) == f"exported, with the same outputs as the model: {made.file}"
 
 
 def test_an_export_that_returns_something_else_is_no_export(
@@ -88,8 +88,7 @@ def test_int8_has_nearly_the_accuracy_of_the_model(tmp_path):
     assert 0.97 <= made.accuracy <= 1.0
     change = f"{made.accuracy - 1:+.4f}"
     assert str(made) == (
-        f"exported in int8, accuracy {made.accuracy:.4f} ({change} against the model): "
-        f"{made.file}"
+        f"exported in int8, accuracy {made.accuracy:.4f} ({change} from the model): {made.file}"
     )
     assert reports[0].work == "writing model_int8.tflite"
 
@@ -135,7 +134,7 @@ def int8_that_errs(tmp_path, other_format):
 def test_the_accuracy_of_int8_is_of_all_test_images(int8_that_errs):
     made = int8_that_errs(images=200, wrong=7)
     assert (made.accuracy, made.model_accuracy) == (193 / 200, 1.0)
-    assert "accuracy 0.9650 (-0.0350 against the model)" in str(made)
+    assert "accuracy 0.9650 (-0.0350 from the model)" in str(made)
 
 
 def test_an_int8_export_that_loses_too_much_is_no_export(int8_that_errs):

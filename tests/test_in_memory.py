@@ -92,7 +92,7 @@ def test_triage_without_a_folder_returns_results_and_leaves_nothing(parent, plac
 def test_an_interrupted_or_refused_call_leaves_nothing_without_a_folder(parent, places):
     with pytest.raises(KeyboardInterrupt):
         dnt.triage(parent, TRAIN, TEST, progress=Interrupted(), **QUICK)
-    with pytest.raises(dnt.InputError, match="^block=9 is no block"):
+    with pytest.raises(dnt.InputError, match="^block=9 is not a block"):
         dnt.triage(parent, TRAIN, TEST, block=9, **QUICK)
     assert left_in(places) == []
 

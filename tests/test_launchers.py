@@ -83,7 +83,7 @@ def test_bad_input_of_several_processes_ends_as_that_of_one(tmp_path):
         text=True,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("run_triage.py: --block=9 is no block; allowed: 1 to 5")
+    assert done.stderr.startswith("run_triage.py: --block=9 is not a block; allowed: 1 to 5")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "runs").exists()
 

@@ -55,7 +55,7 @@ def test_each_process_has_its_row_until_it_ends(monkeypatch):
 def test_a_process_that_ends_early_says_why_if_others_go_on():
     said = io.StringIO()
     board = Board(Progress(said))
-    for process, ending in ((1, ("out of memory", 1)), (2, ("--block=9 is no block", 2))):
+    for process, ending in ((1, ("out of memory", 1)), (2, ("--block=9 is not a block", 2))):
         Messenger(lambda message, process=process: board.show(message, process)).failed(ending)
         board.ended(process, others=True)
     board.ended(3, others=True)
@@ -71,7 +71,7 @@ def test_a_part_that_none_ended_well_ends_with_what_the_first_said():
         board.check(False, "killed")
     assert ended.value.code == 1
     Messenger(board.show).failed(("out of memory", 1))
-    Messenger(board.show).failed(("--block=9 is no block", 2))
+    Messenger(board.show).failed(("--block=9 is not a block", 2))
     board.check(True, "unused")
     with pytest.raises(WorkerEnded, match="out of memory") as ended:
         board.check(False, "killed")

@@ -68,7 +68,7 @@ def test_blocks_are_listed_and_nothing_is_written(own, capsys):
 def test_a_study_of_it(own, capsys):
     assert run(own, "--method=cl_mw,stn_cm", "--distill_epochs=1", "--seeds=0,1") == 0
     printed = capsys.readouterr().out
-    assert "blocks from the most compressible to the most critical" in printed
+    assert "blocks, the most compressible first, with 95 % intervals" in printed
     folder = own / "runs" / "photos"
     study = study_results.read_study(folder)
     assert len(study.rows) == 2 * 2 * 2
@@ -158,7 +158,7 @@ def test_a_model_of_other_weights_under_the_same_name_is_another_parent(own, tmp
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--dataset=digits"], "--image_dir and --dataset exclude each other"),
+        (["--dataset=digits"], "--image_dir and --dataset can't be combined"),
         (["--image_dir=/nowhere"], "--image_dir=/nowhere is not a folder"),
         (["--class_names={own}/nothing.txt"], "nothing.txt"),
         (["--validation_fraction=0.01"], "--validation_fraction=0.01 of 16 training images"),

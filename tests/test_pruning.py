@@ -161,7 +161,9 @@ def test_filters_that_are_added_to_the_images_stay():
 
 
 def test_a_block_of_another_model_is_refused(parent):
-    with pytest.raises(InputError, match="block1 is no block of residual, which has no layer"):
+    with pytest.raises(
+        InputError, match="block1 is not a block of residual, which has no layer"
+    ):
         pruning.pruned_to(residual(), find_blocks(parent)[:1], 1000)
 
 

@@ -123,7 +123,7 @@ def test_what_another_process_works_on_is_left_to_it_until_it_dies(study, anothe
     assert run(study.parent, "--method=cm_rw,cl_mw", "--block=4") == 0
     assert seen == [(False, True)]
     printed = capsys.readouterr().out
-    left = printed.index(f"cm_rw seed 0  left to process {living.pid} on")
+    left = printed.index(f"cm_rw seed 0  skipped: taken by process {living.pid} on")
     first, second = (printed.index(f"{name} seed 0  accuracy") for name in ("cl_mw", "cm_rw"))
     assert left < first < second
     assert not results.lock_file(taken).exists()

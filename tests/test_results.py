@@ -213,7 +213,7 @@ def test_terminal_table_shows_means_over_seeds_and_gaps(study):
     assert shown["block2"] == ["-", "90.0 +0.0 3.5"]
     assert shown["block10"] == ["80.0 -10.0 2", "-"]
     assert text.startswith("toy: the parent reaches 90.0 %\n")
-    assert "(maximum test accuracy in %, points against the parent" in text
+    assert "(maximum test accuracy in %, difference from the parent in points" in text
 
 
 def test_terminal_table_shows_the_chosen_epoch_where_images_are_held_out():
@@ -247,7 +247,9 @@ def test_terminal_table_shows_the_control_and_the_other_accuracy_below():
         ["last", "epoch", "60.0"],
         *[lines[-1]],
     ]
-    assert "below: points against the control, last epoch in %)" in tables.table(study)
+    assert "below: difference from the control in points, last epoch in %)" in tables.table(
+        study
+    )
 
 
 def test_terminal_table_shows_the_last_epoch_where_the_schedule_settles():

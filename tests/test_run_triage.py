@@ -16,7 +16,7 @@ from tests.studies import TINY, newcomer, read, run, snapshot
     ("arguments", "expected"),
     [
         (["--dataset=cifar11"], "--dataset=cifar11 is unknown; allowed: digits, mnist"),
-        (["--block=6"], "--block=6 is no block; allowed: 1 to 5"),
+        (["--block=6"], "--block=6 is not a block; allowed: 1 to 5"),
         (["--train_examples=9999"], "--train_examples=9999 asks for more than there are: 1437"),
         (["--parent={tmp}/junk.keras"], "junk.keras is not a Keras model"),
         (["--parent={tmp}/other.keras"], "has images of 1 channel, and the model takes 4"),
@@ -27,7 +27,7 @@ from tests.studies import TINY, newcomer, read, run, snapshot
         (["--parent={tmp}/dense.keras"], "no block found in"),
         (["--output_dir={tmp}/junk.keras/runs"], "junk.keras is a file"),
         (["--flagfile={tmp}/bad.flags"], "'epochs=3' sets nothing"),
-        (["--method=foo"], "'foo' is no method"),
+        (["--method=foo"], "'foo' is not a method"),
         (["--batch_size=many"], "must be a whole number"),
         (["--image_size=16"], "must be at least 32"),
     ],

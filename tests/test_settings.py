@@ -93,8 +93,8 @@ def test_flag_file_that_sets_nothing_is_refused(tmp_path, content, expected):
 @pytest.mark.parametrize(
     ("argument", "expected"),
     [
-        ("--method=cl_xy", "'cl_xy' is no method; allowed: cl_rw, cm_rw, cl_mw, cm_mw, stn"),
-        ("--method=", "'' is no method"),
+        ("--method=cl_xy", "'cl_xy' is not a method; allowed: cl_rw, cm_rw, cl_mw, cm_mw, stn"),
+        ("--method=", "'' is not a method"),
         ("--block=", "names no block"),
         ("--optimizer=rmsprop", "must be one of adam|adamw|sgd"),
         ("--mean_over=layer", "must be one of block|channel"),
@@ -141,7 +141,7 @@ def test_bad_value_names_the_flag_and_what_is_allowed(argument, expected, tmp_pa
         ("--compress --method=control", "not --method=control"),
         (
             "--compress --shard=0/2",
-            "with --validation_fraction=0.1, which --compress holds out, then this command",
+            "with --validation_fraction=0.1, its default with --compress, then this command",
         ),
     ],
 )
@@ -159,7 +159,7 @@ def test_epochs_of_a_parent_that_is_not_trained_need_not_suit_the_warmup():
 
 def test_parent_excludes_weights_and_weights_need_full_width(tmp_path):
     (tmp_path / "model.keras").touch()
-    with pytest.raises(InputError, match="exclude each other"):
+    with pytest.raises(InputError, match="can't be combined"):
         parse([f"--parent={tmp_path}/model.keras", "--parent_weights=imagenet"], tmp_path)
     with pytest.raises(InputError, match="needs --width=1"):
         parse(["--parent_weights=imagenet", "--width=0.5"], tmp_path)
@@ -260,7 +260,7 @@ def test_room_for_activations_is_asked_for_in_gib(tmp_path):
         ("--activation_dir=/no/such/folder", "is not a folder that can be written to"),
         ("--activation_dtype=int8", "must be one of exact|float16"),
         ("--parent_seed=4294967296", "is too large; allowed: below 4294967296"),
-        ("--export=litert --shard=1/2", "--export takes what all trials recommend"),
+        ("--export=litert --shard=1/2", "--export needs all trials"),
         ("--precision=half", "must be one of auto|float32|mixed_bfloat16|mixed_float16"),
     ],
 )

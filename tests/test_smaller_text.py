@@ -12,7 +12,7 @@ from tests.compressions import compressed, compression, estimate, right, rival, 
 HELD_OUT = (
     "5,000 held-out images decided what to compress. The test images had no part in that."
 )
-DECIDED = "The test images decided this, so the accuracy of the network to take is optimistic."
+DECIDED = "The test images decided this, so the accuracy of this network is optimistic."
 SAVED = (
     "The compressed network saves 40.0 % of the multiply-accumulates and 25.0 % of the "
     "parameters; its test accuracy is 89.1 %"
@@ -32,8 +32,8 @@ def test_what_was_compressed_and_what_it_costs():
     assert sentences() == [
         "Compressed: block2 and block3; 1 more step tried and undone.",
         f"{SAVED}, -0.9 points; over 3 seeds of the final retraining the mean is -1.1 points "
-        "[-1.8, -0.4] against the parent.",
-        "The whole interval is within the allowed 2.0 points.",
+        "[-1.8, -0.4] from the parent.",
+        "Even the low end of the interval is within the allowed drop of 2.0 points.",
         HELD_OUT,
     ]
 
@@ -44,8 +44,9 @@ def test_a_single_seed_and_no_undone_step():
     said = sentences(network=network, of=compression(steps=steps))
     assert said[:3] == [
         "Compressed: block2 and block3.",
-        f"{SAVED}, -1.9 points [-2.6, -1.2] against the parent.",
-        "That is within the allowed 2.0 points, but the interval extends beyond them.",
+        f"{SAVED}, -1.9 points [-2.6, -1.2] from the parent.",
+        "That is within the allowed drop of 2.0 points, "
+        "but the low end of the interval is not.",
     ]
 
 
@@ -53,7 +54,7 @@ def test_test_images_that_decide_make_the_accuracy_optimistic_and_too_large_a_lo
     network = compressed(from_parent=estimate(-2.1, -2.6, -1.6))
     said = sentences(network=network, of=compression(held_out=0))
     assert said[2:] == [
-        "The mean is 0.1 points more than the allowed 2.0 points.",
+        "The mean is 0.1 points beyond the allowed drop of 2.0 points.",
         "The test images themselves decided what to compress, so this accuracy is "
         "optimistic. With --validation_fraction, held-out images decide instead.",
     ]
@@ -63,7 +64,7 @@ def test_the_saved_network_may_lose_more_than_the_mean_over_seeds():
     """By hand: it is right about 87.7 % of the images, 2.3 points below the parent."""
     said = sentences(of=compression(accuracy=0.877))
     assert said[2:4] == [
-        "The whole interval is within the allowed 2.0 points.",
+        "Even the low end of the interval is within the allowed drop of 2.0 points.",
         "The saved network itself lost 0.3 points more than that.",
     ]
 
@@ -80,13 +81,13 @@ def test_where_drops_from_the_parent_mean_nothing_no_network_is_the_one_to_take(
 
 def test_a_loss_that_is_hardly_too_large_is_not_rounded_away():
     said = sentences(network=compressed(from_parent=estimate(-2.03, -2.6, -1.6)))
-    assert "0.03 points more than the allowed 2.0 points" in said[2]
+    assert "0.03 points beyond the allowed drop of 2.0 points" in said[2]
 
 
 def test_the_compressed_network_is_recommended_if_it_keeps_enough_accuracy():
     saves = (
         "It saves 40.0 % of the multiply-accumulates and 25.0 % of the parameters; its "
-        "accuracy is {} against the parent, the mean of 3 seeds."
+        "accuracy differs by {} from the parent, the mean of 3 seeds."
     )
     network = "the compressed network, with one layer each for block2 and block3"
     for cost, said in (
@@ -116,7 +117,7 @@ def test_without_correct_npy_there_is_no_interval():
     network = compressed(correct={}, from_parent=None)
     said = sentences(network=network)
     assert said[1:] == [
-        f"{SAVED}, -0.9 points against the parent, without an interval.",
+        f"{SAVED}, -0.9 points from the parent, without an interval.",
         HELD_OUT,
     ]
 
@@ -126,10 +127,10 @@ def test_a_final_retraining_that_gained_nothing_or_failed():
         dataclasses.replace(final, judged_accuracy=0.8) for final in compression().finals
     )
     assert sentences(of=compression(finals=finals))[-1] == (
-        "The final retraining lowered the accuracy; the network before it was saved."
+        "The final retraining lowered the accuracy; the network before that was saved."
     )
     assert sentences(of=compression(finals=()))[-1] == (
-        "The final retraining failed, so the network before it was saved."
+        "The final retraining failed; the network before that was saved."
     )
 
 
@@ -202,7 +203,7 @@ def test_one_that_another_better_one_beats_is_not_taken_though_it_needs_less():
 
 NARROW = 'The network to take is "narrower": alternatives/narrow-seed0/model.keras.'
 FEWEST = "It needs the fewest multiply-accumulates"
-HIGHEST = "Of the networks for which that holds, it has the highest test accuracy."
+HIGHEST = "Of the networks that tie on this, it has the highest test accuracy."
 
 
 def test_of_several_better_ones_that_are_level_the_cheaper_is_taken():
@@ -248,7 +249,7 @@ def test_a_level_alternative_that_loses_too_much_is_not_taken():
     others = {0: np.roll(right(880), 200)}
     cheap = rival("narrow", -1.0, -2.1, 0.1, macs=300, correct=others)
     found = smaller(cheap, rival("scratch", -0.5, -1.5, 0.5))
-    loses = 'But "narrower" loses more than the allowed 2.0 points against the parent.'
+    loses = 'But "narrower" loses more than the allowed drop of 2.0 points from the parent.'
     assert smaller_text.of_alternatives(found)[1:] == [
         loses,
         'The network to take is "from scratch": alternatives/scratch-seed0/model.keras.',
@@ -270,7 +271,7 @@ def test_a_better_one_that_loses_too_much_is_not_taken_though_it_needs_less():
         rival("narrow", 0.9, 0.1, 1.7, macs=300, from_parent=estimate(-2.1, -3.0, -1.2)),
     )
     assert smaller_text.of_alternatives(found)[1:] == [
-        'But "narrower" loses more than the allowed 2.0 points against the parent.',
+        'But "narrower" loses more than the allowed drop of 2.0 points from the parent.',
         'The network to take is "pruned": alternatives/pruned-seed0/model.keras.',
         DECIDED,
     ]
@@ -283,7 +284,7 @@ def test_it_is_said_if_each_network_loses_too_much():
         for kind, macs in (("pruned", 500), ("narrow", 550))
     ]
     level = [dataclasses.replace(one, from_parent=estimate(-2.7, -3.2, -2.2)) for one in level]
-    allowed = "more than the allowed 2.0 points against the parent."
+    allowed = "more than the allowed drop of 2.0 points from the parent."
     assert of_alternatives(level[0], network=network)[1:] == [
         f"Both lose {allowed}",
         'If that is acceptable, take "pruned": alternatives/pruned-seed0/model.keras.',
@@ -318,18 +319,18 @@ def test_the_compressed_network_will_do_if_it_takes_the_fewest_macs():
 def test_the_compressed_network_may_be_the_best():
     pruned = rival("pruned", -0.6, -1.1, -0.1)
     assert of_alternatives(pruned) == [
-        'The compressed network is better than its alternative, "pruned", which is at -0.6 '
-        "points [-1.1, -0.1] against it."
+        'The compressed network is better than its alternative, "pruned", which differs from '
+        "it by -0.6 points [-1.1, -0.1]."
     ]
     assert of_alternatives(rival("scratch", -3.0, -4.0, -2.0), pruned) == [
         "The compressed network is better than each of its 2 alternatives; the closest, "
-        '"pruned", is at -0.6 points [-1.1, -0.1] against it.'
+        '"pruned", differs from it by -0.6 points [-1.1, -0.1].'
     ]
 
 
 def test_what_has_no_interval_is_not_judged():
     assert of_alternatives(rival("narrow", 9.0, 8.0, 10.0, from_compressed=None)) == [
-        'There is no interval that compares "narrower" with it.'
+        'No interval compares "narrower" with the compressed network.'
     ]
 
 
@@ -342,9 +343,10 @@ def test_what_is_better_but_saves_less_is_no_defeat():
     assert of_alternatives(dear) == [more]
     said = of_alternatives(rival("pruned", -0.6, -1.1, -0.1), dear)
     best = (
-        'better than one of its 2 alternatives, "pruned", which is at -0.6 points [-1.1, -0.1]'
+        'better than one of its 2 alternatives, "pruned", which differs from it by -0.6 points '
+        "[-1.1, -0.1]"
     )
-    assert said == [f"The compressed network is {best} against it.", more]
+    assert said == [f"The compressed network is {best}.", more]
     said = of_alternatives(
         rival("pruned", -0.6, -1.1, -0.1), rival("scratch", -3.0, -4.0, -2.0), dear
     )

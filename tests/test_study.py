@@ -376,7 +376,7 @@ def test_an_int8_export_says_its_accuracy(study, monkeypatch, capsys):
     file = parent.with_name("model_int8.tflite")
     assert calibrated == [(60, 8, 8, 1)]
     assert (
-        f"exported in int8, accuracy {accuracy:.4f} (+0.0000 against the model): {file}"
+        f"exported in int8, accuracy {accuracy:.4f} (+0.0000 from the model): {file}"
         in capsys.readouterr().out
     )
 

@@ -167,7 +167,7 @@ def test_another_initializer_is_refused(parent, block):
 )
 def test_a_block_of_another_model_is_refused(parent, block, change, reason):
     foreign = dataclasses.replace(block, **change)
-    with pytest.raises(InputError, match=f"{block.name} is no block of toy, {reason}"):
+    with pytest.raises(InputError, match=f"{block.name} is not a block of toy, {reason}"):
         surgery.compress(parent, foreign, initializer="mean", seed=0)
 
 

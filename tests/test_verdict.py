@@ -97,7 +97,7 @@ def test_without_images_there_is_no_interval_and_nothing_is_sure():
     assert (first.tied_with, second.tied_with) == ((), ())
     assert not reached.recommendation.sure
     text = verdict.describe(reached)
-    assert "STN +0.0 points (no interval) against the parent, 1 seed" in text
+    assert "STN +0.0 points (no interval) from the parent, 1 seed" in text
     assert "not distinguishable" not in text
     assert "with reservations" in text
 
@@ -129,7 +129,7 @@ def test_what_was_not_compressed_is_never_ranked():
     assert reached.recommendation.block == "block1"
     text = verdict.describe(reached)
     assert "not compressible: conv9 to add9: it branches" in text
-    assert "no finished trial: block2" in text
+    assert "not run, or not finished: block2" in text
 
 
 def test_the_largest_saving_that_is_surely_within_is_recommended():
@@ -152,8 +152,8 @@ def test_the_largest_saving_that_is_surely_within_is_recommended():
     assert verdict.sentences(reached) == [
         "Recommended: block2 by STN, seed 1.",
         "It saves 30.0 % of the multiply-accumulates and 10.0 % of the parameters; its "
-        "accuracy is -1.5 points [-2.3, -0.7] against the parent.",
-        "Its whole interval is within the allowed 5.0 points.",
+        "accuracy differs by -1.5 points [-2.3, -0.7] from the parent.",
+        "Even the low end of its interval is within the allowed drop of 5.0 points.",
         CHOSEN,
     ]
 
@@ -183,7 +183,9 @@ def test_within_on_average_only_is_not_sure():
     assert not reached.recommendation.sure
     first, _, last, _ = verdict.sentences(reached)
     assert first == "Recommended with reservations: block1 by STN, seed 0."
-    assert last == "It is within the allowed 2.0 points, but its interval extends beyond them."
+    assert last == (
+        "It is within the allowed drop of 2.0 points, but the low end of its interval is not."
+    )
 
 
 def test_a_drop_of_just_as_much_as_allowed_counts():
@@ -317,17 +319,17 @@ def test_text():
     assert verdict.describe(
         verdict.reach(study(row("cm_mw", "block1", 0.9), row("stn", "block2", 0.8)), 0.01)
     ).splitlines() == [
-        "toy: blocks from the most compressible to the most critical",
-        "  1. block1: CM-MW +0.0 points [-0.3, +0.3] against the parent, 1 seed; saves 25.0 % "
+        "toy: blocks, the most compressible first, with 95 % intervals",
+        "  1. block1: CM-MW +0.0 points [-0.3, +0.3] from the parent, 1 seed; saves 25.0 % "
         "of the multiply-accumulates and 10.0 % of the parameters",
-        "     at the last epoch +0.0 points (no interval) against the parent",
-        "  2. block2: STN -10.0 points [-11.9, -8.1] against the parent, 1 seed; saves 25.0 % "
+        "     at the last epoch +0.0 points (no interval) from the parent",
+        "  2. block2: STN -10.0 points [-11.9, -8.1] from the parent, 1 seed; saves 25.0 % "
         "of the multiply-accumulates and 10.0 % of the parameters",
-        "     at the last epoch -10.0 points (no interval) against the parent",
+        "     at the last epoch -10.0 points (no interval) from the parent",
         "Recommended: block1 by CM-MW, seed 0.",
         "It saves 25.0 % of the multiply-accumulates and 10.0 % of the parameters; its "
-        "accuracy is +0.0 points [-0.3, +0.3] against the parent.",
-        "Its whole interval is within the allowed 1.0 points.",
+        "accuracy differs by +0.0 points [-0.3, +0.3] from the parent.",
+        "Even the low end of its interval is within the allowed drop of 1.0 points.",
         CHOSEN,
     ]
 
@@ -364,23 +366,21 @@ def test_each_cost_is_shown_against_the_parent_and_against_the_control():
     assert reached.recommendation.cost.against_control.mean == pytest.approx(0.01)  # seed 1
     by_numbers = re.sub(r" \[.*?\]", "", verdict.describe(reached)).splitlines()
     assert by_numbers[1].startswith(
-        "  1. block1: STN -1.0 points against the parent, -1.5 against the control, 2 seeds; "
+        "  1. block1: STN -1.0 points from the parent, -1.5 from the control, 2 seeds; "
     )
     assert by_numbers[2] == (
-        "     at the last epoch -3.0 points against the parent, -2.5 against the control"
+        "     at the last epoch -3.0 points from the parent, -2.5 from the control"
     )
-    assert by_numbers[3] == "  the control, not compressed: +0.5 points against the parent"
-    assert (
-        "accuracy is +0.0 points against the parent, +1.0 against the control."
-        in (by_numbers[5])
-    )
+    assert by_numbers[3] == "  the control, not compressed: +0.5 points from the parent"
+    recommended = by_numbers[5]
+    assert "differs by +0.0 points from the parent, +1.0 from the control." in recommended
 
 
 def test_a_control_of_fewer_seeds_is_said_to_be():
     full = controlled()
     reached = verdict.reach(controlled(controls=full.controls[:1]), max_drop=0.05)
     said = re.sub(r" \[.*?\]", "", verdict.describe(reached)).splitlines()[1]
-    assert re.search(r"against the parent, \S+ \(1 seed\) against the control, 2 seeds", said)
+    assert re.search(r"from the parent, \S+ \(1 seed\) from the control, 2 seeds", said)
 
 
 def test_the_interval_against_the_control_is_paired_by_image_and_seed():
@@ -437,7 +437,7 @@ def test_the_verdict_says_which_epoch_was_chosen(settings, said):
 def test_a_study_without_trials():
     reached = verdict.reach(study(blocks=described("block1")), max_drop=0.05)
     assert (reached.ranking, reached.unfinished) == ((), ("block1",))
-    assert "no finished trial: block1" in verdict.describe(reached)
+    assert "not run, or not finished: block1" in verdict.describe(reached)
 
 
 def test_no_verdict_needs_tensorflow():

@@ -38,7 +38,7 @@ def _of_images(given: dict[str, object], dataset_typed: bool) -> Iterator[str]:
     if given["class_names"] and not folder:
         yield "--class_names goes with --image_dir; other data sets name their own"
     if folder and dataset_typed:
-        yield "--image_dir and --dataset exclude each other: one set of images"
+        yield "--image_dir and --dataset can't be combined: choose one set of images"
     if folder and not is_true(folder.is_dir):
         yield f"--image_dir={folder} is not a folder; it must hold train/ and test/"
     if not folder and not DATASET_NAME.fullmatch(dataset):
@@ -51,7 +51,7 @@ def _of_parent(given: dict[str, object]) -> Iterator[str]:
     if parent and not is_true(parent.is_file):
         yield f"--parent={parent} is not a file; it must be a saved Keras model (.keras or .h5)"
     if parent and weights != "none":
-        yield "--parent and --parent_weights exclude each other: one trained parent"
+        yield "--parent and --parent_weights can't be combined: choose one trained parent"
     if weights != "none" and given["width"] != 1:
         yield f"--parent_weights needs --width=1, the width of VGG16, not {given['width']}"
     if weights not in ("none", "imagenet") and not is_true(Path(weights).is_file):
@@ -77,7 +77,8 @@ def _of_run(given: dict[str, object]) -> Iterator[str]:
     divided = given["parallel_trials"] not in ("auto", "1") or given["shard"]
     if given["launcher"] == "ray" and divided:
         yield (
-            "--launcher=ray divides the trials itself; --parallel_trials and --shard exclude it"
+            "--launcher=ray divides the trials itself; it can't be combined with "
+            "--parallel_trials or --shard"
         )
 
 
@@ -90,13 +91,13 @@ def _of_compression(given: dict[str, object]) -> Iterator[str]:
         yield f"--compress needs a method that replaces a block, not --method={method}"
     if compress and given["shard"]:
         yield (
-            "--compress and --alternatives take all trials, and --shard a part of them; "
-            "allowed: jobs without --compress but with --validation_fraction=0.1, which "
-            "--compress holds out, then this command without --shard"
+            "--compress and --alternatives need all trials, and --shard runs a part of them; "
+            "allowed: jobs without --compress but with --validation_fraction=0.1, its default "
+            "with --compress, then this command without --shard"
         )
     if given["export"] and given["shard"]:
         yield (
-            "--export takes what all trials recommend, and --shard runs a part of them; "
+            "--export needs all trials, and --shard runs a part of them; "
             "allowed: jobs without --export, then this command without --shard"
         )
     if given["alternatives"] and not compress:

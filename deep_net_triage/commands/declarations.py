@@ -91,7 +91,7 @@ def _what_runs(declared: _Declared) -> None:
         "digits, which comes with the package, or the name of a TFDS image classification set.",
     )
     names = ", ".join(methods.METHODS)
-    declared.text("method", "all", f"Comma-separated: {names}, paper, all, control.")
+    declared.text("method", "all", f"Comma-separated: {names}, paper (5), all (6), control.")
     declared.switch(
         "control",
         True,
@@ -128,7 +128,7 @@ def _images(declared: _Declared) -> None:
         "A folder of your own images, {train,test}/class/*.jpg, instead of --dataset.",
     )
     declared.text(
-        "class_names", None, "A file: the classes of --image_dir, one per line, in model order."
+        "class_names", None, "File of --image_dir's classes, one a line, in the model's order."
     )
     declared.text("data_dir", None, "Where TFDS stores data sets; by default its own folder.")
     declared.count("train_examples", None, "Use only N training images, class-balanced.")
@@ -142,22 +142,20 @@ def _images(declared: _Declared) -> None:
     declared.fraction(
         "validation_fraction",
         0.0,
-        "Share of the training images that is held out to choose the epoch of "
-        "--schedule=constant, and to judge in --compress, which holds out 0.1 by default; 0: "
-        "the test images do both. A folder `validation` in --image_dir takes its place, unless "
-        "the share is 0.",
+        "Share of the training images held out to choose the best epoch (--schedule=constant) "
+        "and to judge --compress, for which it is 0.1 by default; 0: the test images do both. "
+        "A folder `validation` in --image_dir is used instead, unless this is 0.",
     )
     declared.choice(
         "augment",
         ("none", "crop", "flip_crop"),
-        "Random changes of training images; known digits and letters are not flipped.",
+        "Random changes of training images; known sets of digits or letters are not flipped.",
     )
     declared.count(
         "augment_copies",
         None,
-        "Number of augmented versions of each image, drawn once, for training a block alone "
-        "from stored outputs; 0: images unchanged; not set (recipe paper): each epoch changes "
-        "them anew.",
+        "For training a block alone, from stored outputs: augmented copies of each image, "
+        "drawn once; 0: images as they are; not set (recipe paper): new changes in each epoch.",
         at_least=0,
     )
 
@@ -180,13 +178,13 @@ def _network(declared: _Declared) -> None:
     declared.choice(
         "mean_over",
         ("block", "channel"),
-        "What cl_mw and cm_mw average: the whole block's filters, or each channel's.",
+        "What cl_mw and cm_mw average: all filters of the block, or those of each channel.",
     )
     declared.choice(
         "block_start",
         ("literal", "aligned"),
-        "Order of the new layer's random filters. literal: as drawn; aligned: each filter, or "
-        "its negative, goes to the channel whose map in the parent it resembles most.",
+        "Order of the new layer's random filters. literal: as drawn; aligned: reordered, and "
+        "some negated, so that their maps together best match the parent's.",
     )
 
 
@@ -238,14 +236,14 @@ def _training(declared: _Declared) -> None:
     declared.count(
         "parent_patience",
         None,
-        "End the parent's training after N epochs without a better one; constant rate only.",
+        "Stop the parent's training after N epochs without a better one; constant rate only.",
     )
     declared.count(
         "parent_seed", 0, "Seed of the parent's first weights and of its images' order.", 0
     )
     declared.count("epochs", 15, "Epochs in which a student is trained on the labels.")
     declared.count(
-        "distill_epochs", 10, "Epochs in which a student learns the block's output (stn...)."
+        "distill_epochs", 10, "Epochs in which a new layer learns the block's output (stn...)."
     )
     # Small enough for many updates on the smallest sets, large enough for batch statistics.
     declared.count("batch_size", 32, "Images per step, over all replicas.")
@@ -340,7 +338,7 @@ def _outcome(declared: _Declared) -> None:
     declared.text(
         "output_dir", "runs", "Folder in which each data set gets one for its results."
     )
-    declared.switch("save_models", True, "Save each trial's model of its chosen epoch.")
+    declared.switch("save_models", True, "Save each trial's model, as of the epoch it reports.")
     declared.switch("tensorboard", False, "Write learning curves for TensorBoard as well.")
     declared.switch(
         "verbose", False, "Show the messages of TensorFlow and other libraries, too."

@@ -17,7 +17,7 @@ from deep_net_triage.errors import (
     WorkerEnded,
 )
 
-_GOES_ON = "everything finished is kept, and the same command continues from there"
+_GOES_ON = "what is finished is kept; run the same command again to continue"
 _EXHAUSTED = "ResourceExhaustedError"  # of TensorFlow, for memory and for its own files
 # TensorFlow 2.21's text for oneDNN's status `dnnl_out_of_memory`.
 _ONEDNN_OUT_OF_MEMORY = "exception:Status: 1,"

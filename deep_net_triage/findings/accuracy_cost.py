@@ -26,10 +26,10 @@ class Cost:
     against_control: Estimate | None = None
 
     def text(self) -> str:
-        """Returns `-1.2 points [-2.0, -0.4] against the parent, -0.8 [-1.5, -0.1] ...`."""
-        text = f"{self.from_parent()} against the parent"
+        """Returns `-1.2 points [-2.0, -0.4] from the parent, -0.8 [-1.5, -0.1] from ...`."""
+        text = f"{self.from_parent()} from the parent"
         if self.against_control is not None:
-            text += f", {self.from_control()} against the control"
+            text += f", {self.from_control()} from the control"
         return text
 
     def from_control(self) -> str:

@@ -75,8 +75,8 @@ CLAIMS = (
         2,
         "They match or exceed the parent, and no layer-only method exceeds it.",
         "At each block the whole interval of each method that updates the whole model is at or "
-        "above the parent, and at or above the control, which is the parent trained on for as "
-        "many epochs; that of every other method is at or below the parent.",
+        "above both the parent and the control, which is the parent trained for as many more "
+        "epochs; that of every other method is at or below the parent.",
         claim_evidence.only_the_model_exceeds_the_parent,
     ),
     Claim(
@@ -108,8 +108,8 @@ CLAIMS = (
     Claim(
         7,
         "Harder data sets converge more slowly.",
-        "Epochs to 99 % of the maximum, paired by block, are more than on the data set whose "
-        "parent is the next more accurate.",
+        "Epochs to 99 % of the maximum, paired by block, are more than on the next easier data "
+        "set, judged by the accuracy of its parent.",
         claim_evidence.harder_is_slower,
     ),
     Claim(

@@ -47,7 +47,7 @@ def trial_style(colour: str, censored: bool) -> dict[str, object]:
 
 def trial(censored: bool) -> Line2D:
     """Returns the legend's entry for such a marker."""
-    label = "at the budget's end" if censored else "one trial"
+    label = "in the last epoch" if censored else "one trial"
     return Line2D([], [], label=label, **trial_style(INK, censored))
 
 

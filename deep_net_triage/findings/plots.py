@@ -20,8 +20,8 @@ ACCURACY_NOTE = (
     "20 such intervals misses the true difference by chance."
 )
 CONVERGENCE_NOTE = (
-    "Distillation comes first. A trial that reaches 99 % only at the end of its budget (a "
-    "triangle) might have kept rising."
+    "Distillation (hatched) comes first. A trial that reaches 99 % only in its last epoch (a "
+    "triangle) might have kept improving."
 )
 _MOST_PANELS = 3
 # A marker this many times as far below the parent as the median marker is drawn at the

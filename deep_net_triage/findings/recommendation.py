@@ -81,18 +81,18 @@ def sentences(student: Recommendation, max_drop: float, best: bool = True) -> li
         best: whether nothing better is recommended beside it.
     """
     title = f"{student.block} by {METHODS[student.method].title}, seed {student.seed}"
-    allowed = f"the allowed {100 * max_drop:.1f} points"
+    allowed = f"the allowed drop of {100 * max_drop:.1f} points"
     if student.sure:
-        certainty = f"Its whole interval is within {allowed}."
+        certainty = f"Even the low end of its interval is within {allowed}."
     elif student.cost.estimate:
-        certainty = f"It is within {allowed}, but its interval extends beyond them."
+        certainty = f"It is within {allowed}, but the low end of its interval is not."
     else:
         certainty = f"It is within {allowed}; without correct.npy it has no interval."
     heading = recommended(student.sure) if best else "If only one block is to be compressed"
     return [
         f"{heading}: {title}.",
-        f"It {savings_text(student.macs_saved, student.parameters_saved)}; its accuracy is "
-        f"{student.cost.text()}.",
+        f"It {savings_text(student.macs_saved, student.parameters_saved)}; its accuracy "
+        f"differs by {student.cost.text()}.",
         certainty,
     ]
 

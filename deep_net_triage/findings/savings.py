@@ -22,7 +22,7 @@ NOTE = (
     "A point is a block, by the method that loses least there. Bold names are on the Pareto "
     "front: no other block saves at least as much and loses less, or saves more and loses no "
     "more. Points that save equally much stand side by side. A latency that differs from the "
-    "parent's by no more than either varies is left out."
+    "parent's by no more than the spread of either is left out."
 )
 _WIDTH = 5.2  # inches, as wide as the other figures, for text of one size on a phone
 _LETTERS = 60  # that fit below a panel in one line
@@ -71,7 +71,7 @@ def draw(study: StudyResults, ranking: Sequence[BlockSummary]) -> Figure:
         panel.set_xlabel(_label(study, name), parse_math=False)
         looks.prepare(panel)
         _draw(panel, points)
-    figure.supylabel("accuracy against the parent (points)", fontsize="medium")
+    figure.supylabel("accuracy less the parent's (points)", fontsize="medium")
     line = Line2D([], [], color=looks.INK, lw=1, ls="--", label="Pareto front")
     best = {summary.best.method for summary in ranking}
     shown = [looks.marker(name) for name in METHODS if name in best]

@@ -56,8 +56,8 @@ def recommendation(smaller: Smaller) -> str | None:
         smaller.macs_saved(network.macs), smaller.parameters_saved(network.parameters)
     )
     return (
-        f"{recommended(within(cost.low, max_drop))}: {title}. It {saved}; its accuracy is "
-        f"{cost.text('points', 100)} against the parent{_over_seeds(network)}."
+        f"{recommended(within(cost.low, max_drop))}: {title}. It {saved}; its accuracy "
+        f"differs by {cost.text('points', 100)} from the parent{_over_seeds(network)}."
     )
 
 
@@ -101,8 +101,8 @@ def _accuracy(smaller: Smaller) -> str:
     own = f"its test accuracy is {percent(compression.accuracy)}"
     change = points(_own_change(compression))
     if network.from_parent is None:
-        return f"{own}, {change} against the parent, without an interval"
-    cost = f"{network.from_parent.text('points', 100)} against the parent"
+        return f"{own}, {change} from the parent, without an interval"
+    cost = f"{network.from_parent.text('points', 100)} from the parent"
     seeds = len(network.correct)
     if seeds == 1:
         return f"{own}, {cost}"
@@ -119,16 +119,16 @@ def _certainty(smaller: Smaller) -> list[str]:
     max_drop = compression.max_drop
     if cost is None or smaller.doubt:
         return []
-    allowed = f"the allowed {100 * max_drop:.1f} points"
+    allowed = f"the allowed drop of {100 * max_drop:.1f} points"
     several = len(smaller.compressed.correct) > 1
     subject = "The mean" if several else "That"
     if not within(cost.mean, max_drop):
         over = _beyond(cost.mean, max_drop)
-        return [f"{subject} is {over} more than {allowed}."]
+        return [f"{subject} is {over} beyond {allowed}."]
     if within(cost.low, max_drop):
-        said = [f"The whole interval is within {allowed}."]
+        said = [f"Even the low end of the interval is within {allowed}."]
     else:
-        said = [f"{subject} is within {allowed}, but the interval extends beyond them."]
+        said = [f"{subject} is within {allowed}, but the low end of the interval is not."]
     own = _own_change(compression)
     if several and not within(own, max_drop):
         said.append(f"The saved network itself lost {_beyond(own, max_drop)} more than that.")
@@ -162,8 +162,8 @@ def _final(smaller: Smaller) -> list[str]:
     if smaller.compression.final:
         return []
     if smaller.compression.finals:
-        return ["The final retraining lowered the accuracy; the network before it was saved."]
-    return ["The final retraining failed, so the network before it was saved."]
+        return ["The final retraining lowered the accuracy; the network before that was saved."]
+    return ["The final retraining failed; the network before that was saved."]
 
 
 def _without_time(smaller: Smaller) -> list[str]:
@@ -190,7 +190,7 @@ def of_alternatives(smaller: Smaller) -> list[str]:
     ]
     unknown = [rival.name for rival in smaller.alternatives if not rival.from_compressed]
     if unknown:
-        said.append(f"There is no interval that compares {listed(unknown)} with it.")
+        said.append(f"No interval compares {listed(unknown)} with the compressed network.")
     return said
 
 
@@ -214,7 +214,7 @@ def _to_take(smaller: Smaller) -> list[str]:
     foremost, chosen = smaller.standing.foremost, smaller.standing.to_take
     max_drop = smaller.compression.max_drop
     losers = [rival for rival in foremost if rival.loses_more_than(max_drop)]
-    allowed = f"the allowed {100 * max_drop:.1f} points against the parent"
+    allowed = f"the allowed drop of {100 * max_drop:.1f} points from the parent"
     said = []
     if losers == foremost:
         who = {1: "It loses", 2: "Both lose"}.get(len(losers), "All of them lose")
@@ -228,9 +228,7 @@ def _to_take(smaller: Smaller) -> list[str]:
     take = "If that is acceptable, take" if losers == foremost else "The network to take is"
     said.append(f"{take} {chosen.name}: {folder / 'model.keras'}.")
     said += _reasons(smaller, chosen)
-    said.append(
-        "The test images decided this, so the accuracy of the network to take is optimistic."
-    )
+    said.append("The test images decided this, so the accuracy of this network is optimistic.")
     return said
 
 
@@ -253,23 +251,20 @@ def _reasons(smaller: Smaller, chosen: Rival) -> list[str]:
         cheap += f", and fewer trainings, {chosen.runs} rather than {smaller.compressed.runs}"
     said.append(f"{cheap}.")
     if [rival.runs for rival in as_cheap].count(chosen.runs) > 1:
-        said.append("Of the networks for which that holds, it has the highest test accuracy.")
+        said.append("Of the networks that tie on this, it has the highest test accuracy.")
     return said
 
 
 def _best(smaller: Smaller) -> list[str]:
     worse, count = smaller.standing.worse, len(smaller.alternatives)
     closest = worse[0]
-    difference = f"{closest.from_compressed.text('points', 100)} against it"
+    difference = f"differs from it by {closest.from_compressed.text('points', 100)}"
     if len(worse) == 1:
         which = "its alternative" if count == 1 else f"one of its {count} alternatives"
-        said = f"{which}, {closest.name}, which is at {difference}"
+        said = f"{which}, {closest.name}, which {difference}"
     else:
         which = "each" if len(worse) == count else str(len(worse))
-        said = (
-            f"{which} of its {count} alternatives; the closest, {closest.name}, is at "
-            f"{difference}"
-        )
+        said = f"{which} of its {count} alternatives; the closest, {closest.name}, {difference}"
     return [f"The compressed network is better than {said}."]
 
 

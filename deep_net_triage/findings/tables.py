@@ -60,9 +60,9 @@ def _others(study: StudyResults) -> dict[str, str]:
 
 
 def _legend(study: StudyResults) -> str:
-    below = ["points against the control"] if study.controls else []
+    below = ["difference from the control in points"] if study.controls else []
     below += [f"{title} in %" for title in _others(study)]
     return (
-        f"({reported_accuracy.name([study])} in %, points against the parent, epochs to 99 % "
-        f"of the maximum; below: {', '.join(below)})"
+        f"({reported_accuracy.name([study])} in %, difference from the parent in points, "
+        f"epochs to 99 % of the maximum; below: {', '.join(below)})"
     )

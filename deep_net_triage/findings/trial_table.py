@@ -55,7 +55,7 @@ MEASURES = {
     "chosen_accuracy": Measure(
         _ACCURACY,
         "chosen",
-        "after the epoch that is best on held-out images, without these on the test "
+        "after the epoch that is best on held-out images or, if there are none, on test "
         "images; where the learning rate falls to zero, after the last epoch",
         "accuracy",
     ),
@@ -65,7 +65,7 @@ MEASURES = {
     "final_accuracy": Measure(_ACCURACY, "last", "after the last epoch on labels", "accuracy"),
     "final_drop": Measure(
         _ACCURACY,
-        "lost at last",
+        "lost, last",
         "the parent's minus the last; negative for a gain",
         "accuracy",
     ),

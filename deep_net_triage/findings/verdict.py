@@ -161,7 +161,7 @@ def sentences(verdict: Verdict, compressed: str | None = None) -> list[str]:
 
 def describe(verdict: Verdict, compressed: str | None = None) -> str:
     """Returns the verdict as lines for the terminal; `compressed` is as for `sentences`."""
-    lines = [f"{verdict.dataset}: blocks from the most compressible to the most critical"]
+    lines = [f"{verdict.dataset}: blocks, the most compressible first, with 95 % intervals"]
     for place, block in enumerate(verdict.ranking, start=1):
         saved = savings_text(block.macs_saved, block.parameters_saved)
         lines.append(f"  {place}. {block.block}: {_cost(block.best)}; {saved}")
@@ -174,7 +174,7 @@ def describe(verdict: Verdict, compressed: str | None = None) -> str:
     for segment in verdict.not_compressible:
         lines.append(f"  not compressible: {segment.first} to {segment.last}: {segment.reason}")
     if verdict.unfinished:
-        lines.append(f"  no finished trial: {', '.join(verdict.unfinished)}")
+        lines.append(f"  not run, or not finished: {', '.join(verdict.unfinished)}")
     return "\n".join([*lines, *sentences(verdict, compressed)])
 
 

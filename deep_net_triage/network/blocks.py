@@ -213,7 +213,7 @@ def select(
         else:
             allowed = ", ".join(block.name for block in available)
             raise InputError(
-                f"--block={name} is no block; allowed: 1 to {len(available)}, {allowed}, "
+                f"--block={name} is not a block; allowed: 1 to {len(available)}, {allowed}, "
                 "first_layer:last_layer, or all"
             )
     position = {name: number for number, name in enumerate(by_name(model))}
@@ -239,13 +239,13 @@ def check_belongs(model: keras.Model, block: Block) -> None:
     missing = [name for name in block.layers if name not in graph.operations]
     if missing:
         raise InputError(
-            f"{block.name} is no block of {model.name}, which has no layer {missing[0]}; "
+            f"{block.name} is not a block of {model.name}, which has no layer {missing[0]}; "
             "allowed: blocks that find_blocks returns for this model"
         )
     if not _is_segment(graph, block):
         raise InputError(
-            f"{block.name} is no block of {model.name}, which connects its layers differently; "
-            "allowed: blocks that find_blocks returns for this model"
+            f"{block.name} is not a block of {model.name}, which connects its layers "
+            "differently; allowed: blocks that find_blocks returns for this model"
         )
 
 

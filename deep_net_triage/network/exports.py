@@ -80,10 +80,10 @@ class Export:
 
     def __str__(self) -> str:
         if self.accuracy is None:
-            return f"exported, and returns what the model does: {self.file}"
+            return f"exported, with the same outputs as the model: {self.file}"
         change = signed(self.accuracy - self.model_accuracy, 4)
         return (
-            f"exported in int8, accuracy {self.accuracy:.4f} ({change} against the model): "
+            f"exported in int8, accuracy {self.accuracy:.4f} ({change} from the model): "
             f"{self.file}"
         )
 

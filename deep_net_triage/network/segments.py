@@ -130,12 +130,12 @@ def refusal(graph: Graph, names: list[str], kind: str = "conv") -> str | None:
         return "it has fewer than two convolutions, so that there is nothing to replace by one"
     received, returned = _received(graph, names), graph.operations[names[-1]].output
     if len(received.shape) != 4 or len(returned.shape) != 4:
-        return f"{names[-1]} returns no map of pixels"
+        return "its input or its output is not a set of feature maps"
     if not set(names).isdisjoint(head(graph)):
         return HEAD
     sizes = _sizes(graph, names)
     if not sizes:
-        return f"{names[0]} takes maps of any size, but not every size works"
+        return "it takes maps of any size, but fails at some sizes"
     if _padding(graph, names) is None:
         before, after = sizes[0]
         return (

@@ -45,9 +45,7 @@ def run(plan: Plan, parent: Parent, progress: Progress, begins: Callable[[str], 
         # Read under the lock: without it another process may compress the parent anew.
         compression = compressions.read(study)
         if not compression or not compression.blocks:
-            progress.say(
-                "alternatives: nothing was compressed that they could be compared with"
-            )
+            progress.say("alternatives: none, as there is no compressed network to compare")
             return
         folder.mkdir(exist_ok=True)
         trainings = MoreTrainings(

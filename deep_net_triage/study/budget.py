@@ -275,7 +275,7 @@ def summary(budget: Budget) -> str:
     parents = sum(training.seconds for training in budget.trainings if training.alone)
     trials = [training for training in budget.trainings if not training.alone]
     parts = [f"parent {duration(parents)}"] if parents else []
-    at_once = f", {budget.side_by_side} at once" if budget.side_by_side > 1 else ""
+    at_once = f" ({budget.side_by_side} at once)" if budget.side_by_side > 1 else ""
     parts.append(
         f"{counted(len(trials), 'trial')}{at_once} {duration(budget.seconds - parents)}"
     )

@@ -155,7 +155,7 @@ class _Search:
                 macs=result.row.macs,
             )
         self.so_far.take(step, block, folder)
-        self.progress.say(_said(step))
+        self.progress.say(_said(step, "held-out" if self.plan.dataset.validation else "test"))
 
     def finish(self, found: list[Candidate]) -> Path | None:
         """Retrains the whole network, saves it and the result, and returns the model's file."""
@@ -239,12 +239,10 @@ class _Search:
             if self._allows(max(judged)):
                 return finals + self._retrained(others)
             self.so_far.undo()
-            loser = (
-                "the retrained network" if finals else "the network, whose retraining failed,"
-            )
-            self.progress.say(
-                f"compressing {last.block}: undone, because {loser} loses more than --max_drop"
-            )
+            reason = "the retrained network loses more than --max_drop"
+            if not finals:
+                reason = "the network loses more than --max_drop, and its retraining failed"
+            self.progress.say(f"compressing {last.block}: undone: {reason}")
         return []
 
     def _retrained(self, seeds: Sequence[int]) -> list[Final]:
@@ -278,7 +276,7 @@ class _Search:
             return models.load(self.folder / final.folder / "model.keras"), final.accuracy
         self.progress.say(
             "compressing: the final retraining failed or lowered the accuracy; the network "
-            "before it is saved"
+            "from before that is saved"
         )
         return self.so_far.network, self.so_far.last.accuracy
 
@@ -335,11 +333,9 @@ def _judged(result: TrialResult, folder: Path) -> float:
     return accuracy_of(epochs, result.row.chosen_epoch)
 
 
-def _said(step: Step) -> str:
+def _said(step: Step, images: str) -> str:
     if step.judged_accuracy is None:
         return f"compressing {step.block}: the training failed; undone"
     end = "kept" if step.kept else "undone"
-    return (
-        f"compressing {step.block}: accuracy {step.judged_accuracy:.4f} on the images that "
-        f"decide; {end}"
-    )
+    accuracy = f"accuracy {step.judged_accuracy:.4f} on the {images} images"
+    return f"compressing {step.block}: {accuracy}; {end}"

@@ -111,7 +111,7 @@ class Study:
                 if lock.holder or not self.ledger.pending([trial]):
                     if not self.shared:  # by another command
                         taker = lock.holder or "another process"
-                        self.progress.say(f"{name}  left to {taker}")
+                        self.progress.say(f"{name}  skipped: taken by {taker}")
                     continue
                 page()
                 pending = self.ledger.pending(self.plan.trials)

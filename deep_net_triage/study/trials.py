@@ -152,7 +152,7 @@ class BlockTrials:
         random, bypassed = (
             accuracies[f"{way}_accuracy"] for way in ("reinitialized", "bypassed")
         )
-        without = "it can't be left out" if bypassed is None else f"{bypassed:.4f} without it"
+        without = f"{bypassed:.4f} without it" if bypassed is not None else "can't be left out"
         self.progress.say(
             f"{self.block.name}: accuracy {random:.4f} with random kernels; {without}"
         )
@@ -295,8 +295,8 @@ class MoreTrainings:
 def _reached(row: Row) -> str:
     change = signed(row.chosen_accuracy - row.baseline_accuracy, 4)
     return (
-        f"accuracy {row.chosen_accuracy:.4f} ({change}), 99 % at epoch {row.epochs_to_99}, "
-        f"{duration(row.seconds)}"
+        f"accuracy {row.chosen_accuracy:.4f} ({change}), 99 % of its best at epoch "
+        f"{row.epochs_to_99}, {duration(row.seconds)}"
     )
 
 
