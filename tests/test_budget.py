@@ -117,7 +117,7 @@ def test_one_line_says_it_all(cores, monkeypatch):
     foreseen = Budget(trainings, 2, 3 * GIB, GIB // 2, GIB // 4, measured=True)
     assert foreseen.seconds == 120 + 300
     assert budget.summary(foreseen) == (
-        "about 7.0 min on this machine (2 cores, no GPU): parent 2.0 min, 2 trials, 2 at once "
+        "about 7.0 min on this machine (2 cores, no GPU): parent 2.0 min, 2 trials (2 at once) "
         "5.0 min; 3.0 GiB of memory, 768 MiB of disk"
     )
     assert list(budget.details(foreseen))[:2] == ["parent  2.0 min", "a       5.0 min"]

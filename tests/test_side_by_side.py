@@ -73,7 +73,7 @@ def test_a_small_network_runs_its_trials_side_by_side(tmp_path, monkeypatch, cap
     assert len(study.rows) == 6
     said, complained = capfd.readouterr()
     assert complained == ""
-    assert "6 trials, 2 at once" in said
+    assert "6 trials (2 at once)" in said
     # Lines that both processes say are shown once.
     assert said.count("digits: reading images") == 1
     assert not list(tmp_path.rglob("unfinished-*"))
