@@ -167,5 +167,5 @@ def test_halves_are_replaced_one_after_another_and_behind_another_block():
 
 def test_a_block_of_another_model_is_refused():
     (block,) = blocks.find_blocks(chain(conv("a"), conv("b"), conv("c")))
-    with pytest.raises(InputError, match="block1 is no block of"):
+    with pytest.raises(InputError, match="block1 is not a block of"):
         halves(residual(), block)
