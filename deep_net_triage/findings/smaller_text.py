@@ -161,9 +161,8 @@ def _judges(held_out: int) -> str:
 def _final(smaller: Smaller) -> list[str]:
     if smaller.compression.final:
         return []
-    if smaller.compression.finals:
-        return ["The final retraining lowered the accuracy; the network before that was saved."]
-    return ["The final retraining failed; the network before that was saved."]
+    happened = "lowered the accuracy" if smaller.compression.finals else "failed"
+    return [f"The final retraining {happened}; the network is saved as it was before."]
 
 
 def _without_time(smaller: Smaller) -> list[str]:

@@ -275,8 +275,8 @@ class _Search:
         if final := compressions.final_to_save(self.so_far.steps, finals):
             return models.load(self.folder / final.folder / "model.keras"), final.accuracy
         self.progress.say(
-            "compressing: the final retraining failed or lowered the accuracy; the network "
-            "from before that is saved"
+            "compressing: the final retraining failed or lowered the accuracy; the network is "
+            "saved as it was before"
         )
         return self.so_far.network, self.so_far.last.accuracy
 

@@ -152,8 +152,9 @@ class BlockTrials:
         random, bypassed = (
             accuracies[f"{way}_accuracy"] for way in ("reinitialized", "bypassed")
         )
-        without = "it changes the shape, so that it can't be bypassed"
-        if bypassed is not None:
+        if bypassed is None:
+            without = "it changes the shape, so that it can't be bypassed"
+        else:
             without = f"{bypassed:.4f} without it"
         self.progress.say(
             f"{self.block.name}: accuracy {random:.4f} with random kernels; {without}"
