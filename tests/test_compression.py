@@ -302,6 +302,13 @@ def test_students_that_were_not_saved_are_missed_by_name(flags, tmp_path, capsys
     assert "cm_mw-block1-seed0 to train it again" in error
 
 
+def test_students_of_blocks_that_a_command_leaves_out_are_not_needed(flags, tmp_path):
+    others = [flag for flag in flags if flag != "--compress"]
+    unsaved = ("--block=1", "--nosave_models", "--validation_fraction=0")
+    assert run(tmp_path, *others, *unsaved) == 0
+    assert run(tmp_path, *flags, "--block=2", "--validation_fraction=0") == 0
+
+
 def test_nothing_is_saved_where_no_block_is_good_enough(flags, tmp_path, capsys):
     assert run(tmp_path, *flags, "--method=cl_mw", "--train_examples=60", "--max_drop=0") == 0
     study = tmp_path / "digits"
