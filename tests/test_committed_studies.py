@@ -233,12 +233,12 @@ def test_what_the_settled_recipe_does_by_hand():
     late = np.abs(curves[:, -1] - curves[:, -2]).mean()
     assert shown("whole model: change in the last epoch") == pytest.approx(late, abs=0.0051)
     best = (curves.max(axis=1) - curves[:, -1]).mean()
-    assert shown("whole model: best less last") == pytest.approx(best, abs=0.0051)
+    assert shown("whole model: best minus last") == pytest.approx(best, abs=0.0051)
     with (folder / "results.csv").open() as file:
         rows = [line for line in csv.DictReader(file) if line["method"] == "control"]
     change = [float(row["final_accuracy"]) - float(row["baseline_accuracy"]) for row in rows]
     assert len(change) == 3
-    assert shown("control less parent") == pytest.approx(100 * np.mean(change), abs=0.051)
+    assert shown("control minus parent") == pytest.approx(100 * np.mean(change), abs=0.051)
 
 
 def test_the_lowest_cell_of_the_digits_by_hand():

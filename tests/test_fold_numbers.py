@@ -49,15 +49,15 @@ def over(measure, fold, methods, blocks=BLOCKS):
 
 
 DIFFERENCES = {
-    "whole model less control": lambda fold: over(last, fold, WHOLE) - last(fold, "control"),
-    "block1 less block5": lambda fold: (
+    "whole model minus control": lambda fold: over(last, fold, WHOLE) - last(fold, "control"),
+    "block1 minus block5": lambda fold: (
         over(last, fold, WHOLE + LAYER, BLOCKS[:1])
         - over(last, fold, WHOLE + LAYER, BLOCKS[4:])
     ),
-    "control less layer, block5": lambda fold: (
+    "control minus layer only, block5": lambda fold: (
         last(fold, "control") - over(last, fold, LAYER, BLOCKS[4:])
     ),
-    "mean less random start, early": lambda fold: (
+    "mean minus random start, early": lambda fold: (
         over(early, fold, ("cl_mw", "cm_mw")) - over(early, fold, ("cl_rw", "cm_rw"))
     ),
 }

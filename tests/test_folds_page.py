@@ -152,13 +152,13 @@ def test_the_page_shows_what_was_run_beside_the_plan(tmp_path):
         less = last(source, methods, "block5") - last(source, ["control"], "no-block")
         return f"{100 * less:+.1f}"
 
-    sized, recipes = re.findall(r"\| block5 less control \|(.*)\|\n", page)
+    sized, recipes = re.findall(r"\| block5 minus control \|(.*)\|\n", page)
     shown = [re.findall(r"(\S+) \[", row) for row in (sized, recipes)]
     assert shown[0] == [cost(part, beside.SIZED_METHODS) for part in ("", "geometry")]
     assert shown[1] == [
         cost(part, methods) for part in ("", "recipe") for methods in (WHOLE, contrasts.LAYER)
     ]
-    between, _ = re.findall(r"\n\| block1 less block5 \|(.*)\|\n", page)
+    between, _ = re.findall(r"\n\| block1 minus block5 \|(.*)\|\n", page)
     changes = [
         last(source, beside.SIZED_METHODS, "block1")
         - last(source, beside.SIZED_METHODS, "block5")

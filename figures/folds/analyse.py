@@ -96,7 +96,7 @@ def parts_of_the_plan() -> dict[str, Iterator[str]]:
         *claims["2a"].parts,
         *claims["2b"].parts,
         claims["3"].parts[0],
-        Part("CL-RW less control, block1", alone, "accuracy", contrasts.NEAR, contrasts.NEAR),
+        Part("CL-RW minus control, block1", alone, "accuracy", contrasts.NEAR, contrasts.NEAR),
     ]
     explored = {
         "CIFAR-10": paper,

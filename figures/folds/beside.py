@@ -116,14 +116,14 @@ def block_costs(columns: Sequence[Column], blocks: Sequence[str]) -> Iterator[st
                 for c in columns
             )
             texts = (cost.text("", 100) for cost in costs)
-            yield f"| {block} less {reference} | {' | '.join(texts)} |"
+            yield f"| {block} minus {reference} | {' | '.join(texts)} |"
     for one, other in itertools.combinations(blocks, 2):
         between = (
             difference(c.studies, *([(name, b) for name in c.methods] for b in (one, other)))
             for c in columns
         )
         texts = (found.text("", 100) for found in between)
-        yield f"| {one} less {other} | {' | '.join(texts)} |"
+        yield f"| {one} minus {other} | {' | '.join(texts)} |"
 
 
 def difference(

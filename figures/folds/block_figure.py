@@ -67,7 +67,7 @@ def draw(panels: Sequence[Panel]) -> Figure:
     """Returns the figure: a panel for each setting, all on one scale."""
     figure = Figure(figsize=(_WIDTH * len(panels) + 0.4, _HEIGHT), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-    axes[0].set_ylabel("accuracy less the control's (points)")
+    axes[0].set_ylabel("accuracy − control's (points)")
     for each, panel in zip(axes, panels, strict=True):
         looks.prepare(each)
         each.set_title(panel.title, color=looks.INK)

@@ -106,32 +106,33 @@ NEAR = Boundary(-0.1)
 def _whole_against_layer() -> Iterable[Part]:
     for block in BLOCKS:
         weights = pairs(SAME_START, (block,))
-        yield Part(f"whole model less layer, {block}", weights, "accuracy", NOTHING, WORTH)
+        name = f"whole model minus layer only, {block}"
+        yield Part(name, weights, "accuracy", NOTHING, WORTH)
 
 
 def _no_layer_gains() -> Iterable[Part]:
     for name, blocks in (("blocks 1 to 4", BLOCKS[:4]), ("block5", BLOCKS[4:])):
         weights = less(PARENT_TRAINED_ON, mean_over(LAYER, blocks))
-        yield Part(f"control less layer, {name}", weights, "accuracy", SAME, NOTHING)
+        yield Part(f"control minus layer only, {name}", weights, "accuracy", SAME, NOTHING)
 
 
 def _layer_is_near() -> Iterable[Part]:
     for block in BLOCKS:
         weights = less(mean_over(LAYER, (block,)), PARENT_TRAINED_ON)
-        yield Part(f"layer less control, {block}", weights, "accuracy", NEAR, NEAR)
+        yield Part(f"layer only minus control, {block}", weights, "accuracy", NEAR, NEAR)
 
 
 def _blocks_are_equal() -> Iterable[Part]:
     for one, other in itertools.permutations(BLOCKS, 2):
         weights = less(mean_over(SIX, (one,)), mean_over(SIX, (other,)))
-        yield Part(f"{one} less {other}", weights, "accuracy", SAME, NOTHING)
+        yield Part(f"{one} minus {other}", weights, "accuracy", SAME, NOTHING)
 
 
 def _both_are_best() -> Iterable[Part]:
     best, others = mean_over(("stn_cm",)), mean_over(("cm_rw", "cm_mw"))
     to_layer = less(best, mean_over(LAYER))
-    yield Part("STN-CM less layer-only methods", to_layer, "accuracy", NOTHING, NOTHING)
-    name = "STN-CM less CM-RW and CM-MW"
+    yield Part("STN-CM minus layer-only methods", to_layer, "accuracy", NOTHING, NOTHING)
+    name = "STN-CM minus CM-RW and CM-MW"
     yield Part(name, less(best, others), "accuracy", NOTHING, NOTHING)
     yield Part(f"{name}, early", less(best, others), "early", NOTHING, NOTHING)
 
@@ -147,7 +148,7 @@ CLAIMS = (
         "Methods that update the whole model match or exceed the parent.",
         (
             Part(
-                "whole model less control",
+                "whole model minus control",
                 less(mean_over(WHOLE), PARENT_TRAINED_ON),
                 "accuracy",
                 SAME,
@@ -165,7 +166,11 @@ CLAIMS = (
     Claim(
         "5",
         "Mean initialisation speeds convergence very slightly over random.",
-        (Part("mean less random start, early", pairs(OTHER_START), "early", NOTHING, NOTHING),),
+        (
+            Part(
+                "mean minus random start, early", pairs(OTHER_START), "early", NOTHING, NOTHING
+            ),
+        ),
     ),
     Claim(
         "6",

@@ -17,22 +17,22 @@ PARENT = "parent"
 EARLY, LATE = contrasts.BLOCKS[:3], contrasts.BLOCKS[3:]
 LAST_LAYER_ONLY = contrasts.mean_over(contrasts.LAYER, ("block5",))
 ACCURACIES: Mapping[str, tuple[Weights, Weights | str]] = {
-    "whole model less layer, blocks 1 to 3": (
+    "whole model minus layer only, blocks 1 to 3": (
         contrasts.mean_over(contrasts.WHOLE, EARLY),
         contrasts.mean_over(contrasts.LAYER, EARLY),
     ),
-    "whole model less layer, blocks 4 and 5": (
+    "whole model minus layer only, blocks 4 and 5": (
         contrasts.mean_over(contrasts.WHOLE, LATE),
         contrasts.mean_over(contrasts.LAYER, LATE),
     ),
-    "layer less parent, block5": (LAST_LAYER_ONLY, PARENT),
-    "layer less control, block5": (LAST_LAYER_ONLY, PARENT_TRAINED_ON),
+    "layer only minus parent, block5": (LAST_LAYER_ONLY, PARENT),
+    "layer only minus control, block5": (LAST_LAYER_ONLY, PARENT_TRAINED_ON),
 }
 EPOCHS = {
-    "epochs to 99 %, CL-RW less STN": ("cl_rw", "stn"),
-    "epochs to 99 %, CM-RW less STN-CM": ("cm_rw", "stn_cm"),
-    "epochs to 99 %, CL-RW less CL-MW": ("cl_rw", "cl_mw"),
-    "epochs to 99 %, CM-RW less CM-MW": ("cm_rw", "cm_mw"),
+    "epochs to 99 %, CL-RW minus STN": ("cl_rw", "stn"),
+    "epochs to 99 %, CM-RW minus STN-CM": ("cm_rw", "stn_cm"),
+    "epochs to 99 %, CL-RW minus CL-MW": ("cl_rw", "cl_mw"),
+    "epochs to 99 %, CM-RW minus CM-MW": ("cm_rw", "cm_mw"),
 }
 
 

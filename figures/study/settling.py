@@ -29,10 +29,10 @@ def recipes(paper: StudyResults, settled: StudyResults) -> Iterator[str]:
         "whole model: change in the last epoch, points": lambda study: _number(
             mean(abs(curve[-1] - curve[-2]) for curve in whole_model(study))
         ),
-        "whole model: best less last epoch, points": lambda study: _number(
+        "whole model: best minus last epoch, points": lambda study: _number(
             mean(max(curve) - curve[-1] for curve in whole_model(study))
         ),
-        "control less parent, points": lambda study: _interval(_control_less_parent(study)),
+        "control minus parent, points": lambda study: _interval(_control_less_parent(study)),
         "whole model: median half-width of the intervals against the control, points": (
             lambda study: _number(median(half_widths(study)))
         ),
@@ -98,7 +98,7 @@ def ingredients(runs: Path) -> Iterator[str]:
         "CM-RW",
         "control",
         "change of an epoch",
-        "best less last",
+        "best minus last",
     )
     for name, ingredient in RUNS.items():
         if (runs / name).is_dir():
