@@ -80,7 +80,7 @@ def find_blocks(model: keras.Model, *, replacement: str = "conv") -> tuple[Block
 @_names_of_arguments()
 def replace_block(
     model: keras.Model,
-    block: Block | str,
+    block: Block | str | int,
     *,
     initializer: str = "mean",
     seed: int = 0,
@@ -90,7 +90,7 @@ def replace_block(
 
     Args:
         model: Sequential or functional.
-        block: one that `find_blocks` returns, its name, or `first_layer:last_layer`.
+        block: one that `find_blocks` returns, its name or number, or `first_layer:last_layer`.
         initializer: `glorot_uniform`, or the `mean` of the block's filters (2.3.3, Eq. 2).
         seed: of the random initialisation.
         replacement: `conv`, or `separable` for a SeparableConv2D; a `Block` has its own.
@@ -99,9 +99,9 @@ def replace_block(
         InputError: if there is no such block.
     """
     parent = graphs.flat(model)
-    if isinstance(block, str):
+    if not isinstance(block, Block):
         found = blocks.survey(parent, replacement).blocks
-        (block,) = blocks.select(parent, found, (block,), replacement)
+        (block,) = blocks.select(parent, found, (str(block),), replacement)
     return surgery.compress(parent, block, initializer=initializer, seed=seed)
 
 
@@ -282,7 +282,13 @@ def _split(examples: Examples, which: str) -> Split:
     """
     if isinstance(examples, tf.data.Dataset):
         examples = _unbatched(examples, which)
-    images, labels = map(np.asarray, examples)
+    try:
+        images, labels = map(np.asarray, examples)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{which} is not a pair of images and labels; allowed: two arrays, or a "
+            "tf.data.Dataset of pairs"
+        ) from error
     if images.ndim != 4 or labels.shape != images.shape[:1] or not len(images):
         raise InputError(
             f"{which}: images of shape {images.shape} with labels of shape {labels.shape}; "

@@ -84,6 +84,19 @@ def test_the_best_of_all_arrangements_is_taken(number, seed, parent, toy_dataset
             np.testing.assert_array_equal(weight.numpy(), before[weight.path])
 
 
+def test_a_parent_in_float64_is_compared_with_filters_in_float32(toy_dataset):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    parent = toy_parent()
+    keras.config.set_dtype_policy(before)
+    block, images = find_blocks(parent)[1], toy_dataset.train.images
+    convolution = convolution_of(drawn(parent, block), block)
+    assert (convolution.kernel.dtype, parent.dtype) == ("float32", "float64")
+    found = alignment.correlations(parent, block, convolution, images)
+    expected = by_numpy(parent, block, convolution.kernel.numpy(), images)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_a_map_that_is_the_same_everywhere_correlates_with_none(parent, toy_dataset):
     block = find_blocks(parent)[0]
     dead = parent.get_layer(block.batchnorms[-1])

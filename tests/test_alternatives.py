@@ -1,5 +1,6 @@
 """The networks with which the alternatives to a compressed one start."""
 
+import shutil
 import types
 from pathlib import Path
 
@@ -9,7 +10,13 @@ import pytest
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.network import blocks
-from deep_net_triage.records import alternatives, compressions, results
+from deep_net_triage.records import (
+    alternatives,
+    compressions,
+    correctness,
+    models,
+    results,
+)
 from deep_net_triage.records.results import NetworkResult
 from deep_net_triage.study import alternative_networks, exporting
 from deep_net_triage.study.alternative_networks import _Networks
@@ -148,8 +155,48 @@ def test_seeds_of_other_settings_are_forgotten(tmp_path):
     assert alternatives.forget_others(tmp_path, "narrow", newest) == []
 
 
+def test_copies_of_a_folder_are_left_alone(tmp_path):
+    handmade.write(tmp_path, handmade.compression())
+    folder = alternatives.folder_of(tmp_path, "narrow", 0)
+    write_network(folder, {"learning_rate": 0.02, "seed": 0})
+    correctness.write(folder / results.CORRECT, np.ones(8, bool))
+    shutil.copytree(folder, folder.with_name("narrow-seed0.bak"))
+    (one,) = alternatives.read(tmp_path, 8)
+    assert (one.kind, one.seed) == ("narrow", 0)
+    assert alternatives.forget_others(tmp_path, "narrow", {"learning_rate": 1}) == [folder]
+    assert folder.with_name("narrow-seed0.bak").is_dir()
+
+
+def test_networks_from_scratch_keep_statistics_of_images_and_take_other_weights(tmp_path):
+    """The initializer of the network has a seed of its own, and its images are standardised."""
+    x = images = keras.Input((6, 6, 3))
+    standardised = keras.layers.Normalization(name="statistics")
+    standardised.adapt(np.random.default_rng(0).normal(5, 3, (20, 6, 6, 3)))
+    x = standardised(x)
+    for name in ("c1", "c2"):
+        fixed = keras.initializers.HeNormal(seed=1)
+        x = keras.layers.Conv2D(3, 3, padding="same", kernel_initializer=fixed, name=name)(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    trained = keras.Model(images, keras.layers.Dense(2, name="classes")(x))
+    models.save(trained, tmp_path / "compressed" / "model.keras")
+    makers = networks(trained, ("c1:c2",), ("c1-c2",))
+    makers.compressed = tmp_path / "compressed" / "model.keras"
+    first, again, second = (makers.make("scratch", seed) for seed in (0, 0, 1))
+    for network in (first, second):
+        kept = network.get_layer("statistics")
+        np.testing.assert_array_equal(kept.mean, standardised.mean)
+        np.testing.assert_array_equal(kept.variance, standardised.variance)
+    for name in ("c1", "c2", "classes"):
+        old, one, same, other = (
+            model.get_layer(name).kernel.numpy() for model in (trained, first, again, second)
+        )
+        assert np.array_equal(one, same)
+        assert not np.allclose(one, other)
+        assert not np.allclose(one, old)
+
+
 def write_network(folder, settings):
-    folder.mkdir()
+    folder.mkdir(parents=True, exist_ok=True)
     reached = {"accuracy": 0.5, "judged_accuracy": 0.5, "epochs": 3}
     costs = {"parameters": 250, "macs": 600, "seconds": 1.0}
     results.write_result(folder, NetworkResult(settings=settings, **reached, **costs))

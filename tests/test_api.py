@@ -25,7 +25,7 @@ def test_blocks_of_a_model_and_one_of_them_replaced(parent):
     wrapped = keras.Sequential([keras.Input((8, 8, 2)), parent])
     found = dnt.find_blocks(wrapped)
     assert [block.name for block in found] == ["block1", "block2"]
-    for block in (found[1], "block2", "2", "b2_conv1:b2_relu3"):
+    for block in (found[1], "block2", "2", 2, "b2_conv1:b2_relu3"):
         student = dnt.replace_block(wrapped, block)
         assert student.count_params() < wrapped.count_params()
         assert student.output_shape == (None, 3)
@@ -99,6 +99,12 @@ def test_images_of_a_data_set_that_do_not_fit_together_are_refused(batch, messag
         odd = sizes.map(lambda side, label: (tf.zeros((side, side, 2)), label))
     with pytest.raises(InputError, match=message):
         dnt.triage(parent, odd, examples(24))
+
+
+@pytest.mark.parametrize("train", [examples(24)[0], (*examples(24), np.ones(24)), None])
+def test_what_is_no_pair_is_refused(train, parent):
+    with pytest.raises(InputError, match="train is not a pair of images and labels"):
+        dnt.triage(parent, train, examples(24))
 
 
 def test_a_label_with_an_axis_of_its_own_makes_no_batch(parent):

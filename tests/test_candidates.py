@@ -154,3 +154,7 @@ def test_latency_is_measured_once(chain, savings, monkeypatch):
     assert calls == [((1, 64), ["keras"])]
     savings(save="latency", latency_batches="64").of(block)
     assert calls[1:] == [((64,), ["keras"])]
+    # What another machine has measured says nothing about this one.
+    monkeypatch.setattr(candidates.platform, "node", lambda: "another")
+    savings(save="latency", latency_batches="64").of(block)
+    assert calls[2:] == [((64,), ["keras"])]

@@ -1,6 +1,8 @@
 """Several blocks of a parent that has learned, compressed one after another."""
 
 import dataclasses
+import io
+import types
 
 import keras
 import numpy as np
@@ -10,6 +12,7 @@ from deep_net_triage.findings import presentation, rivals
 from deep_net_triage.images import datasets
 from deep_net_triage.network import costs
 from deep_net_triage.network.latencies import Latency
+from deep_net_triage.progress import Progress
 from deep_net_triage.records import (
     alternatives,
     compressions,
@@ -18,6 +21,7 @@ from deep_net_triage.records import (
     results,
     study_results,
 )
+from deep_net_triage.records.compressions import Final
 from deep_net_triage.study import compression, trials
 from tests.studies import read, run, snapshot
 
@@ -156,7 +160,7 @@ def test_the_whole_network_is_retrained_at_last(folder):
     study = folder / "digits"
     result = read(study / "compressed" / "result.json")
     (final,) = result["finals"]
-    ended = results.read_network(study / "compressed" / "final-of-2-seed0")
+    ended = results.read_network(study / "compressed" / "final-of-1-2-seed0")
     assert final["accuracy"] == ended.accuracy
     assert ended.epochs == 2
     assert ended.settings["blocks_learned"] == [step["block"] for step in result["steps"]]
@@ -165,7 +169,7 @@ def test_the_whole_network_is_retrained_at_last(folder):
     last = result["steps"][-1]
     if final["judged_accuracy"] >= last["judged_accuracy"]:
         saved, accuracy, epochs = (
-            study / "compressed" / "final-of-2-seed0",
+            study / "compressed" / "final-of-1-2-seed0",
             final["accuracy"],
             6,
         )
@@ -316,7 +320,49 @@ def test_nothing_is_saved_where_no_block_is_good_enough(flags, tmp_path, capsys)
     assert all(considered["cost"] > 0 for considered in result["candidates"])
     assert result["steps"] == []
     assert not (study / "compressed" / "model.keras").exists()
-    assert "compressing: no block stays within --max_drop" in capsys.readouterr().out
+    assert "Nothing was compressed: each candidate loses more than" in capsys.readouterr().out
+
+
+def test_candidates_that_overlap_a_step_are_tried_once_it_is_undone():
+    """Of two halves of a block that is undone at last, the second is worth keeping."""
+    whole, first, second = (Considered(layers) for layers in ("abcd", "ab", "cd"))
+    search = object.__new__(compression._Search)
+    search.so_far, search.progress = SoFar(), Progress(io.StringIO())
+    search.plan = types.SimpleNamespace(settings=types.SimpleNamespace(final_seeds=(0, 1)))
+    search._compress = lambda one: search.so_far.take(one, kept=one is not first)
+    search._retrained = lambda seeds: [Final(seed, "", 0.5, 0.5) for seed in seeds]
+    search._allows = lambda judged: search.so_far.blocks == ["cd"]
+    waiting = search.attempt([whole, first, second])
+    assert (search.so_far.blocks, waiting) == (["abcd"], [first, second])
+    assert [final.seed for final in search._finals(waiting)] == [0, 1]
+    assert search.so_far.tried == ["abcd", "ab", "cd"]
+
+
+class Considered:
+    def __init__(self, layers):
+        self.block = layers
+
+
+class SoFar:
+    """A network whose blocks are texts that overlap where they share letters."""
+
+    def __init__(self):
+        self.blocks, self.tried = [], []
+
+    @property
+    def last(self):
+        return types.SimpleNamespace(block=self.blocks[-1], judged_accuracy=0.5)
+
+    def overlaps(self, block):
+        return any(set(block) & set(one) for one in self.blocks)
+
+    def take(self, candidate, kept):
+        self.tried.append(candidate.block)
+        if kept:
+            self.blocks.append(candidate.block)
+
+    def undo(self):
+        self.blocks.pop()
 
 
 def test_a_parent_that_has_not_learned_is_not_compressed(tmp_path, capsys):

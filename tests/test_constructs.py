@@ -81,6 +81,14 @@ def attention_by_keywords(x, n):
     return conv(f"{n}_conv")(layers.Add(name=f"{n}_add")([x, tokens]))
 
 
+def split(x, n):
+    """Half of the channels go around a convolution, as in ShuffleNet."""
+    around, through = ops.split(conv(f"{n}_conv")(x), 2, axis=-1)
+    through = layers.Conv2D(4, 3, padding="same", name=f"{n}_half")(through)
+    x = layers.Concatenate(name=f"{n}_concatenate")([around, through])
+    return layers.ReLU(name=f"{n}_relu")(x)
+
+
 def dilated(x, n):
     return layers.ReLU(name=f"{n}_relu")(conv(f"{n}_conv", dilation_rate=2)(x))
 
@@ -113,6 +121,7 @@ CONSTRUCTS = {
     "spatial_gate": (("stem", "a_conv", "a_gate"), None),
     "attention": (("stem", "a_conv"), None),
     "attention_by_keywords": (("stem", "a_conv"), None),
+    "split": (("stem", "a_conv", "a_half"), "a_relu"),
     "dilated": (("stem", "a_conv"), "a_relu"),
     "grouped": (("stem", "a_conv"), "a_relu"),
     "convnext": (("stem", "a_depthwise"), None),

@@ -43,6 +43,20 @@ def test_subset_takes_classes_in_turn_and_is_nested():
     assert subsets.balanced_subset(labels, 74).tolist() == list(range(74))
 
 
+def test_images_are_held_out_of_each_class_in_proportion():
+    labels = np.repeat([0, 1, 2], [1000, 1000, 50])
+    held = subsets.proportional_subset(labels, 205)
+    assert np.bincount(labels[held]).tolist() == [100, 100, 5]
+    assert set(subsets.proportional_subset(labels, 41)) < set(held)
+    # The last image of a class stays while there are others.
+    left = np.delete(labels, subsets.proportional_subset(labels, 2047))
+    assert np.bincount(left).tolist() == [1, 1, 1]
+    alike = np.repeat([0, 1, 2], 20)
+    for count in (1, 7, 30, 60):
+        balanced = subsets.balanced_subset(alike, count)
+        assert subsets.proportional_subset(alike, count).tolist() == balanced.tolist()
+
+
 def test_statistics_against_numpy():
     images = np.random.default_rng(0).integers(0, 256, (300, 32, 32, 3), dtype=np.uint8)
     mean, deviation = splits.channel_statistics(tf.constant(images), 32)

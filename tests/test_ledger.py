@@ -1,13 +1,14 @@
 """What is finished, failed or pending in a study's folder, and how often it is read."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.network.blocks import find_blocks
-from deep_net_triage.records import checkpoints, files, results
+from deep_net_triage.records import checkpoints, files, results, study_results
 from deep_net_triage.records.checkpoints import Checkpoint
 from deep_net_triage.records.results import Failure, ParentResult, Row, TrialResult
 from deep_net_triage.study.identity import Identity, Trial
@@ -205,6 +206,38 @@ def test_an_interrupted_parent_of_other_settings_stops_the_study_before_it_begin
     assert earlier.ledger.epochs_done(folder) == 0
     earlier.remove()
     assert not folder.exists()
+
+
+def test_a_given_parent_does_not_take_the_place_of_one_in_training_unasked(
+    new_ledger, tmp_path
+):
+    interrupted = new_ledger(parent_epochs=3)
+    folder = interrupted.folder / "parent"
+    interrupt(folder, interrupted.identity.of_parent())
+
+    def given(**flags):
+        ledger = new_ledger(**flags)
+        ledger.identity = dataclasses.replace(ledger.identity, given="own.keras")
+        return EarlierResults(ledger)
+
+    with pytest.raises(InputError, match=r"a parent in training with .*parent: not set, now"):
+        given().compare_parent()
+    (folder / "own.keras").touch()
+    earlier = given(overwrite=True)
+    earlier.compare_parent()
+    earlier.remove()
+    assert (folder / "own.keras").exists()
+
+
+def test_copies_of_a_trials_folder_do_not_count(new_ledger, trials):
+    ledger = new_ledger()
+    write(ledger, trials[0])
+    folder = ledger.folder_of(trials[0])
+    shutil.copytree(folder, folder.with_name(f"{folder.name}.bak"))
+    assert list(new_ledger().trials()) == [folder]
+    ledger.write_table()
+    assert len(results.read_table(ledger.folder)) == 1
+    assert list(study_results.read_trials(ledger.folder)) == [folder]
 
 
 def test_a_replaced_parent_takes_with_it_what_was_shown_of_it(new_ledger, trials):

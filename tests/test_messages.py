@@ -76,3 +76,8 @@ def test_a_part_that_none_ended_well_ends_with_what_the_first_said():
     with pytest.raises(WorkerEnded, match="out of memory") as ended:
         board.check(False, "killed")
     assert ended.value.code == 1
+    # The next part of the study has processes of its own.
+    board.begin()
+    Messenger(board.show).failed(("the export failed", 1))
+    with pytest.raises(WorkerEnded, match="the export failed"):
+        board.check(False, "killed")

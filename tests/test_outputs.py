@@ -5,7 +5,7 @@ from deep_net_triage.errors import InputError
 from deep_net_triage.network import graphs
 from deep_net_triage.network.outputs import returns_logits
 
-layers = keras.layers
+layers, ops = keras.layers, keras.ops
 
 
 def model(*steps, shape=(4, 4, 2)):
@@ -61,6 +61,8 @@ def test_probabilities(steps):
         # A squashing function inside the network, and logits that are capped at 30.
         [layers.Conv2D(3, 1, activation="sigmoid"), layers.Flatten(), dense()],
         [layers.Flatten(), dense("tanh"), layers.Rescaling(30.0)],
+        # The larger of two numbers for each class.
+        [layers.Flatten(), layers.Dense(6), lambda x: ops.maximum(*ops.split(x, 2, -1))],
         [
             layers.Flatten(),
             lambda x: layers.Multiply()([dense()(x), layers.Dense(3, activation="sigmoid")(x)]),

@@ -105,6 +105,17 @@ def test_held_out_images_choose_the_epoch(own, capsys):
     assert (settings["train_images"], settings["validation_fraction"]) == (12, 0.25)
 
 
+def test_copies_of_a_picture_on_both_sides_of_what_is_held_out_are_told(own, tmp_path, capsys):
+    shutil.copytree(own / "photos", tmp_path / "photos")
+    for name in ("cat", "dog"):
+        for number in range(1, 8):
+            folder = tmp_path / "photos" / "train" / name
+            shutil.copy(folder / "0.png", folder / f"{number}.png")
+    flags = (f"--image_dir={tmp_path}/photos", "--validation_fraction=0.25", "--list_blocks")
+    assert run(own, *flags) == 0
+    assert "4 of 4 validation images are training images as well" in capsys.readouterr().out
+
+
 def test_results_of_pictures_that_were_replaced_stop_the_study(own, tmp_path, capsys):
     shutil.copytree(own / "photos", tmp_path / "photos")
     flags = (f"--image_dir={tmp_path}/photos", f"--output_dir={tmp_path}/runs")

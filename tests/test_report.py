@@ -215,14 +215,15 @@ def test_every_finished_trial_has_its_row_below_the_parent(page):
     # 100 images: one decimal; a gain is a negative loss.
     assert [row["best"] for row in seen] == ["92.0", "95.0", "85.0", "70.0"]
     assert [row["lost"] for row in seen] == [f"{MINUS}2.0", f"{MINUS}5.0", "5.0", "20.0"]
-    assert (seen[0]["parameters"], seen[0]["MACs, M"], seen[0]["MB"]) == (
+    # 4,800,000 and 5,000,000 bytes of weights.
+    assert (seen[0]["parameters"], seen[0]["MACs, M"], seen[0]["MiB"]) == (
         "1,200,000",
         "15.0",
-        "4.80",
+        "4.58",
     )
     above = dict(zip(header, parent, strict=True))
     assert (above["block"], above["best"]) == ("parent", "90.0")
-    assert (above["parameters"], above["MB"]) == ("1,234,567", "5.00")
+    assert (above["parameters"], above["MiB"]) == ("1,234,567", "4.77")
 
 
 def with_a_control(study, **fields):

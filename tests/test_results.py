@@ -190,6 +190,16 @@ def test_a_curve_that_was_removed_or_damaged_is_left_out(study):
     assert study_results.read_study(study).epochs.keys() == {("cl_rw", "block10", 0)}
 
 
+def test_images_that_were_damaged_are_left_out(study):
+    """One file can't be read any more, and one can, but its content has changed."""
+    folder = results.trial_folder(study, *ROWS[0].trial)
+    (folder / results.CORRECT).write_bytes(b"torn")
+    correctness.write(folder / results.FINAL_CORRECT, CORRECT)
+    read = study_results.read_study(study)
+    assert (read.correct, read.final_correct) == ({}, {})
+    assert read.rows == ROWS
+
+
 def test_a_folder_without_a_finished_parent_is_no_study(study):
     with pytest.raises(InputError, match="holds no finished parent"):
         study_results.read_study(study / "trials")

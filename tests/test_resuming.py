@@ -1,5 +1,6 @@
 """A training that was killed after any of its epochs ends where one ends that was not."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -59,6 +60,21 @@ def test_a_trial_killed_after_each_epoch(flags, methods, toy_dataset, small_sett
             trained = second.run(method, 3, journal)
             found = (journal.epochs, trained, trained.model.get_weights())
             assert_same(found, expected, tolerance=1e-9)
+
+
+def test_checkpoints_hold_a_parent_in_bfloat16(toy_dataset, small_settings, tmp_path):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("bfloat16")
+    parent = toy_parent()
+    keras.config.set_dtype_policy(before)
+    settings = small_settings(epochs=3)
+    bench = retraining(parent, toy_dataset, settings, 1, tmp_path)
+    with pytest.raises(Killed):
+        bench.run("cm_mw", 0, dying(tmp_path / "trial", 2))
+    journal = going_on(tmp_path / "trial")
+    bench.run("cm_mw", 0, journal)
+    assert len(journal.epochs) == 3
+    assert all(np.isfinite(epoch.loss) for epoch in journal.epochs)
 
 
 @pytest.mark.usefixtures("float64")

@@ -175,6 +175,20 @@ def test_files_may_be_named_from_the_home_folder(tmp_path, monkeypatch):
     assert command_line.parse(["--parent=~/model.keras"]).parent == tmp_path / "model.keras"
 
 
+def test_the_home_of_nobody_is_a_name_like_any_other(tmp_path):
+    with pytest.raises(InputError, match="--parent=~nobody-here.keras is not a file"):
+        parse(["--parent=~nobody-here.keras"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["parent", "image_dir", "class_names", "data_dir", "activation_dir", "fold", "shard"],
+)
+def test_a_variable_of_the_shell_that_is_not_set_is_no_value(name, tmp_path):
+    with pytest.raises(InputError, match=f"--{name} is empty; give it a value, or leave"):
+        parse([f"--{name}="], tmp_path)
+
+
 @pytest.mark.parametrize("name", ["digits", "mnist", "cifar10", "cifar100", "stanford_dogs"])
 def test_every_dataset_has_a_flag_file_that_says_what_it_runs_and_costs(name, flags_dir):
     head = (flags_dir / f"{name}.flags").read_text().split("\n--")[0]

@@ -127,7 +127,8 @@ def test_a_final_retraining_that_gained_nothing_or_failed():
         dataclasses.replace(final, judged_accuracy=0.8) for final in compression().finals
     )
     assert sentences(of=compression(finals=finals))[-1] == (
-        "The final retraining lowered the accuracy; the network is saved as it was before."
+        "The final retraining lowered the accuracy on the held-out images; the network is "
+        "saved as it was before."
     )
     assert sentences(of=compression(finals=()))[-1] == (
         "The final retraining failed; the network is saved as it was before."

@@ -49,6 +49,15 @@ def test_squared_distances_against_numpy():
     assert by_hand.numpy().tolist() == [30.0]
 
 
+def test_a_parent_in_float64_may_teach_a_layer_in_float32():
+    target = tf.constant([[[[0.5], [1.0]]]], tf.float64)
+    output = tf.constant([[[[1.5], [1.0]]]], tf.float32)
+    assert squared_distances(target, output).numpy().tolist() == [1.0]
+    error = RelativeError()
+    error.update_state(target, output, tf.ones(1))
+    assert float(error.result()) == pytest.approx(1 / 1.25)
+
+
 def test_half_precision_is_summed_in_float32():
     target = tf.zeros((1, 64, 64, 8), tf.float16)
     found = squared_distances(target, target + 10)

@@ -61,8 +61,6 @@ def _of_parent(given: dict[str, object]) -> Iterator[str]:
 def _of_run(given: dict[str, object]) -> Iterator[str]:
     """Yields what is wrong with the flags on blocks, files and processes."""
     scratch, blocks = given["activation_dir"], given["block"]
-    if not given["output_dir"]:
-        yield "--output_dir is empty; it must be a folder"
     if scratch and not (is_true(scratch.is_dir) and os.access(scratch, os.W_OK)):
         yield f"--activation_dir={scratch} is not a folder that can be written to"
     if not all(names(blocks)):

@@ -120,8 +120,11 @@ def _parse(arguments: list[str]) -> flags.FlagValues:
 def _settings(values: flags.FlagValues, in_memory: bool) -> Settings:
     """Returns the settings of parsed flags, after the checks that absl can't make."""
     given = values.flag_values_dict()
+    for name in (*_PATHS, "fold", "shard"):
+        if given[name] == "":
+            raise InputError(f"--{name} is empty; give it a value, or leave the flag out")
     for name in _PATHS:
-        given[name] = Path(given[name]).expanduser() if given[name] else None
+        given[name] = given[name] and Path(os.path.expanduser(given[name]))
     given["parent_weights"] = os.path.expanduser(given["parent_weights"])
     checks.check(given, values["dataset"].present, in_memory)
     if given["image_dir"]:

@@ -200,7 +200,7 @@ def _compression(declared: _Declared) -> None:
         "save", ("macs", "parameters", "latency"), "What --compress reduces as far as it can."
     )
     declared.text(
-        "latency_batches", "1,64", "Comma-separated batch sizes at which latency is measured."
+        "latency_batches", "1,64", "Batch sizes at which --compress measures latency."
     )
     declared.count(
         "final_epochs",
@@ -307,7 +307,8 @@ def _resources(declared: _Declared) -> None:
     declared.not_negative(
         "activation_memory",
         None,
-        "GiB of memory for outputs of frozen layers; not set: a quarter of what is free.",
+        "GiB of memory for outputs of frozen layers, if one trial runs at a time; not set: a "
+        "quarter of what is free.",
     )
     declared.not_negative(
         "activation_disk",

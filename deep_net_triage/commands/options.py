@@ -77,14 +77,15 @@ class Options(TypedDict, total=False):
         validation_fraction: the share of training images held out, which choose the epoch if
             `schedule="constant"`, and judge in `compress_within`, which holds out 0.1 unless
             `validation` is given (0.0).
-        activation_memory: GiB of memory for activations (a quarter of what is free).
+        activation_memory: GiB of memory for activations, if one trial runs at a time (a quarter
+            of what is free).
         activation_disk: GiB of disk for activations beyond that (a quarter of what is free).
         activation_dir: where that disk is (`output_dir`, or the system's temporary folder).
         activation_dtype: `float16` halves activations, and rounds them (exact).
         replicas: devices that share each batch (all GPUs).
         shard: the part of the trials to run, `i/n`; needs `output_dir` (all trials).
         latency: whether to measure inference time; nothing else should run (false).
-        latency_batches: images at once when inference time is measured (1,64).
+        latency_batches: batch sizes at which a compressed network is timed (1,64).
         export: formats to export the smaller model to; needs `output_dir` (none).
         tensorboard: whether to write TensorBoard's files; needs `output_dir` (false).
     """

@@ -161,7 +161,9 @@ def _judges(held_out: int) -> str:
 def _final(smaller: Smaller) -> list[str]:
     if smaller.compression.final:
         return []
-    happened = "lowered the accuracy" if smaller.compression.finals else "failed"
+    images = "held-out" if smaller.compression.held_out else "test"
+    lowered = f"lowered the accuracy on the {images} images"
+    happened = lowered if smaller.compression.finals else "failed"
     return [f"The final retraining {happened}; the network is saved as it was before."]
 
 

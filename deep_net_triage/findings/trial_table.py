@@ -101,7 +101,7 @@ MEASURES = {
         "count",
     ),
     "bytes": Measure(
-        _SIZE, "MB", "size of the saved model, 1 MB = 1,000,000 bytes", scale=1e-6
+        _SIZE, "MiB", "size of the saved weights, 1 MiB = 1,048,576 bytes", scale=2**-20
     ),
     "macs": Measure(
         _SPEED,

@@ -85,9 +85,10 @@ class Dataset:
 
 
 def hold_out(dataset: Dataset, fraction: float) -> Dataset:
-    """Returns a data set with a class-balanced part of its training images held out.
+    """Returns a data set with a part of its training images held out.
 
-    One that has held-out images of its own is returned as it is.
+    The shares of the classes stay as they are, and each keeps an image to train on while there
+    are others. A data set that has held-out images of its own is returned as it is.
 
     Raises:
         InputError: if no image is held out, or none is left to train on.
@@ -101,7 +102,7 @@ def hold_out(dataset: Dataset, fraction: float) -> Dataset:
             f"--validation_fraction={fraction} of {len(labels)} training images holds out "
             f"{count}; at least one must be held out, and one left to train on"
         )
-    held = np.isin(np.arange(len(labels)), subsets.balanced_subset(labels, count))
+    held = np.isin(np.arange(len(labels)), subsets.proportional_subset(labels, count))
     return dataclasses.replace(
         dataset,
         train=Split(images[~held], labels[~held]),

@@ -28,9 +28,32 @@ def balanced_subset(labels: np.ndarray, count: int) -> np.ndarray:
         labels: integers, (examples,).
         count: the size of the subset.
     """
+    shuffled, turns, _ = _turns(labels)
+    return np.sort(shuffled[np.argsort(turns, kind="stable")[:count]])
+
+
+def proportional_subset(labels: np.ndarray, count: int) -> np.ndarray:
+    """Returns the ascending indices of a subset in which classes keep their shares.
+
+    Their numbers are those of Sainte-Lague's method for dividing seats. The last example of a
+    class is only taken if there is no other. If all classes have the same size, this is
+    `balanced_subset`.
+
+    Args:
+        labels: integers, (examples,).
+        count: the size of the subset.
+    """
+    shuffled, turns, sizes = _turns(labels)
+    order = np.where(turns == sizes - 1, np.inf, (turns + 0.5) / sizes)
+    return np.sort(shuffled[np.argsort(order, kind="stable")[:count]])
+
+
+def _turns(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns shuffled indices, each one's place within its class, and the class's size."""
     shuffled = np.random.default_rng(SUBSET_SEED).permutation(len(labels))
-    turn = np.empty(len(labels), int)
+    turns, sizes = np.empty((2, len(labels)), int)
     for label in np.unique(labels):
         members = np.flatnonzero(labels[shuffled] == label)
-        turn[members] = np.arange(len(members))
-    return np.sort(shuffled[np.argsort(turn, kind="stable")[:count]])
+        turns[members] = np.arange(len(members))
+        sizes[members] = len(members)
+    return shuffled, turns, sizes

@@ -69,6 +69,10 @@ class Board:
         # By process: the line and the exit code with which it ended early.
         self._endings: dict[int, tuple[str, int]] = {}
 
+    def begin(self) -> None:
+        """Forgets how processes of an earlier part of the study ended."""
+        self._endings.clear()
+
     def show(self, message: Message, process: int = 0) -> None:
         """Shows a message; remembers which processes ended early, and why.
 

@@ -109,6 +109,7 @@ def _together(workers: _Workers, arguments: Sequence[tuple], board: Board) -> li
         arguments: for each of them, the function's arguments but the last, a messenger.
         board: shows their messages.
     """
+    board.begin()
     for connection, given in zip(workers.processes, arguments, strict=True):
         with contextlib.suppress(OSError):  # it was killed, which `_results` says
             connection.send(given)

@@ -71,6 +71,8 @@ def correlations(
         batch = tf.gather(images, chosen[first : first + at_once])
         received, returned = both(tf.cast(batch, parent.inputs[0].dtype), training=False)
         maps = _columns(convolution(received)), _columns(returned)
+        dtype = tf.float64 if tf.float64 in {one.dtype for one in maps} else tf.float32
+        maps = [tf.cast(one, dtype) for one in maps]
         columns = tf.concat([tf.ones_like(maps[0][:, :1]), *maps], axis=1)
         products += tf.matmul(columns, columns, transpose_a=True).numpy().astype(np.float64)
     products /= products[0, 0]  # the number of pixels
@@ -84,6 +86,5 @@ def correlations(
 
 
 def _columns(maps: tf.Tensor) -> tf.Tensor:
-    """Returns maps as one column of pixels per channel, in float32 at least."""
-    dtype = tf.float64 if maps.dtype == tf.float64 else tf.float32
-    return tf.reshape(tf.cast(maps, dtype), (-1, maps.shape[-1]))
+    """Returns maps as one column of pixels per channel."""
+    return tf.reshape(maps, (-1, maps.shape[-1]))

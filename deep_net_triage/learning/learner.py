@@ -267,6 +267,7 @@ class RelativeError(keras.metrics.Metric):
         self, target: tf.Tensor, output: tf.Tensor, sample_weight: tf.Tensor | None = None
     ) -> None:
         """Adds a batch; both tensors are (batch, height, width, filters)."""
+        target = tf.cast(target, exactly(output).dtype)
         distances = squared_distances(target, output)
         norms = squared_distances(target, tf.zeros_like(target))
         weights = 1.0 if sample_weight is None else tf.cast(sample_weight, norms.dtype)
@@ -281,9 +282,11 @@ class RelativeError(keras.metrics.Metric):
 def squared_distances(target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
     """Returns each image's squared L2 distance between two tensors (Eq. 3), (batch,).
 
-    In float32 at least: half precision overflows on a sum of so many squares.
+    In float32 at least: half precision overflows on a sum of so many squares. The result has
+    the output's precision.
     """
-    difference = exactly(output) - exactly(target)
+    output = exactly(output)
+    difference = output - tf.cast(target, output.dtype)
     return tf.reduce_sum(tf.square(difference), axis=tuple(range(1, len(difference.shape))))
 
 

@@ -223,7 +223,7 @@ class Fitted:
         """Copies the weights if the accuracy is higher than after every epoch before."""
         if self.chooses and accuracy > self.best_accuracy:
             self.best_accuracy = accuracy
-            self.best = [weight.numpy() for weight in self.weights]
+            self.best = [_values(weight) for weight in self.weights]
 
     def restore_best(self) -> None:
         """Gives the network the weights of its best epoch."""
@@ -233,7 +233,7 @@ class Fitted:
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns all values by name, for a checkpoint."""
         arrays = {
-            f"{kind}_{number}": variable.numpy()
+            f"{kind}_{number}": _values(variable)
             for kind, variables in self._variables.items()
             for number, variable in enumerate(variables)
         }
@@ -247,6 +247,12 @@ class Fitted:
         if self.chooses:
             self.best_accuracy = max(epoch.judged_by for epoch in ended)
             self.best = [arrays[f"best_{number}"] for number in range(len(self.weights))]
+
+
+def _values(variable: keras.Variable) -> np.ndarray:
+    """Returns a variable's values in a type that NumPy can save: bfloat16 becomes float32."""
+    values = variable.numpy()
+    return values.astype(np.float32) if values.dtype.kind == "V" else values
 
 
 class _Recorder(keras.callbacks.Callback):

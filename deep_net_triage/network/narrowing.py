@@ -53,11 +53,38 @@ def narrowed(
         return returned
 
     narrow = keras.models.clone_model(model, clone_function=copy, call_function=call)
-    for layer in narrow.layers:
-        if isinstance(layer, _layers.Normalization):
-            graphs.copy_weights(model.get_layer(layer.name), layer)
+    _keep_statistics(model, narrow)
     surgery.reseed(narrow, seed)
     return narrow
+
+
+def redrawn(model: keras.Model, seed: int) -> keras.Model:
+    """Returns a copy of a model, freshly initialised.
+
+    `Normalization` layers keep their weights. Other seeds give other weights, even if the
+    initializers have seeds of their own.
+
+    Args:
+        model: a flat functional model; it is not changed.
+        seed: of the initializers.
+    """
+    keras.utils.set_random_seed(seed)
+    generator = np.random.default_rng(seed)
+
+    def copy(operation: keras.Operation) -> keras.Operation:
+        changes = _seeded(operation, generator, if_fixed=True)
+        return graphs.copied(operation, changes=changes)
+
+    drawn = keras.models.clone_model(model, clone_function=copy)
+    _keep_statistics(model, drawn)
+    return drawn
+
+
+def _keep_statistics(model: keras.Model, copy: keras.Model) -> None:
+    """Copies the statistics of the images, which `Normalization` layers hold as weights."""
+    for layer in copy.layers:
+        if isinstance(layer, _layers.Normalization):
+            graphs.copy_weights(model.get_layer(layer.name), layer)
 
 
 def cannot_lose_channels(model: keras.Model, name: str) -> str:
@@ -124,14 +151,21 @@ def _widths(
     return {"projection_dim": left} if scales_channels(operation) else {}
 
 
-def _seeded(operation: keras.Operation, generator: np.random.Generator) -> dict[str, object]:
-    """Returns an operation's initializers, as its configuration has them, with new seeds."""
+def _seeded(
+    operation: keras.Operation, generator: np.random.Generator, *, if_fixed: bool = False
+) -> dict[str, object]:
+    """Returns an operation's initializers, as its configuration has them, with new seeds.
+
+    With `if_fixed`, only those whose seed the configuration fixes.
+    """
     if not getattr(operation, "weights", ()):
         return {}
     seeded = {}
     for key, value in operation.get_config().items():
         is_initializer = key.endswith("_initializer") and isinstance(value, dict)
-        if is_initializer and "seed" in value["config"]:
+        if not is_initializer or "seed" not in value["config"]:
+            continue
+        if not if_fixed or value["config"]["seed"] is not None:
             drawn = int(generator.integers(2**31))
             seeded[key] = {**value, "config": {**value["config"], "seed": drawn}}
     return seeded

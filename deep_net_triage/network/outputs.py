@@ -131,7 +131,7 @@ def _keeps_values(operation: keras.Operation, function: str) -> bool:
         return True
     sizes = [
         None if None in tensor.shape[1:] else math.prod(tensor.shape[1:])
-        for tensor in (*keras.tree.flatten(operation.input), operation.output)
+        for tensor in keras.tree.flatten((operation.input, operation.output))
     ]
     return function in _SAME_IF_ALL and None not in sizes and len(set(sizes)) == 1
 

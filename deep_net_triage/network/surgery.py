@@ -70,7 +70,7 @@ def replace(
             the block's last layer returns.
         synchronized: whether batch norms take the statistics of the global batch.
     """
-    received = {}
+    received, originals = {}, graphs.by_name(parent)
 
     def copy(operation: keras.Operation) -> keras.Operation:
         return _copied(operation, synchronized)
@@ -83,7 +83,8 @@ def replace(
         if operation.name == block.layers[0]:
             received["tensor"] = inputs
         if operation.name != block.layers[-1]:
-            return inputs  # only layers of the block read it
+            # Only layers of the block read it, and they are not called.
+            return keras.tree.map_structure(lambda _: inputs, originals[operation.name].output)
         return replacement(received["tensor"])
 
     return keras.models.clone_model(parent, clone_function=copy, call_function=call)

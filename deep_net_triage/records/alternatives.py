@@ -162,7 +162,9 @@ def _ended(study: Path) -> Iterator[tuple[str, Path, NetworkResult | Failure]]:
     for kind in KINDS:
         for folder in sorted((study / FOLDER).glob(f"{kind}-seed*/")):
             with contextlib.suppress(DamagedFile):
-                if result := results.read_network(folder):
+                result = results.read_network(folder)
+                # A copy of a folder, under another name, does not count.
+                if result and folder == folder_of(study, kind, result.settings["seed"]):
                     yield kind, folder, result
 
 

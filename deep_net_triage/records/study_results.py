@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -131,14 +131,13 @@ def read_study(folder: Path) -> StudyResults:
     images = parent.settings.get("test_images", 0)
     rows = results.read_table(folder)
     trials = read_trials(folder)
-    folders = {row.trial: results.trial_folder(folder, *row.trial) for row in rows}
     return StudyResults(
         **described | {"dataset": parent.settings["dataset"]},
         baseline_accuracy=parent.baseline_accuracy,
         rows=tuple(row for row in rows if row.method != CONTROL),
         controls=tuple(row for row in rows if row.method == CONTROL),
-        correct=_read_correct(folders, results.CORRECT, images),
-        final_correct=_read_correct(folders, results.FINAL_CORRECT, images),
+        correct=_read_correct(trials, results.CORRECT, images),
+        final_correct=_read_correct(trials, results.FINAL_CORRECT, images),
         parent_correct=correctness.read(folder / "parent" / results.CORRECT, images),
         epochs=_curves(trials),
         failures={f.name: r.reason for f, r in trials.items() if isinstance(r, Failure)},
@@ -152,29 +151,41 @@ def read_trials(study: Path) -> dict[Path, TrialResult | Failure]:
     for folder in sorted((study / "trials").glob("*/")):
         with contextlib.suppress(DamagedFile):
             result = results.read_trial(folder)
-            if result is not None:
+            if result is not None and not is_copy(folder, result):
                 ended[folder] = result
     return ended
 
 
+def is_copy(folder: Path, result: TrialResult | Failure) -> bool:
+    """Returns whether a finished trial's folder was copied to another name, as a backup."""
+    if isinstance(result, Failure):
+        return False
+    return folder.name != results.trial_folder(folder, *result.row.trial).name
+
+
 def _read_correct(
-    folders: Mapping[Name, Path], name: str, images: int
+    trials: Mapping[Path, TrialResult | Failure], name: str, images: int
 ) -> dict[Name, np.ndarray]:
     """Returns which test images each trial's model classifies correctly, where it is known."""
-    read = {trial: correctness.read(own / name, images) for trial, own in folders.items()}
-    return {trial: correct for trial, correct in read.items() if correct is not None}
+    return {trial: correctness.read(file, images) for trial, file in _undamaged(trials, name)}
 
 
 def _curves(trials: Mapping[Path, TrialResult | Failure]) -> dict[Name, tuple[Epoch, ...]]:
     """Returns the undamaged learning curves of finished trials."""
-    curves = {}
+    found = _undamaged(trials, "epochs.jsonl")
+    return {trial: tuple(results.read_epochs(file.parent)) for trial, file in found}
+
+
+def _undamaged(
+    trials: Mapping[Path, TrialResult | Failure], name: str
+) -> Iterator[tuple[Name, Path]]:
+    """Yields the finished trials that have a file as it was written, and the file."""
     for folder, result in trials.items():
-        file = folder / "epochs.jsonl"
+        file = folder / name
         if isinstance(result, Failure) or not file.is_file():
             continue
-        if files.digest(file) == result.files.get(file.name):
-            curves[result.row.trial] = tuple(results.read_epochs(folder))
-    return curves
+        if files.digest(file) == result.files.get(name):
+            yield result.row.trial, file
 
 
 def mean(values: Iterable[float | None]) -> float | None:

@@ -18,6 +18,7 @@ from deep_net_triage.learning.whole import Lesson
 from deep_net_triage.network import scaling, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.network.halves import halves
+from deep_net_triage.network.narrowing import redrawn
 from deep_net_triage.network.pruning import pruned_to
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import alternatives, compressions, models
@@ -124,8 +125,7 @@ class _Networks:
         return makers[kind](seed)
 
     def _fresh(self, seed: int) -> keras.Model:
-        keras.utils.set_random_seed(seed)
-        return surgery.copy(models.load(self.compressed))
+        return redrawn(models.load(self.compressed), seed)
 
     def _without(self, seed: int) -> keras.Model:
         """Returns the parent without those of the compressed blocks that keep the shape."""

@@ -6,6 +6,7 @@ judges are held-out images, if the study has any.
 
 import contextlib
 import math
+import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import DamagedFile, InputError
 from deep_net_triage.findings.recommendation import within
@@ -127,7 +129,7 @@ class Savings:
     """What compressing a block alone saves, as a share of what the parent takes.
 
     Measured latencies are remembered in a file, so that a compression that was interrupted goes
-    on as it began.
+    on as it began. On another machine they are measured anew.
 
     Args:
         network: the parent.
@@ -158,6 +160,8 @@ class Savings:
         measured = {
             "batches": list(self.settings.latency_batches),
             "replacement": self.settings.replacement,
+            "precision": self.settings.precision,
+            "machine": devices.describe() | {"name": platform.node()},
         }
         known = {}
         with contextlib.suppress(DamagedFile):

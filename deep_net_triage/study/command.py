@@ -210,11 +210,9 @@ def _opened(
     is_open = precisions.is_open(settings)
     with inputs.loaded(settings, progress, given) as read:
         settings, dataset, model = read.settings, read.dataset, read.model
+        if settings.compress and settings.validation_fraction and model and verifies:
+            unseen.check(model, dataset)
         digest = splits.digest(dataset)
-        if settings.validation_fraction:
-            dataset = splits.hold_out(dataset, settings.validation_fraction)
-            if settings.compress and model and verifies:
-                unseen.check(model, dataset)
         source = IN_MEMORY if given else settings.parent and str(settings.parent)
         identity = Identity(settings, len(dataset.train), len(dataset.test), digest, source)
         sha256 = guards.weights_digest(model) if model else None

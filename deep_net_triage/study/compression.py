@@ -6,8 +6,8 @@
    step is undone if the network has clearly lost more than `--max_drop`: if the whole 95 %
    interval of its loss lies above that.
 3. The whole network is retrained once more, taught by the parent. If it has lost more than
-   `--max_drop` both before and after that, the last step is undone, and the network before it
-   is retrained instead.
+   `--max_drop` both before and after that, the last step is undone, candidates that overlapped
+   it are tried, and the network that remains is retrained instead.
 
 Held-out training images judge all of this: the test images have no part in choosing the model
 that they measure. With `--validation_fraction=0` the test images judge, and the accuracy on
@@ -17,7 +17,7 @@ them is optimistic.
 import dataclasses
 import functools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import keras
@@ -77,14 +77,13 @@ def run(
     with held(folder, progress, "compressing: waiting for {}, which is doing it") as lock:
         search = _Search(plan, parent, progress, lock.check, begins)
         found = search.candidates()
-        for candidate in in_order(found, plan.settings.max_drop):
-            search.attempt(candidate)
+        waiting = search.attempt(in_order(found, plan.settings.max_drop))
         others = plan.settings.folder / alternatives.FOLDER
         # Alternatives to another compressed network may be in training.
         with held(
             others, progress, "compressing: waiting for {}, which is training alternatives"
         ):
-            return search.finish(found)
+            return search.finish(found, waiting)
 
 
 class _Search:
@@ -132,10 +131,18 @@ class _Search:
         tried, interval = self._tried, self._interval
         return list(find(plan.blocks, savings, self.baseline, best, tried, interval))
 
-    def attempt(self, candidate: Candidate) -> None:
+    def attempt(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+        """Compresses blocks one after another; returns those that overlap a compressed one."""
+        waiting = []
+        for candidate in candidates:
+            if self.so_far.overlaps(candidate.block):
+                waiting.append(candidate)
+            else:
+                self._compress(candidate)
+        return waiting
+
+    def _compress(self, candidate: Candidate) -> None:
         """Compresses one more block, and undoes it if the network has surely lost too much."""
-        if self.so_far.overlaps(candidate.block):
-            return
         block = self.so_far.as_it_is_now(candidate.block)
         trial = Trial(candidate.method, block, self.plan.settings.seeds[0])
         study, number = self.plan.settings.folder, len(self.so_far.steps) + 1
@@ -157,17 +164,15 @@ class _Search:
         self.so_far.take(step, block, folder)
         self.progress.say(_said(step, "held-out" if self.plan.dataset.validation else "test"))
 
-    def finish(self, found: list[Candidate]) -> Path | None:
+    def finish(self, found: list[Candidate], waiting: list[Candidate]) -> Path | None:
         """Retrains the whole network, saves it and the result, and returns the model's file."""
-        finals = self._finals()
+        finals = self._finals(waiting)
         file = self.folder / "model.keras"
         network, accuracy = None, None
         self.still_ours()
         if not self.so_far.blocks:
             file.unlink(missing_ok=True)
             exports.remove(self.folder)
-            if found:
-                self.progress.say("compressing: no block stays within --max_drop")
         else:
             network, accuracy = self._better(finals)
             save(network, file)
@@ -225,8 +230,10 @@ class _Search:
     def _half_folder(self, trial: Trial) -> Path:
         return self.folder / f"half-{trial.method}-{trial.block_name}"
 
-    def _finals(self) -> list[Final]:
+    def _finals(self, waiting: list[Candidate]) -> list[Final]:
         """Retrains the whole network once for each seed, and undoes steps that cost too much.
+
+        Where a step is undone, candidates that overlapped it are tried.
 
         Returns:
             The final retrainings of the network that remains; those that failed are left out.
@@ -243,6 +250,7 @@ class _Search:
             if not finals:
                 reason = "the network loses more than --max_drop, and its retraining failed"
             self.progress.say(f"compressing {last.block}: undone: {reason}")
+            waiting = self.attempt(waiting)
         return []
 
     def _retrained(self, seeds: Sequence[int]) -> list[Final]:
@@ -258,7 +266,8 @@ class _Search:
                 teacher=self.parent.model,
                 blocks=blocks,
             )
-            folder = self.folder / f"final-of-{len(blocks)}-seed{seed}"
+            steps = "-".join(str(n) for n, one in enumerate(self.so_far.steps, 1) if one.kept)
+            folder = self.folder / f"final-of-{steps}-seed{seed}"
             name = f"compressed network, seed {seed}"
             result = self.trainings.run_network(lesson, name, network, folder)
             if isinstance(result, NetworkResult):
@@ -275,8 +284,8 @@ class _Search:
         if final := compressions.final_to_save(self.so_far.steps, finals):
             return models.load(self.folder / final.folder / "model.keras"), final.accuracy
         self.progress.say(
-            "compressing: the final retraining failed or lowered the accuracy; the network is "
-            "saved as it was before"
+            "compressing: the final retraining failed, or lowered the accuracy on the images "
+            "that decide; the network is saved as it was before"
         )
         return self.so_far.network, self.so_far.last.accuracy
 

@@ -12,7 +12,7 @@ import numpy as np
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import InputError
-from deep_net_triage.images import datasets, fitting, folds, image_folders, oddities
+from deep_net_triage.images import datasets, fitting, folds, image_folders, oddities, splits
 from deep_net_triage.images.splits import Dataset
 from deep_net_triage.network import graphs
 from deep_net_triage.progress import Progress
@@ -83,7 +83,10 @@ def as_parent(model: keras.Model, name: str, dataset: Dataset) -> keras.Model:
 def loaded(
     settings: Settings, progress: Progress, given: Inputs | None = None
 ) -> Iterator[Inputs]:
-    """Yields the images and the given parent, with devices and precision set."""
+    """Yields the images, some of them held out, and the given parent.
+
+    Devices and precision are set before.
+    """
     if settings.deterministic:
         devices.make_deterministic()
     resolved = devices.resolve_precision(settings.precision)
@@ -95,6 +98,8 @@ def loaded(
         check(model, name)
     dataset = given.dataset if given else _images(settings, model, progress)
     oddities.check_labels(dataset)
+    if settings.validation_fraction:
+        dataset = splits.hold_out(dataset, settings.validation_fraction)
     for line in oddities.warnings(dataset):
         progress.say(line)
     if model:

@@ -27,6 +27,7 @@ from deep_net_triage.records import (
     locks,
     provenance,
     results,
+    study_results,
 )
 from deep_net_triage.records.results import Failure, ParentResult, TrialResult
 from deep_net_triage.study.identity import Identity, Trial
@@ -99,7 +100,11 @@ class Ledger:
         """Returns the result of every trial that has ended, by its folder."""
         folders = sorted((self.folder / "trials").glob("*/"))
         ended = {folder: self.result(folder) for folder in folders}
-        return {folder: result for folder, result in ended.items() if result}
+        return {
+            folder: result
+            for folder, result in ended.items()
+            if result and not study_results.is_copy(folder, result)
+        }
 
     def result(self, folder: Path) -> TrialResult | Failure | None:
         """Returns the result in a trial's folder.
@@ -230,11 +235,13 @@ class EarlierResults:
 
     def _compare_interrupted_parent(self) -> None:
         folder, identity = self.folder / "parent", self.ledger.identity
-        was = None if identity.given else checkpoints.settings_of(folder)
+        was = checkpoints.settings_of(folder)
         differing = results.differences(was, identity.of_parent()) if was else []
         if differing:
             self._refuse_or_replace("a parent in training", differing, [folder])
-            self.ledger.outdated.append(folder)
+            # The folder may hold the given model, which then takes the place of the training.
+            if not identity.given:
+                self.ledger.outdated.append(folder)
 
     def compare_trials(self, trials: Iterable[Trial]) -> None:
         """Compares all finished trials in the folder with the command's settings.
