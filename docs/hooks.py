@@ -14,6 +14,8 @@ from deep_net_triage.commands import declarations, manual
 REPOSITORY = Path(__file__).resolve().parent.parent
 # What pages show or link to. Their links begin with `../`, so that they work on GitHub as well.
 SHOWN = (
+    "figures/folds/*.png",
+    "figures/folds/README.md",
     "figures/own_model/*.png",
     "figures/own_model/*.html",
     "figures/study/*.png",
@@ -38,7 +40,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return "\n".join([markdown, *manual.page(values)])
     if page.file.src_uri == "quickstart.md":
         return "\n\n".join(_cells(REPOSITORY / "docs" / "quickstart.ipynb"))
-    return re.sub(r"\]\(\s*\.\./figures/", "](figures/", markdown)
+    markdown = re.sub(r"\]\(\s*\.\./figures/", "](figures/", markdown)
+    return re.sub(r"\]\(\s*\.\./\.\./docs/", "](../../", markdown)
 
 
 def _cells(notebook: Path) -> Iterator[str]:
