@@ -130,8 +130,9 @@ def write(study, record, trained=(), failed=None):
         correctness.write(folder / results.CORRECT, right(count))
         reached = {"accuracy": count / IMAGES, "judged_accuracy": 0.5, "epochs": 30}
         costs = {"parameters": 250, "macs": macs, "seconds": 1.0}
-        results.write_result(folder, NetworkResult(settings={}, **reached, **costs))
+        result = NetworkResult(settings={"seed": seed}, **reached, **costs)
+        results.write_result(folder, result)
     if failed:
         folder = alternatives.folder_of(study, failed, 0)
         folder.mkdir()
-        results.write_result(folder, Failure({}, "loss is no longer finite"))
+        results.write_result(folder, Failure({"seed": 0}, "loss is no longer finite"))
