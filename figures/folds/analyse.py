@@ -269,6 +269,7 @@ def verdict_table(
     deciding = [name for name in sets if name in DECIDING]
     yield f"| | claim | {' | '.join(['overall', *map(looks.title, deciding)])} |"
     yield f"|---|---|---|{'---|' * len(deciding)}"
+    rows = {"7": ["7", HARDER, ordering(sets), *["–" for _ in deciding]]}
     for claim in CLAIMS:
         number = claim.number
         of_sets = [results[name].claims[number] for name in deciding]
@@ -277,8 +278,9 @@ def verdict_table(
             "left aside" if results[name].left_aside else flagged(one.verdict, one.uncorrected)
             for name, one in zip(deciding, of_sets, strict=True)
         ]
-        yield f"| {' | '.join([number, claim.sentence, flagged(*overall), *of_each])} |"
-    yield f"| {' | '.join(['7', HARDER, ordering(sets), *['–' for _ in deciding]])} |"
+        rows[number] = [number, claim.sentence, flagged(*overall), *of_each]
+    for number in sorted(rows):
+        yield f"| {' | '.join(rows[number])} |"
 
 
 def flagged(verdict: str, uncorrected: str) -> str:

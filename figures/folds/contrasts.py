@@ -188,3 +188,5 @@ CLAIMS = (
 # three, because their accuracies can't be compared.
 HARDER = "Harder data sets converge more slowly."
 ALL = mean_over(SIX)
+# STN's first epochs on labels and CL-RW's epochs after as much training.
+DISTILLATION_COUNTED = {"early": mean_over(("stn",)), "later": less({}, mean_over(("cl_rw",)))}

@@ -204,6 +204,12 @@ def weighted(folds: Sequence[Fold], of: str, weights: Weights) -> list[float]:
     ]
 
 
+def summed(folds: Sequence[Fold], contrast: Mapping[str, Weights]) -> list[float]:
+    """Returns in each fold the sum of what is weighted: weights by key of `Fold.values`."""
+    parts = (weighted(folds, of, weights) for of, weights in contrast.items())
+    return [math.fsum(values) for values in zip(*parts, strict=True)]
+
+
 def scales(folds: Sequence[Fold]) -> dict[str, float]:
     """Returns what boundaries are relative to: the mean over the folds' parents."""
     accuracy = mean(fold.parent for fold in folds)

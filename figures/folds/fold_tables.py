@@ -53,11 +53,7 @@ def contrast_table(folds: Sequence[Fold]) -> Iterator[str]:
 
 def distillation_counted(folds: Sequence[Fold]) -> str:
     """Returns how STN compares with CL-RW that has trained for as long, as a sentence."""
-    stn, cl_rw = (
-        fold_results.weighted(folds, of, contrasts.mean_over((name,)))
-        for of, name in (("early", "stn"), ("later", "cl_rw"))
-    )
-    differences = [own - other for own, other in zip(stn, cl_rw, strict=True)]
+    differences = fold_results.summed(folds, contrasts.DISTILLATION_COUNTED)
     overlap = fold_results.overlap_of(folds)
     value, *ends = verdicts.interval(differences, overlap)
     return (
