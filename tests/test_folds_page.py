@@ -23,6 +23,7 @@ from tests.made_folds import (
 )
 
 sys.path.insert(1, str(HERE))
+import analyse  # noqa: E402
 import beside  # noqa: E402
 import block_figure  # noqa: E402
 import contrasts  # noqa: E402
@@ -272,7 +273,7 @@ def test_headlines_are_of_complete_sets_and_hold_what_they_say():
     assert f"on labels changes by {on(2)} with mean instead" in speed
     assert f"and by {on(3)} with distillation beforehand" in speed
     # STN's early accuracy is 66 %, CL-RW's later one 65 %.
-    assert f"distillation changes it by {on(1)}." in speed
+    assert f"and differ from them by {on(1)}." in speed
     # CM-MW is 3 points above STN-CM early, CM-RW as it is.
     assert f"by {on(0)} at the end, and by {on(-1.5)} over" in both
 
@@ -298,6 +299,21 @@ def test_headlines_mark_a_set_that_is_left_aside():
     both = {"cifar10": made_up_folds(), "cifar100": made_up_folds(parent=0.2)}
     for line in found(both):
         assert line.count("] on CIFAR-10 and ") == line.count("] on CIFAR-100 (left aside)") > 0
+
+
+def test_the_table_of_verdicts_counts_the_folds_of_a_set_that_lacks_some():
+    sets = {"cifar10": made_up_folds(), "cifar100": made_up_folds()[:2]}
+    results = {name: fold_results.judge(name, folds) for name, folds in sets.items()}
+    heading, _, *rows = analyse.verdict_table(sets, results)
+    assert heading == "| | claim | overall | CIFAR-10 | CIFAR-100 |"
+    assert [row.split(" | ")[0] for row in rows] == [
+        f"| {number}" for number in ("1", "2a", "2b", "3", "4", "5", "6", "7", "8")
+    ]
+    assert [row.endswith(" | 2 of 6 folds |") for row in rows].count(False) == 1  # claim 7
+    complete = sets | {"cifar100": made_up_folds(parent=0.2)}
+    results = {name: fold_results.judge(name, folds) for name, folds in complete.items()}
+    rows = list(analyse.verdict_table(complete, results))[2:]
+    assert [row.endswith(" | left aside |") for row in rows].count(False) == 1
 
 
 def test_the_figure_shows_each_method_at_each_block_and_the_parent():

@@ -265,8 +265,18 @@ def repeated(name: str, result: SetResult, folder: Path) -> Iterator[str]:
 def verdict_table(
     sets: Mapping[str, Sequence[Fold]], results: Mapping[str, SetResult]
 ) -> Iterator[str]:
-    """Yields the verdicts on each claim, of each deciding data set and over all of them."""
+    """Yields the verdicts on each claim, of each deciding data set and over all of them.
+
+    A set that lacks folds has their number in place of its verdicts.
+    """
     deciding = [name for name in sets if name in DECIDING]
+    planned = fold_results.PLANNED
+    aside = {name: "left aside" for name in deciding if results[name].left_aside}
+    aside |= {
+        name: f"{len(sets[name])} of {planned[name]} folds"
+        for name in aside
+        if len(sets[name]) < planned[name]
+    }
     yield f"| | claim | {' | '.join(['overall', *map(looks.title, deciding)])} |"
     yield f"|---|---|---|{'---|' * len(deciding)}"
     rows = {"7": ["7", HARDER, ordering(sets), *["–" for _ in deciding]]}
@@ -275,7 +285,7 @@ def verdict_table(
         of_sets = [results[name].claims[number] for name in deciding]
         overall = [over_all([getattr(one, how) for one in of_sets]) for how in ERRORS]
         of_each = [
-            "left aside" if results[name].left_aside else flagged(one.verdict, one.uncorrected)
+            aside.get(name) or flagged(one.verdict, one.uncorrected)
             for name, one in zip(deciding, of_sets, strict=True)
         ]
         rows[number] = [number, claim.sentence, flagged(*overall), *of_each]
