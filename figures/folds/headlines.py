@@ -68,7 +68,7 @@ HEADLINES = (
     Headline(
         "**Speed.** Accuracy averaged over the first three epochs on labels changes by {} with "
         "mean instead of random starting weights, and by {} with distillation beforehand, in "
-        "extra epochs that are not counted. With these four epochs counted, STN's first three "
+        "four extra epochs that are not counted. With these counted, STN's first three epochs "
         "on labels compare with CL-RW's epochs 5 to 7, at lower learning rates, and differ "
         "from them by {}.",
         (
