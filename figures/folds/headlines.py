@@ -69,8 +69,7 @@ HEADLINES = (
         "**Speed.** Accuracy averaged over the first three epochs on labels changes by {} with "
         "mean instead of random starting weights, and by {} with distillation beforehand, in "
         "four extra epochs that are not counted. With these counted, STN's first three epochs "
-        "on labels compare with CL-RW's epochs 5 to 7, at lower learning rates, and differ "
-        "from them by {}.",
+        "on labels differ from CL-RW's epochs 5 to 7, whose learning rates are lower, by {}.",
         (
             {"early": contrasts.pairs(contrasts.OTHER_START)},
             {"early": contrasts.pairs(contrasts.TAUGHT)},
