@@ -8,6 +8,11 @@ from deep_net_triage.commands import command_line, declarations, manual
 from tests.conftest import REPOSITORY
 
 FLAGS_DIR = REPOSITORY / "flags"
+# Where users look flags up; `docs/many-machines.md` has those of batch systems as well.
+PAGES = tuple(
+    f"docs/{name}.md"
+    for name in ("files", "folds", "limits", "own-model", "paper", "performance", "reliability")
+)
 
 
 def defaults(*arguments):
@@ -23,6 +28,18 @@ def test_every_flag_is_listed_once_and_under_a_task():
     assert len(names) == len(set(names))
     assert set(names) == set(declarations.declare()) - {"flagfile", "undefok"}
     assert list(defaults()) == names
+
+
+@pytest.mark.parametrize("page", ["README.md", *PAGES])
+def test_documents_name_only_flags_that_exist(page):
+    """Those of this command, and those that the repository's scripts read."""
+    scripts = [*REPOSITORY.glob("figures/**/*.py"), *REPOSITORY.glob("benchmarks/*.py")]
+    texts = [script.read_text(encoding="utf-8") for script in scripts]
+    allowed = {name for text in texts for name in re.findall(r'"--(\w+)"', text)}
+    allowed |= {"help", *declarations.declare()}
+    allowed |= {f"no{name}" for name in allowed}
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    assert set(re.findall(r"(?<![\w-])--([a-z][a-z_]+)\b", text)) <= allowed
 
 
 def test_it_begins_with_three_examples():
