@@ -265,18 +265,9 @@ def repeated(name: str, result: SetResult, folder: Path) -> Iterator[str]:
 def verdict_table(
     sets: Mapping[str, Sequence[Fold]], results: Mapping[str, SetResult]
 ) -> Iterator[str]:
-    """Yields the verdicts on each claim, of each deciding data set and over all of them.
-
-    A set that lacks folds has their number in place of its verdicts.
-    """
+    """Yields the verdicts on each claim, of each deciding data set and over all of them."""
     deciding = [name for name in sets if name in DECIDING]
-    planned = fold_results.PLANNED
-    aside = {name: "left aside" for name in deciding if results[name].left_aside}
-    aside |= {
-        name: f"{len(sets[name])} of {planned[name]} folds"
-        for name in aside
-        if len(sets[name]) < planned[name]
-    }
+    aside = {name: why_none(name, sets[name], results[name]) for name in deciding}
     yield f"| | claim | {' | '.join(['overall', *map(looks.title, deciding)])} |"
     yield f"|---|---|---|{'---|' * len(deciding)}"
     rows = {"7": ["7", HARDER, ordering(sets), *["–" for _ in deciding]]}
@@ -285,12 +276,20 @@ def verdict_table(
         of_sets = [results[name].claims[number] for name in deciding]
         overall = [over_all([getattr(one, how) for one in of_sets]) for how in ERRORS]
         of_each = [
-            aside.get(name) or flagged(one.verdict, one.uncorrected)
+            aside[name] or flagged(one.verdict, one.uncorrected)
             for name, one in zip(deciding, of_sets, strict=True)
         ]
         rows[number] = [number, claim.sentence, flagged(*overall), *of_each]
     for number in sorted(rows):
         yield f"| {' | '.join(rows[number])} |"
+
+
+def why_none(name: str, folds: Sequence[Fold], result: SetResult) -> str | None:
+    """Returns what stands in place of a data set's verdicts; None if they count."""
+    planned = fold_results.PLANNED[name]
+    if len(folds) < planned:
+        return f"{len(folds)} of {planned} folds"
+    return "left aside" if result.left_aside else None
 
 
 def flagged(verdict: str, uncorrected: str) -> str:
