@@ -52,8 +52,8 @@ def test_folds_are_read_and_shown(tmp_path):
     assert ended.returncode == 0, ended.stderr
     page = (tmp_path / "made" / "figures" / "folds" / "README.md").read_text()
     assert "3 of 3 folds; parents 99.2 % (99.2 to 99.2); 12 of 1,080 test images" in page
-    assert page.count("\n| 8 | ") == 4  # its verdict, and its three differences
-    assert "| 7 | Harder data sets converge more slowly. | undecided |" in page
+    assert page.count("\n| 8 | ") == 3  # its differences: MNIST decides no claim but 7
+    assert "Verdicts over all data sets await CIFAR-10 and CIFAR-100.\n\n" in page
     assert "enters claim 7 and decides no other claim" in page
     (control,) = fold_results.read_study(DIGITS).controls
     first, *_ = [row for row in rows if (row.method, row.block) == ("cl_rw", "block1")]
@@ -265,15 +265,15 @@ def test_headlines_are_of_complete_sets_and_hold_what_they_say():
     def on(value):
         return f"{value:+.1f} points [{value:+.1f}, {value:+.1f}]"
 
-    assert f"from the control's by {on(-2)}. The control" in whole
+    assert f"from the control's by {on(-2)}, averaged over" in whole
     assert f"by {on(0)} at blocks 1 to 4, and by {on(2)} at block 5." in layer
     # At block 5 three of six methods are 2 points above what they are at block 1.
     assert f"by {on(-1)}." in blocks
     # One of two mean starts is 1 point above, the other 3; one of two distilled by 6.
-    assert f"on labels changes by {on(2)} with mean instead" in speed
+    assert f"on labels, accuracy changes by {on(2)} with mean instead" in speed
     assert f"and by {on(3)} with distillation beforehand" in speed
     # STN's early accuracy is 66 %, CL-RW's later one 65 %.
-    assert f"learning rates are lower, by {on(1)}." in speed
+    assert f"has fallen by then, by {on(1)}." in speed
     # CM-MW is 3 points above STN-CM early, CM-RW as it is.
     assert f"by {on(0)} at the end, and by {on(-1.5)} over" in both
 
@@ -291,7 +291,7 @@ def test_headlines_allow_for_training_images_that_folds_share():
     # 1/6 for six folds, and 2,000 of 10,000 images for their overlap.
     half = stats.t.ppf(0.975, 5) * np.std(values, ddof=1) * np.sqrt(1 / 6 + 1 / 5)
     mean = np.mean(values)
-    shown = f" points [{mean - half:+.1f}, {mean + half:+.1f}]. "
+    shown = f" points [{mean - half:+.1f}, {mean + half:+.1f}], "
     assert shown in found({"cifar10": folds})[1]
 
 
@@ -301,19 +301,32 @@ def test_headlines_mark_a_set_that_is_left_aside():
         assert line.count("] on CIFAR-10 and ") == line.count("] on CIFAR-100 (left aside)") > 0
 
 
-def test_the_table_of_verdicts_counts_the_folds_of_a_set_that_lacks_some():
-    sets = {"cifar10": made_up_folds(), "cifar100": made_up_folds()[:2]}
-    results = {name: fold_results.judge(name, folds) for name, folds in sets.items()}
-    heading, _, *rows = analyse.verdict_table(sets, results)
-    assert heading == "| | claim | overall | CIFAR-10 | CIFAR-100 |"
+def test_the_table_of_verdicts_awaits_each_set_that_lacks_folds():
+    def summary(**sets):
+        results = {name: fold_results.judge(name, folds) for name, folds in sets.items()}
+        lines = list(analyse.summary(sets, results))
+        return [line for line in lines if line.startswith("| ")], lines[-1]
+
+    folds, weak = made_up_folds(), made_up_folds(parent=0.2)
+    none, awaited = summary(cifar10=folds[:5])
+    assert not none
+    assert awaited == (
+        "Verdicts over all data sets await CIFAR-10 (5 of 6 folds so far) and CIFAR-100. "
+        "Claim 7 also awaits MNIST."
+    )
+    (heading, *rows), awaited = summary(cifar10=folds, cifar100=folds[:2])
+    assert heading == "| | claim | CIFAR-10 |"
     assert [row.split(" | ")[0] for row in rows] == [
         f"| {number}" for number in ("1", "2a", "2b", "3", "4", "5", "6", "7", "8")
     ]
-    assert [row.endswith(" | 2 of 6 folds |") for row in rows].count(False) == 1  # claim 7
-    complete = sets | {"cifar100": made_up_folds(parent=0.2)}
-    results = {name: fold_results.judge(name, folds) for name, folds in complete.items()}
-    rows = list(analyse.verdict_table(complete, results))[2:]
+    assert [row.endswith(" | – |") for row in rows].index(True) == 7  # claim 7
+    assert "await CIFAR-100 (2 of 6 folds so far). Claim 7" in awaited
+    (heading, *rows), awaited = summary(cifar10=folds, cifar100=weak)
+    assert heading == "| | claim | overall | CIFAR-10 | CIFAR-100 |"
     assert [row.endswith(" | left aside |") for row in rows].count(False) == 1
+    assert rows[7].endswith(" | undecided | – | – |")
+    assert awaited == "Claim 7 awaits MNIST."
+    assert not summary(mnist=folds[:3], cifar10=folds, cifar100=folds)[1]
 
 
 def test_the_figure_shows_each_method_at_each_block_and_the_parent():

@@ -28,7 +28,7 @@ from fold_results import DECIDING, Fold, IncompleteFoldError, SetResult
 from deep_net_triage.errors import InputError
 from deep_net_triage.findings import looks
 from deep_net_triage.records.study_results import read_study
-from deep_net_triage.wording import counted
+from deep_net_triage.wording import counted, listed
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -209,11 +209,13 @@ def page(
 def summary(
     sets: Mapping[str, Sequence[Fold]], results: Mapping[str, SetResult]
 ) -> Iterator[str]:
-    """Yields the findings in plain numbers, if a data set is complete, and the verdicts."""
-    if found := list(headlines.headlines(sets, results)):
-        yield from found
+    """Yields the findings in plain numbers, the verdicts, and what these still lack."""
+    if any(name in DECIDING for name in fold_results.complete(sets)):
+        yield from headlines.headlines(sets, results)
         yield ""
-    yield from verdict_table(sets, results)
+        yield from verdict_table(sets, results)
+        yield ""
+    yield awaited(sets)
 
 
 def of_set(folds: Sequence[Fold], result: SetResult) -> Iterator[str]:
@@ -265,31 +267,58 @@ def repeated(name: str, result: SetResult, folder: Path) -> Iterator[str]:
 def verdict_table(
     sets: Mapping[str, Sequence[Fold]], results: Mapping[str, SetResult]
 ) -> Iterator[str]:
-    """Yields the verdicts on each claim, of each deciding data set and over all of them."""
-    deciding = [name for name in sets if name in DECIDING]
-    aside = {name: why_none(name, sets[name], results[name]) for name in deciding}
-    yield f"| | claim | {' | '.join(['overall', *map(looks.title, deciding)])} |"
-    yield f"|---|---|---|{'---|' * len(deciding)}"
-    rows = {"7": ["7", HARDER, ordering(sets), *["–" for _ in deciding]]}
-    for claim in CLAIMS:
-        number = claim.number
-        of_sets = [results[name].claims[number] for name in deciding]
-        overall = [over_all([getattr(one, how) for one in of_sets]) for how in ERRORS]
-        of_each = [
-            aside[name] or flagged(one.verdict, one.uncorrected)
-            for name, one in zip(deciding, of_sets, strict=True)
-        ]
-        rows[number] = [number, claim.sentence, flagged(*overall), *of_each]
-    for number in sorted(rows):
-        yield f"| {' | '.join(rows[number])} |"
+    """Yields the verdicts on each claim, of each deciding data set that has all its folds.
+
+    Once all of them do, a column has the verdicts over the data sets.
+    """
+    complete = [name for name in fold_results.complete(sets) if name in DECIDING]
+    columns = {looks.title(name): of_claims(results[name]) for name in complete}
+    if len(complete) == len(DECIDING):
+        overall = over_sets([results[name] for name in complete])
+        columns = {"overall": overall | {"7": ordering(sets)}} | columns
+    yield f"| | claim | {' | '.join(columns)} |"
+    yield f"|---|---|{'---|' * len(columns)}"
+    claims = {claim.number: claim.sentence for claim in CLAIMS} | {"7": HARDER}
+    for number, sentence in sorted(claims.items()):
+        cells = (column.get(number, "–") for column in columns.values())
+        yield f"| {' | '.join([number, sentence, *cells])} |"
 
 
-def why_none(name: str, folds: Sequence[Fold], result: SetResult) -> str | None:
-    """Returns what stands in place of a data set's verdicts; None if they count."""
-    planned = fold_results.PLANNED[name]
-    if len(folds) < planned:
-        return f"{len(folds)} of {planned} folds"
-    return "left aside" if result.left_aside else None
+def of_claims(result: SetResult) -> dict[str, str]:
+    """Returns a data set's verdict on each claim, by the claim's number."""
+    return {
+        number: "left aside" if result.left_aside else flagged(one.verdict, one.uncorrected)
+        for number, one in result.claims.items()
+    }
+
+
+def over_sets(results: Sequence[SetResult]) -> dict[str, str]:
+    """Returns the verdict over data sets on each claim, by the claim's number."""
+    return {
+        number: flagged(
+            *(over_all([getattr(one.claims[number], how) for one in results]) for how in ERRORS)
+        )
+        for number in results[0].claims
+    }
+
+
+def awaited(sets: Mapping[str, Sequence[Fold]]) -> str:
+    """Returns which data sets must be completed before the verdicts are."""
+    complete = fold_results.complete(sets)
+    lacking = {
+        name: looks.title(name)
+        + (f" ({len(sets[name])} of {planned} folds so far)" if name in sets else "")
+        for name, planned in fold_results.PLANNED.items()
+        if name not in complete
+    }
+    deciding = [title for name, title in lacking.items() if name in DECIDING]
+    others = [title for name, title in lacking.items() if name not in DECIDING]
+    sentences = []
+    if deciding:
+        sentences.append(f"Verdicts over all data sets await {listed(deciding)}.")
+    if others:
+        sentences.append(f"Claim 7 {'also ' if deciding else ''}awaits {listed(others)}.")
+    return " ".join(sentences)
 
 
 def flagged(verdict: str, uncorrected: str) -> str:
@@ -304,16 +333,13 @@ def over_all(found: Sequence[str]) -> str:
     """
     if "not supported" in found:
         return "not supported"
-    return found[0] if len(found) == len(DECIDING) and len(set(found)) == 1 else "undecided"
+    return found[0] if len(set(found)) == 1 else "undecided"
 
 
 def ordering(sets: Mapping[str, Sequence[Fold]]) -> str:
     """Returns the verdict on claim 7, an ordering of data sets, once all folds are there."""
-    planned = fold_results.PLANNED
-    if any(
-        len(sets.get(name, ())) < planned[name] or fold_results.why_not(sets[name])
-        for name in ORDER
-    ):
+    lacking = len(fold_results.complete(sets)) < len(ORDER)
+    if lacking or any(map(fold_results.why_not, sets.values())):
         return "undecided"
     groups = [fold_results.slowness(sets[name]) for name in ORDER]
     return verdicts.verdicts({"7": verdicts.ordered(groups)})["7"]

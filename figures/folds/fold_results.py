@@ -217,6 +217,11 @@ def scales(folds: Sequence[Fold]) -> dict[str, float]:
     return {"known": known, "least": min(known, 1 - accuracy)}
 
 
+def complete(sets: Mapping[str, Sequence[Fold]]) -> list[str]:
+    """Returns which data sets have all folds that the plan has."""
+    return [name for name, folds in sets.items() if len(folds) == PLANNED[name]]
+
+
 def judge(name: str, folds: Sequence[Fold]) -> SetResult:
     """Returns what the folds of a data set say of each claim but the seventh.
 

@@ -11,7 +11,7 @@ import contrasts
 import fold_results
 import verdicts
 from contrasts import LAYER, PARENT_TRAINED_ON, SIX, WHOLE, Weights
-from fold_results import DECIDING, PLANNED, Fold, SetResult
+from fold_results import DECIDING, Fold, SetResult
 
 from deep_net_triage.findings import looks
 from deep_net_triage.wording import listed, signed
@@ -41,10 +41,8 @@ _BOTH = contrasts.less(
 )
 HEADLINES = (
     Headline(
-        "**Whole model.** With one block replaced and the whole model retrained, accuracy, "
-        "averaged over methods and blocks, differs from the control's by {}. The control is "
-        "the parent trained on labels for as many more epochs as the students; claims 2 and 3 "
-        "are judged against it.",
+        "**Whole model.** With one block replaced and the whole model retrained, accuracy "
+        "differs from the control's by {}, averaged over methods and blocks.",
         (_less_control(WHOLE, contrasts.BLOCKS),),
     ),
     Headline(
@@ -66,10 +64,10 @@ HEADLINES = (
         ),
     ),
     Headline(
-        "**Speed.** Accuracy averaged over the first three epochs on labels changes by {} with "
-        "mean instead of random starting weights, and by {} with distillation beforehand, in "
-        "four extra epochs that are not counted. With these counted, STN's first three epochs "
-        "on labels differ from CL-RW's epochs 5 to 7, whose learning rates are lower, by {}.",
+        "**Speed.** Over the first three epochs on labels, accuracy changes by {} with mean "
+        "instead of random starting weights, and by {} with distillation beforehand. If STN's "
+        "four epochs of distillation count, it differs from CL-RW, whose learning rate has "
+        "fallen by then, by {}.",
         (
             {"early": contrasts.pairs(contrasts.OTHER_START)},
             {"early": contrasts.pairs(contrasts.TAUGHT)},
@@ -77,9 +75,9 @@ HEADLINES = (
         ),
     ),
     Headline(
-        "**Distillation and whole model.** STN-CM, its epochs of distillation not counted, "
-        "differs from the mean of CM-RW and CM-MW by {} at the end, and by {} over the first "
-        "three epochs.",
+        "**Distillation and whole model.** STN-CM differs from the mean of CM-RW and CM-MW by "
+        "{} at the end, and by {} over the first three epochs on labels. Its epochs of "
+        "distillation do not count here.",
         ({"accuracy": _BOTH}, {"early": _BOTH}),
     ),
 )
@@ -98,9 +96,9 @@ def headlines(
         results: what they say; a set that they leave aside is marked.
     """
     complete = {
-        looks.title(name) + (" (left aside)" if results[name].left_aside else ""): folds
-        for name, folds in sets.items()
-        if name in DECIDING and len(folds) == PLANNED[name]
+        looks.title(name) + (" (left aside)" if results[name].left_aside else ""): sets[name]
+        for name in fold_results.complete(sets)
+        if name in DECIDING
     }
     if complete:
         if len(complete) == 1:
