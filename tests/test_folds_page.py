@@ -53,7 +53,7 @@ def test_folds_are_read_and_shown(tmp_path):
     page = (tmp_path / "made" / "figures" / "folds" / "README.md").read_text()
     assert "3 of 3 folds; parents 99.2 % (99.2 to 99.2); 12 of 1,080 test images" in page
     assert page.count("\n| 8 | ") == 3  # its differences: MNIST decides no claim but 7
-    assert "Verdicts over all data sets await CIFAR-10 and CIFAR-100.\n\n" in page
+    assert "Overall verdicts await CIFAR-10 and CIFAR-100.\n\n" in page
     assert "enters claim 7 and decides no other claim" in page
     (control,) = fold_results.read_study(DIGITS).controls
     first, *_ = [row for row in rows if (row.method, row.block) == ("cl_rw", "block1")]
@@ -273,7 +273,7 @@ def test_headlines_are_of_complete_sets_and_hold_what_they_say():
     assert f"on labels, accuracy changes by {on(2)} with mean instead" in speed
     assert f"and by {on(3)} with distillation beforehand" in speed
     # STN's early accuracy is 66 %, CL-RW's later one 65 %.
-    assert f"has fallen by then, by {on(1)}." in speed
+    assert f"from CL-RW's by {on(1)}; " in speed
     # CM-MW is 3 points above STN-CM early, CM-RW as it is.
     assert f"by {on(0)} at the end, and by {on(-1.5)} over" in both
 
@@ -311,7 +311,7 @@ def test_the_table_of_verdicts_awaits_each_set_that_lacks_folds():
     none, awaited = summary(cifar10=folds[:5])
     assert not none
     assert awaited == (
-        "Verdicts over all data sets await CIFAR-10 (5 of 6 folds so far) and CIFAR-100. "
+        "Overall verdicts await CIFAR-10 (5 of 6 folds so far) and CIFAR-100. "
         "Claim 7 also awaits MNIST."
     )
     (heading, *rows), awaited = summary(cifar10=folds, cifar100=folds[:2])

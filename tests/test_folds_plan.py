@@ -12,9 +12,9 @@ from tests.conftest import REPOSITORY
 from tests.made_folds import CONTROL, HERE, made_up, made_up_folds, run_analysis
 
 sys.path.insert(1, str(HERE))
-import analyse  # noqa: E402
 import contrasts  # noqa: E402
 import fold_results  # noqa: E402
+import verdict_table  # noqa: E402
 import verdicts  # noqa: E402
 
 NUMBER = re.compile(r"\d+\.\d+")
@@ -128,10 +128,9 @@ def test_slowness_is_what_early_epochs_lack_of_what_parents_know():
 
 def test_over_all_sets():
     right, wrong, open_ = "supported", "not supported", "undecided"
-    assert analyse.over_all([right, right]) == right
-    assert analyse.over_all([right, wrong]) == wrong
-    assert analyse.over_all([right, open_]) == open_
-    assert analyse.over_all([right]) == open_  # the other set has not been run
+    assert verdict_table.over_all([right, right]) == right
+    assert verdict_table.over_all([right, wrong]) == wrong
+    assert verdict_table.over_all([right, open_]) == open_
 
 
 def test_intervals_and_p_values_are_those_of_scipy():
@@ -210,13 +209,13 @@ def test_claim_7_needs_data_sets_that_count():
         return made_up_folds((), {("all", "all"): early}, noise=0.001)
 
     sets = {"mnist": late(0.65)[:3], "cifar10": late(0.6), "cifar100": late(0.5)}
-    assert analyse.ordering(sets) == "supported"
+    assert verdict_table.ordering(sets) == "supported"
     poor = [dataclasses.replace(fold, parent=0.2) for fold in sets["cifar10"]]
-    assert analyse.ordering({**sets, "cifar10": poor}) == "undecided"
+    assert verdict_table.ordering({**sets, "cifar10": poor}) == "undecided"
     # Whole models are at 0.7, and the control anywhere between 0.4 and 0.7: half the interval
     # is more than a fifth of 0.7, what a parent at 0.8 knows.
     vague = [
         made_up(n, {CONTROL: 0.4 + 0.3 * (n % 2)}, {("all", "all"): 0.6}, noise=0.001)
         for n in range(6)
     ]
-    assert analyse.ordering({**sets, "cifar10": vague}) == "undecided"
+    assert verdict_table.ordering({**sets, "cifar10": vague}) == "undecided"

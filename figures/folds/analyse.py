@@ -21,14 +21,14 @@ import fold_tables
 import headlines
 import rehearsal
 import simulate
-import verdicts
-from contrasts import CLAIMS, HARDER, Boundary, Part
+import verdict_table
+from contrasts import CLAIMS, Boundary, Part
 from fold_results import DECIDING, Fold, IncompleteFoldError, SetResult
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.findings import looks
 from deep_net_triage.records.study_results import read_study
-from deep_net_triage.wording import counted, listed
+from deep_net_triage.wording import counted
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -36,8 +36,6 @@ STUDIES = HERE.parent / "study"
 sys.path.insert(1, str(STUDIES))
 import made_parts  # noqa: E402 - beside the script that wrote the first study's tables
 
-ORDER = ("mnist", "cifar10", "cifar100")  # from the easiest to the hardest
-ERRORS = ("verdict", "uncorrected")
 SCRIPT = "figures/folds/analyse.py"
 
 
@@ -75,7 +73,7 @@ def write_parts(page: str, parts: Mapping[str, Iterator[str]], output: Path) -> 
 def read(results: Path) -> tuple[dict[str, list[Fold]], dict[str, str]]:
     """Returns the folds of each data set that has two, and why others are left aside."""
     sets, incomplete = {}, {}
-    for name in ORDER:
+    for name in fold_results.PLANNED:
         if len(list((results / name).glob("*/results.csv"))) > 1:
             try:
                 sets[name] = fold_results.read(results / name)
@@ -176,8 +174,8 @@ def page(
     yield ""
     yield "The intervals above and the verdicts are corrected for training images that folds"
     yield "share. Where a verdict would differ without this correction, the table adds the"
-    yield "other one: *if uncorrected*. *Not supported* means that a difference is clearly on"
-    yield "the wrong side of its boundary."
+    yield "other one: *if folds were independent*. *Not supported* means that a difference is"
+    yield "clearly on the wrong side of its boundary."
     yield "For claims 2a, 2b and 4 that boundary is 0: the difference is clear, however small."
     if sets:
         yield ""
@@ -213,9 +211,9 @@ def summary(
     if any(name in DECIDING for name in fold_results.complete(sets)):
         yield from headlines.headlines(sets, results)
         yield ""
-        yield from verdict_table(sets, results)
+        yield from verdict_table.rows(sets, results)
         yield ""
-    yield awaited(sets)
+    yield verdict_table.awaited(sets)
 
 
 def of_set(folds: Sequence[Fold], result: SetResult) -> Iterator[str]:
@@ -259,90 +257,9 @@ def repeated(name: str, result: SetResult, folder: Path) -> Iterator[str]:
     yield "|---|---|---|---|"
     for claim in CLAIMS:
         found = (one.claims[claim.number] for one in (result, again))
-        both = (flagged(one.verdict, one.uncorrected) for one in found)
+        both = (verdict_table.flagged(one.verdict, one.uncorrected) for one in found)
         yield f"| {' | '.join([claim.number, claim.sentence, *both])} |"
     yield ""
-
-
-def verdict_table(
-    sets: Mapping[str, Sequence[Fold]], results: Mapping[str, SetResult]
-) -> Iterator[str]:
-    """Yields the verdicts on each claim, of each deciding data set that has all its folds.
-
-    Once all of them do, a column has the verdicts over the data sets.
-    """
-    complete = [name for name in fold_results.complete(sets) if name in DECIDING]
-    columns = {looks.title(name): of_claims(results[name]) for name in complete}
-    if len(complete) == len(DECIDING):
-        overall = over_sets([results[name] for name in complete])
-        columns = {"overall": overall | {"7": ordering(sets)}} | columns
-    yield f"| | claim | {' | '.join(columns)} |"
-    yield f"|---|---|{'---|' * len(columns)}"
-    claims = {claim.number: claim.sentence for claim in CLAIMS} | {"7": HARDER}
-    for number, sentence in sorted(claims.items()):
-        cells = (column.get(number, "–") for column in columns.values())
-        yield f"| {' | '.join([number, sentence, *cells])} |"
-
-
-def of_claims(result: SetResult) -> dict[str, str]:
-    """Returns a data set's verdict on each claim, by the claim's number."""
-    return {
-        number: "left aside" if result.left_aside else flagged(one.verdict, one.uncorrected)
-        for number, one in result.claims.items()
-    }
-
-
-def over_sets(results: Sequence[SetResult]) -> dict[str, str]:
-    """Returns the verdict over data sets on each claim, by the claim's number."""
-    return {
-        number: flagged(
-            *(over_all([getattr(one.claims[number], how) for one in results]) for how in ERRORS)
-        )
-        for number in results[0].claims
-    }
-
-
-def awaited(sets: Mapping[str, Sequence[Fold]]) -> str:
-    """Returns which data sets must be completed before the verdicts are."""
-    complete = fold_results.complete(sets)
-    lacking = {
-        name: looks.title(name)
-        + (f" ({len(sets[name])} of {planned} folds so far)" if name in sets else "")
-        for name, planned in fold_results.PLANNED.items()
-        if name not in complete
-    }
-    deciding = [title for name, title in lacking.items() if name in DECIDING]
-    others = [title for name, title in lacking.items() if name not in DECIDING]
-    sentences = []
-    if deciding:
-        sentences.append(f"Verdicts over all data sets await {listed(deciding)}.")
-    if others:
-        sentences.append(f"Claim 7 {'also ' if deciding else ''}awaits {listed(others)}.")
-    return " ".join(sentences)
-
-
-def flagged(verdict: str, uncorrected: str) -> str:
-    """Returns a verdict, with that of independent folds if it is another one."""
-    return verdict if verdict == uncorrected else f"{verdict} ({uncorrected} if uncorrected)"
-
-
-def over_all(found: Sequence[str]) -> str:
-    """Returns the verdict over the deciding data sets.
-
-    It is "not supported" if any of them says so, and otherwise the verdict that all share.
-    """
-    if "not supported" in found:
-        return "not supported"
-    return found[0] if len(set(found)) == 1 else "undecided"
-
-
-def ordering(sets: Mapping[str, Sequence[Fold]]) -> str:
-    """Returns the verdict on claim 7, an ordering of data sets, once all folds are there."""
-    lacking = len(fold_results.complete(sets)) < len(ORDER)
-    if lacking or any(map(fold_results.why_not, sets.values())):
-        return "undecided"
-    groups = [fold_results.slowness(sets[name]) for name in ORDER]
-    return verdicts.verdicts({"7": verdicts.ordered(groups)})["7"]
 
 
 if __name__ == "__main__":

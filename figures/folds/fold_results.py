@@ -22,8 +22,9 @@ from deep_net_triage.wording import counted
 # What may differ between the folds of a data set.
 OWN_SETTINGS = ("fold", "parent_seed", "images_digest", "parent")
 EARLY_EPOCHS = 3
-# The number of folds that are run of each data set, and the sets whose verdicts count. What is
-# left of MNIST's error is smaller than any boundary: it is described, and enters claim 7.
+# How many folds are run of each data set, from the easiest set to the hardest, and the sets
+# whose verdicts count. What is left of MNIST's error is smaller than any boundary: it is
+# described, and enters claim 7.
 PLANNED = {"mnist": 3, "cifar10": 6, "cifar100": 6}
 DECIDING = ("cifar10", "cifar100")
 # A set counts if half an interval of claim 2a is at most this share of what its parents know.
