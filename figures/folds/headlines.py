@@ -84,9 +84,9 @@ HEADLINES = (
         ),
     ),
     Headline(
-        "**Distillation and whole model (claim 8).** STN-CM's accuracy differs from that of "
-        "layer-only methods by {}, and from that of CM-RW and CM-MW by {} at the end and by {} "
-        "over the first three epochs on labels.",
+        "**Distillation and whole model (claim 8).** At the end, STN-CM's accuracy differs "
+        "from that of layer-only methods by {}, and from that of CM-RW and CM-MW by {}. Over the "
+        "first three epochs on labels, it differs from that of CM-RW and CM-MW by {}.",
         (
             {"accuracy": contrasts.less(_BOTH, contrasts.mean_over(LAYER))},
             {"accuracy": _OTHER_WHOLE},
@@ -115,7 +115,8 @@ def headlines(
     }
     if complete:
         where = f" on {next(iter(complete))}" if len(complete) == 1 else ""
-        yield f"Findings{where}, averaged over methods and, unless one is named, over blocks:"
+        means = "averaged over methods and, unless a block is named, over blocks"
+        yield f"Findings{where}, {means}:"
         for headline in HEADLINES:
             numbers = (_numbers(complete, contrast) for contrast in headline.contrasts)
             yield f"- {headline.sentence.format(*numbers)}"
