@@ -29,6 +29,7 @@ import block_figure  # noqa: E402
 import contrasts  # noqa: E402
 import fold_results  # noqa: E402
 import headlines  # noqa: E402
+import verdict_table  # noqa: E402
 
 WHOLE = ("cm_rw", "cm_mw", "stn_cm")
 NUMBER = re.compile(r"\d+\.\d+")
@@ -276,8 +277,8 @@ def test_headlines_are_of_complete_sets_and_hold_what_they_say():
     # STN's early accuracy is 66 %, CL-RW's later one 65 %.
     assert f"in epochs 5 to 7 differs by {on(1)} from CL-RW's" in speed
     # CM-MW is 3 points above STN-CM early, CM-RW as it is.
-    assert f"from that of CM-RW and CM-MW by {on(0)}. Over" in both
-    assert f"from that of CM-RW and CM-MW by {on(-1.5)}." in both
+    assert f"from that of CM-RW and CM-MW by {on(0)}. Its" in both
+    assert f"on labels it differs by {on(-1.5)}." in both
     # 68 % at each block, and one block of five at 72 % instead of 70 %.
     assert f"layer-only methods by {on(-2.4)}" in both
 
@@ -333,6 +334,27 @@ def test_the_table_of_verdicts_awaits_each_set_that_lacks_folds():
     assert rows[7].endswith(" | undecided | – | – |")
     assert awaited == "Claim 7 awaits MNIST."
     assert not summary(mnist=folds[:3], cifar10=folds, cifar100=folds)[1]
+
+
+def test_the_table_of_verdicts_shows_the_smallest_difference_and_its_boundaries():
+    """By hand: parents at 80 % know 70 points more than chance and err by 20."""
+    accuracies = {(method, "block5"): 0.72 for method in contrasts.LAYER}
+    folds = made_up_folds(accuracies, noise=0.0)
+    cells = verdict_table.of_claims(folds, fold_results.judge("cifar10", folds))
+    found = {
+        number: cell.split("<br>")[1].replace("\u2212", "-") for number, cell in cells.items()
+    }
+    all_folds = "-2.0 [-2.0, -2.0]"
+    # A hundredth and a tenth of 70 points, and 8 % of 20.
+    assert (
+        found["1"]
+        == f"whole model minus layer only, block5: {all_folds}, boundaries 0 and +0.7"
+    )
+    assert (
+        found["2b"] == f"control minus layer only, block5: {all_folds}, boundaries -1.6 and 0"
+    )
+    assert found["3"] == "layer only minus control, block1: +0.0 [+0.0, +0.0], boundary -7.0"
+    assert found["5"].endswith(", boundary 0")
 
 
 def test_the_figure_shows_each_method_at_each_block_and_the_parent():

@@ -9,7 +9,7 @@ from pathlib import Path
 import contrasts
 import numpy as np
 import verdicts
-from contrasts import CLAIMS, Boundary, Cell, Part, Weights
+from contrasts import CLAIMS, Cell, Part, Weights
 from verdicts import Evidence
 
 from deep_net_triage.errors import InputError
@@ -271,17 +271,18 @@ def intervals(
     return verdicts.interval(values, overlap_of(folds)), verdicts.interval(values)
 
 
-def _evidence(folds: Sequence[Fold], overlap: float) -> dict[str, Evidence]:
+def boundaries(folds: Sequence[Fold], part: Part) -> tuple[float, float]:
+    """Returns above what a part supports its claim and below what it refutes it, 0..1."""
     scale = scales(folds)
+    supports, refutes = part.supports, part.refutes
+    return supports.factor * scale[supports.scale], refutes.factor * scale[refutes.scale]
 
-    def at(boundary: Boundary) -> float:
-        return boundary.factor * scale[boundary.scale]
 
+def _evidence(folds: Sequence[Fold], overlap: float) -> dict[str, Evidence]:
     return {
         claim.number: verdicts.weigh(
             np.array([weighted(folds, part.of, part.weights) for part in claim.parts]),
-            np.array([at(part.supports) for part in claim.parts]),
-            np.array([at(part.refutes) for part in claim.parts]),
+            *np.array([boundaries(folds, part) for part in claim.parts]).T,
             overlap,
         )
         for claim in CLAIMS

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import contrasts
 import fold_results
 import verdicts
-from contrasts import CLAIMS, Boundary
+from contrasts import CLAIMS
 from fold_results import Fold, SetResult
 
 from deep_net_triage.methods import METHODS
@@ -31,11 +31,6 @@ def contrast_table(folds: Sequence[Fold]) -> Iterator[str]:
     headings = ("claim", "difference", "mean", "corrected", "uncorrected", "supported above")
     yield f"| {' | '.join(headings)} | not supported below |"
     yield f"|---|{'---|' * len(headings)}"
-    scale = fold_results.scales(folds)
-
-    def points(boundary: Boundary) -> str:
-        return signed(100 * boundary.factor * scale[boundary.scale], 2)
-
     for claim in CLAIMS:
         for part in claim.parts:
             (value, *corrected), (_, *plain) = fold_results.intervals(folds, part)
@@ -45,8 +40,7 @@ def contrast_table(folds: Sequence[Fold]) -> Iterator[str]:
                 signed(100 * value, 2),
                 between(corrected),
                 between(plain),
-                points(part.supports),
-                points(part.refutes),
+                *(signed(100 * bound, 2) for bound in fold_results.boundaries(folds, part)),
             )
             yield f"| {' | '.join(columns)} |"
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import fold_results
 import verdicts
-from contrasts import CLAIMS, HARDER
+from contrasts import CLAIMS, HARDER, Claim
 from fold_results import DECIDING, PLANNED, Fold, SetResult
 
 from deep_net_triage.findings import looks
-from deep_net_triage.wording import listed
+from deep_net_triage.wording import listed, signed
 
 ERRORS = ("verdict", "uncorrected")
 
@@ -19,7 +19,7 @@ def rows(sets: Mapping[str, Sequence[Fold]], results: Mapping[str, SetResult]) -
     Once all of them do, a column has the verdicts over the data sets.
     """
     complete = [name for name in fold_results.complete(sets) if name in DECIDING]
-    columns = {looks.title(name): of_claims(results[name]) for name in complete}
+    columns = {looks.title(name): of_claims(sets[name], results[name]) for name in complete}
     if len(complete) == len(DECIDING):
         overall = over_sets([results[name] for name in complete])
         columns = {"overall": overall | {"7": ordering(sets)}} | columns
@@ -31,12 +31,27 @@ def rows(sets: Mapping[str, Sequence[Fold]], results: Mapping[str, SetResult]) -
         yield f"| {' | '.join([number, sentence, *cells])} |"
 
 
-def of_claims(result: SetResult) -> dict[str, str]:
-    """Returns a data set's verdict on each claim, by the claim's number."""
+def of_claims(folds: Sequence[Fold], result: SetResult) -> dict[str, str]:
+    """Returns a data set's verdict and smallest difference for each claim, by its number."""
+    if result.left_aside:
+        return dict.fromkeys(result.claims, "left aside")
+    found = {claim.number: (claim, result.claims[claim.number]) for claim in CLAIMS}
     return {
-        number: "left aside" if result.left_aside else flagged(one.verdict, one.uncorrected)
-        for number, one in result.claims.items()
+        number: f"{flagged(one.verdict, one.uncorrected)}<br>{smallest(folds, claim)}"
+        for number, (claim, one) in found.items()
     }
+
+
+def smallest(folds: Sequence[Fold], claim: Claim) -> str:
+    """Returns the smallest difference of a claim, its corrected interval and its boundaries."""
+    found = [(fold_results.intervals(folds, part)[0], part) for part in claim.parts]
+    interval, part = min(found, key=lambda one: one[0])
+    value, low, high = (signed(100 * number) for number in interval)
+    bounds = dict.fromkeys(
+        signed(100 * bound) if bound else "0" for bound in fold_results.boundaries(folds, part)
+    )
+    name = "boundary" if len(bounds) == 1 else "boundaries"
+    return f"{part.name}: {value} [{low}, {high}], {name} {' and '.join(bounds)}"
 
 
 def over_sets(results: Sequence[SetResult]) -> dict[str, str]:
