@@ -278,7 +278,7 @@ def test_headlines_are_of_complete_sets_and_hold_what_they_say():
     assert f"in epochs 5 to 7 differs by {on(1)} from CL-RW's" in speed
     # CM-MW is 3 points above STN-CM early, CM-RW as it is.
     assert f"from that of CM-RW and CM-MW by {on(0)}. Its" in both
-    assert f"on labels it differs by {on(-1.5)}." in both
+    assert f"on labels, accuracy differs by {on(-1.5)}." in both
     # 68 % at each block, and one block of five at 72 % instead of 70 %.
     assert f"layer-only methods by {on(-2.4)}" in both
 

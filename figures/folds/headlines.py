@@ -86,8 +86,8 @@ HEADLINES = (
     Headline(
         "**Distillation and whole model (claim 8).** At the end, STN-CM's accuracy differs "
         "from that of layer-only methods by {}, and from that of CM-RW and CM-MW by {}. Its "
-        "speed is compared with theirs alone: over the first three epochs on labels it differs "
-        "by {}.",
+        "speed is compared only with that of CM-RW and CM-MW: over the first three epochs on "
+        "labels, accuracy differs by {}.",
         (
             {"accuracy": contrasts.less(_BOTH, contrasts.mean_over(LAYER))},
             {"accuracy": _OTHER_WHOLE},
