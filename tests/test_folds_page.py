@@ -266,7 +266,7 @@ def test_headlines_are_of_complete_sets_and_hold_what_they_say():
     def on(value):
         return f"{value:+.1f} points [{value:+.1f}, {value:+.1f}]"
 
-    assert f"from the control's by {on(-2)}. It" in whole
+    assert f"from the control's by {on(-2)}. Compared" in whole
     assert f"by {on(-2)} at block 1, and by {on(-4)} at block 5." in whole
     assert f"by {on(0)} at blocks 1 to 4, and by {on(2)} at block 5." in layer
     # At block 5 three of six methods are 2 points above what they are at block 1.
@@ -296,7 +296,7 @@ def test_headlines_allow_for_training_images_that_folds_share():
     # 1/6 for six folds, and 2,000 of 10,000 images for their overlap.
     half = stats.t.ppf(0.975, 5) * np.std(values, ddof=1) * np.sqrt(1 / 6 + 1 / 5)
     mean = np.mean(values)
-    shown = f" points [{mean - half:+.1f}, {mean + half:+.1f}]. It "
+    shown = f" points [{mean - half:+.1f}, {mean + half:+.1f}]. Comp"
     assert shown in found({"cifar10": folds})[1]
 
 
@@ -336,7 +336,7 @@ def test_the_table_of_verdicts_awaits_each_set_that_lacks_folds():
     assert not summary(mnist=folds[:3], cifar10=folds, cifar100=folds)[1]
 
 
-def test_the_table_of_verdicts_shows_the_smallest_difference_and_its_boundaries():
+def test_the_table_of_verdicts_shows_the_lowest_difference_and_its_boundaries():
     """By hand: parents at 80 % know 70 points more than chance and err by 20."""
     accuracies = {(method, "block5"): 0.72 for method in contrasts.LAYER}
     folds = made_up_folds(accuracies, noise=0.0)

@@ -131,9 +131,9 @@ def _blocks_are_equal() -> Iterable[Part]:
 def _both_are_best() -> Iterable[Part]:
     best, others = mean_over(("stn_cm",)), mean_over(("cm_rw", "cm_mw"))
     to_layer = less(best, mean_over(LAYER))
-    yield Part("STN-CM minus layer-only methods", to_layer, "accuracy", NOTHING, NOTHING)
+    yield Part("STN-CM minus layer-only methods, final", to_layer, "accuracy", NOTHING, NOTHING)
     name = "STN-CM minus CM-RW and CM-MW"
-    yield Part(name, less(best, others), "accuracy", NOTHING, NOTHING)
+    yield Part(f"{name}, final", less(best, others), "accuracy", NOTHING, NOTHING)
     yield Part(f"{name}, early", less(best, others), "early", NOTHING, NOTHING)
 
 

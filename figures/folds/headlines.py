@@ -46,8 +46,8 @@ _OTHER_WHOLE = contrasts.less(_BOTH, contrasts.mean_over(("cm_rw", "cm_mw")))
 HEADLINES = (
     Headline(
         "**Whole model (claims 1 and 2a).** With one block replaced and the whole model "
-        "retrained, accuracy differs from the control's by {}. It differs from that with only "
-        "the new layer trained by {} at block 1, and by {} at block 5.",
+        "retrained, accuracy differs from the control's by {}. Compared to training only the "
+        "new layer, it differs by {} at block 1, and by {} at block 5.",
         (
             _less_control(WHOLE, contrasts.BLOCKS),
             _less_layer("block1"),
@@ -86,8 +86,8 @@ HEADLINES = (
     Headline(
         "**Distillation and whole model (claim 8).** At the end, STN-CM's accuracy differs "
         "from that of layer-only methods by {}, and from that of CM-RW and CM-MW by {}. Its "
-        "speed is compared only with that of CM-RW and CM-MW: over the first three epochs on "
-        "labels, accuracy differs by {}.",
+        "speed, distillation not counted, is compared only with that of CM-RW and CM-MW: over "
+        "the first three epochs on labels, accuracy differs by {}.",
         (
             {"accuracy": contrasts.less(_BOTH, contrasts.mean_over(LAYER))},
             {"accuracy": _OTHER_WHOLE},

@@ -32,18 +32,18 @@ def rows(sets: Mapping[str, Sequence[Fold]], results: Mapping[str, SetResult]) -
 
 
 def of_claims(folds: Sequence[Fold], result: SetResult) -> dict[str, str]:
-    """Returns a data set's verdict and smallest difference for each claim, by its number."""
+    """Returns a data set's verdict and lowest difference for each claim, by its number."""
     if result.left_aside:
         return dict.fromkeys(result.claims, "left aside")
     found = {claim.number: (claim, result.claims[claim.number]) for claim in CLAIMS}
     return {
-        number: f"{flagged(one.verdict, one.uncorrected)}<br>{smallest(folds, claim)}"
+        number: f"{flagged(one.verdict, one.uncorrected)}<br>{lowest(folds, claim)}"
         for number, (claim, one) in found.items()
     }
 
 
-def smallest(folds: Sequence[Fold], claim: Claim) -> str:
-    """Returns the smallest difference of a claim, its corrected interval and its boundaries."""
+def lowest(folds: Sequence[Fold], claim: Claim) -> str:
+    """Returns the lowest difference of a claim, its corrected interval and its boundaries."""
     found = [(fold_results.intervals(folds, part)[0], part) for part in claim.parts]
     interval, part = min(found, key=lambda one: one[0])
     value, low, high = (signed(100 * number) for number in interval)
