@@ -46,7 +46,7 @@ _OTHER_WHOLE = contrasts.less(_BOTH, contrasts.mean_over(("cm_rw", "cm_mw")))
 HEADLINES = (
     Headline(
         "**Whole model (claims 1 and 2a).** With one block replaced and the whole model "
-        "retrained, accuracy differs from the control's by {}. Compared to training only the "
+        "retrained, accuracy differs from the control's by {}. Compared with training only the "
         "new layer, it differs by {} at block 1, and by {} at block 5.",
         (
             _less_control(WHOLE, contrasts.BLOCKS),

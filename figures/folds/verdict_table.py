@@ -88,7 +88,7 @@ def flagged(verdict: str, uncorrected: str) -> str:
     return (
         verdict
         if verdict == uncorrected
-        else f"{verdict} ({uncorrected} if folds were independent)"
+        else f"{verdict} (if folds were independent: {uncorrected})"
     )
 
 
