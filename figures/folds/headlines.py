@@ -75,8 +75,8 @@ HEADLINES = (
     Headline(
         "**Speed (claims 5 and 6).** Over the first three epochs on labels, accuracy changes "
         "by {} with mean instead of random starting weights, and by {} with distillation "
-        "beforehand. Counting its four epochs of distillation, STN's accuracy in epochs 5 to 7 "
-        "differs by {} from CL-RW's; its learning rate has fallen by then.",
+        "beforehand. Counting four epochs of distillation, STN's accuracy in epochs 5 to 7 "
+        "differs by {} from CL-RW's, whose learning rate has fallen by then.",
         (
             {"early": contrasts.pairs(contrasts.OTHER_START)},
             {"early": contrasts.pairs(contrasts.TAUGHT)},
