@@ -76,7 +76,7 @@ HEADLINES = (
         "**Speed (claims 5 and 6).** Over the first three epochs on labels, accuracy changes "
         "by {} with mean instead of random starting weights, and by {} with distillation "
         "beforehand. Counting four epochs of distillation, STN's accuracy in epochs 5 to 7 "
-        "differs by {} from CL-RW's, whose learning rate has fallen by then.",
+        "differs by {} from that of CL-RW, whose learning rate has fallen by then.",
         (
             {"early": contrasts.pairs(contrasts.OTHER_START)},
             {"early": contrasts.pairs(contrasts.TAUGHT)},
