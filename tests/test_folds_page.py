@@ -260,7 +260,7 @@ def test_headlines_are_of_complete_sets_and_hold_what_they_say():
     early = {("cl_mw", "all"): 0.61, ("cm_mw", "all"): 0.63, ("stn", "all"): 0.66}
     folds = made_up_folds(accuracies, early, noise=0.0)
     assert not found({"cifar10": folds[:5], "mnist": folds})
-    heading, whole, layer, blocks, speed, both = found({"cifar10": folds})
+    heading, _, whole, layer, blocks, speed, both = found({"cifar10": folds})
     assert heading.startswith("Findings on CIFAR-10, averaged over methods and")
 
     def on(value):
@@ -297,12 +297,12 @@ def test_headlines_allow_for_training_images_that_folds_share():
     half = stats.t.ppf(0.975, 5) * np.std(values, ddof=1) * np.sqrt(1 / 6 + 1 / 5)
     mean = np.mean(values)
     shown = f" points [{mean - half:+.1f}, {mean + half:+.1f}]. Comp"
-    assert shown in found({"cifar10": folds})[1]
+    assert shown in found({"cifar10": folds})[2]
 
 
 def test_headlines_mark_a_set_that_is_left_aside():
     both = {"cifar10": made_up_folds(), "cifar100": made_up_folds(parent=0.2)}
-    heading, *findings = found(both)
+    heading, _, *findings = found(both)
     assert heading.startswith("Findings, averaged over")
     for line in findings:
         assert line.count("] on CIFAR-10 and ") == line.count("] on CIFAR-100 (left aside)") > 0

@@ -118,6 +118,7 @@ def headlines(
         where = f" on {next(iter(complete))}" if len(complete) == 1 else ""
         means = "averaged over methods and, unless a block is named, over blocks"
         yield f"Findings{where}, {means}:"
+        yield ""
         for headline in HEADLINES:
             numbers = (_numbers(complete, contrast) for contrast in headline.contrasts)
             yield f"- {headline.sentence.format(*numbers)}"

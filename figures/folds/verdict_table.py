@@ -37,7 +37,7 @@ def of_claims(folds: Sequence[Fold], result: SetResult) -> dict[str, str]:
         return dict.fromkeys(result.claims, "left aside")
     found = {claim.number: (claim, result.claims[claim.number]) for claim in CLAIMS}
     return {
-        number: f"{flagged(one.verdict, one.uncorrected)}<br>{lowest(folds, claim)}"
+        number: f"**{flagged(one.verdict, one.uncorrected)}**<br>{lowest(folds, claim)}"
         for number, (claim, one) in found.items()
     }
 
