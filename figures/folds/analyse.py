@@ -37,6 +37,18 @@ sys.path.insert(1, str(STUDIES))
 import made_parts  # noqa: E402 - beside the script that wrote the first study's tables
 
 SCRIPT = "figures/folds/analyse.py"
+READING = (
+    "*Early* is mean accuracy over the first three epochs on labels. The *control* is the",
+    "parent, trained further for as long as the students. A claim is supported if all its",
+    "differences are significantly above their first boundary, and not supported if one is",
+    "significantly below its last. For claims 2a, 2b and 4 that is 0: the difference is clear,",
+    "however small. The table shows the difference that contradicts the claim most clearly or,",
+    "if the claim is not contradicted, supports it least.",
+    "",
+    "Intervals and verdicts, but for claim 7, are corrected for training images that folds",
+    "share. Where a verdict would differ without this correction, the table adds the other",
+    "one: *if folds were independent*.",
+)
 
 
 def main() -> None:
@@ -56,7 +68,9 @@ def main() -> None:
     write_parts("docs/folds.md", parts_of_the_plan(), arguments.output)
     written = arguments.output / HERE.relative_to(REPOSITORY)
     if found:
-        write_parts("README.md", {"folds": summary(sets, results)}, arguments.output)
+        write_parts(
+            "README.md", {"folds": summary(sets, results, incomplete)}, arguments.output
+        )
         made_parts.write(written / "README.md", results_page)
     if shown:
         block_figure.draw(shown).savefig(written / "blocks.png", dpi=looks.DPI)
@@ -170,13 +184,10 @@ def page(
     yield "their 95 % intervals. The verdicts are adjusted for the number of claims; the"
     yield "intervals are not."
     yield ""
-    yield from summary(sets, results)
-    yield ""
-    yield "The intervals above and the verdicts are corrected for training images that folds"
-    yield "share. Where a verdict would differ without this correction, the table adds the"
-    yield "other one: *if folds were independent*. *Not supported* means that a difference is"
-    yield "clearly on the wrong side of its boundary."
-    yield "For claims 2a, 2b and 4 that boundary is 0: the difference is clear, however small."
+    yield from summary(sets, results, incomplete)
+    if verdict_table.complete_deciding(sets):
+        yield ""
+        yield from READING
     if sets:
         yield ""
         yield "![What each method loses at each block](blocks.png)"
@@ -205,15 +216,17 @@ def page(
 
 
 def summary(
-    sets: Mapping[str, Sequence[Fold]], results: Mapping[str, SetResult]
+    sets: Mapping[str, Sequence[Fold]],
+    results: Mapping[str, SetResult],
+    incomplete: Mapping[str, str],
 ) -> Iterator[str]:
-    """Yields the findings in plain numbers, the verdicts, and what these still lack."""
-    if any(name in DECIDING for name in fold_results.complete(sets)):
+    """Yields the findings in plain numbers and the verdicts, where a data set is complete."""
+    if verdict_table.complete_deciding(sets):
         yield from headlines.headlines(sets, results)
         yield ""
-        yield from verdict_table.rows(sets, results)
+        yield from verdict_table.table(sets, results)
         yield ""
-    yield verdict_table.awaited(sets)
+    yield verdict_table.overall_so_far(sets, results, incomplete)
 
 
 def of_set(folds: Sequence[Fold], result: SetResult) -> Iterator[str]:

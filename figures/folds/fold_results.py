@@ -9,7 +9,7 @@ from pathlib import Path
 import contrasts
 import numpy as np
 import verdicts
-from contrasts import CLAIMS, Cell, Part, Weights
+from contrasts import CLAIMS, Cell, Claim, Part, Weights
 from verdicts import Evidence
 
 from deep_net_triage.errors import InputError
@@ -68,13 +68,12 @@ class Result:
     Attributes:
         verdict: with the correction for training images that folds share.
         uncorrected: without it.
-        parts: the mean of each part over the folds and both ends of its 95 % interval, 0..1,
-            corrected and uncorrected, by name.
+        part: the one that refutes the claim most clearly, or else supports it least.
     """
 
     verdict: str
     uncorrected: str
-    parts: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]]
+    part: Part
 
 
 @dataclass(frozen=True)
@@ -220,7 +219,7 @@ def scales(folds: Sequence[Fold]) -> dict[str, float]:
 
 def complete(sets: Mapping[str, Sequence[Fold]]) -> list[str]:
     """Returns which data sets have all folds that the plan has."""
-    return [name for name, folds in sets.items() if len(folds) == PLANNED[name]]
+    return [name for name, folds in sets.items() if len(folds) >= PLANNED[name]]
 
 
 def judge(name: str, folds: Sequence[Fold]) -> SetResult:
@@ -237,7 +236,7 @@ def judge(name: str, folds: Sequence[Fold]) -> SetResult:
         claim.number: Result(
             corrected[claim.number],
             plain[claim.number],
-            {part.name: intervals(folds, part) for part in claim.parts},
+            _least_favourable(folds, claim, corrected[claim.number]),
         )
         for claim in CLAIMS
     }
@@ -269,6 +268,17 @@ def intervals(
     """Returns the mean of a part and its interval, corrected for overlap and uncorrected."""
     values = weighted(folds, part.of, part.weights)
     return verdicts.interval(values, overlap_of(folds)), verdicts.interval(values)
+
+
+def _least_favourable(folds: Sequence[Fold], claim: Claim, verdict: str) -> Part:
+    """Returns the part that refutes a claim most clearly, or else supports it least."""
+    bound = 1 if verdict == "not supported" else 0
+
+    def certainty(part: Part) -> float:
+        values = np.asarray(weighted(folds, part.of, part.weights))
+        return float(verdicts.above(values, boundaries(folds, part)[bound], overlap_of(folds)))
+
+    return min(claim.parts, key=certainty)
 
 
 def boundaries(folds: Sequence[Fold], part: Part) -> tuple[float, float]:

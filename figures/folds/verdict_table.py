@@ -1,52 +1,59 @@
-"""The table of verdicts, and which data sets it still awaits."""
+"""The table of verdicts, what each rests on, and what is decided over all data sets."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
 import fold_results
 import verdicts
-from contrasts import CLAIMS, HARDER, Claim
+from contrasts import CLAIMS, HARDER, Part
 from fold_results import DECIDING, PLANNED, Fold, SetResult
 
 from deep_net_triage.findings import looks
+from deep_net_triage.records.study_results import mean
 from deep_net_triage.wording import listed, signed
 
-ERRORS = ("verdict", "uncorrected")
+KINDS = ("verdict", "uncorrected")
 
 
-def rows(sets: Mapping[str, Sequence[Fold]], results: Mapping[str, SetResult]) -> Iterator[str]:
+def table(
+    sets: Mapping[str, Sequence[Fold]], results: Mapping[str, SetResult]
+) -> Iterator[str]:
     """Yields the verdicts on each claim, of each deciding data set that has all its folds.
 
     Once all of them do, a column has the verdicts over the data sets.
     """
-    complete = [name for name in fold_results.complete(sets) if name in DECIDING]
-    columns = {looks.title(name): of_claims(sets[name], results[name]) for name in complete}
+    complete = complete_deciding(sets)
+    columns = {looks.title(name): of_set(sets[name], results[name]) for name in complete}
     if len(complete) == len(DECIDING):
         overall = over_sets([results[name] for name in complete])
-        columns = {"overall": overall | {"7": ordering(sets)}} | columns
+        columns = {"overall": overall | {"7": f"**{ordering(sets)}**"}} | columns
     yield f"| | claim | {' | '.join(columns)} |"
     yield f"|---|---|{'---|' * len(columns)}"
     claims = {claim.number: claim.sentence for claim in CLAIMS} | {"7": HARDER}
     for number, sentence in sorted(claims.items()):
-        cells = (column.get(number, "–") for column in columns.values())
+        cells = (column[number] for column in columns.values())
         yield f"| {' | '.join([number, sentence, *cells])} |"
 
 
-def of_claims(folds: Sequence[Fold], result: SetResult) -> dict[str, str]:
-    """Returns a data set's verdict and lowest difference for each claim, by its number."""
-    if result.left_aside:
-        return dict.fromkeys(result.claims, "left aside")
-    found = {claim.number: (claim, result.claims[claim.number]) for claim in CLAIMS}
-    return {
-        number: f"**{flagged(one.verdict, one.uncorrected)}**<br>{lowest(folds, claim)}"
-        for number, (claim, one) in found.items()
+def complete_deciding(sets: Mapping[str, Sequence[Fold]]) -> list[str]:
+    """Returns which data sets that decide have all their folds."""
+    return [name for name in fold_results.complete(sets) if name in DECIDING]
+
+
+def of_set(folds: Sequence[Fold], result: SetResult) -> dict[str, str]:
+    """Returns a data set's verdict on each claim and what it rests on, by number."""
+    gap = 100 * mean(fold_results.slowness(folds))
+    cells = {
+        number: f"{flagged(one.verdict, one.uncorrected)}<br>{difference(folds, one.part)}"
+        for number, one in result.claims.items()
     }
+    if result.left_aside:
+        cells = dict.fromkeys(cells, "left aside")
+    return {"7": f"final minus early: {gap:.1f} % of accuracy above chance"} | cells
 
 
-def lowest(folds: Sequence[Fold], claim: Claim) -> str:
-    """Returns the lowest difference of a claim, its corrected interval and its boundaries."""
-    found = [(fold_results.intervals(folds, part)[0], part) for part in claim.parts]
-    interval, part = min(found, key=lambda one: one[0])
-    value, low, high = (signed(100 * number) for number in interval)
+def difference(folds: Sequence[Fold], part: Part) -> str:
+    """Returns a difference with its corrected interval and its boundaries, in points."""
+    value, low, high = (signed(100 * end) for end in fold_results.intervals(folds, part)[0])
     bounds = dict.fromkeys(
         signed(100 * bound) if bound else "0" for bound in fold_results.boundaries(folds, part)
     )
@@ -54,42 +61,22 @@ def lowest(folds: Sequence[Fold], claim: Claim) -> str:
     return f"{part.name}: {value} [{low}, {high}], {name} {' and '.join(bounds)}"
 
 
-def over_sets(results: Sequence[SetResult]) -> dict[str, str]:
-    """Returns the verdict over data sets on each claim, by the claim's number."""
-    return {
-        number: flagged(
-            *(over_all([getattr(one.claims[number], how) for one in results]) for how in ERRORS)
-        )
-        for number in results[0].claims
-    }
-
-
-def awaited(sets: Mapping[str, Sequence[Fold]]) -> str:
-    """Returns which data sets must be completed before the verdicts are."""
-    complete = fold_results.complete(sets)
-    lacking = {
-        name: looks.title(name)
-        + (f" ({len(sets[name])} of {planned} folds so far)" if name in sets else "")
-        for name, planned in PLANNED.items()
-        if name not in complete
-    }
-    deciding = [title for name, title in lacking.items() if name in DECIDING]
-    others = [title for name, title in lacking.items() if name not in DECIDING]
-    sentences = []
-    if deciding:
-        sentences.append(f"Overall verdicts await {listed(deciding)}.")
-    if others:
-        sentences.append(f"Claim 7 {'also ' if deciding else ''}awaits {listed(others)}.")
-    return " ".join(sentences)
-
-
 def flagged(verdict: str, uncorrected: str) -> str:
     """Returns a verdict, with that of independent folds if it is another one."""
-    return (
-        verdict
-        if verdict == uncorrected
-        else f"{verdict} (if folds were independent: {uncorrected})"
-    )
+    if verdict == uncorrected:
+        return f"**{verdict}**"
+    return f"**{verdict}** (if folds were independent: {uncorrected})"
+
+
+def over_sets(results: Sequence[SetResult]) -> dict[str, str]:
+    """Returns the verdict over data sets on each claim, by number."""
+    claims = [one.claims for one in results]
+    return {
+        number: flagged(
+            *(over_all([getattr(one[number], kind) for one in claims]) for kind in KINDS)
+        )
+        for number in claims[0]
+    }
 
 
 def over_all(found: Sequence[str]) -> str:
@@ -99,7 +86,7 @@ def over_all(found: Sequence[str]) -> str:
     """
     if "not supported" in found:
         return "not supported"
-    return found[0] if len(set(found)) == 1 else "undecided"
+    return found[0] if len(found) == len(DECIDING) and len(set(found)) == 1 else "undecided"
 
 
 def ordering(sets: Mapping[str, Sequence[Fold]]) -> str:
@@ -109,3 +96,42 @@ def ordering(sets: Mapping[str, Sequence[Fold]]) -> str:
         return "undecided"
     groups = [fold_results.slowness(sets[name]) for name in PLANNED]
     return verdicts.verdicts({"7": verdicts.ordered(groups)})["7"]
+
+
+def overall_so_far(
+    sets: Mapping[str, Sequence[Fold]],
+    results: Mapping[str, SetResult],
+    incomplete: Mapping[str, str],
+) -> str:
+    """Returns the rule over all data sets, what it decides already, and what it awaits.
+
+    Args:
+        sets: the folds of each data set.
+        results: what they say.
+        incomplete: why a data set that lacks trials is left aside.
+    """
+
+    def counted_folds(name: str) -> str:
+        if name in incomplete:
+            return f"{looks.title(name)} (trials are missing)"
+        so_far = f" ({len(sets[name])} of {PLANNED[name]} folds so far)" if name in sets else ""
+        return looks.title(name) + so_far
+
+    lacking = [name for name in PLANNED if name not in fold_results.complete(sets)]
+    deciding = [counted_folds(name) for name in lacking if name in DECIDING]
+    others = [counted_folds(name) for name in lacking if name not in DECIDING]
+    text = "Overall, *not supported* on one data set suffices; else all must agree."
+    if deciding:
+        claims = [results[name].claims for name in complete_deciding(sets)]
+        decided = [
+            claim.number
+            for claim in CLAIMS
+            if over_all([one[claim.number].verdict for one in claims]) != "undecided"
+        ]
+        if decided:
+            text += f" So far this decides claim{'s' * (len(decided) > 1)} {listed(decided)}."
+        text += f" {'The rest awaits' if decided else 'Verdicts await'} {listed(deciding)}"
+        text += f", and claim 7 also {listed(others)}." if others else "."
+    elif others:
+        text += f" Claim 7 awaits {listed(others)}."
+    return text

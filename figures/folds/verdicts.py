@@ -54,6 +54,14 @@ def interval(values: Sequence[float], overlap: float = 0.0) -> tuple[float, floa
     return float(mean), float(mean - half), float(mean + half)
 
 
+def above(values: np.ndarray, boundary: float | np.ndarray, overlap: float = 0.0) -> np.ndarray:
+    """Returns Student's t of how far the mean over folds is above a boundary, as `spread`."""
+    mean, error = spread(values, overlap)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # 0 / 0: the folds agree on the boundary itself.
+        return np.nan_to_num((mean - boundary) / error, nan=0.0)
+
+
 def weigh(
     parts: np.ndarray, supports: np.ndarray, refutes: np.ndarray, overlap: float = 0.0
 ) -> Evidence:
@@ -68,13 +76,9 @@ def weigh(
         refutes: the boundary below which it is wrong, (parts,).
         overlap: as in `spread`.
     """
-    mean, error = spread(parts, overlap)
     freedom = parts.shape[-1] - 1
-    with np.errstate(divide="ignore", invalid="ignore"):
-        above, below = ((mean - boundary) / error for boundary in (supports, refutes))
-    # 0 / 0: the folds agree on the boundary itself.
-    above, below = np.nan_to_num(above, nan=0.0), np.nan_to_num(below, nan=0.0)
-    right, wrong = stats.t.sf(above, freedom), stats.t.cdf(below, freedom)
+    right = stats.t.sf(above(parts, supports, overlap), freedom)
+    wrong = stats.t.cdf(above(parts, refutes, overlap), freedom)
     return Evidence(
         supports=right.max(axis=-1),
         refutes=np.minimum(1, wrong.min(axis=-1) * parts.shape[-2]),
