@@ -52,7 +52,7 @@ def of_set(folds: Sequence[Fold], result: SetResult) -> dict[str, str]:
         cells = dict.fromkeys(cells, "left aside")
     gap = 100 * mean(fold_results.slowness(folds))
     return cells | {
-        "7": f"–<br>final minus early accuracy: {gap:.1f} % of the parents' above chance"
+        "7": f"–<br>final minus early accuracy: {gap:.1f} % of the parents' accuracy above chance"
     }
 
 
