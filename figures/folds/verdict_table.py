@@ -12,8 +12,8 @@ from deep_net_triage.records.study_results import mean
 from deep_net_triage.wording import listed, signed
 
 KINDS = ("verdict", "uncorrected")
-# In these claims on speed, as in the paper, epochs of distillation are not counted.
-UNCOUNTED = ("6", "8")
+# What is not counted in claims on the speed of distillation, as in the paper.
+REMARKS = {"6": "; distillation not counted", "8": "; speed omits distillation"}
 
 
 def table(
@@ -45,15 +45,14 @@ def of_set(folds: Sequence[Fold], result: SetResult) -> dict[str, str]:
     """Returns a data set's verdict on each claim and what it rests on, by number."""
     cells = {
         number: f"{flagged(one.verdict, one.uncorrected)}<br>{difference(folds, one.part)}"
-        + ("; distillation not counted" if number in UNCOUNTED else "")
+        + REMARKS.get(number, "")
         for number, one in result.claims.items()
     }
     if result.left_aside:
         cells = dict.fromkeys(cells, "left aside")
     gap = 100 * mean(fold_results.slowness(folds))
-    return cells | {
-        "7": f"–<br>final minus early accuracy: {gap:.1f} % of the parents' accuracy above chance"
-    }
+    text = f"–<br>final minus early accuracy: {gap:.1f} % of the parents' accuracy above chance"
+    return cells | {"7": text}
 
 
 def difference(folds: Sequence[Fold], part: Part) -> str:
