@@ -23,7 +23,8 @@ def summary(incomplete=(), **sets):
 
 
 ALONE = (
-    "Overall, one *not supported* decides a claim; otherwise CIFAR-10 and CIFAR-100 must agree."
+    "Overall, *not supported* on one data set decides against a claim; otherwise CIFAR-10 and "
+    "CIFAR-100 must agree."
 )
 
 
@@ -66,7 +67,7 @@ def test_one_data_set_suffices_against_a_claim_and_all_must_agree_for_it():
     assert overall["2b"] == gain["2b"] == loss["2b"] == "**supported**"
     assert overall["7"] == "**undecided**"
     _, so_far = summary(cifar10=loses)
-    assert " So far this decides claims 1, 2a, 6 and 8. The rest awaits CIFAR-100" in so_far
+    assert " Already decided: claims 1, 2a, 6 and 8. The rest awaits CIFAR-100" in so_far
 
 
 def test_claim_7_is_decided_by_the_gap_between_early_and_final_accuracy():

@@ -13,7 +13,10 @@ from deep_net_triage.wording import listed, signed
 
 KINDS = ("verdict", "uncorrected")
 # What is not counted in claims on the speed of distillation, as in the paper.
-REMARKS = {"6": "; distillation not counted", "8": "; speed omits distillation"}
+REMARKS = {
+    "6": "; distillation not counted",
+    "8": "; speed: these only, distillation not counted",
+}
 
 
 def table(
@@ -124,8 +127,10 @@ def overall_so_far(
     lacking = [name for name in PLANNED if name not in fold_results.complete(sets)]
     deciding = [counted_folds(name) for name in lacking if name in DECIDING]
     others = [counted_folds(name) for name in lacking if name not in DECIDING]
-    all_of_them = listed([looks.title(name) for name in DECIDING])
-    text = f"Overall, one *not supported* decides a claim; otherwise {all_of_them} must agree."
+    text = (
+        "Overall, *not supported* on one data set decides against a claim; otherwise "
+        f"{listed([looks.title(name) for name in DECIDING])} must agree."
+    )
     if deciding:
         claims = [results[name].claims for name in complete_deciding(sets)]
         decided = [
@@ -134,7 +139,7 @@ def overall_so_far(
             if over_all([one[claim.number].verdict for one in claims]) != "undecided"
         ]
         if decided:
-            text += f" So far this decides claim{'s' * (len(decided) > 1)} {listed(decided)}."
+            text += f" Already decided: claim{'s' * (len(decided) > 1)} {listed(decided)}."
         text += f" {'The rest awaits' if decided else 'Verdicts await'} {listed(deciding)}"
         text += f", and claim 7 also {listed(others)}." if others else "."
     elif others:
