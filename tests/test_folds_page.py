@@ -52,7 +52,7 @@ def test_folds_are_read_and_shown(tmp_path):
     page = (tmp_path / "made" / "figures" / "folds" / "README.md").read_text()
     assert "3 of 3 folds; parents 99.2 % (99.2 to 99.2); 12 of 1,080 test images" in page
     assert page.count("\n| 8 | ") == 3  # its differences: MNIST decides no claim but 7
-    assert "Overall verdicts await CIFAR-10 and CIFAR-100.\n\n" in page
+    assert "must agree. Verdicts await CIFAR-10 and CIFAR-100.\n" in page
     assert "enters claim 7 and decides no other claim" in page
     (control,) = fold_results.read_study(DIGITS).controls
     first, *_ = [row for row in rows if (row.method, row.block) == ("cl_rw", "block1")]

@@ -85,10 +85,11 @@ HEADLINES = (
         ),
     ),
     Headline(
-        "**Distillation and whole model (claim 8).** At the end, STN-CM's accuracy differs "
-        "from that of layer-only methods by {}, and from that of CM-RW and CM-MW by {}. Its "
-        "speed, distillation not counted, is compared only with that of CM-RW and CM-MW: over "
-        "the first three epochs on labels, accuracy differs by {}.",
+        "**Distillation and whole model (claim 8).** After as many epochs on labels, "
+        "STN-CM's accuracy differs from that of layer-only methods by {}, and from that of "
+        "CM-RW and CM-MW by {}. Its speed, distillation not counted, is compared only with "
+        "that of CM-RW and CM-MW: over the first three epochs on labels, accuracy differs by "
+        "{}.",
         (
             {"accuracy": contrasts.less(_BOTH, contrasts.mean_over(LAYER))},
             {"accuracy": _OTHER_WHOLE},

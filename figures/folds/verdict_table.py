@@ -15,7 +15,7 @@ KINDS = ("verdict", "uncorrected")
 # What is not counted in claims on the speed of distillation, as in the paper.
 REMARKS = {
     "6": "; distillation not counted",
-    "8": "; speed: these only, distillation not counted",
+    "8": "; distillation not counted; speed: these two only",
 }
 
 
