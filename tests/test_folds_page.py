@@ -259,7 +259,7 @@ def test_headlines_are_of_complete_sets_and_hold_what_they_say():
     folds = made_up_folds(accuracies, early, noise=0.0)
     assert not found({"cifar10": folds[:5], "mnist": folds})
     heading, _, whole, layer, blocks, speed, both = found({"cifar10": folds})
-    assert heading.startswith("Findings on CIFAR-10, averaged over methods and")
+    assert heading.startswith("Findings on CIFAR-10 [95 % intervals], averaged over methods")
 
     def on(value):
         return f"{value:+.1f} points [{value:+.1f}, {value:+.1f}]"
@@ -301,7 +301,7 @@ def test_headlines_allow_for_training_images_that_folds_share():
 def test_headlines_mark_a_set_that_is_left_aside():
     both = {"cifar10": made_up_folds(), "cifar100": made_up_folds(parent=0.2)}
     heading, _, *findings = found(both)
-    assert heading.startswith("Findings, averaged over")
+    assert heading.startswith("Findings [95 % intervals], averaged over")
     for line in findings:
         assert line.count("] on CIFAR-10 and ") == line.count("] on CIFAR-100 (left aside)") > 0
 

@@ -119,7 +119,7 @@ def headlines(
     if complete:
         where = f" on {next(iter(complete))}" if len(complete) == 1 else ""
         means = "averaged over methods and, unless a block is named, over blocks"
-        yield f"Findings{where}, {means}:"
+        yield f"Findings{where} [95 % intervals], {means}:"
         yield ""
         for headline in HEADLINES:
             numbers = (_numbers(complete, contrast) for contrast in headline.contrasts)
