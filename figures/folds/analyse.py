@@ -185,7 +185,7 @@ def page(
     yield "intervals are not."
     yield ""
     yield from summary(sets, results, incomplete)
-    if verdict_table.complete_deciding(sets):
+    if fold_results.complete_deciding(sets):
         yield ""
         yield from READING
     if sets:
@@ -221,7 +221,7 @@ def summary(
     incomplete: Mapping[str, str],
 ) -> Iterator[str]:
     """Yields the findings in plain numbers and the verdicts, where a data set is complete."""
-    if verdict_table.complete_deciding(sets):
+    if fold_results.complete_deciding(sets):
         yield from headlines.headlines(sets, results)
         yield ""
         yield from verdict_table.table(sets, results)

@@ -222,6 +222,11 @@ def complete(sets: Mapping[str, Sequence[Fold]]) -> list[str]:
     return [name for name, folds in sets.items() if len(folds) >= PLANNED[name]]
 
 
+def complete_deciding(sets: Mapping[str, Sequence[Fold]]) -> list[str]:
+    """Returns which data sets that decide have all their folds."""
+    return [name for name in complete(sets) if name in DECIDING]
+
+
 def judge(name: str, folds: Sequence[Fold]) -> SetResult:
     """Returns what the folds of a data set say of each claim but the seventh.
 

@@ -12,7 +12,7 @@ import contrasts
 import fold_results
 import verdicts
 from contrasts import LAYER, PARENT_TRAINED_ON, SIX, WHOLE, Weights
-from fold_results import DECIDING, Fold, SetResult
+from fold_results import Fold, SetResult
 
 from deep_net_triage.findings import looks
 from deep_net_triage.wording import listed, signed
@@ -113,8 +113,7 @@ def headlines(
     """
     complete = {
         looks.title(name) + (" (left aside)" if results[name].left_aside else ""): sets[name]
-        for name in fold_results.complete(sets)
-        if name in DECIDING
+        for name in fold_results.complete_deciding(sets)
     }
     if complete:
         where = f" on {next(iter(complete))}" if len(complete) == 1 else ""

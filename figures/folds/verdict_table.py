@@ -15,7 +15,7 @@ KINDS = ("verdict", "uncorrected")
 # What is not counted in claims on the speed of distillation, as in the paper.
 REMARKS = {
     "6": "; distillation not counted",
-    "8": "; distillation not counted; speed: these two only",
+    "8": "; distillation not counted; speed: against CM-RW and CM-MW only",
 }
 
 
@@ -26,7 +26,7 @@ def table(
 
     Once all of them do, a column has the verdicts over the data sets.
     """
-    complete = complete_deciding(sets)
+    complete = fold_results.complete_deciding(sets)
     columns = {looks.title(name): of_set(sets[name], results[name]) for name in complete}
     if len(complete) == len(DECIDING):
         overall = over_sets([results[name] for name in complete])
@@ -37,11 +37,6 @@ def table(
     for number, sentence in sorted(claims.items()):
         cells = (column[number] for column in columns.values())
         yield f"| {' | '.join([number, sentence, *cells])} |"
-
-
-def complete_deciding(sets: Mapping[str, Sequence[Fold]]) -> list[str]:
-    """Returns which data sets that decide have all their folds."""
-    return [name for name in fold_results.complete(sets) if name in DECIDING]
 
 
 def of_set(folds: Sequence[Fold], result: SetResult) -> dict[str, str]:
@@ -132,7 +127,7 @@ def overall_so_far(
         f"{listed([looks.title(name) for name in DECIDING])} must agree."
     )
     if deciding:
-        claims = [results[name].claims for name in complete_deciding(sets)]
+        claims = [results[name].claims for name in fold_results.complete_deciding(sets)]
         decided = [
             claim.number
             for claim in CLAIMS
