@@ -9,13 +9,15 @@ from matplotlib.transforms import Bbox
 from deep_net_triage.findings import looks
 
 _NEAR = 6
+_HORIZONTAL = {1: "left", 0: "center", -1: "right"}
+_VERTICAL = {1: "bottom", 0: "center", -1: "top"}
+_DIRECTIONS = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)]
 # Where a name may stand beside its point, the best place first: points of 1/72 inch to the
 # right and upwards, and the name's alignment there.
 _PLACES = [
-    (right * away, above * away, "left" if right > 0 else "right", vertical)
+    (right * away, above * away, _HORIZONTAL[right], _VERTICAL[above])
     for away in (_NEAR, 12, 19, 27)
-    for above, vertical in ((1, "bottom"), (-1, "top"), (0, "center"))
-    for right in (1, -1)
+    for right, above in _DIRECTIONS
 ]
 
 
@@ -52,7 +54,7 @@ def _move(label: Annotation, spot: tuple[float, float, str, str]) -> None:
 
 def _join(panel: Axes, label: Annotation) -> None:
     """Draws a thin line from a name to its point."""
-    line = {"arrowstyle": "-", "color": looks.INK, "lw": 0.6, "shrinkA": 0, "shrinkB": 4}
+    line = {"arrowstyle": "-", "color": looks.INK, "lw": 0.6, "shrinkA": 2, "shrinkB": 4}
     coordinates = {"xycoords": label.xycoords, "textcoords": "offset points"}
     drawn = panel.annotate("", label.xy, label.get_position(), arrowprops=line, **coordinates)
     drawn.set_in_layout(False)

@@ -29,6 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=HERE)
     output = parser.parse_args().output
+    output.mkdir(parents=True, exist_ok=True)
     remake(HERE / "resnet", train_resnet.build(), output)
     pixels = {"mean": (0, 0, 0), "deviation": (1, 1, 1)}
     vgg16 = VGG16((32, 32, 3), classes=10, image_size=32, width=0.5, **pixels)
