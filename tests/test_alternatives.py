@@ -99,7 +99,7 @@ def test_each_kind_is_trained_from_one_seed_before_any_from_the_next(tmp_path, m
         raise InputError("another shape")
 
     monkeypatch.setattr(alternative_networks, "_Networks", Networks)
-    monkeypatch.setattr(alternative_networks, "MoreTrainings", Trainings)
+    monkeypatch.setattr(alternative_networks, "LaterTrainings", Trainings)
     compression = types.SimpleNamespace(blocks=("block1",), epochs=7)
     monkeypatch.setattr(compressions, "read", lambda study: compression)
     plan = types.SimpleNamespace(

@@ -195,12 +195,14 @@ def test_a_small_study_is_advised_where_it_can_be_run_and_is_much_shorter(
 ):
     monkeypatch.setattr(budget, "of_quick", lambda plan, settings: quick)
     train, test = (range(count) for count in images)
-    plan = SimpleNamespace(dataset=SimpleNamespace(train=train, test=test))
+    dataset = SimpleNamespace(train=train, test=test)
     foreseen = Budget((training("a", 5000.0),), 1, 0, 0, 0, True)
     small = small_settings(train_examples=600, test_examples=300)
-    said = budget.advice(plan, foreseen, "--flagfile=small.flags", small)
-    assert said.startswith("--flagfile=small.flags makes it") == advised
-    assert said.endswith("--estimate lists what each part takes")
+    shorter = ["--flagfile=small.flags makes it a small study of about 1.7 min"]
+    for estimate, pointer in ((False, ["--estimate lists what each part takes"]), (True, [])):
+        plan = SimpleNamespace(dataset=dataset, settings=small_settings(estimate=estimate))
+        said = budget.advice(plan, foreseen, "--flagfile=small.flags", small)
+        assert list(said) == pointer + advised * shorter
 
 
 def test_an_estimate_of_what_can_not_run_says_so_as_a_run_would(tmp_path, capsys):
@@ -230,4 +232,5 @@ def test_a_long_study_comes_with_the_flag_that_makes_it_small(tmp_path, capsys, 
     said = capsys.readouterr().out
     assert "--flagfile=" in said
     assert "small.flags makes it a small study of about" in said
+    assert "--estimate" not in said  # it is what the user has typed
     assert measured[1][1] == 5  # the file's epochs

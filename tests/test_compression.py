@@ -277,7 +277,7 @@ def test_without_a_final_retraining_a_step_that_costs_too_much_is_undone(
 
 def test_a_step_whose_training_fails_is_undone(folder, flags, monkeypatch, capsys):
     """The second step's training is said to diverge; what was measured is of two blocks."""
-    begun = trials.MoreTrainings.run_trial
+    begun = trials.LaterTrainings.run_trial
 
     def fails(beside, trial, name, network, where):
         result = begun(beside, trial, name, network, where)
@@ -285,7 +285,7 @@ def test_a_step_whose_training_fails_is_undone(folder, flags, monkeypatch, capsy
             return result
         return results.Failure({}, "the loss is no longer finite")
 
-    monkeypatch.setattr(trials.MoreTrainings, "run_trial", fails)
+    monkeypatch.setattr(trials.LaterTrainings, "run_trial", fails)
     study = folder / "digits"
     compressions.write_latencies(study, [Latency("smaller", "keras", 1, 1, 0.5, 0.1)])
     before = compressions.read(study)

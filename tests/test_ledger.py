@@ -10,6 +10,7 @@ from deep_net_triage.errors import InputError
 from deep_net_triage.network.blocks import find_blocks
 from deep_net_triage.records import checkpoints, files, results, study_results
 from deep_net_triage.records.checkpoints import Checkpoint
+from deep_net_triage.records.locks import Lock
 from deep_net_triage.records.results import Failure, ParentResult, Row, TrialResult
 from deep_net_triage.study.identity import Identity, Trial
 from deep_net_triage.study.ledger import EarlierResults, Ledger
@@ -183,6 +184,52 @@ def test_a_damaged_trial_of_another_command_is_named_and_stays(new_ledger, trial
     assert damaged.is_dir()
     (line,) = said
     assert line.endswith("a command that includes the trial runs it again")
+
+
+def test_a_damaged_trial_of_another_command_is_compared_by_its_settings(new_ledger, trials):
+    before = new_ledger(epochs=3)
+    write(before, trials[0])
+    folder = before.folder_of(trials[0])
+    (folder / "epochs.jsonl").write_text("changed")
+    with pytest.raises(InputError, match=r"1 finished trial with .*epochs: 3, now 2"):
+        EarlierResults(new_ledger()).compare_trials(trials[1:])
+    earlier = EarlierResults(new_ledger(overwrite=True))
+    earlier.compare_trials(trials[1:])
+    earlier.remove()
+    assert not folder.exists()
+
+
+def test_a_damaged_trial_is_removed_once_and_not_under_another_process(new_ledger, trials):
+    """As where the parent's digest is known only after the parent has been made."""
+    said = []
+    ledger = new_ledger(said.append)
+    folder = ledger.folder_of(trials[0])
+    write(ledger, trials[0])
+    (folder / "result.json").write_text("nonsense")
+    earlier = EarlierResults(ledger)
+    earlier.compare_trials(trials)
+    earlier.remove()
+    assert not folder.exists()
+    (folder / "model.keras").mkdir(parents=True)  # another process's, which has begun it
+    earlier.compare_trials(trials)
+    earlier.remove()
+    assert folder.is_dir()
+    (line,) = said
+    assert line.endswith("the trial is run again")
+
+
+def test_a_damaged_trial_that_another_process_runs_stays(new_ledger, trials):
+    said = []
+    ledger = new_ledger(said.append)
+    folder = ledger.folder_of(trials[0])
+    write(ledger, trials[0])
+    (folder / "result.json").write_text("nonsense")
+    with Lock(results.lock_file(folder)):
+        earlier = EarlierResults(ledger)
+        earlier.compare_trials(trials)
+        earlier.remove()
+    assert folder.is_dir()
+    assert not said
 
 
 def test_trials_without_their_parent_say_that_it_is_missing(new_ledger, trials):

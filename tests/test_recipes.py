@@ -60,7 +60,10 @@ def test_draws_for_which_there_is_no_memory_are_refused(tmp_path, monkeypatch, c
     free = types.SimpleNamespace(available=10_000)
     monkeypatch.setattr("deep_net_triage.study.plan.psutil.virtual_memory", lambda: free)
     assert run(tmp_path, "--augment=crop", "--augment_copies=2") == 2
-    assert "--augment_copies=2 needs 0.0 GiB for the draws of 60" in capsys.readouterr().err
+    assert (
+        "--augment_copies=2 needs 0.0 GiB for the augmented copies of 60"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "digits" / "parent").exists()
 
 

@@ -139,7 +139,9 @@ def test_what_another_process_works_on_is_not_replaced(study, another, capsys):
 
 def test_a_parent_that_another_made_otherwise_is_not_replaced(study, monkeypatch, capsys):
     # A process that began before the other one had made its parent sees none at first.
-    monkeypatch.setattr(EarlierResults, "compare_parent", lambda self, is_given=None: None)
+    monkeypatch.setattr(
+        EarlierResults, "compare_parent", lambda self, computes_alike=None: None
+    )
     shutil.rmtree(study / "trials")
     before = snapshot(study / "parent")
     assert run(study.parent, "--method=cl_rw", "--block=4", "--parent_epochs=3") == 2

@@ -115,8 +115,8 @@ def test_flag_file_that_sets_nothing_is_refused(tmp_path, content, expected):
         ("--learning_rate=-0.1", "must be above 0"),
         ("--dropout=1", "must be from 0 to below 1"),
         ("--batchnorm_momentum=1", "must be from 0 to below 1"),
-        ("--seeds=a", "must be whole numbers from 0"),
-        ("--seeds=-1", "must be whole numbers from 0"),
+        ("--seeds=a", "--seeds='a': must be whole numbers from 0"),
+        ("--seeds=4294967296", "must be whole numbers from 0 to 4294967295"),
         ("--save_models=perhaps", "must be true or false"),
         ("--dataset=../etc", "is not the name of a data set"),
         ("--parent=absent.keras", "absent.keras is not a file"),
@@ -206,10 +206,18 @@ def test_hyperparameters_are_the_same_for_every_dataset(flags_dir):
     found = [parse([f"--dataset={name}"], flags_dir) for name in names]
     # Mirrored digits are no digits.
     assert [each.augment for each in found] == ["crop"] * 2 + ["flip_crop"] * 4
+    assert parse(["--dataset=fashion_mnist"], flags_dir).augment == "flip_crop"
+    assert parse(["--dataset=binarized_mnist"], flags_dir).augment == "crop"
     shared = [each.of_training() | {"augment": None} for each in found]
     assert all(each == shared[0] for each in shared)
     # All but the embedded digits run the paper's network at the paper's size.
     assert {(each.image_size, each.width) for each in found[1:]} == {(224, 1.0)}
+
+
+def test_what_images_in_memory_are_called_does_not_change_how_they_are_augmented():
+    named = ["--dataset=mnist_of_shoes", "--augment=flip_crop"]
+    assert command_line.parse(named, in_memory=True).augment == "flip_crop"
+    assert command_line.parse(named).augment == "crop"
 
 
 def test_what_a_method_does_not_use_does_not_determine_its_trials(small_settings):

@@ -22,14 +22,15 @@ def check(given: dict[str, object], dataset_typed: bool, in_memory: bool = False
         in_memory: whether parent and images are given in memory, which no flag says.
     """
     has_parent = bool(in_memory or given["parent"])
-    for message in itertools.chain(
+    problems = itertools.chain(
         _of_images(given, dataset_typed),
         _of_parent(given),
         _of_run(given),
         _of_compression(given),
         _of_training(given, has_parent),
-    ):
-        raise InputError(message)
+    )
+    if first := next(problems, None):
+        raise InputError(first)
 
 
 def _of_images(given: dict[str, object], dataset_typed: bool) -> Iterator[str]:
@@ -39,7 +40,7 @@ def _of_images(given: dict[str, object], dataset_typed: bool) -> Iterator[str]:
         yield "--class_names goes with --image_dir; other data sets name their own"
     if folder and dataset_typed:
         yield "--image_dir and --dataset can't be combined: choose one set of images"
-    if folder and not is_true(folder.is_dir):
+    if folder and not holds(folder.is_dir):
         yield f"--image_dir={folder} is not a folder; it must hold train/ and test/"
     if not folder and not DATASET_NAME.fullmatch(dataset):
         yield f"--dataset='{dataset}' is not the name of a data set"
@@ -48,20 +49,20 @@ def _of_images(given: dict[str, object], dataset_typed: bool) -> Iterator[str]:
 def _of_parent(given: dict[str, object]) -> Iterator[str]:
     """Yields what is wrong with the flags on the parent."""
     parent, weights = given["parent"], given["parent_weights"]
-    if parent and not is_true(parent.is_file):
+    if parent and not holds(parent.is_file):
         yield f"--parent={parent} is not a file; it must be a saved Keras model (.keras or .h5)"
     if parent and weights != "none":
         yield "--parent and --parent_weights can't be combined: choose one trained parent"
     if weights != "none" and given["width"] != 1:
         yield f"--parent_weights needs --width=1, the width of VGG16, not {given['width']}"
-    if weights not in ("none", "imagenet") and not is_true(Path(weights).is_file):
+    if weights not in ("none", "imagenet") and not holds(Path(weights).is_file):
         yield f"--parent_weights={weights} is not a file; allowed: none, imagenet, or a file"
 
 
 def _of_run(given: dict[str, object]) -> Iterator[str]:
     """Yields what is wrong with the flags on blocks, files and processes."""
     scratch, blocks = given["activation_dir"], given["block"]
-    if scratch and not (is_true(scratch.is_dir) and os.access(scratch, os.W_OK)):
+    if scratch and not (holds(scratch.is_dir) and os.access(scratch, os.W_OK)):
         yield f"--activation_dir={scratch} is not a folder that can be written to"
     if not all(names(blocks)):
         yield f"--block='{blocks}' names no block; allowed: numbers, names, or all"
@@ -110,7 +111,7 @@ def _of_training(given: dict[str, object], has_parent: bool) -> Iterator[str]:
     chosen, settles = _chosen(given["method"]), given["schedule"] == "cosine"
     runs = {
         "parent_epochs": not has_parent,
-        "epochs": bool(chosen),
+        "epochs": True,
         "distill_epochs": any(row.distil for row in chosen),
         "final_epochs": given["compress"] and given["final_epochs"] is not None,
     }
@@ -135,10 +136,10 @@ def _chosen(method: str) -> list[methods.Method]:
     return [methods.TABLE[name] for name in methods.select(method)]
 
 
-def is_true(exists: Callable[[], bool]) -> bool:
+def holds(test: Callable[[], bool]) -> bool:
     """Returns the result of a test of a path; False if the system rejects the path."""
     try:
-        return exists()
+        return test()
     except OSError:
         return False
 

@@ -19,8 +19,8 @@ _PATHS = ("parent", "data_dir", "output_dir", "activation_dir", "image_dir", "cl
 # `--compress` judges by images that it neither trains nor tests on.
 _HELD_OUT = "--validation_fraction=0.1"
 
-# Mirrored, many digits and letters become another one, or none.
-_NEVER_FLIPPED = re.compile("mnist|digits|svhn|omniglot|cmaterdb|letters")
+# Mirrored, many digits and letters become another one, or none; clothes do not.
+_NEVER_FLIPPED = re.compile("(?<!fashion_)mnist|digits|svhn|omniglot|cmaterdb|letters")
 
 # Python's error messages that absl passes on, and plain words for them.
 _PLAIN_WORDS = (
@@ -86,7 +86,7 @@ def _values(
     flags_given = [line for file in found for line in flagfiles.read(file, switches)] + typed
     values = _parse(flags_given)
     own = flags_dir / f"{values.dataset}.flags" if flags_dir and not values.image_dir else None
-    if own and checks.is_true(own.is_file):
+    if own and checks.holds(own.is_file):
         flags_given = flagfiles.read(own, switches) + flags_given
         values = _parse(flags_given)
     recipe = flags_of(
@@ -129,12 +129,14 @@ def _settings(values: flags.FlagValues, in_memory: bool) -> Settings:
     checks.check(given, values["dataset"].present, in_memory)
     if given["image_dir"]:
         given["dataset"] = given["image_dir"].resolve().name
-    elif given["augment"] == "flip_crop" and _NEVER_FLIPPED.search(given["dataset"]):
-        given["augment"] = "crop"
+    # In memory, the data set's name is only what the user calls it.
+    elif not in_memory and _NEVER_FLIPPED.search(given["dataset"]):
+        given["augment"] = "crop" if given["augment"] == "flip_crop" else given["augment"]
     for name in ("activation_memory", "activation_disk"):
         given[name] = None if given[name] is None else int(given[name] * GIB)
-    given["final_seeds"] = _seeds("final_seeds", given["final_seeds"] or given["seeds"])
     given["seeds"] = _seeds("seeds", given["seeds"])
+    final = given["final_seeds"]
+    given["final_seeds"] = _seeds("final_seeds", final) if final else given["seeds"]
     given["latency_batches"] = _batches(given["latency_batches"])
     given["parallel_trials"] = _at_once(given["parallel_trials"])
     given["export"] = checks.names(given["export"]) if given["export"] else ()
@@ -186,5 +188,8 @@ def _seeds(flag: str, text: str) -> tuple[int, ...]:
     except ValueError:
         seeds = ()
     if not seeds or not all(0 <= seed < checks.SEEDS for seed in seeds):
-        raise InputError(f"--{flag}='{text}': must be whole numbers from 0, comma-separated")
+        raise InputError(
+            f"--{flag}='{text}': must be whole numbers from 0 to {checks.SEEDS - 1}, "
+            "comma-separated"
+        )
     return tuple(dict.fromkeys(seeds))

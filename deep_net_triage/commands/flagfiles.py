@@ -33,10 +33,10 @@ def find(path: Path, folder: Path | None) -> Path:
     Raises:
         InputError: if neither has the file; the message names the files of `folder`.
     """
-    if folder is None or checks.is_true(path.exists):
+    if folder is None or checks.holds(path.exists):
         return path
     inside = folder / (path.relative_to("flags") if path.parts[:1] == ("flags",) else path)
-    if checks.is_true(inside.is_file):
+    if checks.holds(inside.is_file):
         return inside
     known = ", ".join(str(file.relative_to(folder)) for file in sorted(folder.rglob("*.flags")))
     raise InputError(f"flag file {path} can't be read: No such file; allowed: a path, {known}")

@@ -33,7 +33,7 @@ RECIPES = {
 
 # Of a given parent it is not known how it was trained: if without smoothed labels, its students
 # lose accuracy by them. Of the user's own images it is not known whether they may be mirrored.
-_WITH_THE_PARENT = {"settled": ("--label_smoothing=0.1",)}
+_PARENT_TRAINED_HERE = {"settled": ("--label_smoothing=0.1",)}
 _OF_OWN_IMAGES = {"settled": ("--augment=crop",)}
 
 
@@ -47,7 +47,7 @@ def flags_of(recipe: str, given_parent: bool, own_images: bool) -> tuple[str, ..
     """
     flags = RECIPES[recipe]
     if not given_parent:
-        flags += _WITH_THE_PARENT.get(recipe, ())
+        flags += _PARENT_TRAINED_HERE.get(recipe, ())
     if own_images:
         flags += _OF_OWN_IMAGES.get(recipe, ())
     return flags

@@ -122,6 +122,21 @@ class Settings:
         """
         return self.augment != "none" and self.augment_copies is None
 
+    @property
+    def distils(self) -> bool:
+        """Whether a method has a student-teacher phase."""
+        return any(methods.METHODS[name].distil for name in self.methods)
+
+    @property
+    def stores_activations(self) -> bool:
+        """Whether what blocks receive and return is computed once, and not in each epoch.
+
+        All of a command's methods count, not only those that are left to run: a study that was
+        interrupted must compute each trial as one that was not.
+        """
+        read = any(methods.METHODS[name].reads_activations for name in self.methods)
+        return read and not self.draws_anew
+
     def classification_rate(self, updates: str) -> float:
         """Returns the learning rate of a trial's classification phase.
 

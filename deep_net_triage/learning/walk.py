@@ -20,7 +20,6 @@ from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning.rows import Room, SharedRoom
 from deep_net_triage.learning.sources import Place, Source, for_block
-from deep_net_triage.methods import TABLE
 from deep_net_triage.network import graphs
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.steps import Report, Reporter, Step
@@ -108,8 +107,7 @@ class Walk:
         rounded = settings.activation_dtype
         self.dtype = None if rounded == "exact" else rounded
         self._blocks = tuple(blocks)
-        distils = any(TABLE[name].distil for name in settings.methods)
-        self._stops = _stops(parent, self._blocks, with_targets=distils)
+        self._stops = _stops(parent, self._blocks, with_targets=settings.distils)
         self._images = for_block(dataset, settings)
         self._ends = np.cumsum([len(split) for split in _splits(self._images)])
         self._ended = -1

@@ -83,8 +83,9 @@ class Row:
             held-out images or, without these, `max_epoch`.
         chosen_accuracy: on the test images at that epoch.
         reinitialized_accuracy: the parent's with the block's kernels reinitialized; None for
-            the control.
-        bypassed_accuracy: the parent's without the block; None if the shapes don't match.
+            the control and for steps of a compression.
+        bypassed_accuracy: the parent's without the block; None likewise, and if the shapes
+            don't match.
         similarity: linear CKA between the outputs of the block and its replacement.
         parent_bytes, bytes: size of the saved weights; None if models are not saved.
         parent_latency ... batch_latency_spread: seconds for one image and for a large batch,

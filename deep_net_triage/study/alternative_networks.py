@@ -26,7 +26,7 @@ from deep_net_triage.records.alternatives import FOLDER, KINDS
 from deep_net_triage.records.compressions import Compression
 from deep_net_triage.study.identity import Parent
 from deep_net_triage.study.plan import Plan
-from deep_net_triage.study.trials import MoreTrainings
+from deep_net_triage.study.trials import LaterTrainings
 from deep_net_triage.study.watching import held
 from deep_net_triage.wording import listed
 
@@ -49,7 +49,7 @@ def run(plan: Plan, parent: Parent, progress: Progress, begins: Callable[[str], 
             progress.say("alternatives: none, as there is no compressed network to compare")
             return
         folder.mkdir(exist_ok=True)
-        trainings = MoreTrainings(
+        trainings = LaterTrainings(
             plan.identity, plan.dataset, parent, progress, lock.check, begins
         )
         networks = _Networks(plan, parent.model, compression)
@@ -74,7 +74,7 @@ def _train(
     seed: int,
     network: keras.Model,
     epochs: int,
-    trainings: MoreTrainings,
+    trainings: LaterTrainings,
 ) -> None:
     """Trains an alternative from one seed."""
     settings = trainings.identity.settings

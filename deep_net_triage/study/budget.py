@@ -17,7 +17,6 @@ from deep_net_triage.images.splits import Dataset, Split
 from deep_net_triage.learning import stopwatch
 from deep_net_triage.learning.timed_training import TimedTraining
 from deep_net_triage.learning.timings import Timings
-from deep_net_triage.methods import TABLE
 from deep_net_triage.network import costs, graphs
 from deep_net_triage.network.blocks import select, survey
 from deep_net_triage.records import alternatives, compressions, files
@@ -63,10 +62,14 @@ class Budget:
 
     @property
     def seconds(self) -> float:
-        """What all trainings will take."""
-        forecast = Forecast()
-        forecast.expect(self.trainings, self.side_by_side)
-        return forecast.left() or 0.0
+        """What the parent and the trials will take."""
+        return _seconds(self.trainings, self.side_by_side)
+
+
+def _seconds(trainings: Sequence[ExpectedTraining], side_by_side: int) -> float:
+    forecast = Forecast()
+    forecast.expect(trainings, side_by_side)
+    return forecast.left() or 0.0
 
 
 def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budget:
@@ -97,10 +100,12 @@ def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budg
     steps = stopwatch.assumed(network, plan.blocks, settings)
     at_once = settings.parallel_trials or 1
     assumed = sum(training.seconds for training in trainings(steps, 1))
-    afterwards = _afterwards(plan, ledger, pending, Estimator(workload, steps))
+    # A step of a compression starts from a network of its own, of which nothing is stored.
+    later = dataclasses.replace(workload, stores_activations=False)
+    afterwards = _afterwards(plan, ledger, pending, Estimator(later, steps))
     is_measured = assumed + afterwards.seconds > _NOT_WORTH_TIMING
     weights = _NUMBER * costs.parameters(network)
-    memory = _memory(plan, weights) - (timed.bytes if timed else 0)
+    memory = _memory(network, settings) - (timed.bytes if timed else 0)
     if is_measured:
         steps = stopwatch.measure(network, plan.blocks, dataset, settings, timed)
         at_once = _side_by_side(settings, steps, len(pending), memory)
@@ -114,7 +119,7 @@ def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budg
         models=models,
         scratch=checkpoints + shared,
         measured=is_measured,
-        afterwards=_afterwards(plan, ledger, pending, Estimator(workload, steps)),
+        afterwards=_afterwards(plan, ledger, pending, Estimator(later, steps)),
     )
 
 
@@ -151,14 +156,12 @@ def of_quick(plan: Plan, settings: Settings) -> float:
         found = survey(network, settings.replacement).blocks
         blocks = select(network, found, settings.blocks, settings.replacement)
     timed = stopwatch.measure(network, blocks, dataset, settings)
-    at_once = _side_by_side(settings, timed, len(plan.trials), 1)
-    workload = Workload(settings, train, test, not settings.draws_anew)
-    estimator = Estimator(workload, timed, _slowdown(timed, at_once))
     trials = [(str(trial), trial) for trial in trials_of(blocks, settings)]
+    at_once = _side_by_side(settings, timed, len(trials), _memory(network, settings))
+    workload = Workload(settings, train, test, settings.stores_activations)
+    estimator = Estimator(workload, timed, _slowdown(timed, at_once))
     parent = [] if plan.identity.given else [estimator.parent(settings.parent_epochs)]
-    forecast = Forecast()
-    forecast.expect([*parent, *estimator.trials(trials)], at_once)
-    return forecast.left() or 0.0
+    return _seconds([*parent, *estimator.trials(trials)], at_once)
 
 
 def _stand_in(plan: Plan, settings: Settings) -> Dataset:
@@ -199,17 +202,18 @@ def _slowdown(timed: Timings, side_by_side: int) -> float:
     return timed.slowdowns[nearest] * max(1.0, side_by_side / nearest)
 
 
-def _memory(plan: Plan, weights: int) -> int:
-    """Returns the bytes that a process needs to train a network of the parent's size."""
+def _memory(network: keras.Model, settings: Settings) -> int:
+    """Returns the bytes that a process needs to train a network of this size."""
     maps = [
         math.prod(side or 1 for side in tensor.shape[1:])  # images may be of any size
-        for layer in plan.network.layers
+        for layer in network.layers
         for tensor in keras.tree.flatten(layer.output)
     ]
     number = tf.as_dtype(keras.config.dtype_policy().compute_dtype).size
     # Values and gradients of all maps of a batch.
-    batch = 2 * number * plan.settings.batch_size * sum(maps)
-    return psutil.Process().memory_info().rss + _TRAINING * weights + batch
+    batch = 2 * number * settings.batch_size * sum(maps)
+    weights = _TRAINING * _NUMBER * costs.parameters(network)
+    return psutil.Process().memory_info().rss + weights + batch
 
 
 def _activations(plan: Plan) -> list[int]:
@@ -218,11 +222,10 @@ def _activations(plan: Plan) -> list[int]:
     A block behind preprocessing alone has no stored inputs.
     """
     settings, dataset = plan.settings, plan.dataset
-    if not any(TABLE[name].reads_activations for name in settings.methods):
+    if not settings.stores_activations:
         return []
-    distils = any(TABLE[method].distil for method in settings.methods)
     evaluated = len(dataset.test) + len(dataset.validation or ())
-    images = len(dataset.train) * max(1, settings.augment_copies or 1) + evaluated
+    images = len(dataset.train) * (settings.augment_copies or 1) + evaluated
 
     def row(tensor: keras.KerasTensor) -> int:
         exact = settings.activation_dtype == "exact"
@@ -236,22 +239,24 @@ def _activations(plan: Plan) -> list[int]:
         # To normalize and resize images again takes less time than to read what that returns.
         if not graphs.cut(plan.network, images_of, block.received_by(plan.network)).weights:
             received[number] = 0
-    return [images * (r + distils * t) for r, t in zip(received, returned, strict=True)]
+    return [
+        images * (r + settings.distils * t) for r, t in zip(received, returned, strict=True)
+    ]
 
 
 def _stores(settings: Settings, activations: list[int]) -> bool:
     """Returns whether the activations of every block fit into memory or on the disk."""
-    if settings.draws_anew:
+    if not activations:
         return False
     memory, disk = settings.activation_memory, settings.activation_disk
     scratch = settings.activation_dir or files.nearest(settings.folder)
     memory = psutil.virtual_memory().available // 4 if memory is None else memory
     disk = psutil.disk_usage(str(scratch)).free // 4 if disk is None else disk
-    return max(activations, default=0) <= max(memory, disk)
+    return max(activations) <= max(memory, disk)
 
 
-def advice(plan: Plan, foreseen: Budget, flag: str, settings: Settings) -> str:
-    """Returns what to do about a study that takes long.
+def advice(plan: Plan, foreseen: Budget, flag: str, settings: Settings) -> Iterator[str]:
+    """Yields what to do about a study that takes long.
 
     Args:
         plan: of the study.
@@ -259,15 +264,15 @@ def advice(plan: Plan, foreseen: Budget, flag: str, settings: Settings) -> str:
         flag: makes the study small, unless there are fewer images than it asks for.
         settings: of the small study.
     """
-    details = "--estimate lists what each part takes"
+    if not plan.settings.estimate:
+        yield "--estimate lists what each part takes"
     wanted = (settings.train_examples, settings.test_examples)
     splits = (plan.dataset.train, plan.dataset.test)
     if any(most and most > len(split) for most, split in zip(wanted, splits, strict=True)):
-        return details
+        return
     quick = of_quick(plan, settings)
-    if quick > foreseen.seconds / 2:
-        return details
-    return f"{flag} makes it a small study of about {duration(quick)}; {details}"
+    if quick <= foreseen.seconds / 2:
+        yield f"{flag} makes it a small study of about {duration(quick)}"
 
 
 def summary(budget: Budget) -> str:

@@ -207,7 +207,7 @@ def _opened(
         tensorboard.check_installed()
     if not (settings.parent or given):
         settings = precisions.as_recorded(settings)
-    is_open = precisions.is_open(settings)
+    is_undecided = precisions.is_undecided(settings)
     with inputs.loaded(settings, progress, given) as read:
         settings, dataset, model = read.settings, read.dataset, read.model
         if settings.compress and settings.validation_fraction and model and verifies:
@@ -218,7 +218,7 @@ def _opened(
         sha256 = guards.weights_digest(model) if model else None
         in_folder = EarlierResults(Ledger(identity, sha256, progress.say, verifies))
         plan = make_plan(settings, dataset, model, in_folder)
-        measures = is_open and not (model or in_folder.ledger.parent)
+        measures = is_undecided and not (model or in_folder.ledger.parent)
         yield Opened(plan, in_folder, progress, measures, quick)
 
 
@@ -241,7 +241,7 @@ def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, int]:
 
 
 def _foresee(opened: Opened, typed: str, started: float) -> tuple[Opened, Budget]:
-    """Returns a study with its precision settled, and its budget; prints a measured budget."""
+    """Settles a study's precision, removes outdated results, and returns study and budget."""
     timed = None
     if opened.measures_precision:
         with locks.waiting(opened.ledger.folder / "study.lock"):
@@ -272,7 +272,8 @@ def _say(foreseen: Budget, opened: Opened) -> None:
     if later := str(foreseen.afterwards):
         opened.progress.say(later)
     if opened.quick and foreseen.seconds > budget.LONG:
-        opened.progress.say(budget.advice(opened.plan, foreseen, *opened.quick))
+        for line in budget.advice(opened.plan, foreseen, *opened.quick):
+            opened.progress.say(line)
 
 
 def _work(opened: Opened) -> Work:

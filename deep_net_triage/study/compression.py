@@ -53,7 +53,7 @@ from deep_net_triage.study.network_so_far import NetworkSoFar, save
 from deep_net_triage.study.outcomes import same_training
 from deep_net_triage.study.plan import Plan
 from deep_net_triage.study.selection import Candidate, in_order
-from deep_net_triage.study.trials import MoreTrainings
+from deep_net_triage.study.trials import LaterTrainings
 from deep_net_triage.study.watching import held
 from deep_net_triage.wording import listed
 
@@ -110,7 +110,7 @@ class _Search:
         self.progress = progress
         self.still_ours = still_ours
         self.folder = plan.settings.folder / FOLDER
-        self.trainings = MoreTrainings(
+        self.trainings = LaterTrainings(
             plan.identity, plan.dataset, parent, progress, still_ours, begins
         )
         self.so_far = NetworkSoFar(parent.model)

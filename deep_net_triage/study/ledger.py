@@ -16,7 +16,7 @@
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from deep_net_triage.errors import DamagedFile, InputError
@@ -50,7 +50,7 @@ class Ledger:
         parent_sha256: digest of the parent's weights; None until they are known.
         earlier_failures: by folder, when failures of earlier commands were written. This
             command runs those trials again.
-        damaged: by folder, what is wrong with a result that was damaged when it was read.
+        damaged: by folder, what is wrong with a trial; emptied once the user has been told.
         outdated: files and folders to remove before the study begins; their results don't
             count.
     """
@@ -200,12 +200,12 @@ class EarlierResults:
         self.ledger = ledger
         self.folder = ledger.folder
 
-    def compare_parent(self, is_given: Callable[[Path], bool] | None = None) -> None:
+    def compare_parent(self, computes_alike: Callable[[Path], bool] | None = None) -> None:
         """Compares the parent in the folder with the command's, and uses it if they agree.
 
         Args:
-            is_given: returns whether a saved model of equal weights computes what the given one
-                does; None without a given model.
+            computes_alike: returns whether a saved model of equal weights computes what the
+                given one does; None without a given model.
 
         Raises:
             InputError: by rules 1 and 6.
@@ -221,13 +221,13 @@ class EarlierResults:
             self._compare_interrupted_parent()
             return
         differing = ledger.identity.parent_differences(recorded, ledger.parent_sha256)
-        if not differing and is_given and not is_given(folder / "model.keras"):
+        if not differing and computes_alike and not computes_alike(folder / "model.keras"):
             differing = ["the model: equal weights, but other layers without weights"]
         if differing:
             trials = (self.folder / "trials").glob("*/")
             self._refuse_or_replace("a parent", differing, [*trials, folder])
             # The model stays: it may be the one that is given.
-            own = [folder / "result.json", folder / "epochs.jsonl"]
+            own = [folder / name for name in ("result.json", "epochs.jsonl")]
             shown = [self.folder / name for name in ("trials", "report.html", "figures")]
             ledger.outdated += [*own, *shown]
         else:
@@ -253,26 +253,37 @@ class EarlierResults:
         Raises:
             InputError: by rules 2 and 6.
         """
-        ledger = self.ledger
+        ledger, sha256 = self.ledger, self.ledger.parent_sha256
         if self.folder / "trials" in ledger.outdated:
             return
         own = {ledger.folder_of(trial) for trial in trials}
         differing = {}
         for folder, result in ledger.trials().items():
-            checked = ledger.verifies and (folder in own or not ledger.identity.settings.shard)
-            if isinstance(result, TrialResult) and not (
-                checked and self._is_damaged(folder, result)
-            ):
-                sha256 = ledger.parent_sha256
-                differing[folder] = ledger.identity.trial_differences(result.settings, sha256)
-        for folder, damage in ledger.damaged.items():
-            if folder in own:
-                ledger.say(f"{damage}; the trial is run again")
-                ledger.outdated.append(folder)
-            else:
-                ledger.say(f"{damage}; a command that includes the trial runs it again")
+            if not isinstance(result, TrialResult):
+                continue
+            differing[folder] = ledger.identity.trial_differences(result.settings, sha256)
+            if ledger.verifies and (folder in own or not ledger.identity.settings.shard):
+                try:
+                    results.check_files(folder, result.files)
+                except DamagedFile as damage:
+                    ledger.damaged[folder] = damage
+        for folder in self._named_damaged(own):
+            ledger.outdated.append(folder)
+            differing.pop(folder, None)
         self._judge("finished trial", differing)
         self._compare_interrupted_trials()
+
+    def _named_damaged(self, own: Collection[Path]) -> list[Path]:
+        """Names the damaged trials once, and returns the folders of those to run again."""
+        ledger, again = self.ledger, []
+        for folder, damage in ledger.damaged.items():
+            if folder not in own:
+                ledger.say(f"{damage}; a command that includes the trial runs it again")
+            elif not locks.holder(results.lock_file(folder)):  # else it runs already
+                ledger.say(f"{damage}; the trial is run again")
+                again.append(folder)
+        ledger.damaged.clear()
+        return again
 
     def _compare_interrupted_trials(self) -> None:
         ledger, differing = self.ledger, {}
@@ -305,18 +316,11 @@ class EarlierResults:
         if outdated:
             self.ledger.write_table()
 
-    def _is_damaged(self, folder: Path, result: TrialResult) -> bool:
-        try:
-            results.check_files(folder, result.files)
-        except DamagedFile as damage:
-            self.ledger.damaged[folder] = damage
-            return True
-        return False
-
     def _refuse_or_replace(self, what: str, differing: list[str], folders: list[Path]) -> None:
+        texts = "; ".join(differing)
         if not self.ledger.identity.settings.overwrite:
             raise InputError(
-                f"{self.folder} holds {what} with other settings ({'; '.join(differing)}); "
+                f"{self.folder} holds {what} with other settings ({texts}); "
                 "choose another --output_dir, or add --overwrite to replace what differs"
             )
         derived = [self.folder / name for name in (compressions.FOLDER, alternatives.FOLDER)]
@@ -334,8 +338,7 @@ class EarlierResults:
         self.ledger.outdated += derived
         found = [f"{folder.name}/" for folder in derived if folder.exists()]
         along = f", and {listed(found)} removed" if found else ""
-        settings = "; ".join(differing)
-        self.ledger.say(f"{what} with other settings will be replaced ({settings}){along}")
+        self.ledger.say(f"{what} with other settings will be replaced ({texts}){along}")
 
 
 def _written(folder: Path) -> int | None:

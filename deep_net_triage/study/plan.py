@@ -108,7 +108,7 @@ def make_plan(
     given: keras.Model | None,
     earlier: EarlierResults,
 ) -> Plan:
-    """Returns what a command will do; checks that cost little come before those that cost much.
+    """Returns what a command will do; cheap checks come first.
 
     Args:
         settings: of the command.
@@ -222,14 +222,16 @@ def of_shard(trials: Sequence[Trial], shard: tuple[int, int] | None) -> tuple[Tr
 
 def _check_copies(settings: Settings, dataset: Dataset) -> None:
     """Makes sure that the fixed draws of all training images fit in memory."""
+    if not settings.stores_activations:
+        return  # no method reads them
     images = dataset.train.images
     needed = (settings.augment_copies or 0) * math.prod(images.shape) * images.dtype.size
     room = psutil.virtual_memory().available // 2
     if needed > room:
         raise InputError(
             f"--augment_copies={settings.augment_copies} needs {needed / GIB:.1f} GiB for the "
-            f"draws of {len(images)} images; allowed: {room / GIB:.1f} GiB, half of the memory "
-            "that is free"
+            f"augmented copies of {len(images)} images; allowed: {room / GIB:.1f} GiB, half "
+            "of the memory that is free"
         )
 
 

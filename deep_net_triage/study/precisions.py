@@ -3,8 +3,8 @@
 1. On a CPU without instructions for bfloat16 it is float32; on GPUs `devices` decides.
 2. A study that exists keeps the precision in its `study.json` or, if that file is damaged, in
    its parent's result, so that no second measurement can refuse it.
-3. A deterministic study is in float32, because a measurement may end one way or the other. So
-   is a study of a given model, whose layers keep the precision that they were saved with.
+3. A deterministic study is in float32, because a measurement may come out differently each
+   time. So is a study of a given model, whose layers keep the precision they were saved with.
 4. Otherwise a training step is measured both ways, under the lock of `study.json`, so that
    processes that begin a study together agree.
 """
@@ -22,7 +22,7 @@ from deep_net_triage.records import provenance, results
 from deep_net_triage.study.plan import Plan, untrained
 
 
-def is_open(settings: Settings) -> bool:
+def is_undecided(settings: Settings) -> bool:
     """Returns whether it takes a record or a measurement to know the precision."""
     return (
         settings.precision == "auto"
@@ -32,9 +32,9 @@ def is_open(settings: Settings) -> bool:
 
 
 def as_recorded(settings: Settings) -> Settings:
-    """Returns settings with the precision of the study in their folder, if it is open."""
+    """Returns settings with the precision of the study in their folder, if it is undecided."""
     recorded = _recorded(settings)
-    if recorded and is_open(settings):
+    if recorded and is_undecided(settings):
         return dataclasses.replace(settings, precision=recorded)
     return settings
 

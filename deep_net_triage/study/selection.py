@@ -28,7 +28,7 @@ class Candidate:
     interval: tuple[float, float] | None = None
 
     @property
-    def least(self) -> float:
+    def lowest_cost(self) -> float:
         """The lower of its cost and the lower end of the cost's interval."""
         return min([self.cost, *(self.interval or ())])
 
@@ -45,7 +45,7 @@ class _Choice:
 
     def with_more(self, more: Sequence[Candidate]) -> "_Choice":
         # What a student gains is mostly noise, which should not pay for another's loss.
-        cost = sum(max(0.0, candidate.least) for candidate in more)
+        cost = sum(max(0.0, candidate.lowest_cost) for candidate in more)
         saved = sum(candidate.saved for candidate in more)
         return _Choice((*self.chosen, *more), self.cost + cost, self.saved + saved)
 
@@ -64,7 +64,7 @@ def in_order(candidates: Sequence[Candidate], max_drop: float) -> list[Candidate
         max_drop: the accuracy that may be lost, 0..1.
     """
     saving = [candidate for candidate in candidates if candidate.saved > 0]
-    allowed = [candidate for candidate in saving if within(-candidate.least, max_drop)]
+    allowed = [candidate for candidate in saving if within(-candidate.lowest_cost, max_drop)]
     planned = best_set(allowed, max_drop)
     others = [candidate for candidate in allowed if candidate not in planned]
     return [

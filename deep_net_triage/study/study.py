@@ -10,15 +10,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deep_net_triage.devices import WHOLE, Share
-from deep_net_triage.learning import memory, walk
+from deep_net_triage.learning import evidence, memory, walk
 from deep_net_triage.learning.retraining import Retraining
-from deep_net_triage.learning.sources import for_block, for_model
+from deep_net_triage.learning.sources import Source, for_model
 from deep_net_triage.learning.walk import Walk
-from deep_net_triage.methods import METHODS, TABLE
+from deep_net_triage.methods import TABLE
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import locks, results
 from deep_net_triage.records.locks import Lock
+from deep_net_triage.steps import Step
 from deep_net_triage.study.growing_page import Present, grow
 from deep_net_triage.study.identity import Parent, Trial
 from deep_net_triage.study.ledger import Ledger
@@ -90,9 +91,9 @@ class Study:
                 self._let_go(activations, block)
 
     def _walk(self) -> Walk | None:
-        """Returns a walk at its beginning; None where images differ from epoch to epoch."""
+        """Returns a walk at its beginning; None if no activations are stored."""
         plan = self.plan
-        if plan.settings.draws_anew:
+        if not plan.settings.stores_activations:
             return None
         report = functools.partial(self.progress.step, "activations")
         return walk.begin(
@@ -126,19 +127,27 @@ class Study:
     def _prepared(self, block: Block | None, activations: Walk | None) -> BlockTrials:
         """Prepares a block's trials: their student, and the images or activations to read."""
         plan = self.plan
-        # All of the command's methods count, not only those that are left to run: a study that
-        # was interrupted must compute each trial as one that was not.
-        reads = block and any(METHODS[n].reads_activations for n in plan.settings.methods)
-        if activations and reads:
+        if activations and block:
             self.progress.say(f"{block.name}: computing its inputs and outputs")
             source = activations.to(block)
-        elif reads:
-            source = for_block(plan.dataset, plan.settings)
         else:
             source = for_model(plan.dataset, plan.settings)
         model = self.parent.model
         retraining = Retraining(model, block, plan.dataset, source, plan.settings)
-        return BlockTrials(self.parent, retraining, self.progress)
+        untrained = self._untrained_accuracies(block, source) if block else {}
+        return BlockTrials(self.parent, retraining, self.progress, untrained)
+
+    def _untrained_accuracies(self, block: Block, source: Source) -> dict[str, float | None]:
+        """Returns the parent's accuracy with a block's kernels drawn anew, and without it."""
+        self.progress.step(block.name, Step("testing without it"))
+        found = evidence.accuracies(self.parent.model, block, self.plan.dataset, source)
+        random, bypassed = found["reinitialized_accuracy"], found["bypassed_accuracy"]
+        if bypassed is None:
+            without = "it changes the shape, so it can't be bypassed"
+        else:
+            without = f"{bypassed:.4f} without it"
+        self.progress.say(f"{block.name}: accuracy {random:.4f} with random kernels; {without}")
+        return found
 
     def _let_go(self, activations: Walk, block: Block) -> None:
         """Removes shared activations that no trial will read, in this process or another."""

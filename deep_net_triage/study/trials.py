@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from deep_net_triage.learning import (
     whole,
 )
 from deep_net_triage.learning.retraining import Retraining
-from deep_net_triage.learning.sources import for_block
+from deep_net_triage.learning.sources import for_block, for_model
 from deep_net_triage.learning.whole import Lesson
 from deep_net_triage.methods import TABLE
 from deep_net_triage.network import costs, surgery
@@ -29,7 +29,6 @@ from deep_net_triage.records import checkpoints, correctness, models, results
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, NetworkResult, Row, TrialResult
 from deep_net_triage.records.summaries import summarize
-from deep_net_triage.steps import Step
 from deep_net_triage.study.identity import Identity, Parent, Trial
 from deep_net_triage.study.outcomes import finished_with, recorded
 from deep_net_triage.study.watching import CHECKING, ShownTraining
@@ -43,15 +42,22 @@ class BlockTrials:
         parent: what the student starts from.
         retraining: of the student.
         progress: shows messages, and how far the work has come.
+        untrained_accuracies: as `evidence.accuracies` returns them; empty if not computed.
     """
 
-    def __init__(self, parent: Parent, retraining: Retraining, progress: Progress) -> None:
+    def __init__(
+        self,
+        parent: Parent,
+        retraining: Retraining,
+        progress: Progress,
+        untrained_accuracies: Mapping[str, float | None],
+    ) -> None:
         self.parent = parent
         self.retraining = retraining
         self.block = retraining.block
         self.settings = retraining.settings
         self.progress = progress
-        self.untrained_accuracies = self._untrained_accuracies()
+        self.untrained_accuracies = untrained_accuracies
 
     def run(
         self,
@@ -141,26 +147,6 @@ class BlockTrials:
         models.save(model, file)
         return guards.check_saved(file, model, test, accuracy)
 
-    def _untrained_accuracies(self) -> dict[str, float | None]:
-        """Returns the parent's accuracy with the block's kernels drawn anew, and without it."""
-        if self.block is None:
-            return {}
-        self.progress.step(self.block.name, Step("testing without it"))
-        accuracies = evidence.accuracies(
-            self.parent.model, self.block, self.retraining.dataset, self.retraining.source
-        )
-        random, bypassed = (
-            accuracies[f"{way}_accuracy"] for way in ("reinitialized", "bypassed")
-        )
-        if bypassed is None:
-            without = "it changes the shape, so that it can't be bypassed"
-        else:
-            without = f"{bypassed:.4f} without it"
-        self.progress.say(
-            f"{self.block.name}: accuracy {random:.4f} with random kernels; {without}"
-        )
-        return accuracies
-
     def _curves(self, folder: Path) -> tensorboard.Curves | None:
         if not self.settings.tensorboard:
             return None
@@ -169,7 +155,7 @@ class BlockTrials:
 
 
 @dataclass(frozen=True)
-class MoreTrainings:
+class LaterTrainings:
     """Trains what an earlier command has not: students of other networks, and whole networks.
 
     Attributes:
@@ -213,9 +199,11 @@ class MoreTrainings:
             phases.insert(0, distil)
         self._begin(name, *phases)
         with memory.released():
-            source = for_block(self.dataset, settings)
+            reads_activations = TABLE[trial.method].reads_activations
+            images = for_block if reads_activations else for_model
+            source = images(self.dataset, settings)
             retraining = Retraining(network, trial.block, self.dataset, source, settings)
-            trials = BlockTrials(start, retraining, progress)
+            trials = BlockTrials(start, retraining, progress, {})
             result = trials.run(trial, name, folder, determining, self.still_ours)
         progress.ended(name, 0.0)
         return result
