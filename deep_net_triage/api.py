@@ -27,6 +27,8 @@ from deep_net_triage.records.study_results import StudyResults, read_study
 from deep_net_triage.study import command, inputs
 from deep_net_triage.study.inputs import Inputs
 
+_PIXELS = "allowed: integers from 0 to 255, or floating numbers as the model takes them"
+
 # Images and their labels: two arrays, or a tf.data.Dataset of pairs, batched or not.
 Examples: TypeAlias = tuple[np.ndarray, np.ndarray] | tf.data.Dataset
 
@@ -72,7 +74,8 @@ def find_blocks(model: keras.Model, *, replacement: str = "conv") -> tuple[Block
         replacement: of the blocks: `conv`, or `separable` for a SeparableConv2D.
 
     Raises:
-        InputError: if it has none, or can't be triaged; the message names the layer.
+        InputError: if the model has no block, or can't be triaged, which the message explains;
+            or if `replacement` is neither of the two.
     """
     return blocks.find_blocks(graphs.flat(model), replacement)
 
@@ -96,7 +99,8 @@ def replace_block(
         replacement: `conv`, or `separable` for a SeparableConv2D; a `Block` has its own.
 
     Raises:
-        InputError: if there is no such block.
+        InputError: if the model has no such block or can't be triaged, or if an argument has
+            another value than those above.
     """
     parent = graphs.flat(model)
     if not isinstance(block, Block):
@@ -302,11 +306,11 @@ def _split(examples: Examples, which: str) -> Split:
                 f"{which}: some pixels are not finite numbers; take those images out"
             )
     elif not np.issubdtype(images.dtype, np.integer):
-        raise InputError(f"{which}: pixels of type {images.dtype}; allowed: uint8 or floating")
+        raise InputError(f"{which}: pixels of type {images.dtype}; {_PIXELS}")
     elif images.min() < 0 or images.max() > 255:
         raise InputError(
             f"{which}: pixels from {images.min()} to {images.max()} of type {images.dtype}; "
-            "allowed: integers from 0 to 255, or floating numbers as the model takes them"
+            f"{_PIXELS}"
         )
     return Split(images, labels)
 
@@ -317,7 +321,8 @@ def _unbatched(examples: tf.data.Dataset, which: str) -> tuple[np.ndarray, np.nd
     pairs = list(examples.as_numpy_iterator())
     if not pairs or not isinstance(pairs[0], tuple) or len(pairs[0]) != 2:
         raise InputError(f"{which} must be a non-empty data set of (image, label) pairs")
-    images, labels = zip(*pairs, strict=True)
+    # A single string comes as `bytes`.
+    images, labels = (list(map(np.asarray, part)) for part in zip(*pairs, strict=True))
     # A single label may have an axis of its own, as in keras.datasets.
     batched = labels[0].ndim > 0 and labels[0].shape[:1] == images[0].shape[:1]
     shapes = {image.shape[1:] if batched else image.shape for image in images}

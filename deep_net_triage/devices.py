@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from deep_net_triage import quiet
 from deep_net_triage.errors import InputError
+from deep_net_triage.wording import counted
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -188,8 +189,11 @@ def strategy(replica_count: int | None = None) -> "tf.distribute.Strategy":
     devices = gpus or tf.config.list_logical_devices("CPU")
     wanted = replica_count or max(1, len(gpus))
     if wanted > len(devices):
-        kind = "GPUs" if gpus else "parts of the processor"
-        raise InputError(f"--replicas={wanted}; this process has {len(devices)} {kind}")
+        kind = "GPU" if gpus else "CPU device"
+        raise InputError(
+            f"--replicas={wanted}, but this process has {counted(len(devices), kind)}; "
+            f"allowed: 1 to {len(devices)}"
+        )
     if wanted == 1:
         return tf.distribute.get_strategy()
     return tf.distribute.MirroredStrategy([device.name for device in devices[:wanted]])

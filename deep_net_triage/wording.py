@@ -14,6 +14,12 @@ def points(difference: float) -> str:
     return f"{signed(100 * difference)} points"
 
 
+def allowed(max_drop: float) -> str:
+    """Returns an accuracy that may be lost (0..1) in points, not rounded: `1.0`, `0.25`."""
+    # Floating point makes 0.07 a little more than 7 %.
+    return f"{round(100 * max_drop, 9)} points"
+
+
 def percent(share: float) -> str:
     """Returns a share (0..1) in percent with one decimal: `98.1 %`."""
     return f"{round(100 * share, 1) + 0.0:.1f} %"

@@ -102,6 +102,15 @@ def right(count):
     return np.arange(IMAGES) < count
 
 
+def write_network(folder, count, seed, macs):
+    """Writes what a network leaves that was trained as a whole."""
+    correctness.write(folder / results.CORRECT, right(count))
+    reached = {"accuracy": count / IMAGES, "judged_accuracy": 0.5, "epochs": 30}
+    costs = {"parameters": 250, "macs": macs, "seconds": 1.0, "files": results.digests(folder)}
+    result = NetworkResult(settings={"seed": seed}, **reached, **costs)
+    results.write_result(folder, result)
+
+
 def write(study, record, trained=(), failed=None):
     """Writes a compression and its alternatives as a study does.
 
@@ -117,21 +126,17 @@ def write(study, record, trained=(), failed=None):
         folder = compressions.step_folder(study, number, step.method, step.block)
         folder.mkdir(parents=True)
         trial = row(step.method, step.block, step.accuracy, seed=7)
-        results.write_result(folder, TrialResult({}, trial))
         correctness.write(folder / results.CORRECT, right(round(IMAGES * step.accuracy)))
+        results.write_result(folder, TrialResult({}, trial, results.digests(folder)))
     for final in record.finals:
         folder = study / compressions.FOLDER / final.folder
         folder.mkdir()
-        correctness.write(folder / results.CORRECT, right(round(IMAGES * final.accuracy)))
+        write_network(folder, round(IMAGES * final.accuracy), final.seed, record.macs)
     (study / alternatives.FOLDER).mkdir()
     for kind, seed, count, macs in trained:
         folder = alternatives.folder_of(study, kind, seed)
         folder.mkdir()
-        correctness.write(folder / results.CORRECT, right(count))
-        reached = {"accuracy": count / IMAGES, "judged_accuracy": 0.5, "epochs": 30}
-        costs = {"parameters": 250, "macs": macs, "seconds": 1.0}
-        result = NetworkResult(settings={"seed": seed}, **reached, **costs)
-        results.write_result(folder, result)
+        write_network(folder, count, seed, macs)
     if failed:
         folder = alternatives.folder_of(study, failed, 0)
         folder.mkdir()

@@ -107,6 +107,14 @@ def test_what_is_no_pair_is_refused(train, parent):
         dnt.triage(parent, train, examples(24))
 
 
+@pytest.mark.parametrize("batch", [None, 5])
+def test_labels_of_a_data_set_that_are_words_are_refused(batch, parent):
+    images, _ = examples(24)
+    words = tf.data.Dataset.from_tensor_slices((images, ["cat"] * 24))
+    with pytest.raises(InputError, match="train: labels of type .*; allowed: integers"):
+        dnt.triage(parent, words.batch(batch) if batch else words, examples(24))
+
+
 def test_a_label_with_an_axis_of_its_own_makes_no_batch(parent):
     images, labels = examples(24)
     single = tf.data.Dataset.from_tensor_slices((images, labels[:, None]))

@@ -271,7 +271,7 @@ def test_blocks_without_a_seed_in_common_leave_the_other_pairs_to_be_judged():
     correct |= {("stn", second, 0): right(0.52), ("stn", third, 1): right(0.9)}
     judgement = judged(4, study(correct=correct))
     assert judgement.verdict == "not supported"
-    assert f"toy STN: {second} - {third} by one seed" in judgement.why
+    assert f"toy STN: {second} - {third}: no seed in common" in judgement.why
     assert f"{first} - {second} = +38.0 points" in " ".join(judgement.numbers)
 
 

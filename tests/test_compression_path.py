@@ -114,6 +114,12 @@ def test_what_is_far_below_stands_at_the_edge_with_its_accuracy():
     assert intervals(right) == []
 
 
+def test_what_an_alternative_saves_does_not_widen_the_panel_of_the_path():
+    alone, _ = panels(smaller(rival("narrow", -0.5, -1.0, 0.0)))
+    beside_more, _ = panels(smaller(rival("narrow", -0.5, -1.0, 0.0, macs=5)))
+    assert beside_more.get_xlim() == alone.get_xlim()
+
+
 def test_without_steps_there_is_no_figure_and_without_kept_ones_no_path():
     failed = dataclasses.replace(undone(), steps=(Step("block2", "stn"),))
     assert compression_path.draw(Smaller(failed)) is None

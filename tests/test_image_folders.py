@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from deep_net_triage import steps
+from deep_net_triage.commands import command_line
 from deep_net_triage.errors import InputError
 from deep_net_triage.images import image_folders, oddities, subsets
 
@@ -213,7 +214,7 @@ def test_class_names_say_the_order(pets, tmp_path):
     by_level = dict(zip(levels(found.train), found.train.labels.numpy(), strict=True))
     assert by_level == {1: 0, 2: 0, 4: 3, 5: 3}
     assert dict(zip(levels(found.test), found.test.labels.numpy(), strict=True)) == {7: 0, 8: 3}
-    assert "2 of 4 classes have no training image (öwl, newt)" in oddities.warnings(found)[0]
+    assert "no training image shows 2 of 4 classes (öwl, newt)" in oddities.warnings(found)[0]
 
 
 @pytest.mark.parametrize(
@@ -243,7 +244,7 @@ def test_class_without_images_stays(pets):
     found = image_folders.load(pets, image_size=32)
     assert found.class_names == ("Dog", "ant", "cat")
     assert found.train.labels.numpy().tolist() == [0, 0, 2, 2]
-    assert "1 of 3 classes have no training image (ant)" in oddities.warnings(found)[0]
+    assert "no training image shows 1 of 3 classes (ant)" in oddities.warnings(found)[0]
 
 
 def test_hidden_and_other_files_are_ignored(pets):
@@ -265,6 +266,7 @@ def test_links_are_followed(pets, tmp_path):
     # A link to the whole folder goes by its own name as well.
     (tmp_path / "today").symlink_to(linked)
     assert image_folders.load(tmp_path / "today", image_size=32).name == "today"
+    assert command_line.parse([f"--image_dir={tmp_path / 'today'}"]).dataset == "today"
 
 
 def half(kind):

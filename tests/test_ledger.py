@@ -276,14 +276,15 @@ def test_a_given_parent_does_not_take_the_place_of_one_in_training_unasked(
     assert (folder / "own.keras").exists()
 
 
-def test_copies_of_a_trials_folder_do_not_count(new_ledger, trials):
+@pytest.mark.parametrize("failed", [False, True])
+def test_copies_of_a_trials_folder_do_not_count(new_ledger, trials, failed):
     ledger = new_ledger()
-    write(ledger, trials[0])
+    write(ledger, trials[0], failed)
     folder = ledger.folder_of(trials[0])
     shutil.copytree(folder, folder.with_name(f"{folder.name}.bak"))
     assert list(new_ledger().trials()) == [folder]
     ledger.write_table()
-    assert len(results.read_table(ledger.folder)) == 1
+    assert len(results.read_table(ledger.folder)) == (not failed)
     assert list(study_results.read_trials(ledger.folder)) == [folder]
 
 

@@ -113,7 +113,7 @@ def test_copies_of_a_picture_on_both_sides_of_what_is_held_out_are_told(own, tmp
             shutil.copy(folder / "0.png", folder / f"{number}.png")
     flags = (f"--image_dir={tmp_path}/photos", "--validation_fraction=0.25", "--list_blocks")
     assert run(own, *flags) == 0
-    assert "4 of 4 validation images are training images as well" in capsys.readouterr().out
+    assert "the training images include 4 of 4 validation images" in capsys.readouterr().out
 
 
 def test_results_of_pictures_that_were_replaced_stop_the_study(own, tmp_path, capsys):

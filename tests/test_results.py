@@ -129,9 +129,10 @@ def study(tmp_path):
     write_trial(folder, ROWS[0], curve(0.5, 0.95), CORRECT, ~CORRECT)
     write_trial(folder, ROWS[1], curve(0.85))
     write_trial(folder, ROWS[2], curve(0.8))
-    failed = results.trial_folder(folder, "cm_rw", "block2", 0)
+    trial = {"method": "cm_rw", "block": "block2", "seed": 0}
+    failed = results.trial_folder(folder, *trial.values())
     failed.mkdir()
-    results.write_result(failed, Failure({}, "the loss is not finite"))
+    results.write_result(failed, Failure(trial, "the loss is not finite"))
     results.write_table(folder, ROWS)
     provenance.write(folder / "study.json", DESCRIPTION, print)
     return folder

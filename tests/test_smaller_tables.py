@@ -8,6 +8,8 @@ from tests.compressions import compression, rival, smaller
 
 MINUS = "\u2212"
 
+FINAL = "final retraining, mean of 3 seeds"
+
 
 def shown(table):
     """The cells by column titles, each with its group in front, from top to bottom."""
@@ -22,8 +24,8 @@ def shown(table):
 def test_steps_stand_between_the_parent_and_the_final_retraining():
     steps = (*compression().steps, Step("block1", "stn"))
     assert shown(smaller_tables.steps(smaller(of=compression(steps=steps)))) == {
-        "block": ["parent", "block2", "block4_last", "block3", "block1", "final retraining"],
-        "method": ["", "STN", "STN", "CM-RW", "STN", "mean of 3 seeds"],
+        "block": ["parent", "block2", "block4_last", "block3", "block1", FINAL],
+        "method": ["", "STN", "STN", "CM-RW", "STN", ""],
         "accuracy, % held-out images": ["91.0", "90.5", "88.0", "89.5", GAP, "89.8"],
         "accuracy, % test images": ["90.0", "89.3", "87.1", "88.4", GAP, "88.9"],
         "saved so far, % MACs": ["0.0", "20.0", "50.0", "40.0", GAP, "40.0"],

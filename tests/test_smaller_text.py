@@ -361,7 +361,7 @@ def test_arithmetic_that_saves_no_time_is_said():
     )
     assert sentences(latencies=latencies)[-1] == (
         "The smaller model saves 40.0 % of the multiply-accumulates, but no time at batch 64 "
-        "with 1 thread (Keras +0.0 %)."
+        "with 1 thread (Keras: unchanged)."
     )
 
 

@@ -14,7 +14,7 @@ from deep_net_triage.records.study_results import StudyResults
 from tests.handmade import described, row
 
 IMAGES = 1000
-CHOSEN = "A student's accuracy is that of its best epoch on the test images."
+CHOSEN = "A student's test accuracy is taken at the epoch that did best on the test images."
 
 
 def right(accuracy):
@@ -424,8 +424,14 @@ def test_where_the_schedule_settles_the_last_epoch_is_the_one_that_counts():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"epochs": 15, "schedule": "constant"}, "its best epoch of 15 on the test images."),
-        ({"epochs": 15, "validation_fraction": 0.1}, "of 15 on held-out images."),
+        (
+            {"epochs": 15, "schedule": "constant"},
+            "the epoch, of 15, that did best on the test images.",
+        ),
+        (
+            {"epochs": 15, "validation_fraction": 0.1},
+            "of 15, that did best on held-out images.",
+        ),
     ],
 )
 def test_the_verdict_says_which_epoch_was_chosen(settings, said):

@@ -128,7 +128,8 @@ def _settings(values: flags.FlagValues, in_memory: bool) -> Settings:
     given["parent_weights"] = os.path.expanduser(given["parent_weights"])
     checks.check(given, values["dataset"].present, in_memory)
     if given["image_dir"]:
-        given["dataset"] = given["image_dir"].resolve().name
+        # As `image_folders` names it: a link goes by its own name.
+        given["dataset"] = Path(os.path.abspath(given["image_dir"])).name
     # In memory, the data set's name is only what the user calls it.
     elif not in_memory and _NEVER_FLIPPED.search(given["dataset"]):
         given["augment"] = "crop" if given["augment"] == "flip_crop" else given["augment"]

@@ -79,7 +79,7 @@ def blocks_are_equal(studies: Sequence[StudyResults]) -> Evidence:
         pairs = {pair: difference for pair, difference in found.items() if difference}
         what = f"{study.dataset} {METHODS[method].title}"
         evidence.missing += [
-            f"{what}: {pair} by one seed" for pair in found if pair not in pairs
+            f"{what}: {pair}: no seed in common" for pair in found if pair not in pairs
         ]
         if blocks and not found:
             evidence.missing.append(f"{what}: two blocks to compare")
@@ -90,7 +90,8 @@ def blocks_are_equal(studies: Sequence[StudyResults]) -> Evidence:
             )
             chance = len(pairs) * pairs[clearest].p_value(0)
             text = f"{what}: {clearest} = {pairs[clearest].text('points', 100)}"
-            text += f", the clearest difference of {len(pairs)} pairs"
+            if len(pairs) > 1:
+                text += f", the clearest difference of {len(pairs)} pairs"
             against = 1.0 if agrees else min(1.0, chance)
             evidence.comparisons.append(Comparison(text, pairs[clearest], agrees, against))
     return evidence
@@ -269,7 +270,7 @@ def _epochs_between(
             differences.append(mean(first[seed] - second[seed] for seed in seeds))
         else:
             titles = f"{METHODS[method].title} and {METHODS[rival].title}"
-            evidence.missing.append(f"{study.dataset} {block}: {titles} by one seed")
+            evidence.missing.append(f"{study.dataset} {block}: {titles}: no seed in common")
     return number_difference(differences, step=1) if differences else None
 
 

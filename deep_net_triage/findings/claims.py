@@ -73,7 +73,8 @@ CLAIMS = (
     ),
     Claim(
         2,
-        "They match or exceed the parent, and no layer-only method exceeds it.",
+        "Methods that update the whole model match or exceed the parent, and no layer-only "
+        "method exceeds it.",
         "At each block the whole interval of each method that updates the whole model is at or "
         "above both the parent and the control, which is the parent trained for as many more "
         "epochs; that of every other method is at or below the parent.",

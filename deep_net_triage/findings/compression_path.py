@@ -85,7 +85,7 @@ def draw(smaller: Smaller) -> Figure | None:
     lowest = path[0].accuracy - 100 * smaller.compression.max_drop
     alternatives = [_network(smaller, one, _style(one.kind)) for one in smaller.alternatives]
     looks.legend(figure, _handles(smaller))
-    _set_limits(panel, path, [*undone, *alternatives], lowest)
+    _set_limits(panel, path, undone, alternatives, lowest)
     for each in (panel, *beside):
         looks.parent_line(each, path[0].accuracy)
         each.axhline(lowest, **_LIMIT)
@@ -186,18 +186,25 @@ def _handles(smaller: Smaller) -> list[Line2D]:
 
 
 def _set_limits(
-    panel: Axes, path: Sequence[_Point], others: Sequence[_Point], lowest: float
+    panel: Axes,
+    path: Sequence[_Point],
+    undone: Sequence[_Point],
+    alternatives: Sequence[_Point],
+    lowest: float,
 ) -> None:
-    """Lets a panel hold the path, what may be lost, and all others that are not far below."""
+    """Lets a panel hold the path, what may be lost, and all others that are not far below.
+
+    Alternatives stand in a panel beside it, which shares the vertical axis alone.
+    """
     parent = path[0].accuracy
     on_path = [end for point in path for end in (point.accuracy, *(point.interval or ()))]
     farthest = parent - _FAR * (parent - min(lowest, *on_path))
-    near = [point for point in others if point.accuracy >= farthest]
+    near = [point for point in (*undone, *alternatives) if point.accuracy >= farthest]
     heights = [end for point in near for end in (point.accuracy, *(point.interval or ()))]
     heights = [max(height, farthest) for height in (parent, lowest, *on_path, *heights)]
     room = 0.1 * (max(heights) - min(heights)) or 1.0
     panel.set_ylim(min(heights) - room, max(heights) + room)
-    saved = [point.x for point in (*path, *others)]
+    saved = [point.x for point in (*path, *undone)]
     width = max(saved) - min(saved) or 1.0
     panel.set_xlim(min(saved) - 0.05 * width, max(saved) + _MARGIN * width)
 

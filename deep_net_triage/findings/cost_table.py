@@ -4,10 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from deep_net_triage.findings import comparisons, page, reported_accuracy
 from deep_net_triage.findings.accuracy_cost import Cost
-from deep_net_triage.findings.statistics import Estimate
 from deep_net_triage.methods import TABLE
 from deep_net_triage.records.study_results import StudyResults, mean
-from deep_net_triage.wording import signed
 
 
 def table(study: StudyResults) -> page.Table:
@@ -42,7 +40,7 @@ def table(study: StudyResults) -> page.Table:
 
 def _costs(costs: Sequence[Cost], study: StudyResults, group: str) -> Iterator[page.Column]:
     """Yields the differences from the parent and, where one has finished, from the control."""
-    cells = [cell(cost.estimate, cost.difference) for cost in costs]
+    cells = [page.difference(cost.estimate, cost.difference) for cost in costs]
     yield page.Column("from the parent", cells, "number", group=group)
     if study.controls:
         # The last row is the control's own.
@@ -55,12 +53,3 @@ def from_control(cost: Cost) -> page.Cell:
     if cost.against_control is None:
         return page.Cell(page.GAP)
     return page.Cell(page.typeset(cost.from_control()), cost.against_control.mean)
-
-
-def cell(estimate: Estimate | None, difference: float | None = None) -> page.Cell:
-    """Returns an estimate in points with its interval; without one the difference, or a gap."""
-    if estimate is not None:
-        return page.Cell(page.typeset(estimate.text(scale=100)), estimate.mean)
-    if difference is not None:
-        return page.Cell(page.typeset(signed(100 * difference)), difference)
-    return page.Cell(page.GAP)

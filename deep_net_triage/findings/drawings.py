@@ -21,7 +21,6 @@ _THEMED = {
     "#fbe3c6": "var(--pooling)",
     "#882255": "var(--plum)",
 }
-_ABREAST = 6  # inches, up to which two figures stand side by side
 _LINK = "{http://www.w3.org/1999/xlink}href"
 
 
@@ -49,14 +48,12 @@ class Drawing:
     Attributes:
         title: its caption, which screen readers read out.
         svg: the picture, as markup.
-        wide: whether it takes the whole width of the page.
         number: of the figure.
         note: what the caption adds to the title.
     """
 
     title: str
     svg: Markup
-    wide: bool
     number: int
     note: str = ""
 
@@ -81,8 +78,7 @@ def draw(picture: Picture) -> Drawing:
     root.insert(0, name)
     # Safe as markup: ElementTree has escaped every text and every attribute.
     svg = Markup(ElementTree.tostring(root, encoding="unicode"))
-    wide = figure.get_figwidth() > _ABREAST
-    return Drawing(picture.title, svg, wide, picture.number, picture.note)
+    return Drawing(picture.title, svg, picture.number, picture.note)
 
 
 def _simplify(root: ElementTree.Element, prefix: str) -> None:

@@ -128,7 +128,7 @@ def ruled(number: int, sentence: str, judged: str, evidence: Evidence) -> Judgem
     if any(c.estimate.count == 1 and c.unit == "points" for c in comparisons):
         why.append("An interval from one seed holds for that seed's model, not for others.")
     if any(c.estimate.count == 1 and c.unit == "epochs" for c in comparisons):
-        why.append("One block gives no interval of epochs.")
+        why.append("With a single block, a difference in epochs has no interval.")
     return Judgement(
         number=number,
         sentence=sentence,

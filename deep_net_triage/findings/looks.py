@@ -46,7 +46,7 @@ def trial_style(colour: str, censored: bool) -> dict[str, object]:
 
 
 def trial(censored: bool) -> Line2D:
-    """Returns the legend's entry for such a marker."""
+    """Returns the legend's entry for the marker of `trial_style`."""
     label = "in the last epoch" if censored else "one trial"
     return Line2D([], [], label=label, **trial_style(INK, censored))
 
@@ -57,7 +57,7 @@ def hatched(colour: str) -> dict[str, object]:
 
 
 def distilling() -> Patch:
-    """Returns the legend's entry for such a box."""
+    """Returns the legend's entry for a `hatched` box."""
     return Patch(fc="white", ec=INK, hatch="////", label="distillation")
 
 

@@ -12,6 +12,9 @@ from typing import Literal
 import jinja2
 from markupsafe import Markup
 
+from deep_net_triage.findings.statistics import Estimate
+from deep_net_triage.wording import signed
+
 GAP = "–"  # stands where nothing was measured
 _HERE = Path(__file__).parent
 _MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")
@@ -83,6 +86,20 @@ def words(values: Iterable[object]) -> list[Cell]:
 def numbers(values: Iterable[float | None], places: int) -> list[Cell]:
     """Returns a cell for each number, with `places` decimals, and a gap for None."""
     return [Cell(GAP) if value is None else _number(value, places) for value in values]
+
+
+def difference(estimate: Estimate | None, measured: float | None = None) -> Cell:
+    """Returns a cell with a difference of two accuracies in points, with its interval.
+
+    Args:
+        estimate: of the difference; None without an interval.
+        measured: the difference, 0..1, shown without an interval; None for a gap.
+    """
+    if estimate is not None:
+        return Cell(typeset(estimate.text(scale=100)), estimate.mean)
+    if measured is not None:
+        return Cell(typeset(signed(100 * measured)), measured)
+    return Cell(GAP)
 
 
 def _number(value: float, places: int) -> Cell:

@@ -47,7 +47,7 @@ _CAPTIONS = {
 }
 # What each format would store of the moment at which it is written.
 _FORMATS = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-# In seconds: drawing takes about one of them, a hundredth of such a trial.
+# In seconds. Drawing takes about one, a hundredth of such a trial.
 _LONG_TRIAL = 100
 
 

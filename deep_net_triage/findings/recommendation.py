@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from deep_net_triage.findings.accuracy_cost import Cost
 from deep_net_triage.methods import METHODS
-from deep_net_triage.wording import percent
+from deep_net_triage.wording import allowed, percent
 
 _MOST_LAYERS = 5
 
@@ -81,13 +81,13 @@ def sentences(student: Recommendation, max_drop: float, best: bool = True) -> li
         best: whether nothing better is recommended beside it.
     """
     title = f"{student.block} by {METHODS[student.method].title}, seed {student.seed}"
-    allowed = f"the allowed drop of {100 * max_drop:.1f} points"
+    most = f"the allowed drop of {allowed(max_drop)}"
     if student.sure:
-        certainty = f"Even the low end of its interval is within {allowed}."
+        certainty = f"Even the low end of its interval is within {most}."
     elif student.cost.estimate:
-        certainty = f"It is within {allowed}, but the low end of its interval is not."
+        certainty = f"It is within {most}, but the low end of its interval is not."
     else:
-        certainty = f"It is within {allowed}; without correct.npy it has no interval."
+        certainty = f"It is within {most}; without correct.npy it has no interval."
     heading = recommended(student.sure) if best else "If only one block is to be compressed"
     return [
         f"{heading}: {title}.",

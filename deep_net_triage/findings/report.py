@@ -150,7 +150,7 @@ def _ranking(ranking: Sequence[BlockSummary]) -> Table:
 
 def _costs(costs: Sequence[Cost]) -> Iterator[Column]:
     """Yields the differences from the parent and, where there is one, from the control."""
-    cells = [cost_table.cell(cost.estimate, cost.difference) for cost in costs]
+    cells = [page.difference(cost.estimate, cost.difference) for cost in costs]
     yield Column("from the parent", cells, "number", group="accuracy, points")
     if any(cost.against_control for cost in costs):
         cells = list(map(cost_table.from_control, costs))

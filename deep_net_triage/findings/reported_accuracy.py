@@ -25,9 +25,9 @@ def sentence(study: StudyResults) -> str:
     if study.settles:
         return f"Accuracies are {LAST_EPOCH}."
     epochs = study.settings.get("epochs")
-    of_all = f" of {epochs}" if epochs else ""
+    of_all = f", of {epochs}," if epochs else ""
     by = "held-out images" if study.holds_out else "the test images"
-    return f"A student's accuracy is that of its best epoch{of_all} on {by}."
+    return f"A student's test accuracy is taken at the epoch{of_all} that did best on {by}."
 
 
 def columns(study: StudyResults) -> dict[str, str]:

@@ -16,7 +16,7 @@ from deep_net_triage.errors import DamagedFile
 from deep_net_triage.findings.recommendation import within
 from deep_net_triage.findings.statistics import Estimate, against_parent, apart
 from deep_net_triage.network.latencies import Latency
-from deep_net_triage.records import alternatives, compressions, correctness, results
+from deep_net_triage.records import alternatives, compressions, correctness, files, results
 from deep_net_triage.records.alternatives import KINDS, Alternative
 from deep_net_triage.records.compressions import Compression
 from deep_net_triage.records.results import TrialResult
@@ -250,17 +250,23 @@ def _rival(
 
 
 def _correct(study: Path, compression: Compression, images: int) -> dict[int, np.ndarray]:
-    """Returns, by seed, which test images the compressed network classifies correctly."""
+    """Returns, by seed, which test images the compressed network classifies correctly.
+
+    A seed whose files are missing or damaged is left out.
+    """
     if compression.final:
-        folder = study / compressions.FOLDER
+        folder, read = study / compressions.FOLDER, results.read_network
         folders = {final.seed: folder / final.folder for final in compression.finals}
     else:
-        folders = _last_step(study, compression)
+        folders, read = _last_step(study, compression), results.read_trial
     correct = {}
     for seed, folder in folders.items():
+        file = folder / results.CORRECT
         with contextlib.suppress(DamagedFile):
-            correct[seed] = correctness.read(folder / results.CORRECT, images)
-    return {seed: images for seed, images in correct.items() if images is not None}
+            result = read(folder)
+            if result and files.is_as_recorded(file, result.files):
+                correct[seed] = correctness.read(file, images)
+    return correct
 
 
 def _last_step(study: Path, compression: Compression) -> dict[int, Path]:

@@ -71,7 +71,7 @@ def draw(study: StudyResults, ranking: Sequence[BlockSummary]) -> Figure:
         panel.set_xlabel(_label(study, name), parse_math=False)
         looks.prepare(panel)
         _draw(panel, points)
-    figure.supylabel("accuracy less the parent's (points)", fontsize="medium")
+    figure.supylabel("accuracy minus the parent's (points)", fontsize="medium")
     line = Line2D([], [], color=looks.INK, lw=1, ls="--", label="Pareto front")
     best = {summary.best.method for summary in ranking}
     shown = [looks.marker(name) for name in METHODS if name in best]

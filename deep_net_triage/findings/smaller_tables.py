@@ -6,7 +6,6 @@ from deep_net_triage.findings import page
 from deep_net_triage.findings.page import Cell, Column, Table
 from deep_net_triage.findings.recommendation import within
 from deep_net_triage.findings.rivals import Rival, Smaller
-from deep_net_triage.findings.statistics import Estimate
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network.latencies import FORMATS, Latency, pairs
 from deep_net_triage.records.alternatives import KINDS
@@ -32,8 +31,9 @@ def steps(smaller: Smaller) -> Table:
     macs = [compression.parent_macs, *(step.macs for step in tried)]
     parameters = [compression.parent_parameters, *(step.parameters for step in tried)]
     if finals:
-        blocks.append("final retraining")
-        methods.append("" if len(finals) == 1 else f"mean of {len(finals)} seeds")
+        of_seeds = f", mean of {len(finals)} seeds" if len(finals) > 1 else ""
+        blocks.append(f"final retraining{of_seeds}")
+        methods.append("")
         ends.append("kept" if compression.final else "undone")
         judged.append(mean(final.judged_accuracy for final in finals))
         tested.append(mean(final.accuracy for final in finals))
@@ -84,10 +84,13 @@ def alternatives(smaller: Smaller) -> Table:
                 [smaller.parameters_saved(one.parameters) for one in networks],
                 "saved, %",
             ),
-            _points("from the parent", [_points_of(one.from_parent) for one in networks]),
+            _points("from the parent", [page.difference(one.from_parent) for one in networks]),
             _points(
                 "from the compressed",
-                [Cell(""), *(_points_of(one.from_compressed) for one in smaller.alternatives)],
+                [
+                    Cell(""),
+                    *(page.difference(one.from_compressed) for one in smaller.alternatives),
+                ],
             ),
             Column("what it does", page.words(map(_meaning, networks)), "long"),
         ]
@@ -124,12 +127,6 @@ def _percent(title: str, shares: list[float | None], group: str = "") -> Column:
 
 def _points(title: str, cells: list[Cell]) -> Column:
     return Column(title, cells, "number", group="difference, points")
-
-
-def _points_of(estimate: Estimate | None) -> Cell:
-    if estimate is None:
-        return Cell(page.GAP)
-    return Cell(page.typeset(estimate.text(scale=100)), estimate.mean)
 
 
 def _lost(considered: Considered) -> Cell:

@@ -9,7 +9,7 @@ from deep_net_triage.findings.time_saved import arithmetic_without_time
 from deep_net_triage.records import alternatives, compressions
 from deep_net_triage.records.alternatives import KINDS
 from deep_net_triage.records.compressions import Compression
-from deep_net_triage.wording import counted, listed, percent, points
+from deep_net_triage.wording import allowed, counted, listed, percent, points
 
 
 def describe(smaller: Smaller) -> str:
@@ -63,16 +63,16 @@ def recommendation(smaller: Smaller) -> str | None:
 
 def _nothing(smaller: Smaller) -> str:
     compression = smaller.compression
-    allowed = f"the allowed {100 * compression.max_drop:.1f} points"
+    most = f"the allowed {allowed(compression.max_drop)}"
     if smaller.doubt and not compression.candidates:
         why = "drops from this parent are meaningless"
     elif not compression.candidates:
         why = "the study has no candidate"
     elif not compression.steps:
-        why = f"each candidate loses more than {allowed}, or saves nothing"
+        why = f"each candidate loses more than {most}, or saves nothing"
     else:
         tried = counted(len(compression.steps), "step")
-        why = f"{tried} tried, and each failed or lost more than {allowed}"
+        why = f"{tried} tried, and each failed or lost more than {most}"
     return f"Nothing was compressed: {why}."
 
 
@@ -119,16 +119,16 @@ def _certainty(smaller: Smaller) -> list[str]:
     max_drop = compression.max_drop
     if cost is None or smaller.doubt:
         return []
-    allowed = f"the allowed drop of {100 * max_drop:.1f} points"
+    most = f"the allowed drop of {allowed(max_drop)}"
     several = len(smaller.compressed.correct) > 1
     subject = "The mean" if several else "That"
     if not within(cost.mean, max_drop):
         over = _beyond(cost.mean, max_drop)
-        return [f"{subject} is {over} beyond {allowed}."]
+        return [f"{subject} is {over} beyond {most}."]
     if within(cost.low, max_drop):
-        said = [f"Even the low end of the interval is within {allowed}."]
+        said = [f"Even the low end of the interval is within {most}."]
     else:
-        said = [f"{subject} is within {allowed}, but the low end of the interval is not."]
+        said = [f"{subject} is within {most}, but the low end of the interval is not."]
     own = _own_change(compression)
     if several and not within(own, max_drop):
         said.append(f"The saved network itself lost {_beyond(own, max_drop)} more than that.")
@@ -215,14 +215,14 @@ def _to_take(smaller: Smaller) -> list[str]:
     foremost, chosen = smaller.standing.foremost, smaller.standing.to_take
     max_drop = smaller.compression.max_drop
     losers = [rival for rival in foremost if rival.loses_more_than(max_drop)]
-    allowed = f"the allowed drop of {100 * max_drop:.1f} points from the parent"
+    most = f"the allowed drop of {allowed(max_drop)} from the parent"
     said = []
     if losers == foremost:
         who = {1: "It loses", 2: "Both lose"}.get(len(losers), "All of them lose")
-        said.append(f"{who} more than {allowed}.")
+        said.append(f"{who} more than {most}.")
     elif losers:
         verb = "loses" if len(losers) == 1 else "lose"
-        said.append(f"But {listed([one.name for one in losers])} {verb} more than {allowed}.")
+        said.append(f"But {listed([one.name for one in losers])} {verb} more than {most}.")
     folder = Path(compressions.FOLDER)
     if chosen.kind:
         folder = alternatives.folder_of(Path(), chosen.kind, min(chosen.correct))

@@ -25,7 +25,7 @@ class Estimate:
         mean: of the differences, in their own unit (accuracies: 0..1).
         low: the lower end of the interval; -inf where there is only one number.
         high: its upper end.
-        count: the number of seeds or pairs.
+        count: the number of seeds or pairs; of the first side where the two are apart.
         freedom: degrees of freedom of Student's t behind the interval; 0 where it is infinite.
     """
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from deep_net_triage.network.latencies import FORMATS, Latency, pairs
-from deep_net_triage.wording import counted, percent, signed
+from deep_net_triage.wording import counted, percent
 
 
 def arithmetic_without_time(latencies: Sequence[Latency], macs_saved: float) -> str | None:
@@ -33,14 +33,21 @@ def arithmetic_without_time(latencies: Sequence[Latency], macs_saved: float) -> 
         if saved >= -noise and noise >= macs_saved * parent.median:
             untold.setdefault(setting, []).append(name)
         else:
-            change = f"{signed(-100 * saved / parent.median)} %"
-            unsaved.setdefault(setting, []).append(f"{name} {change}")
+            change = _change(saved / parent.median)
+            unsaved.setdefault(setting, []).append(f"{name}: {change}")
     arithmetic = f"The smaller model saves {percent(macs_saved)} of the multiply-accumulates"
     varies = "runs vary too much to tell whether it saves time"
     if unsaved:
         said = f"{arithmetic}, but no time at {_listed(unsaved)}."
         return f"{said} At {_listed(untold)}, {varies}." if untold else said
     return f"{arithmetic}; at {_listed(untold)}, {varies}." if untold else None
+
+
+def _change(saved: float) -> str:
+    """Returns how a latency changed, given the share of it that is saved."""
+    if round(saved, 3) == 0:
+        return "unchanged"
+    return f"{percent(abs(saved))} {'less, within the spread' if saved > 0 else 'more'}"
 
 
 def _listed(formats: dict[str, list[str]]) -> str:

@@ -22,7 +22,7 @@ from deep_net_triage.methods import METHODS
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.records.results import Row
 from deep_net_triage.records.study_results import StudyResults
-from deep_net_triage.wording import counted
+from deep_net_triage.wording import allowed, counted
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def reach(study: StudyResults, max_drop: float) -> Verdict:
         elif student is None:
             no_recommendation = (
                 "None of the trained students both saves multiply-accumulates and stays "
-                f"within {100 * max_drop:.1f} points of the parent."
+                f"within {allowed(max_drop)} of the parent."
             )
     return Verdict(
         dataset=study.dataset,

@@ -7,6 +7,7 @@ import numpy as np
 from deep_net_triage.errors import InputError
 from deep_net_triage.images import subsets
 from deep_net_triage.images.splits import Dataset, Split
+from deep_net_triage.wording import counted
 
 
 def fold(
@@ -45,7 +46,7 @@ def fold(
     if count > sizes[smallest]:
         raise InputError(
             f"--fold={number}/{count}: class {dataset.class_names[smallest]} of {dataset.name} "
-            f"has {sizes[smallest]} images; allowed: at most as many folds"
+            f"has {counted(int(sizes[smallest]), 'image')}; allowed: at most that many folds"
         )
     folds = StratifiedKFold(count, shuffle=True, random_state=subsets.SUBSET_SEED)
     train, test = list(folds.split(images, labels))[number]

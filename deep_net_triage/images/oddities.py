@@ -37,8 +37,8 @@ def warnings(dataset: Dataset) -> list[str]:
     if absent:
         first = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
         lines.append(
-            f"{len(absent)} of {len(dataset.class_names)} classes have no training image "
-            f"({first}) and can't be learned: use more --train_examples"
+            f"no training image shows {len(absent)} of {len(dataset.class_names)} classes "
+            f"({first}), which can't be learned: add images of them"
         )
     seen = set(_digests(dataset.train))
     for name in [name for name in dataset.splits if name != "train"]:
@@ -46,7 +46,7 @@ def warnings(dataset: Dataset) -> list[str]:
         shared = sum(digest in seen for digest in _digests(split))
         if shared:
             lines.append(
-                f"{shared} of {len(split)} {name} images are training images as well: "
+                f"the training images include {shared} of {len(split)} {name} images: "
                 "accuracies are too high, so take them out of one of the splits"
             )
     notes = [f"warning: {dataset.name}: {line}" for line in lines]

@@ -165,8 +165,9 @@ def named(model: keras.Model, first: str, last: str, replacement: str = "conv") 
     flag = f"--block={first}:{last}"
     for name in (first, last):
         if name not in graph.operations:
+            some = ", ".join(list(graph.operations)[:3])
             raise InputError(
-                f"{flag}: {model.name} has no layer {name}; --list_blocks shows some"
+                f"{flag}: {model.name} has no layer {name}; allowed: its layers {some}, ..."
             )
     try:
         names = graph.between(first, last)
@@ -214,7 +215,7 @@ def select(
             allowed = ", ".join(block.name for block in available)
             raise InputError(
                 f"--block={name} is not a block; allowed: 1 to {len(available)}, {allowed}, "
-                "first_layer:last_layer, or all"
+                "or first_layer:last_layer"
             )
     position = {name: number for number, name in enumerate(by_name(model))}
     return tuple(

@@ -16,7 +16,8 @@ from deep_net_triage.network import litert
 from deep_net_triage.steps import Report, Reporter, Step
 from deep_net_triage.wording import percent, signed
 
-# Runtimes round differently. This share of the largest output is the difference allowed.
+# Runtimes round differently. Outputs may differ by this share of the largest one or of 1,
+# whichever is larger.
 TOLERANCE = 1e-3
 # A batch of the comparison, in images.
 BATCH = 32

@@ -137,7 +137,7 @@ def _convert(
         except Exception as error:
             problem = str(error)
     if problem is not None:
-        raise ExportFailed(f"the export {file} can't be made: {_reason(problem)}")
+        raise ExportFailed(f"the export {file.name} can't be made: {_reason(problem)}")
 
 
 def _reason(problem: str) -> str:

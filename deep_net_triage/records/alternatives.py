@@ -54,7 +54,7 @@ KINDS = {
     ),
     "narrow": Kind(
         "narrower",
-        "narrows every layer, and distils the parent into it from scratch",
+        "narrows every layer, and trains that network from scratch, distilled from the parent",
         taught=True,
         from_scratch=True,
     ),
@@ -105,14 +105,13 @@ def read(study: Path, images: int) -> list[Alternative]:
         study: its folder.
         images: the number of test images.
     """
-    read_in: list[Alternative] = []
+    trained: list[Alternative] = []
     for kind, folder, result in _ended(study):
-        with contextlib.suppress(DamagedFile):
-            correct = correctness.read(folder / results.CORRECT, images)
-            if isinstance(result, NetworkResult) and correct is not None:
-                seed = int(folder.name.rpartition("seed")[2])
-                read_in.append(Alternative(kind, seed, result, correct))
-    return read_in
+        file = folder / results.CORRECT
+        if isinstance(result, NetworkResult) and files.is_as_recorded(file, result.files):
+            correct = correctness.read(file, images)
+            trained.append(Alternative(kind, result.settings["seed"], result, correct))
+    return trained
 
 
 def forget_others(study: Path, kind: str, settings: Mapping[str, object]) -> list[Path]:

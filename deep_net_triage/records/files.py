@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deep_net_triage.errors import DamagedFile, InputError
@@ -133,6 +133,11 @@ def digest(file: Path) -> str:
     """Returns the SHA-256 of a file's content."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def is_as_recorded(file: Path, digests: Mapping[str, str]) -> bool:
+    """Returns whether a file exists and has the digest recorded for its name."""
+    return file.is_file() and digest(file) == digests.get(file.name)
 
 
 def _seal(value: dict[str, object]) -> str:

@@ -10,7 +10,7 @@ from deep_net_triage.errors import InputError
 from deep_net_triage.records import files
 
 _LAMBDA = (
-    "{} has a Lambda layer, whose code is not trusted; replace it by one of Keras's layers, "
+    "{} has a Lambda layer, whose code is not trusted; replace it with one of Keras's layers, "
     "and save the model again"
 )
 
@@ -23,7 +23,7 @@ def load(file: Path) -> keras.Model:
             layer.
     """
     if not file.exists():
-        raise InputError(f"{file} is missing: it was not saved (--nosave_models), or removed")
+        raise InputError(f"{file} is missing: models were not saved, or it was removed")
     if file.suffix == ".keras" and not zipfile.is_zipfile(file):
         raise InputError(f"{file} is not a Keras model (not an archive, or truncated)")
     try:
@@ -32,7 +32,7 @@ def load(file: Path) -> keras.Model:
     # A damaged file makes Keras raise OSError, ValueError, KeyError, and more.
     except Exception as error:
         reason = " ".join(str(error).split())
-        if "Lambda" in reason:
+        if "a `Lambda` layer" in reason:  # Keras's words
             raise InputError(_LAMBDA.format(file)) from error
         raise InputError(f"{file} is not a Keras model ({reason[:160]})") from error
     if not isinstance(model, keras.Model):
@@ -67,7 +67,10 @@ def check_is_loadable(model: keras.Model) -> None:
 
 
 def save(model: keras.Model, file: Path) -> None:
-    """Saves a model uncompiled, with all layers trainable; a crash leaves no partial file."""
+    """Saves a model uncompiled; a crash leaves no partial file.
+
+    The model's layers become trainable, and stay so.
+    """
     model = uncompiled(model)
     synchronized = []
     for layer in model.layers:

@@ -13,7 +13,7 @@ from deep_net_triage.methods import CONTROL, METHODS
 from deep_net_triage.network.descriptions import BlockDescription, Refused
 from deep_net_triage.records import correctness, files, provenance, results
 from deep_net_triage.records.provenance import Command
-from deep_net_triage.records.results import Epoch, Failure, Row, TrialResult
+from deep_net_triage.records.results import Epoch, Failure, ParentResult, Row, TrialResult
 
 # A trial: method, block, seed.
 Name = tuple[str, str, int]
@@ -138,7 +138,7 @@ def read_study(folder: Path) -> StudyResults:
         controls=tuple(row for row in rows if row.method == CONTROL),
         correct=_read_correct(trials, results.CORRECT, images),
         final_correct=_read_correct(trials, results.FINAL_CORRECT, images),
-        parent_correct=correctness.read(folder / "parent" / results.CORRECT, images),
+        parent_correct=_of_parent(folder / "parent", parent, images),
         epochs=_curves(trials),
         failures={f.name: r.reason for f, r in trials.items() if isinstance(r, Failure)},
         folder=folder,
@@ -157,10 +157,18 @@ def read_trials(study: Path) -> dict[Path, TrialResult | Failure]:
 
 
 def is_copy(folder: Path, result: TrialResult | Failure) -> bool:
-    """Returns whether a finished trial's folder was copied to another name, as a backup."""
-    if isinstance(result, Failure):
-        return False
-    return folder.name != results.trial_folder(folder, *result.row.trial).name
+    """Returns whether a trial's folder was copied to another name, as a backup."""
+    if isinstance(result, TrialResult):
+        trial = result.row.trial
+    else:
+        trial = (result.settings[name] for name in ("method", "block", "seed"))
+    return folder.name != results.trial_folder(folder, *trial).name
+
+
+def _of_parent(folder: Path, parent: ParentResult, images: int) -> np.ndarray | None:
+    """Returns which test images the parent classifies correctly; None if it is not known."""
+    file = folder / results.CORRECT
+    return correctness.read(file, images) if files.is_as_recorded(file, parent.files) else None
 
 
 def _read_correct(
@@ -182,9 +190,7 @@ def _undamaged(
     """Yields the finished trials that have a file as it was written, and the file."""
     for folder, result in trials.items():
         file = folder / name
-        if isinstance(result, Failure) or not file.is_file():
-            continue
-        if files.digest(file) == result.files.get(name):
+        if isinstance(result, TrialResult) and files.is_as_recorded(file, result.files):
             yield result.row.trial, file
 
 
