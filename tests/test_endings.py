@@ -51,7 +51,6 @@ ONEDNN = "Operation received an exception:Status: 1, message: could not create a
             1,
         ),
         (OSError(errno.EROFS, "Read-only file system", "/runs/a"), "make it writable", 1),
-        (FileNotFoundError(errno.ENOENT, "No such file", "/runs/a"), "no longer there", 1),
         (OSError("one\ntwo"), "one two; ", 1),
     ],
 )

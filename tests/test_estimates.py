@@ -40,8 +40,8 @@ def phases(estimator, method, block):
 
 
 def test_the_parent_and_the_control_train_the_whole_network(make):
-    estimator, *_ = make()
-    parent = estimator.parent(7)
+    estimator, *_ = make(parent_epochs=7)
+    parent = estimator.parent()
     assert parent.alone
     assert [(p.epochs, p.seconds) for p in parent.phases] == [(7, 3 * 30 + 2 * 10)]
     assert phases(estimator, "control", None) == {"train": 3 * 30 + 2 * 10}
@@ -87,7 +87,7 @@ def test_trials_on_a_share_of_the_cores_take_longer_and_the_parent_does_not(make
     fast, first, _ = make()
     slow, *_ = make(slowdown=1.5)
     assert phases(slow, "cm_rw", first)["train"] == 1.5 * phases(fast, "cm_rw", first)["train"]
-    assert slow.parent(1) == fast.parent(1)
+    assert slow.parent() == fast.parent()
 
 
 def test_a_network_like_the_parent_is_trained_alone_or_taught(make):

@@ -73,7 +73,7 @@ class _Declared:
 
     def fraction(self, name: str, default: float, meaning: str) -> None:
         flags.DEFINE_float(name, default, meaning, flag_values=self.values)
-        self._check(name, lambda x: 0 <= x < 1, "from 0 to below 1")
+        self._check(name, lambda x: 0 <= x < 1, "at least 0 and below 1")
 
     def _check(self, name: str, valid: Callable[[float], bool], allowed: str) -> None:
         flags.register_validator(

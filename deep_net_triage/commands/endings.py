@@ -30,7 +30,6 @@ _REMEDIES = {
     errno.EDQUOT: "free some space there, or choose another --output_dir",
     errno.EROFS: "make it writable, or choose another --output_dir",
     errno.EACCES: "allow it to be read and written",
-    errno.ENOENT: "it is no longer there",
 }
 
 

@@ -30,8 +30,8 @@ def text(values: flags.FlagValues) -> str:
         values: parsed; they are shown as defaults.
     """
     lines = [
-        "Replaces each block of a trained convolutional network (the parent) by one layer, and",
-        "retrains the result (a student).",
+        "Replaces each block of a trained convolutional network (the parent) with one layer,",
+        "and retrains the result (a student).",
         "",
     ]
     for meaning, arguments in _EXAMPLES:

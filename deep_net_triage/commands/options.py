@@ -81,7 +81,7 @@ class Options(TypedDict, total=False):
             of what is free).
         activation_disk: GiB of disk for activations beyond that (a quarter of what is free).
         activation_dir: where that disk is (`output_dir`, or the system's temporary folder).
-        activation_dtype: `float16` halves activations, and rounds them (exact).
+        activation_dtype: `float16` halves their memory, and rounds them (exact).
         replicas: devices that share each batch (all GPUs).
         shard: the part of the trials to run, `i/n`; needs `output_dir` (all trials).
         latency: whether to measure inference time; nothing else should run (false).
@@ -139,7 +139,7 @@ class CompressOptions(Options, total=False):
     """Keyword arguments of `compress_within`: all `Options`, and these.
 
     Attributes:
-        final_epochs: in which the whole smaller model is retrained at last (`epochs`).
+        final_epochs: in which the whole smaller model is finally retrained (`epochs`).
         final_seeds: of that retraining; the first one's model is returned (`seeds`).
         alternatives: whether to train other smaller networks as well, for as many epochs;
             needs `output_dir` (false).
@@ -153,7 +153,7 @@ class CompressOptions(Options, total=False):
 # Options that no flag has in this form.
 OF_THE_LIBRARY = ("name", "class_names")
 
-# Flags that are no options, and why; `max_drop` and `save` are arguments of their own.
+# Flags that are not options, and why; `max_drop` and `save` are arguments of their own.
 REFUSED = {
     **dict.fromkeys(
         (

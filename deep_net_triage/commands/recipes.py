@@ -31,8 +31,8 @@ RECIPES = {
     ),
 }
 
-# Of a given parent it is not known how it was trained: if without smoothed labels, its students
-# lose accuracy by them. Of the user's own images it is not known whether they may be mirrored.
+# How a given parent was trained is unknown. If it was trained without label smoothing, students
+# lose accuracy by it. Whether the user's own images may be mirrored is unknown as well.
 _PARENT_TRAINED_HERE = {"settled": ("--label_smoothing=0.1",)}
 _OF_OWN_IMAGES = {"settled": ("--augment=crop",)}
 

@@ -66,8 +66,8 @@ def similarity(
         parent: the uncompressed network.
         student: with the block compressed.
         block: the compressed block.
-        source: its test rows are compared; of more than `IMAGES_COMPARED`, every second or
-            third and so on.
+        source: its test rows are compared; if there are more than `IMAGES_COMPARED`, every
+            second, third, ... of them.
 
     Returns:
         The similarity; None with fewer than four images.

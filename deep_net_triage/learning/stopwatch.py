@@ -17,7 +17,7 @@ from deep_net_triage.learning.timings import BlockTimings, Timings
 from deep_net_triage.network import costs, graphs, surgery
 from deep_net_triage.network.blocks import Block
 
-# Each measurement runs for about this many seconds.
+# Training steps are timed for about this many seconds, forward passes for a fraction of it.
 _SECONDS = 0.8
 # A training step takes about three forward passes.
 _PASSES_PER_STEP = 3
@@ -87,7 +87,7 @@ def measure(
         return _on_line(sizes, seconds, size)
 
     def forward(model: keras.Model) -> float:
-        # Of a large batch in proportion: convolutions have few weights to be read.
+        # Time grows with the batch: convolutions have few weights to be read.
         return _forward(model, image)(sizes[-1]) * size / sizes[-1]
 
     return Timings(

@@ -93,7 +93,7 @@ def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budg
     def trainings(steps: Timings, side_by_side: int) -> tuple[ExpectedTraining, ...]:
         estimator = Estimator(workload, steps, _slowdown(steps, side_by_side))
         makes_parent = not (ledger.parent or plan.identity.given)
-        parent = [estimator.parent(settings.parent_epochs)] if makes_parent else []
+        parent = [estimator.parent()] if makes_parent else []
         begun = [*parent, *estimator.trials(trials)]
         return tuple(training.after(done[training.name]) for training in begun)
 
@@ -160,7 +160,7 @@ def of_quick(plan: Plan, settings: Settings) -> float:
     at_once = _side_by_side(settings, timed, len(trials), _memory(network, settings))
     workload = Workload(settings, train, test, settings.stores_activations)
     estimator = Estimator(workload, timed, _slowdown(timed, at_once))
-    parent = [] if plan.identity.given else [estimator.parent(settings.parent_epochs)]
+    parent = [] if plan.identity.given else [estimator.parent()]
     return _seconds([*parent, *estimator.trials(trials)], at_once)
 
 

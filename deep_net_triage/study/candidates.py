@@ -95,7 +95,7 @@ def find(
     baseline: float,
     best: Mapping[str, Judged],
     tried: Callable[[Trial], Judged | None],
-    interval: Callable[[Sequence[Path]], tuple[float, float] | None],
+    interval: Callable[[Sequence[Path]], tuple[float, float]],
 ) -> Iterator[Candidate]:
     """Yields the candidates of a study, also those that cost too much.
 

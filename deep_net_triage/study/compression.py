@@ -21,10 +21,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from deep_net_triage.findings import parent_doubts
 from deep_net_triage.findings.recommendation import within
-from deep_net_triage.findings.statistics import against_parent
+from deep_net_triage.findings.statistics import accuracy_difference
 from deep_net_triage.learning import predictions
 from deep_net_triage.learning.whole import Lesson
 from deep_net_triage.methods import TABLE
@@ -142,7 +143,7 @@ class _Search:
         return waiting
 
     def _compress(self, candidate: Candidate) -> None:
-        """Compresses one more block, and undoes it if the network has surely lost too much."""
+        """Compresses one more block, and undoes it if the network has clearly lost too much."""
         block = self.so_far.as_it_is_now(candidate.block)
         trial = Trial(candidate.method, block, self.plan.settings.seeds[0])
         study, number = self.plan.settings.folder, len(self.so_far.steps) + 1
@@ -189,8 +190,8 @@ class _Search:
 
     def _may_stay(self, folder: Path) -> bool:
         """Returns whether a step stays: whether its interval begins within --max_drop."""
-        interval = self._interval([folder])
-        return interval is None or within(-interval[0], self.plan.settings.max_drop)
+        low, _ = self._interval([folder])
+        return within(-low, self.plan.settings.max_drop)
 
     def _allows(self, judged: float) -> bool:
         return within(judged - self.baseline, self.plan.settings.max_drop)
@@ -204,19 +205,17 @@ class _Search:
             return None
         return Judged(trial.method, _judged(result, folder), (folder,))
 
-    def _interval(self, folders: Sequence[Path]) -> tuple[float, float] | None:
+    def _interval(self, folders: Sequence[Path]) -> tuple[float, float]:
         """Returns the 95 % interval of the accuracy that some networks have lost.
 
         It is measured on the images that judge. The networks are one student, trained from
         several seeds.
         """
-        correct = {}
-        for number, folder in enumerate(folders):
-            network = models.load(folder / "model.keras")
-            rows = self.judging.images, self.judging.labels
-            correct[number] = predictions.correct(network, *rows)
-        gain = against_parent(correct, self.correct)
-        return gain and (-gain.high, -gain.low)
+        rows = self.judging.images, self.judging.labels
+        networks = (models.load(folder / "model.keras") for folder in folders)
+        correct = np.stack([predictions.correct(network, *rows) for network in networks])
+        gain = accuracy_difference(correct, self.correct)
+        return -gain.high, -gain.low
 
     def _take_over(self, trial: Trial, folder: Path) -> None:
         """Copies what triage made of a block of the parent, so that it is not trained again."""

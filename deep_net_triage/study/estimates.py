@@ -32,7 +32,7 @@ class Workload:
     Attributes:
         settings: of the command.
         train: the number of images to train on.
-        test: of those that each epoch is evaluated on, held-out ones included.
+        test: the number evaluated after each epoch, held-out images included.
         stores_activations: whether what a block receives is computed once, not in each epoch.
     """
 
@@ -51,7 +51,7 @@ class Afterwards:
     Attributes:
         compress: trials of all halves, a step for each block, and the final retraining; None if
             not asked for.
-        alternatives: likewise.
+        alternatives: trainings of all alternatives; None if not asked for.
     """
 
     compress: float | None = None
@@ -92,8 +92,9 @@ class Estimator:
         # Forward passes that either gradient takes: that of the weights, that of the inputs.
         self._gradient = max(0.0, timings.step / timings.forward - 1) / 2
 
-    def parent(self, epochs: int) -> ExpectedTraining:
+    def parent(self) -> ExpectedTraining:
         """Returns the parent's training."""
+        epochs = self.workload.settings.parent_epochs
         tracing = _TRACING["model"] * self.timings.tracing
         seconds = self._epoch(self.timings.step, self.timings.forward)
         phase = ExpectedPhase("parent", "train", epochs, seconds, tracing)

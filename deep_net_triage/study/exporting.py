@@ -21,8 +21,8 @@ def chosen(
 
     Args:
         folder: of the study.
-        compressed: the compressed network's file; None if this command made none. The
-            alternative to take is preferred to it, if drops from the parent mean anything.
+        compressed: the compressed network's file; None if this command made none. An
+            alternative to take is exported in its place, unless the verdict doubts the parent.
         smaller: what compression and alternatives came to; None without a compression.
         verdict: of the study; the student that it recommends counts if nothing was compressed.
     """

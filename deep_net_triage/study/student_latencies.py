@@ -21,7 +21,7 @@ def measure(plan: Plan, parent: Parent, ledger: Ledger, progress: Progress) -> N
     """Adds latencies, if `--latency` asks for them, to finished trials that have none yet.
 
     Trials may run side by side, each on a share of the cores; this needs the whole machine.
-    All students of a block have the same layers, so that one of them is timed.
+    All students of a block have the same layers, so only one is timed.
 
     Args:
         plan: of the study, whose trials have ended.
