@@ -83,12 +83,14 @@ def test_a_colour_fits_the_number_beside_it(difference, colour):
     assert block_map.colour(difference) == colour
 
 
-def test_blocks_that_share_layers_never_reach_beyond_the_picture():
-    drawn = picture(make_study(macs=(400, 100, 300)))
+@pytest.mark.parametrize(("macs", "share"), [((400, 100, 300), "100"), ((40, 10, 30), "10")])
+def test_blocks_that_share_layers_are_as_wide_as_their_share_of_the_sum(macs, share):
+    """What lies outside of them can't be told from their sizes."""
+    drawn = picture(dataclasses.replace(make_study(macs=macs), share_layers=True))
     assert drawn.overlaps
     assert drawn.rest == ""
     assert [one.width for one in drawn.segments] == [50, 12.5, 37.5]
-    assert [one.share for one in drawn.segments][0] == "100.0\u00a0%"
+    assert [one.share for one in drawn.segments][0] == f"{share}.0\u00a0%"
 
 
 def test_without_sizes_there_is_no_picture():

@@ -50,7 +50,9 @@ def test_folds_are_read_and_shown(tmp_path):
     ended = run_analysis(tmp_path, tmp_path / "made")
     assert ended.returncode == 0, ended.stderr
     page = (tmp_path / "made" / "figures" / "folds" / "README.md").read_text()
-    assert "3 of 3 folds; parents 99.2 % (99.2 to 99.2); 12 of 1,080 test images" in page
+    assert (
+        "3 of 3 planned folds; parents 99.2 % (99.2 to 99.2); 12 of 1,080 test images" in page
+    )
     assert page.count("\n| 8 | ") == 3  # its differences: MNIST decides no claim but 7
     assert "must agree. Verdicts await CIFAR-10 and CIFAR-100.\n" in page
     assert "enters claim 7 and decides no other claim" in page
@@ -259,13 +261,15 @@ def test_headlines_are_of_complete_sets_and_hold_what_they_say():
     folds = made_up_folds(accuracies, early, noise=0.0)
     assert not found({"cifar10": folds[:5], "mnist": folds})
     heading, _, whole, layer, blocks, speed, both = found({"cifar10": folds})
-    assert heading.startswith("Findings on CIFAR-10 [95 % intervals], averaged over methods")
+    assert heading.startswith(
+        "Findings on CIFAR-10 (parents 80.0 %) [95 % intervals], averaged over"
+    )
 
     def on(value):
         return f"{value:+.1f} points [{value:+.1f}, {value:+.1f}]"
 
     assert f"from the control's by {on(-2)}. Compared" in whole
-    assert f"by {on(-2)} at block 1, and by {on(-4)} at block 5." in whole
+    assert f"by {on(-2)}† at block 1, and by {on(-4)}† at block 5." in whole
     assert f"by {on(0)} at blocks 1 to 4, and by {on(2)} at block 5." in layer
     # At block 5 three of six methods are 2 points above what they are at block 1.
     assert f"by {on(-1)}." in blocks
@@ -273,7 +277,7 @@ def test_headlines_are_of_complete_sets_and_hold_what_they_say():
     assert f"on labels changes by {on(2)} with mean instead" in speed
     assert f"and by {on(3)} with distillation beforehand" in speed
     # STN's early accuracy is 66 %, CL-RW's later one 65 %.
-    assert f"in epochs 5 to 7 differs by {on(1)} from that of CL-RW" in speed
+    assert f"in epochs 5 to 7 differs by {on(1)}† from that of CL-RW" in speed
     # CM-MW is 3 points above STN-CM early, CM-RW as it is.
     assert f"from that of CM-RW and CM-MW by {on(0)}. Its" in both
     assert f"on labels, accuracy differs by {on(-1.5)}." in both
@@ -301,7 +305,8 @@ def test_headlines_allow_for_training_images_that_folds_share():
 def test_headlines_mark_a_set_that_is_left_aside():
     both = {"cifar10": made_up_folds(), "cifar100": made_up_folds(parent=0.2)}
     heading, _, *findings = found(both)
-    assert heading.startswith("Findings [95 % intervals], averaged over")
+    sets = "CIFAR-10 (parents 80.0 %) and CIFAR-100 (left aside) (parents 20.0 %)"
+    assert heading.startswith(f"Findings on {sets} [95 % intervals], averaged over")
     for line in findings:
         assert line.count("] on CIFAR-10 and ") == line.count("] on CIFAR-100 (left aside)") > 0
 

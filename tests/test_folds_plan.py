@@ -209,13 +209,13 @@ def test_claim_7_needs_data_sets_that_count():
         return made_up_folds((), {("all", "all"): early}, noise=0.001)
 
     sets = {"mnist": late(0.65)[:3], "cifar10": late(0.6), "cifar100": late(0.5)}
-    assert verdict_table.ordering(sets) == "supported"
+    assert verdict_table.ordering(sets) == "**supported**"
     poor = [dataclasses.replace(fold, parent=0.2) for fold in sets["cifar10"]]
-    assert verdict_table.ordering({**sets, "cifar10": poor}) == "undecided"
+    assert verdict_table.ordering({**sets, "cifar10": poor}) == "**undecided**"
     # Whole models are at 0.7, and the control anywhere between 0.4 and 0.7: half the interval
     # is more than a fifth of 0.7, what a parent at 0.8 knows.
     vague = [
         made_up(n, {CONTROL: 0.4 + 0.3 * (n % 2)}, {("all", "all"): 0.6}, noise=0.001)
         for n in range(6)
     ]
-    assert verdict_table.ordering({**sets, "cifar10": vague}) == "undecided"
+    assert verdict_table.ordering({**sets, "cifar10": vague}) == "**undecided**"

@@ -1,6 +1,6 @@
 import keras
 
-from deep_net_triage.network import costs, inventory, surgery
+from deep_net_triage.network import blocks, costs, inventory, surgery
 from deep_net_triage.network.blocks import find_blocks
 
 
@@ -39,6 +39,13 @@ def crossing():
         before, here = here, layers.Add(name=f"{cell}_add")([halved, down])
     x = layers.Flatten()(here)
     return keras.Model(images, layers.Dense(2)(x))
+
+
+def test_blocks_share_layers_where_one_is_named_within_another(parent):
+    found = find_blocks(parent)
+    named = blocks.named(parent, found[0].layers[0], found[0].layers[-1])
+    assert not inventory.share_layers(parent, inventory.of_blocks(parent, found))
+    assert inventory.share_layers(parent, inventory.of_blocks(parent, [*found, named]))
 
 
 def test_a_block_across_several_resolutions_says_why():

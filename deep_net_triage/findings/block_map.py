@@ -64,7 +64,8 @@ class BlockMap:
 
     Attributes:
         segments: the blocks in the network's order.
-        rest: the share of the layers outside of blocks, in words; empty if there are none.
+        rest: the share of the layers outside of blocks, in words; empty if there are none, and
+            where blocks share layers.
         overlaps: whether layers belong to several blocks: widths are then relative to the
             blocks' sum.
         colours: what each colour that is used means, by its number.
@@ -106,7 +107,7 @@ def of_study(study: StudyResults, best: Mapping[str, tuple[str, Cost]]) -> Block
         return None
     low, high = _scale([cost for _, cost in best.values()])
     in_blocks = sum(block.macs for block in study.blocks)
-    whole = max(macs, in_blocks)
+    whole = in_blocks if study.share_layers else macs
     segments, start = [], 0.0
     for block in study.blocks:
         measured = {}
@@ -120,8 +121,8 @@ def of_study(study: StudyResults, best: Mapping[str, tuple[str, Cost]]) -> Block
     used = sorted({s.colour for s in segments if s.colour is not None})
     return BlockMap(
         segments=tuple(segments),
-        rest=typeset(percent(1 - in_blocks / macs)) if in_blocks < macs else "",
-        overlaps=in_blocks > macs,
+        rest=typeset(percent(1 - in_blocks / macs)) if in_blocks < whole else "",
+        overlaps=study.share_layers,
         colours={colour: _COLOURS[colour] for colour in used},
         parent=_place(0, low, high),
         scale=tuple(typeset(signed(100 * end)) for end in (low, high)) if low < high else (),

@@ -190,8 +190,7 @@ class Graph:
             InputError: if no path leads from the first to the last, or if another operation,
                 which the message names, connects the paths with the rest of the network.
         """
-        behind = self._reached([first], self.following)
-        within = behind & self._reached([last], self.received)
+        within = self.on_paths(first, last)
         if not within:
             raise InputError(f"no path leads from {first} to {last}")
         entry = self.received[first]
@@ -205,6 +204,10 @@ class Graph:
                 if user not in within:
                     raise InputError(f"{user} also receives what {name} returns")
         return [name for name in self.operations if name in within]
+
+    def on_paths(self, first: str, last: str) -> set[str]:
+        """Returns the names of the operations on any path from one operation to another."""
+        return self._reached([first], self.following) & self._reached([last], self.received)
 
     @staticmethod
     def _reached(start: Iterable[str], edges: dict[str, list[str]]) -> set[str]:

@@ -21,6 +21,16 @@ def of_blocks(model: keras.Model, blocks: Iterable[Block]) -> tuple[BlockDescrip
     return tuple(_described(model, block) for block in blocks)
 
 
+def share_layers(model: keras.Model, blocks: Iterable[BlockDescription]) -> bool:
+    """Returns whether a layer of a model belongs to several of some blocks.
+
+    Blocks that were found in a model never share one; blocks that a user names may.
+    """
+    graph = Graph(model)
+    layers = [name for block in blocks for name in graph.on_paths(block.first, block.last)]
+    return len(layers) > len(set(layers))
+
+
 def recommended(model: keras.Model, blocks: Iterable[Block]) -> list[str]:
     """Returns a line that recommends the separable replacement, if blocks are better off by it.
 

@@ -41,6 +41,7 @@ class Description:
         settings: the settings that all trials share.
         classes: the number of classes; None if there is no file.
         blocks: the network's blocks in network order.
+        share_layers: whether a layer belongs to several of these blocks.
         refused: segments that can't be replaced by one convolution.
         uncounted: layers whose multiply-accumulates are not counted.
         near_duplicates: the number of test images that are nearly equal to a training image;
@@ -54,6 +55,7 @@ class Description:
     settings: dict[str, object] = field(default_factory=dict)
     classes: int | None = None
     blocks: tuple[BlockDescription, ...] = ()
+    share_layers: bool = False
     refused: tuple[Refused, ...] = ()
     uncounted: tuple[str, ...] = ()
     near_duplicates: int | None = None

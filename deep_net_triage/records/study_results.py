@@ -36,6 +36,7 @@ class StudyResults:
         epochs: learning curves by trial, without those in damaged files.
         failures: the reason of each failed trial, by the name of its folder.
         blocks: the network's blocks in network order.
+        share_layers: whether a layer belongs to several of these blocks.
         refused: segments that can't be replaced by one convolution.
         uncounted: layers whose multiply-accumulates are not counted.
         settings: the settings that all trials share, as in `study.json`.
@@ -57,6 +58,7 @@ class StudyResults:
     epochs: Mapping[Name, tuple[Epoch, ...]] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
     blocks: tuple[BlockDescription, ...] = ()
+    share_layers: bool = False
     refused: tuple[Refused, ...] = ()
     uncounted: tuple[str, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)

@@ -85,15 +85,13 @@ class Plan:
         """
         known = {block.name: block for block in (*earlier, *self.found)}
         place = {name: number for number, name in enumerate(graphs.by_name(self.network))}
+        in_order = sorted(known.values(), key=lambda one: (place[one.first], place[one.last]))
         return Description(
             dataset=self.dataset.name,
             settings=self.identity.of_study(),
             classes=len(self.dataset.class_names),
-            blocks=tuple(
-                sorted(
-                    known.values(), key=lambda block: (place[block.first], place[block.last])
-                )
-            ),
+            blocks=tuple(in_order),
+            share_layers=inventory.share_layers(self.network, in_order),
             refused=self.refused,
             uncounted=costs.uncounted(self.network),
             near_duplicates=self.dataset.near_duplicates,

@@ -39,11 +39,12 @@ import made_parts  # noqa: E402 - beside the script that wrote the first study's
 SCRIPT = "figures/folds/analyse.py"
 READING = (
     "*Early* is mean accuracy over the first three epochs on labels. The *control* is the",
-    "parent, trained further for as long as the students. A claim is supported if all its",
-    "differences are significantly above their first boundary, and not supported if one is",
-    "significantly below its last. For claims 2a, 2b and 4 that is 0: the difference is clear,",
-    "however small. The table shows the difference that contradicts the claim most clearly or,",
-    "if the claim is not contradicted, supports it least.",
+    "parent, trained for 8 more epochs, as many as the students on labels. A claim is",
+    "supported if all its differences are significantly above their first boundary, and not",
+    "supported if one is significantly below its last. For claims 2a, 2b and 4 that is 0: the",
+    "difference is clear, however small. A data set's column shows the difference that",
+    "contradicts the claim most clearly or, if the claim is not contradicted, supports it",
+    "least.",
     "",
     "Intervals and verdicts, but for claim 7, are corrected for training images that folds",
     "share. Where a verdict would differ without this correction, the table adds the other",
@@ -202,7 +203,7 @@ def page(
     for name, folds in sets.items():
         yield ""
         yield f"## {looks.title(name)}"
-        yield from of_set(folds, results[name])
+        yield from of_set(name, folds, results[name])
     for name, reason in incomplete.items():
         yield ""
         yield f"## {looks.title(name)}"
@@ -229,10 +230,10 @@ def summary(
     yield verdict_table.overall_so_far(sets, results, incomplete)
 
 
-def of_set(folds: Sequence[Fold], result: SetResult) -> Iterator[str]:
+def of_set(name: str, folds: Sequence[Fold], result: SetResult) -> Iterator[str]:
     """Yields what the page shows of one data set, below its heading."""
     yield ""
-    yield fold_tables.described(folds, result)
+    yield fold_tables.described(name, folds, result)
     yield ""
     yield "<details><summary>All differences and their boundaries</summary>"
     yield ""
@@ -269,8 +270,7 @@ def repeated(name: str, result: SetResult, folder: Path) -> Iterator[str]:
     yield "| | claim | verdict | with other seeds |"
     yield "|---|---|---|---|"
     for claim in CLAIMS:
-        found = (one.claims[claim.number] for one in (result, again))
-        both = (verdict_table.flagged(one.verdict, one.uncorrected) for one in found)
+        both = (verdict_table.judged(one, claim.number) for one in (result, again))
         yield f"| {' | '.join([claim.number, claim.sentence, *both])} |"
     yield ""
 

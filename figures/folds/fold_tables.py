@@ -6,20 +6,20 @@ import contrasts
 import fold_results
 import verdicts
 from contrasts import CLAIMS
-from fold_results import Fold, SetResult
+from fold_results import PLANNED, Fold, SetResult
 
 from deep_net_triage.methods import METHODS
 from deep_net_triage.records.study_results import mean
 from deep_net_triage.wording import signed
 
 
-def described(folds: Sequence[Fold], result: SetResult) -> str:
-    """Returns a data set's folds, parents and near-duplicates as a line."""
+def described(name: str, folds: Sequence[Fold], result: SetResult) -> str:
+    """Returns the folds, parents and near-duplicates of a data set as a line."""
     parents = [fold.parent for fold in folds]
     images = sum(fold.test_images for fold in folds)
     near = sum(fold.near_duplicates for fold in folds)
     line = (
-        f"{len(folds)} of {folds[0].count} folds; parents {100 * mean(parents):.1f} % "
+        f"{len(folds)} of {PLANNED[name]} planned folds; parents {100 * mean(parents):.1f} % "
         f"({100 * min(parents):.1f} to {100 * max(parents):.1f}); {near} of {images:,} test "
         "images are nearly equal to a training image."
     )

@@ -5,15 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import fold_results
 import verdicts
 from contrasts import CLAIMS, HARDER, Part
-from fold_results import DECIDING, PLANNED, Fold, SetResult
+from fold_results import DECIDING, PLANNED, Fold, Result, SetResult
 
 from deep_net_triage.findings import looks
 from deep_net_triage.records.study_results import mean
 from deep_net_triage.wording import listed, signed
 
 KINDS = ("verdict", "uncorrected")
-# What is not counted in claims on the speed of distillation, as in the paper.
+# How claims are read. As in the paper, claims on speed do not count distillation.
 REMARKS = {
+    "3": '; "about 5 points" is a tenth of the parents\' accuracy above chance',
     "6": "; distillation not counted",
     "8": "; distillation not counted; speed: against CM-RW and CM-MW only",
 }
@@ -29,8 +30,8 @@ def table(
     complete = fold_results.complete_deciding(sets)
     columns = {looks.title(name): of_set(sets[name], results[name]) for name in complete}
     if len(complete) == len(DECIDING):
-        overall = over_sets([results[name] for name in complete])
-        columns = {"overall": overall | {"7": f"**{ordering(sets)}**"}} | columns
+        overall = over_sets({looks.title(name): results[name] for name in complete})
+        columns = {"overall": overall | {"7": ordering(sets)}} | columns
     yield f"| | claim | {' | '.join(columns)} |"
     yield f"|---|---|{'---|' * len(columns)}"
     claims = {claim.number: claim.sentence for claim in CLAIMS} | {"7": HARDER}
@@ -41,16 +42,22 @@ def table(
 
 def of_set(folds: Sequence[Fold], result: SetResult) -> dict[str, str]:
     """Returns a data set's verdict on each claim and what it rests on, by number."""
-    cells = {
-        number: f"{flagged(one.verdict, one.uncorrected)}<br>{difference(folds, one.part)}"
-        + REMARKS.get(number, "")
-        for number, one in result.claims.items()
-    }
-    if result.left_aside:
-        cells = dict.fromkeys(cells, "left aside")
+    cells = {number: judged(result, number) for number in result.claims}
+    if not result.left_aside:
+        cells = {
+            number: f"{cell}<br>{difference(folds, result.claims[number].part)}"
+            + REMARKS.get(number, "")
+            for number, cell in cells.items()
+        }
     gap = 100 * mean(fold_results.slowness(folds))
     text = f"–<br>final minus early accuracy: {gap:.1f} % of the parents' accuracy above chance"
     return cells | {"7": text}
+
+
+def judged(result: SetResult, number: str) -> str:
+    """Returns a data set's verdict on a claim, if the set counts."""
+    one = result.claims[number]
+    return "left aside" if result.left_aside else flagged(one.verdict, one.uncorrected)
 
 
 def difference(folds: Sequence[Fold], part: Part) -> str:
@@ -70,15 +77,28 @@ def flagged(verdict: str, uncorrected: str) -> str:
     return f"**{verdict}** (if folds were independent: {uncorrected})"
 
 
-def over_sets(results: Sequence[SetResult]) -> dict[str, str]:
-    """Returns the verdict over data sets on each claim, by number."""
-    claims = [one.claims for one in results]
+def over_sets(results: Mapping[str, SetResult]) -> dict[str, str]:
+    """Returns the verdict over data sets on each claim, by number.
+
+    Args:
+        results: what each data set says, by its title.
+    """
     return {
-        number: flagged(
-            *(over_all([getattr(one[number], kind) for one in claims]) for kind in KINDS)
+        claim.number: _over_sets(
+            {title: one.claims[claim.number] for title, one in results.items()}
         )
-        for number in claims[0]
+        + REMARKS.get(claim.number, "")
+        for claim in CLAIMS
     }
+
+
+def _over_sets(of_sets: Mapping[str, Result]) -> str:
+    verdict, uncorrected = (
+        over_all([getattr(one, kind) for one in of_sets.values()]) for kind in KINDS
+    )
+    against = [title for title, one in of_sets.items() if one.verdict == "not supported"]
+    alone = verdict == "not supported" and len(against) < len(of_sets)
+    return flagged(verdict, uncorrected) + (f", by {listed(against)}" if alone else "")
 
 
 def over_all(found: Sequence[str]) -> str:
@@ -92,12 +112,13 @@ def over_all(found: Sequence[str]) -> str:
 
 
 def ordering(sets: Mapping[str, Sequence[Fold]]) -> str:
-    """Returns the verdict on claim 7, an ordering of data sets, once all folds are there."""
-    lacking = len(fold_results.complete(sets)) < len(PLANNED)
-    if lacking or any(map(fold_results.why_not, sets.values())):
-        return "undecided"
+    """Returns the verdict on claim 7, an ordering of data sets; a dash while folds lack."""
+    if len(fold_results.complete(sets)) < len(PLANNED):
+        return "–"
+    if any(map(fold_results.why_not, sets.values())):
+        return "**undecided**"
     groups = [fold_results.slowness(sets[name]) for name in PLANNED]
-    return verdicts.verdicts({"7": verdicts.ordered(groups)})["7"]
+    return f"**{verdicts.verdicts({'7': verdicts.ordered(groups)})['7']}**"
 
 
 def overall_so_far(
@@ -115,7 +136,7 @@ def overall_so_far(
 
     def counted_folds(name: str) -> str:
         if name in incomplete:
-            return f"{looks.title(name)} (trials are missing)"
+            return f"{looks.title(name)} (which decides nothing without its missing trials)"
         so_far = f" ({len(sets[name])} of {PLANNED[name]} folds so far)" if name in sets else ""
         return looks.title(name) + so_far
 
