@@ -8,7 +8,7 @@ _AT_ONCE = 1024
 
 
 def shifted(images: tf.Tensor, draws: tf.Tensor, flip: bool) -> tf.Tensor:
-    """Returns images, each shifted over a black border and perhaps flipped left to right.
+    """Returns images, each shifted over a border of zeros and perhaps flipped left to right.
 
     Args:
         images: (batch, height, width, channels).

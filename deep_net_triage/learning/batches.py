@@ -27,7 +27,7 @@ class Examples:
         targets: labels, or the outputs that a network should return.
         images: the number of images.
         augment: `none`; `crop`: in each epoch, each input is shifted anew by up to an eighth of
-            its side over a black border; `flip_crop`: and perhaps flipped.
+            its side over a border of zeros; `flip_crop`: and perhaps flipped.
     """
 
     inputs: Rows

@@ -18,7 +18,7 @@ from deep_net_triage.network.blocks import Block
 
 # The saved model is evaluated on images, operation by operation. Its trial may have read stored
 # activations and run compiled steps, which round differently. So one image, and this share of
-# all images, may be classified differently.
+# all images, may be classified differently, by the coarsest type that either used.
 TIES = {"float64": 0.001, "float32": 0.001, "bfloat16": 0.03, "float16": 0.03}
 
 
@@ -74,7 +74,9 @@ def check_learned(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> 
         raise TrainingFailed("the compressed block has not changed in training")
 
 
-def check_saved(file: Path, model: keras.Model, test: Split, recorded: float) -> np.ndarray:
+def check_saved(
+    file: Path, model: keras.Model, test: Split, recorded: float, stored: str = "exact"
+) -> np.ndarray:
     """Checks that a saved model has the trained weights and the recorded accuracy.
 
     Args:
@@ -82,6 +84,7 @@ def check_saved(file: Path, model: keras.Model, test: Split, recorded: float) ->
         model: the trained one.
         test: images and labels.
         recorded: the accuracy on them in the trial's records, 0..1.
+        stored: the type of the activations that the trial read, as `--activation_dtype` says.
 
     Returns:
         Which of the images the saved model classifies correctly, bool, (images,).
@@ -94,8 +97,8 @@ def check_saved(file: Path, model: keras.Model, test: Split, recorded: float) ->
         raise TrainingFailed("the saved model's weights are not those that were trained")
     correct = predictions.correct(saved, test.images, test.labels)
     accuracy = correct.mean()
-    computed_in = {layer.compute_dtype for layer in model.layers}
-    ties = max(TIES.get(dtype, TIES["float32"]) for dtype in computed_in)
+    rounded_to = {stored, *(layer.compute_dtype for layer in model.layers)}
+    ties = max(TIES.get(dtype, TIES["float32"]) for dtype in rounded_to)
     if abs(accuracy - recorded) * len(test) > 1 + ties * len(test):
         raise TrainingFailed(
             f"the saved model's accuracy is {accuracy:.4f}, where {recorded:.4f} was recorded"

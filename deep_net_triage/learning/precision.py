@@ -47,7 +47,7 @@ def measure(build: Callable[[], keras.Model], dataset: Dataset, settings: Settin
     Args:
         build: returns the network to train, made under the current dtype policy.
         dataset: training images are read.
-        settings: optimiser, augmentation and batch size.
+        settings: batch size and optimiser; images are not augmented.
     """
     policy, trainings = keras.config.dtype_policy(), {}
     try:

@@ -70,7 +70,7 @@ def measure(
         parent: trained or not.
         blocks: which of its blocks to time.
         dataset: training images are read.
-        settings: batch size, optimiser and augmentation.
+        settings: batch size and optimiser; images are not augmented.
         timed: the training of such a copy, if there is one.
     """
     image = dataset.train.images.shape[1:]

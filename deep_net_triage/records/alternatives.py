@@ -45,7 +45,7 @@ KINDS = {
     ),
     "scratch_taught": Kind(
         "from scratch, distilled",
-        "trains the compressed architecture from scratch, and distils the parent into it",
+        "trains the compressed architecture from scratch, distilled from the parent's logits",
         taught=True,
         from_scratch=True,
     ),
@@ -54,7 +54,7 @@ KINDS = {
     ),
     "narrow": Kind(
         "narrower",
-        "narrows every layer, and trains that network from scratch, distilled from the parent",
+        "trains the parent with narrower layers from scratch, distilled from its logits",
         taught=True,
         from_scratch=True,
     ),

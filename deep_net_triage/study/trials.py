@@ -145,7 +145,7 @@ class BlockTrials:
             return predictions.correct(model, test.images, test.labels)
         file = folder / "model.keras"
         models.save(model, file)
-        return guards.check_saved(file, model, test, accuracy)
+        return guards.check_saved(file, model, test, accuracy, self.settings.activation_dtype)
 
     def _curves(self, folder: Path) -> tensorboard.Curves | None:
         if not self.settings.tensorboard:
@@ -186,8 +186,9 @@ class LaterTrainings:
             folder: of the trial's files; its parent folder must exist.
         """
         settings, progress = self.identity.settings, self.progress
+        digest = guards.weights_digest(network)
         start = dataclasses.replace(
-            self.parent, model=network, weights_sha256=guards.weights_digest(network)
+            self.parent, model=network, weights_sha256=digest, weights_bytes=None
         )
         determining = self.identity.of_trial(*trial.key, start.weights_sha256)
         ended = finished_with(folder, results.read_trial, determining, progress.say)
@@ -199,14 +200,24 @@ class LaterTrainings:
             phases.insert(0, distil)
         self._begin(name, *phases)
         with memory.released():
-            reads_activations = TABLE[trial.method].reads_activations
-            images = for_block if reads_activations else for_model
-            source = images(self.dataset, settings)
-            retraining = Retraining(network, trial.block, self.dataset, source, settings)
-            trials = BlockTrials(start, retraining, progress, {})
-            result = trials.run(trial, name, folder, determining, self.still_ours)
+            result = self._retrained(start, trial, name, folder, determining)
         progress.ended(name, 0.0)
         return result
+
+    def _retrained(
+        self,
+        start: Parent,
+        trial: Trial,
+        name: str,
+        folder: Path,
+        determining: dict[str, object],
+    ) -> TrialResult | Failure:
+        settings = self.identity.settings
+        images = for_block if TABLE[trial.method].reads_activations else for_model
+        source = images(self.dataset, settings)
+        retraining = Retraining(start.model, trial.block, self.dataset, source, settings)
+        trials = BlockTrials(start, retraining, self.progress, {})
+        return trials.run(trial, name, folder, determining, self.still_ours)
 
     def run_network(
         self, lesson: Lesson, name: str, network: keras.Model, folder: Path
