@@ -313,7 +313,7 @@ def why_not(folds: Sequence[Fold]) -> str | None:
     (whole_model,) = next(claim.parts for claim in CLAIMS if claim.number == "2a")
     (_, low, high), _ = intervals(folds, whole_model)
     if (high - low) / 2 > PRECISE * scales(folds)["known"]:
-        return "Half of claim 2a's interval exceeds a fifth of what the parents know."
+        return "The half-width of claim 2a's interval exceeds a fifth of what the parents know."
     return None
 
 

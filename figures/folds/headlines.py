@@ -46,7 +46,8 @@ def _less_layer(block: str) -> Mapping[str, Weights]:
 _BOTH = contrasts.mean_over(("stn_cm",))
 _OTHER_WHOLE = contrasts.less(_BOTH, contrasts.mean_over(("cm_rw", "cm_mw")))
 ADDED = (
-    "added after CIFAR-10 had been run, where claim 1's are the largest and smallest of five"
+    "listed only after CIFAR-10 had been run; claim 1's two are the largest and smallest of "
+    "its five"
 )
 HEADLINES = (
     Headline(
@@ -80,9 +81,9 @@ HEADLINES = (
     Headline(
         "**Speed (claims 5 and 6).** Mean accuracy over the first three epochs on labels "
         "changes by {} with mean instead of random starting weights, and by {} with "
-        "distillation beforehand. Counting four epochs of distillation, which take a quarter "
-        "to half of the time of others, STN's accuracy in epochs 5 to 7 differs by {}† "
-        "from that of CL-RW, whose learning rate has fallen by then.",
+        "distillation beforehand. If STN's four epochs of distillation count (each takes a "
+        "quarter to half as long as another), its first three on labels compare with CL-RW's "
+        "epochs 5 to 7: accuracy differs by {}†. CL-RW's learning rate has fallen by then.",
         (
             {"early": contrasts.pairs(contrasts.OTHER_START)},
             {"early": contrasts.pairs(contrasts.TAUGHT)},
@@ -90,7 +91,7 @@ HEADLINES = (
         ),
     ),
     Headline(
-        "**Distillation and whole model (claim 8).** After as many epochs on labels, "
+        "**Distillation and whole model (claim 8).** With equally many epochs on labels, "
         "STN-CM's accuracy differs from that of layer-only methods by {}†, and from that of "
         "CM-RW and CM-MW by {}. Its speed, distillation not counted, is compared only with "
         "that of CM-RW and CM-MW: over the first three epochs on labels, accuracy differs by "
@@ -122,7 +123,8 @@ def headlines(
     }
     if complete:
         parents = [
-            f"{title} (parents {percent(mean(fold.parent for fold in folds))})"
+            f"{title} (parents {percent(mean(fold.parent for fold in folds))}, controls "
+            f"{percent(mean(fold_results.weighted(folds, 'accuracy', PARENT_TRAINED_ON)))})"
             for title, folds in complete.items()
         ]
         yield (

@@ -14,7 +14,9 @@ from deep_net_triage.wording import listed, signed
 KINDS = ("verdict", "uncorrected")
 # How claims are read. As in the paper, claims on speed do not count distillation.
 REMARKS = {
-    "3": '; "about 5 points" is a tenth of the parents\' accuracy above chance',
+    "2b": "; mean of three methods",
+    "3": "; mean of three methods; 'about 5 points' is read as a tenth of the parents' "
+    "accuracy above chance",
     "6": "; distillation not counted",
     "8": "; distillation not counted; speed: against CM-RW and CM-MW only",
 }
