@@ -158,8 +158,9 @@ def test_seeds_of_other_settings_are_forgotten(tmp_path):
 def test_copies_of_a_folder_are_left_alone(tmp_path):
     handmade.write(tmp_path, handmade.compression())
     folder = alternatives.folder_of(tmp_path, "narrow", 0)
-    write_network(folder, {"learning_rate": 0.02, "seed": 0})
+    folder.mkdir()
     correctness.write(folder / results.CORRECT, np.ones(8, bool))
+    write_network(folder, {"learning_rate": 0.02, "seed": 0})
     shutil.copytree(folder, folder.with_name("narrow-seed0.bak"))
     (one,) = alternatives.read(tmp_path, 8)
     assert (one.kind, one.seed) == ("narrow", 0)
@@ -198,5 +199,5 @@ def test_networks_from_scratch_keep_statistics_of_images_and_take_other_weights(
 def write_network(folder, settings):
     folder.mkdir(parents=True, exist_ok=True)
     reached = {"accuracy": 0.5, "judged_accuracy": 0.5, "epochs": 3}
-    costs = {"parameters": 250, "macs": 600, "seconds": 1.0}
+    costs = {"parameters": 250, "macs": 600, "seconds": 1.0, "files": results.digests(folder)}
     results.write_result(folder, NetworkResult(settings=settings, **reached, **costs))

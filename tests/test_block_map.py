@@ -83,10 +83,17 @@ def test_a_colour_fits_the_number_beside_it(difference, colour):
     assert block_map.colour(difference) == colour
 
 
-@pytest.mark.parametrize(("macs", "share"), [((400, 100, 300), "100"), ((40, 10, 30), "10")])
-def test_blocks_that_share_layers_are_as_wide_as_their_share_of_the_sum(macs, share):
-    """What lies outside of them can't be told from their sizes."""
-    drawn = picture(dataclasses.replace(make_study(macs=macs), share_layers=True))
+@pytest.mark.parametrize(
+    ("macs", "said", "share"),
+    [
+        ((400, 100, 300), True, "100"),
+        ((400, 100, 300), False, "100"),
+        ((40, 10, 30), True, "10"),
+    ],
+)
+def test_blocks_that_share_layers_are_as_wide_as_their_share_of_the_sum(macs, said, share):
+    """What lies outside of them can't be told from their sizes. Older studies don't say it."""
+    drawn = picture(dataclasses.replace(make_study(macs=macs), share_layers=said))
     assert drawn.overlaps
     assert drawn.rest == ""
     assert [one.width for one in drawn.segments] == [50, 12.5, 37.5]

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.network import blocks, graphs, surgery
+from deep_net_triage.network import blocks, graphs, inventory, surgery
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.network.segments import Shape
 
@@ -116,6 +116,12 @@ def test_a_residual_stage_is_one_block():
         blocks.named(model, "a0_conv1", "a0_relu1")
     chosen = blocks.select(model, (first, second), ("2", "a0_conv1:a0_conv2"))
     assert [block.name for block in chosen] == ["a0_conv1-a0_conv2", "block2"]
+    # A block may be named beside another one's first layer, and share its layers nevertheless.
+    stages = inventory.of_blocks(model, (first, second))
+    assert not inventory.share_layers(model, stages)
+    for ends in (("b0_conv1", "b0_conv2"), ("a0_conv1", "a0_conv2")):
+        part = inventory.of_blocks(model, [blocks.named(model, *ends)])
+        assert inventory.share_layers(model, [*stages, *part])
 
 
 def test_kinds_without_batchnorm_and_average_pooling():

@@ -291,7 +291,13 @@ def test_a_step_whose_training_fails_is_undone(folder, flags, monkeypatch, capsy
     before = compressions.read(study)
     compressions.write(study, dataclasses.replace(before, macs=before.macs + 1))
     assert run(folder, *flags, "--nolatency") == 0
-    assert ": the training failed; undone" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert ": the training failed; undone" in said
+    # It shows no evidence on a block of a network that is no longer the parent.
+    assert "with random kernels" not in said
+    (second,) = (study / "compressed").glob("2-*/")
+    row = results.read_trial(second).row
+    assert (row.reinitialized_accuracy, row.bypassed_accuracy, row.parent_bytes) == (None,) * 3
     kept, failed = read(study / "compressed" / "result.json")["steps"]
     assert (kept["kept"], failed["kept"], failed["accuracy"]) == (True, False, None)
     assert compressions.read_latencies(study) == ()

@@ -339,6 +339,6 @@ def test_the_layer_in_front_of_which_a_segment_ends_is_named(layer, kind):
     assert refused == Refused(
         "stem",
         "stem",
-        "it has fewer than two convolutions, so that there is nothing to replace by one; "
+        "it has fewer than two convolutions, so replacing it saves nothing; "
         f"it stops before odd, a {kind}, which no block can hold",
     )

@@ -52,7 +52,10 @@ def test_onednn_is_on_for_whoever_imports_the_package_unless_they_said_no(before
 
 def test_more_replicas_than_devices_are_refused():
     there = len(tf.config.list_logical_devices("CPU"))
-    with pytest.raises(InputError, match=f"--replicas=99; this process has {there} parts"):
+    expected = (
+        f"--replicas=99, but this process has {there} CPU devices?; allowed: 1 to {there}"
+    )
+    with pytest.raises(InputError, match=expected):
         devices.strategy(99)
 
 

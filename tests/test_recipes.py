@@ -12,6 +12,7 @@ from deep_net_triage.errors import InputError
 from deep_net_triage.images import datasets
 from deep_net_triage.records import results
 from deep_net_triage.records.study_results import read_study
+from deep_net_triage.study import plan
 from tests.studies import read, run
 from tests.toys import toy_images
 
@@ -65,6 +66,15 @@ def test_draws_for_which_there_is_no_memory_are_refused(tmp_path, monkeypatch, c
         in capsys.readouterr().err
     )
     assert not (tmp_path / "digits" / "parent").exists()
+
+
+def test_draws_that_no_method_reads_need_no_memory(small_settings, toy_dataset, monkeypatch):
+    free = types.SimpleNamespace(available=10)
+    monkeypatch.setattr("deep_net_triage.study.plan.psutil.virtual_memory", lambda: free)
+    flags = {"augment": "crop", "augment_copies": 2}
+    plan._check_copies(small_settings(method="cm_rw", **flags), toy_dataset)
+    with pytest.raises(InputError, match="--augment_copies=2 needs"):
+        plan._check_copies(small_settings(method="cm_rw,cl_rw", **flags), toy_dataset)
 
 
 def test_each_rate_determines_the_methods_that_use_it(small_settings):

@@ -105,6 +105,7 @@ DESCRIPTION = Description(
     settings={"test_images": 10},
     classes=3,
     blocks=handmade.described("block1", "block2", "block10"),
+    share_layers=True,
     uncounted=("norm",),
     commands=(Command("run_triage.py", 1.0, 2.0, {"keras": "3"}, {"cpu": "one"}),),
 )
@@ -115,6 +116,7 @@ def study(tmp_path):
     """A finished parent, three finished trials, the first with its images, and a failed one."""
     folder = tmp_path / "toy"
     (folder / "parent").mkdir(parents=True)
+    correctness.write(folder / "parent" / results.CORRECT, ~CORRECT)
     parent = ParentResult(
         settings={"dataset": "toy", "test_images": 10},
         baseline_accuracy=0.9,
@@ -124,6 +126,7 @@ def study(tmp_path):
         parameters=1000,
         macs=400,
         seconds=1.0,
+        files=results.digests(folder / "parent"),
     )
     results.write_result(folder / "parent", parent)
     write_trial(folder, ROWS[0], curve(0.5, 0.95), CORRECT, ~CORRECT)
@@ -178,6 +181,8 @@ def test_a_study_is_read_with_its_curves_images_and_failures(study):
     assert read.correct["stn", "block2", 0].tolist() == CORRECT.tolist()
     assert list(read.final_correct) == [("stn", "block2", 0)]
     assert read.final_correct["stn", "block2", 0].tolist() == (~CORRECT).tolist()
+    assert read.parent_correct.tolist() == (~CORRECT).tolist()
+    assert read.share_layers
     assert read.failures == {"cm_rw-block2-seed0": "the loss is not finite"}
     assert read.epochs["stn", "block2", 0] == tuple(curve(0.5, 0.95))
     assert read.epochs.keys() == {one.trial for one in ROWS}
@@ -196,8 +201,9 @@ def test_images_that_were_damaged_are_left_out(study):
     folder = results.trial_folder(study, *ROWS[0].trial)
     (folder / results.CORRECT).write_bytes(b"torn")
     correctness.write(folder / results.FINAL_CORRECT, CORRECT)
+    correctness.write(study / "parent" / results.CORRECT, CORRECT)
     read = study_results.read_study(study)
-    assert (read.correct, read.final_correct) == ({}, {})
+    assert (read.correct, read.final_correct, read.parent_correct) == ({}, {}, None)
     assert read.rows == ROWS
 
 

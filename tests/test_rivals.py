@@ -5,7 +5,7 @@ import pytest
 
 from deep_net_triage.findings import rivals
 from deep_net_triage.findings.statistics import accuracy_difference
-from deep_net_triage.records import alternatives, compressions, correctness
+from deep_net_triage.records import alternatives, compressions, correctness, results
 from deep_net_triage.records.study_results import StudyResults
 from tests import compressions as handmade
 from tests.compressions import right, rival, smaller
@@ -77,6 +77,9 @@ def test_nothing_is_read_without_a_compression_and_nothing_of_damaged_files(stud
     found = rivals.read(study)
     assert list(found.compressed.correct) == [0, 2]
     assert found.alternatives == ()
+    failed = study.folder / "compressed" / "final-seed0"
+    results.write_result(failed, results.Failure({"seed": 0}, "made again, and failed"))
+    assert list(rivals.read(study).compressed.correct) == [2]
     result = study.folder / "compressed" / "result.json"
     result.write_text(result.read_text().replace("0.891", "0.991"))
     assert rivals.read(study) is None

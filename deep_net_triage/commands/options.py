@@ -81,7 +81,7 @@ class Options(TypedDict, total=False):
             of what is free).
         activation_disk: GiB of disk for activations beyond that (a quarter of what is free).
         activation_dir: where that disk is (`output_dir`, or the system's temporary folder).
-        activation_dtype: `float16` halves their memory, and rounds them (exact).
+        activation_dtype: `float16` halves what activations take, and rounds them (exact).
         replicas: devices that share each batch (all GPUs).
         shard: the part of the trials to run, `i/n`; needs `output_dir` (all trials).
         latency: whether to measure inference time; nothing else should run (false).

@@ -107,7 +107,8 @@ def of_study(study: StudyResults, best: Mapping[str, tuple[str, Cost]]) -> Block
         return None
     low, high = _scale([cost for _, cost in best.values()])
     in_blocks = sum(block.macs for block in study.blocks)
-    whole = in_blocks if study.share_layers else macs
+    overlaps = study.share_layers or in_blocks > macs
+    whole = in_blocks if overlaps else macs
     segments, start = [], 0.0
     for block in study.blocks:
         measured = {}
@@ -122,7 +123,7 @@ def of_study(study: StudyResults, best: Mapping[str, tuple[str, Cost]]) -> Block
     return BlockMap(
         segments=tuple(segments),
         rest=typeset(percent(1 - in_blocks / macs)) if in_blocks < whole else "",
-        overlaps=study.share_layers,
+        overlaps=overlaps,
         colours={colour: _COLOURS[colour] for colour in used},
         parent=_place(0, low, high),
         scale=tuple(typeset(signed(100 * end)) for end in (low, high)) if low < high else (),

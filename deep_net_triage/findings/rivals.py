@@ -19,7 +19,7 @@ from deep_net_triage.network.latencies import Latency
 from deep_net_triage.records import alternatives, compressions, correctness, files, results
 from deep_net_triage.records.alternatives import KINDS, Alternative
 from deep_net_triage.records.compressions import Compression
-from deep_net_triage.records.results import TrialResult
+from deep_net_triage.records.results import NetworkResult, TrialResult
 from deep_net_triage.records.study_results import StudyResults, mean
 
 # A difference of less than this share of the parent's multiply-accumulates counts as none.
@@ -264,7 +264,9 @@ def _correct(study: Path, compression: Compression, images: int) -> dict[int, np
         file = folder / results.CORRECT
         with contextlib.suppress(DamagedFile):
             result = read(folder)
-            if result and files.is_as_recorded(file, result.files):
+            if isinstance(result, TrialResult | NetworkResult) and files.is_as_recorded(
+                file, result.files
+            ):
                 correct[seed] = correctness.read(file, images)
     return correct
 

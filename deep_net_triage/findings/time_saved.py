@@ -33,7 +33,7 @@ def arithmetic_without_time(latencies: Sequence[Latency], macs_saved: float) -> 
         if saved >= -noise and noise >= macs_saved * parent.median:
             untold.setdefault(setting, []).append(name)
         else:
-            change = _change(saved / parent.median)
+            change = _change(saved / parent.median, saved >= -noise)
             unsaved.setdefault(setting, []).append(f"{name}: {change}")
     arithmetic = f"The smaller model saves {percent(macs_saved)} of the multiply-accumulates"
     varies = "runs vary too much to tell whether it saves time"
@@ -43,11 +43,17 @@ def arithmetic_without_time(latencies: Sequence[Latency], macs_saved: float) -> 
     return f"{arithmetic}; at {_listed(untold)}, {varies}." if untold else None
 
 
-def _change(saved: float) -> str:
-    """Returns how a latency changed, given the share of it that is saved."""
+def _change(saved: float, within: bool) -> str:
+    """Returns how a latency changed.
+
+    Args:
+        saved: the share of it that is saved.
+        within: whether that is within the spread.
+    """
     if round(saved, 3) == 0:
         return "unchanged"
-    return f"{percent(abs(saved))} {'less, within the spread' if saved > 0 else 'more'}"
+    change = f"{percent(abs(saved))} {'less' if saved > 0 else 'more'}"
+    return f"{change}, within the spread" if within else change
 
 
 def _listed(formats: dict[str, list[str]]) -> str:

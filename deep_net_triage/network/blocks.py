@@ -165,7 +165,7 @@ def named(model: keras.Model, first: str, last: str, replacement: str = "conv") 
     flag = f"--block={first}:{last}"
     for name in (first, last):
         if name not in graph.operations:
-            some = ", ".join(list(graph.operations)[:3])
+            some = ", ".join([name for name in graph.operations if graph.received[name]][:3])
             raise InputError(
                 f"{flag}: {model.name} has no layer {name}; allowed: its layers {some}, ..."
             )

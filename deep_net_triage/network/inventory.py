@@ -26,8 +26,11 @@ def share_layers(model: keras.Model, blocks: Iterable[BlockDescription]) -> bool
 
     Blocks that were found in a model never share one; blocks that a user names may.
     """
-    graph = Graph(model)
-    layers = [name for block in blocks for name in graph.on_paths(block.first, block.last)]
+    graph, layers = Graph(model), []
+    for block in blocks:
+        # Some of its layers may lie beside the first, as in a branch around it.
+        (received,) = set(graph.received[block.first])
+        layers += graph.on_paths(received, block.last) - {received}
     return len(layers) > len(set(layers))
 
 

@@ -127,7 +127,7 @@ def refusal(graph: Graph, names: list[str], kind: str = "conv") -> str | None:
         kind: of the convolution, one of `blocks.REPLACEMENTS`.
     """
     if sum(kinds.convolves(graph.operations[name]) for name in names) < 2:
-        return "it has fewer than two convolutions, so one convolution would replace nothing"
+        return "it has fewer than two convolutions, so replacing it saves nothing"
     received, returned = _received(graph, names), graph.operations[names[-1]].output
     if len(received.shape) != 4 or len(returned.shape) != 4:
         return "its input or its output is not a set of feature maps"

@@ -83,11 +83,12 @@ class Row:
             held-out images or, without these, `max_epoch`.
         chosen_accuracy: on the test images at that epoch.
         reinitialized_accuracy: the parent's with the block's kernels reinitialized; None for
-            the control and for steps of a compression.
+            the control and for what a compression trains.
         bypassed_accuracy: the parent's without the block; None likewise, and if the shapes
             don't match.
         similarity: linear CKA between the outputs of the block and its replacement.
         parent_bytes, bytes: size of the saved weights; None if models are not saved.
+            `parent_bytes` is None for a step of a compression behind another one.
         parent_latency ... batch_latency_spread: seconds for one image and for a large batch,
             as medians and interquartile ranges; None if not measured.
         final_drop: `baseline_accuracy - final_accuracy`; None in rows of earlier versions.

@@ -32,7 +32,7 @@ class StudyResults:
             (images,), in the data set's order. The model is that of the chosen epoch.
         final_correct: the same for the models of the last epoch; trials of earlier versions
             have no such file and are missing.
-        parent_correct: as `correct`, for the parent; None if the file is missing.
+        parent_correct: as `correct`, for the parent; None if the file is missing or damaged.
         epochs: learning curves by trial, without those in damaged files.
         failures: the reason of each failed trial, by the name of its folder.
         blocks: the network's blocks in network order.

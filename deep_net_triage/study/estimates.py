@@ -106,15 +106,22 @@ class Estimator:
         epoch = self._epoch(self.timings.step + teacher, self.timings.forward)
         return epochs * epoch + _TRACING["model"] * self.timings.tracing + self._around()
 
-    def trials(self, trials: Iterable[tuple[str, Trial]]) -> list[ExpectedTraining]:
-        """Returns the trainings of trials, each given with its name in progress lines."""
+    def trials(
+        self, trials: Iterable[tuple[str, Trial]], evidence: bool = True
+    ) -> list[ExpectedTraining]:
+        """Returns the trainings of trials.
+
+        Args:
+            trials: each with its name in progress lines.
+            evidence: whether the accuracies without training are computed for each block.
+        """
         expected, traced, begun = [], set(), set()
         for name, trial in trials:
             phases = self._phases(trial, traced)
             traced |= {phase.kind for phase in phases}
             around = self._around()
             if trial.block_name not in begun:
-                around += self._beginning(trial.block)
+                around += self._beginning(trial.block, evidence)
             begun.add(trial.block_name)
             expected.append(ExpectedTraining(name, phases, around))
         return expected
@@ -129,7 +136,8 @@ class Estimator:
             max(
                 training.seconds
                 for training in self.trials(
-                    (method, Trial(method, block, settings.seeds[0])) for method in methods
+                    ((method, Trial(method, block, settings.seeds[0])) for method in methods),
+                    evidence=False,
                 )
             )
             for block in blocks
@@ -208,7 +216,7 @@ class Estimator:
         evaluations = 2 * self._epoch(0.0, self.timings.forward)
         return _AROUND_TRIAL * self.timings.tracing + evaluations
 
-    def _beginning(self, block: Block | None) -> float:
+    def _beginning(self, block: Block | None, evidence: bool) -> float:
         """Returns the seconds before a block's first trial, in which its student is built."""
         building = _AROUND_BLOCK * self.timings.tracing
         if block is None:
@@ -216,6 +224,6 @@ class Estimator:
         before, behind = self._around_block(block)
         through_block = self.timings.blocks[block.name].original
         # Its accuracies without training: with new kernels, and without the block.
-        evidence = 2 * self._epoch(0.0, before + through_block + behind)
+        tests = 2 * self._epoch(0.0, before + through_block + behind) if evidence else 0.0
         walk = self._epoch(through_block, through_block)
-        return building + evidence + (walk if self.workload.stores_activations else 0.0)
+        return building + tests + (walk if self.workload.stores_activations else 0.0)

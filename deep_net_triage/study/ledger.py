@@ -279,18 +279,19 @@ class EarlierResults:
         for folder, damage in ledger.damaged.items():
             if folder not in own:
                 ledger.say(f"{damage}; a command that includes the trial runs it again")
-            elif not locks.holder(results.lock_file(folder)):  # else it runs already
+            elif holder := locks.holder(results.lock_file(folder)):
+                ledger.say(f"{damage}; {holder} works on it")
+            else:
                 ledger.say(f"{damage}; the trial is run again")
                 again.append(folder)
         ledger.damaged.clear()
         return again
 
     def _compare_interrupted_trials(self) -> None:
-        ledger, differing = self.ledger, {}
+        ledger, sha256, differing = self.ledger, self.ledger.parent_sha256, {}
         for folder in sorted((self.folder / "trials").glob("*/")):
             settings = None if ledger.result(folder) else checkpoints.settings_of(folder)
             if settings:
-                sha256 = ledger.parent_sha256
                 differing[folder] = ledger.identity.trial_differences(settings, sha256)
         self._judge("interrupted trial", differing)
 

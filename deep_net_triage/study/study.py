@@ -143,7 +143,7 @@ class Study:
         found = evidence.accuracies(self.parent.model, block, self.plan.dataset, source)
         random, bypassed = found["reinitialized_accuracy"], found["bypassed_accuracy"]
         if bypassed is None:
-            without = "it changes the shape, so it can't be bypassed"
+            without = "it changes the shape, so that it can't be bypassed"
         else:
             without = f"{bypassed:.4f} without it"
         self.progress.say(f"{block.name}: accuracy {random:.4f} with random kernels; {without}")

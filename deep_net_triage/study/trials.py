@@ -99,7 +99,9 @@ class BlockTrials:
         epochs = results.read_epochs(folder)
         curve = summarize(epochs, self.settings.settles)
         journal.still_ours()
-        correct = self._saved(trained.model, folder, curve.chosen_accuracy)
+        reads = TABLE[trial.method].reads_activations
+        stored = self.settings.activation_dtype if reads else "exact"
+        correct = self._saved(trained.model, folder, curve.chosen_accuracy, stored)
         correctness.write(folder / results.CORRECT, correct)
         final = correct if trained.final_correct is None else trained.final_correct
         correctness.write(folder / results.FINAL_CORRECT, final)
@@ -134,7 +136,9 @@ class BlockTrials:
             "parent_bytes": self.parent.weights_bytes,
         }
 
-    def _saved(self, model: keras.Model, folder: Path, accuracy: float) -> np.ndarray:
+    def _saved(
+        self, model: keras.Model, folder: Path, accuracy: float, stored: str
+    ) -> np.ndarray:
         """Saves a student if the settings say so, and checks what was saved.
 
         Returns:
@@ -145,7 +149,7 @@ class BlockTrials:
             return predictions.correct(model, test.images, test.labels)
         file = folder / "model.keras"
         models.save(model, file)
-        return guards.check_saved(file, model, test, accuracy, self.settings.activation_dtype)
+        return guards.check_saved(file, model, test, accuracy, stored)
 
     def _curves(self, folder: Path) -> tensorboard.Curves | None:
         if not self.settings.tensorboard:
@@ -186,10 +190,12 @@ class LaterTrainings:
             folder: of the trial's files; its parent folder must exist.
         """
         settings, progress = self.identity.settings, self.progress
-        digest = guards.weights_digest(network)
-        start = dataclasses.replace(
-            self.parent, model=network, weights_sha256=digest, weights_bytes=None
-        )
+        start = self.parent
+        if network is not start.model:
+            digest = guards.weights_digest(network)
+            start = dataclasses.replace(
+                start, model=network, weights_sha256=digest, weights_bytes=None
+            )
         determining = self.identity.of_trial(*trial.key, start.weights_sha256)
         ended = finished_with(folder, results.read_trial, determining, progress.say)
         if ended:

@@ -47,7 +47,7 @@ _BOTH = contrasts.mean_over(("stn_cm",))
 _OTHER_WHOLE = contrasts.less(_BOTH, contrasts.mean_over(("cm_rw", "cm_mw")))
 ADDED = (
     "listed only after CIFAR-10 had been run; claim 1's two are the largest and smallest of "
-    "its five"
+    "its five there"
 )
 HEADLINES = (
     Headline(
