@@ -40,8 +40,8 @@ SCRIPT = "figures/folds/analyse.py"
 READING = (
     "*Early* is mean accuracy over the first three epochs on labels. The *control* is the",
     "parent, trained for 8 more epochs, as many as the students on labels. A claim is",
-    "supported if all its differences are significantly above their first boundary, and not",
-    "supported if one is significantly below its last. For claims 2a, 2b and 4 that is 0: the",
+    "supported if all its differences are significantly above their lower boundary, and not",
+    "supported if one is significantly below its upper. For claims 2a, 2b and 4 that is 0: the",
     "difference is clear, however small. A data set's column shows the difference that",
     "contradicts the claim most clearly or, if the claim is not contradicted, supports it",
     "least.",
