@@ -277,7 +277,10 @@ def test_headlines_are_of_complete_sets_and_hold_what_they_say():
     assert f"on labels changes by {on(2)} with mean instead" in speed
     assert f"and by {on(3)} with distillation beforehand" in speed
     # STN's early accuracy is 66 %, CL-RW's later one 65 %.
-    assert f"with CL-RW's epochs 5 to 7: accuracy differs by {on(1)}†." in speed
+    assert (
+        f"with CL-RW's 5 to 7, whose learning rate has fallen: accuracy differs by {on(1)}†."
+        in speed
+    )
     # CM-MW is 3 points above STN-CM early, CM-RW as it is.
     assert f"from that of CM-RW and CM-MW by {on(0)}. Its" in both
     assert f"on labels, accuracy differs by {on(-1.5)}." in both

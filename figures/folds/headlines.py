@@ -46,8 +46,8 @@ def _less_layer(block: str) -> Mapping[str, Weights]:
 _BOTH = contrasts.mean_over(("stn_cm",))
 _OTHER_WHOLE = contrasts.less(_BOTH, contrasts.mean_over(("cm_rw", "cm_mw")))
 ADDED = (
-    "listed only after CIFAR-10 had been run; claim 1's two are the largest and smallest of "
-    "its five there"
+    "chosen for this list after CIFAR-10 had been run; claim 1's are the extremes of its five "
+    "blocks' differences there"
 )
 HEADLINES = (
     Headline(
@@ -81,9 +81,9 @@ HEADLINES = (
     Headline(
         "**Speed (claims 5 and 6).** Mean accuracy over the first three epochs on labels "
         "changes by {} with mean instead of random starting weights, and by {} with "
-        "distillation beforehand. If STN's four epochs of distillation count (each takes a "
-        "quarter to half as long as another), its first three on labels compare with CL-RW's "
-        "epochs 5 to 7: accuracy differs by {}†. CL-RW's learning rate has fallen by then.",
+        "distillation beforehand. If STN's four epochs of distillation count in full (each "
+        "takes a quarter to half as long as one on labels), its epochs 1 to 3 on labels compare "
+        "with CL-RW's 5 to 7, whose learning rate has fallen: accuracy differs by {}†.",
         (
             {"early": contrasts.pairs(contrasts.OTHER_START)},
             {"early": contrasts.pairs(contrasts.TAUGHT)},

@@ -18,7 +18,7 @@ REMARKS = {
     "3": "; mean of three methods; 'about 5 points' is read as a tenth of the parents' "
     "accuracy above chance",
     "6": "; distillation not counted",
-    "8": "; distillation not counted; speed: against CM-RW and CM-MW only",
+    "8": "; speed: against CM-RW and CM-MW only, distillation not counted",
 }
 
 
@@ -47,8 +47,8 @@ def of_set(folds: Sequence[Fold], result: SetResult) -> dict[str, str]:
     cells = {number: judged(result, number) for number in result.claims}
     if not result.left_aside:
         cells = {
-            number: f"{cell}<br>{difference(folds, result.claims[number].part)}"
-            + REMARKS.get(number, "")
+            number: f"{cell}{REMARKS.get(number, '')}<br>"
+            + difference(folds, result.claims[number].part)
             for number, cell in cells.items()
         }
     gap = 100 * mean(fold_results.slowness(folds))
