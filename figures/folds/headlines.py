@@ -82,8 +82,9 @@ HEADLINES = (
         "**Speed (claims 5 and 6).** Mean accuracy over the first three epochs on labels "
         "changes by {} with mean instead of random starting weights, and by {} with "
         "distillation beforehand. If STN's four epochs of distillation count in full (each "
-        "takes a quarter to half as long as one on labels), its epochs 1 to 3 on labels compare "
-        "with CL-RW's 5 to 7, whose learning rate has fallen: accuracy differs by {}†.",
+        "takes a quarter to half as long as one on labels), its epochs 1 to 3 on labels "
+        "compare with CL-RW's 5 to 7, whose learning rate has fallen: accuracy differs by "
+        "{}†.",
         (
             {"early": contrasts.pairs(contrasts.OTHER_START)},
             {"early": contrasts.pairs(contrasts.TAUGHT)},
