@@ -16,7 +16,8 @@ class Rounded(Estimator):
     def __init__(self, settings):
         self.workload = Workload(settings, 20, 10, True)
 
-    def trials(self, trials):
+    def trials(self, trials, evidence):
+        assert not evidence
         for name, trial in trials:
             seconds = SECONDS.get((trial.method, trial.block.name), 0)
             yield ExpectedTraining(name, (), around=seconds)

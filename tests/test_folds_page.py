@@ -194,7 +194,7 @@ def test_a_set_that_lacks_a_trial_is_left_aside_and_the_others_are_shown(tmp_pat
     assert (
         "## CIFAR-10\n\nLeft aside: fold1 lacks 1 trial, the first ('stn', 'block2')." in page
     )
-    assert "2 of 3 folds" in page.split("## MNIST")[1].split("## CIFAR-10")[0]
+    assert "2 of 3 planned folds" in page.split("## MNIST")[1].split("## CIFAR-10")[0]
 
 
 def test_missing_trials_leave_aside_what_they_are_of_and_no_page(tmp_path):
