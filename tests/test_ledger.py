@@ -53,6 +53,14 @@ def write(ledger, trial, failed=False):
     results.write_result(folder, Failure(settings, "loss is nan") if failed else finished)
 
 
+def write_damaged(ledger, trial):
+    """Returns the folder of a trial whose result can't be read."""
+    write(ledger, trial)
+    folder = ledger.folder_of(trial)
+    (folder / "result.json").write_text("nonsense")
+    return folder
+
+
 def test_trials_are_finished_failed_or_pending(new_ledger, trials):
     ledger = new_ledger()
     assert ledger.pending(trials) == trials
@@ -174,14 +182,12 @@ def test_finished_and_interrupted_trials_of_other_settings_are_replaced_together
 
 def test_a_damaged_trial_of_another_command_is_named_and_stays(new_ledger, trials):
     said = []
-    for trial in trials[:2]:
-        write(new_ledger(), trial)
-    damaged = new_ledger().folder_of(trials[0])
-    (damaged / "result.json").write_text("nonsense")
+    write(new_ledger(), trials[1])
+    folder = write_damaged(new_ledger(), trials[0])
     earlier = EarlierResults(new_ledger(said.append))
     earlier.compare_trials(trials[1:])
     earlier.remove()
-    assert damaged.is_dir()
+    assert folder.is_dir()
     (line,) = said
     assert line.endswith("a command that includes the trial runs it again")
 
@@ -203,9 +209,7 @@ def test_a_damaged_trial_is_removed_once_and_not_under_another_process(new_ledge
     """As where the parent's digest is known only after the parent has been made."""
     said = []
     ledger = new_ledger(said.append)
-    folder = ledger.folder_of(trials[0])
-    write(ledger, trials[0])
-    (folder / "result.json").write_text("nonsense")
+    folder = write_damaged(ledger, trials[0])
     earlier = EarlierResults(ledger)
     earlier.compare_trials(trials)
     earlier.remove()
@@ -221,9 +225,7 @@ def test_a_damaged_trial_is_removed_once_and_not_under_another_process(new_ledge
 def test_a_damaged_trial_that_another_process_runs_stays(new_ledger, trials):
     said = []
     ledger = new_ledger(said.append)
-    folder = ledger.folder_of(trials[0])
-    write(ledger, trials[0])
-    (folder / "result.json").write_text("nonsense")
+    folder = write_damaged(ledger, trials[0])
     with Lock(results.lock_file(folder)):
         earlier = EarlierResults(ledger)
         earlier.compare_trials(trials)
