@@ -1,6 +1,8 @@
 """Where results come from: `study.json` with settings, commands, versions and hardware."""
 
+import functools
 import importlib.metadata
+import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,7 +23,8 @@ class Command:
         command: the command line as typed.
         started: start time in seconds since 1970.
         seconds: its duration; None until it has ended.
-        versions: package versions by name.
+        versions: package versions by name. This package's ends with its commit if it runs from
+            a git checkout: `1.0.0+g1a2b3c4`, or `1.0.0+g1a2b3c4.dirty` if changed since.
         hardware: processors, GPUs and replicas.
     """
 
@@ -66,6 +69,7 @@ class Description:
 def this_command(command: str, started: float, seconds: float | None) -> Command:
     """Returns a command with the versions and hardware of this machine."""
     versions = {name: _version(name) for name in _PACKAGES}
+    versions[_PACKAGES[0]] += _this_checkout()
     return Command(command, started, seconds, versions, devices.describe())
 
 
@@ -75,6 +79,32 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "unknown"
+
+
+@functools.cache  # a later commit is not the code that runs
+def _this_checkout() -> str:
+    return checkout(Path(__file__).resolve().parents[2])
+
+
+def checkout(folder: Path) -> str:
+    """Returns the commit of a git checkout as the end of a version number (PEP 440).
+
+    Args:
+        folder: its root.
+
+    Returns:
+        `+g` and the short hash, and `.dirty` if tracked files have changed since. An empty
+        string if git is missing, or the folder is not the root of a checkout, such as the
+        `site-packages` of an installed package.
+    """
+    if not (folder / ".git").exists():
+        return ""
+    command = ["git", "-C", folder, "describe", "--always", "--exclude=*", "--dirty=.dirty"]
+    try:
+        described = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return f"+g{described.stdout.strip()}"
 
 
 def read(file: Path) -> Description:
