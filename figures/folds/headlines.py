@@ -6,7 +6,7 @@ differences, whole model against layer alone and STN-CM against layer-only metho
 a dagger.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import contrasts
@@ -17,7 +17,7 @@ from fold_results import Fold, SetResult
 
 from deep_net_triage.findings import looks
 from deep_net_triage.records.study_results import mean
-from deep_net_triage.wording import listed, percent, signed
+from deep_net_triage.wording import percent, signed
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ def _less_layer(block: str) -> Mapping[str, Weights]:
     return {"accuracy": contrasts.pairs(contrasts.SAME_START, (block,))}
 
 
+SIDES = " / "  # between what is said of one data set and of the next
 _BOTH = contrasts.mean_over(("stn_cm",))
 _OTHER_WHOLE = contrasts.less(_BOTH, contrasts.mean_over(("cm_rw", "cm_mw")))
 ADDED = (
@@ -111,40 +112,44 @@ def headlines(
 ) -> Iterator[str]:
     """Yields a line for each finding, over the deciding data sets that are complete.
 
-    Above them a line says what they are means over, and names the sets with their parents.
+    Above them a line says what they are means over, and names the sets with their parents, in
+    the order in which each finding has its numbers.
     Intervals are corrected for training images that folds share.
 
     Args:
         sets: the folds of each data set.
         results: what they say; a set that they leave aside is marked.
     """
-    complete = {
-        looks.title(name) + (" (left aside)" if results[name].left_aside else ""): sets[name]
-        for name in fold_results.complete_deciding(sets)
-    }
-    if complete:
-        parents = [
-            f"{title} (parents {percent(mean(fold.parent for fold in folds))}, controls "
-            f"{percent(mean(fold_results.weighted(folds, 'accuracy', PARENT_TRAINED_ON)))})"
-            for title, folds in complete.items()
-        ]
-        yield (
-            f"Findings on {listed(parents)} [95 % intervals], averaged over methods and, "
-            f"unless a block is named, over blocks; † {ADDED}:"
-        )
-        yield ""
-        for headline in HEADLINES:
-            numbers = (_numbers(complete, contrast) for contrast in headline.contrasts)
-            yield f"- {headline.sentence.format(*numbers)}"
+    names = fold_results.complete_deciding(sets)
+    if not names:
+        return
+    complete = [sets[name] for name in names]
+    titles = [
+        looks.title(name) + (" (left aside)" if results[name].left_aside else "")
+        for name in names
+    ]
+    parents = [percent(mean(fold.parent for fold in folds)) for folds in complete]
+    controls = [
+        percent(mean(fold_results.weighted(folds, "accuracy", PARENT_TRAINED_ON)))
+        for folds in complete
+    ]
+    yield (
+        f"Findings on {SIDES.join(titles)} (parents {SIDES.join(parents)}, controls "
+        f"{SIDES.join(controls)}) [95 % intervals], averaged over methods and, unless a block "
+        f"is named, over blocks; † {ADDED}:"
+    )
+    yield ""
+    for headline in HEADLINES:
+        numbers = (_numbers(complete, contrast) for contrast in headline.contrasts)
+        yield f"- {headline.sentence.format(*numbers)}"
 
 
-def _numbers(sets: Mapping[str, Sequence[Fold]], contrast: Mapping[str, Weights]) -> str:
-    """Returns a contrast: `+1.2 points [+0.3, +2.1]`, and `on CIFAR-10` if sets are several."""
+def _numbers(sets: Iterable[Sequence[Fold]], contrast: Mapping[str, Weights]) -> str:
+    """Returns a contrast on each data set: `+1.2 [+0.3, +2.1] / −0.4 [−1.0, +0.2] points`."""
     texts = []
-    for title, folds in sets.items():
+    for folds in sets:
         values = fold_results.summed(folds, contrast)
         found = verdicts.interval(values, fold_results.overlap_of(folds))
         value, low, high = (signed(100 * number) for number in found)
-        where = f" on {title}" if len(sets) > 1 else ""
-        texts.append(f"{value} points [{low}, {high}]{where}")
-    return listed(texts)
+        texts.append(f"{value} [{low}, {high}]")
+    return f"{SIDES.join(texts)} points"

@@ -12,13 +12,14 @@ from deep_net_triage.records.study_results import mean
 from deep_net_triage.wording import listed, signed
 
 KINDS = ("verdict", "uncorrected")
-# How claims are read. As in the paper, claims on speed do not count distillation.
+# How claims are judged. As in the paper, claims on speed do not count distillation.
 REMARKS = {
-    "2b": "; mean of three methods",
-    "3": "; mean of three methods; 'about 5 points' is read as a tenth of the parents' "
-    "accuracy above chance",
-    "6": "; distillation not counted",
-    "8": "; speed: against CM-RW and CM-MW only, distillation not counted",
+    "2b": "Judged by the mean of three methods.",
+    "3": "Judged by the mean of three methods; about 5 points are read as a tenth of the "
+    "parents' accuracy above chance.",
+    "6": "Epochs of distillation are not counted.",
+    "8": "Speed is compared with CM-RW's and CM-MW's only; epochs of distillation are not "
+    "counted.",
 }
 
 
@@ -39,7 +40,8 @@ def table(
     claims = {claim.number: claim.sentence for claim in CLAIMS} | {"7": HARDER}
     for number, sentence in sorted(claims.items()):
         cells = (column[number] for column in columns.values())
-        yield f"| {' | '.join([number, sentence, *cells])} |"
+        remark = f"<br>*{REMARKS[number]}*" if number in REMARKS else ""
+        yield f"| {' | '.join([number, sentence + remark, *cells])} |"
 
 
 def of_set(folds: Sequence[Fold], result: SetResult) -> dict[str, str]:
@@ -47,8 +49,7 @@ def of_set(folds: Sequence[Fold], result: SetResult) -> dict[str, str]:
     cells = {number: judged(result, number) for number in result.claims}
     if not result.left_aside:
         cells = {
-            number: f"{cell}{REMARKS.get(number, '')}<br>"
-            + difference(folds, result.claims[number].part)
+            number: f"{cell}<br>{difference(folds, result.claims[number].part)}"
             for number, cell in cells.items()
         }
     gap = 100 * mean(fold_results.slowness(folds))
@@ -89,7 +90,6 @@ def over_sets(results: Mapping[str, SetResult]) -> dict[str, str]:
         claim.number: _over_sets(
             {title: one.claims[claim.number] for title, one in results.items()}
         )
-        + REMARKS.get(claim.number, "")
         for claim in CLAIMS
     }
 
