@@ -62,7 +62,7 @@ def test_one_data_set_suffices_against_a_claim_and_all_must_agree_for_it():
     )
     for number in ("1", "2a"):
         assert (overall[number], gain[number], loss[number]) == (
-            "**not supported**, by CIFAR-100",
+            "**not supported**, because of CIFAR-100",
             "**supported**",
             "**not supported**",
         )

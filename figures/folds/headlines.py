@@ -47,8 +47,8 @@ SIDES = " / "  # between what is said of one data set and of the next
 _BOTH = contrasts.mean_over(("stn_cm",))
 _OTHER_WHOLE = contrasts.less(_BOTH, contrasts.mean_over(("cm_rw", "cm_mw")))
 ADDED = (
-    "chosen for this list after CIFAR-10 had been run; claim 1's are the extremes of its five "
-    "blocks' differences there"
+    "† Added to this list after CIFAR-10, and one to three folds of CIFAR-100, had been run. "
+    "Claim 1's two are the blocks with the largest and the smallest difference on CIFAR-10."
 )
 HEADLINES = (
     Headline(
@@ -82,10 +82,10 @@ HEADLINES = (
     Headline(
         "**Speed (claims 5 and 6).** Mean accuracy over the first three epochs on labels "
         "changes by {} with mean instead of random starting weights, and by {} with "
-        "distillation beforehand. If STN's four epochs of distillation count in full (each "
-        "takes a quarter to half as long as one on labels), its epochs 1 to 3 on labels "
-        "compare with CL-RW's 5 to 7, whose learning rate has fallen: accuracy differs by "
-        "{}†.",
+        "distillation beforehand. If STN's four epochs of distillation count in full, though "
+        "each takes a quarter to half as long as one on labels, its epochs 1 to 3 on labels "
+        "differ from CL-RW's epochs 5 to 7 by {}†. This favours CL-RW, whose learning rate has "
+        "fallen by then.",
         (
             {"early": contrasts.pairs(contrasts.OTHER_START)},
             {"early": contrasts.pairs(contrasts.TAUGHT)},
@@ -134,9 +134,9 @@ def headlines(
         for folds in complete
     ]
     yield (
-        f"Findings on {SIDES.join(titles)} (parents {SIDES.join(parents)}, controls "
-        f"{SIDES.join(controls)}) [95 % intervals], averaged over methods and, unless a block "
-        f"is named, over blocks; † {ADDED}:"
+        f"These are the findings on {SIDES.join(titles)} (parents {SIDES.join(parents)}, "
+        f"controls {SIDES.join(controls)}), with 95 % intervals. They are averaged over "
+        f"methods and, unless a block is named, over blocks. {ADDED}"
     )
     yield ""
     for headline in HEADLINES:

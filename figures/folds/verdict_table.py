@@ -18,8 +18,8 @@ REMARKS = {
     "3": "Judged by the mean of three methods; about 5 points are read as a tenth of the "
     "parents' accuracy above chance.",
     "6": "Epochs of distillation are not counted.",
-    "8": "Speed is compared with CM-RW's and CM-MW's only; epochs of distillation are not "
-    "counted.",
+    "8": "Judged by means over methods and blocks. Speed is compared with CM-RW's and CM-MW's "
+    "only; epochs of distillation are not counted.",
 }
 
 
@@ -100,7 +100,7 @@ def _over_sets(of_sets: Mapping[str, Result]) -> str:
     )
     against = [title for title, one in of_sets.items() if one.verdict == "not supported"]
     alone = verdict == "not supported" and len(against) < len(of_sets)
-    return flagged(verdict, uncorrected) + (f", by {listed(against)}" if alone else "")
+    return flagged(verdict, uncorrected) + (f", because of {listed(against)}" if alone else "")
 
 
 def over_all(found: Sequence[str]) -> str:
