@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.network import graphs, surgery
+from deep_net_triage.network import graphs, narrowing, surgery
 from deep_net_triage.network.blocks import find_blocks
 
 
@@ -75,6 +75,35 @@ def test_a_normalization_that_was_adapted_goes_on_with_what_it_learnt():
     student = surgery.compress(flat, block, initializer="mean", seed=0)
     received = graphs.cut(student, student.inputs[0], block.received_by(student))(images)
     np.testing.assert_allclose(np.std(received, axis=(0, 1, 2)), 1, rtol=1e-4)
+
+
+def test_a_normalization_within_another_layer_keeps_its_statistics():
+    images = np.random.default_rng(1).uniform(0, 255, (9, 8, 8, 3)).astype(np.float32)
+    normalize = keras.layers.Normalization()
+    normalize.adapt(images)
+    before = keras.layers.Pipeline([normalize, keras.layers.RandomFlip()])
+    layers = [keras.Input((8, 8, 3)), before, conv(name="a"), conv(name="b")]
+    model = keras.Sequential([*layers, keras.layers.Flatten()])
+    flat = graphs.flat(model)
+    expected = model(images, training=False)
+    np.testing.assert_allclose(flat(images, training=False), expected, rtol=1e-4, atol=1e-5)
+    redrawn = narrowing.redrawn(flat, seed=1)
+    received = graphs.cut(redrawn, redrawn.inputs[0], redrawn.get_layer("a").input)(images)
+    np.testing.assert_allclose(np.std(received, axis=(0, 1, 2)), 1, rtol=1e-4)
+
+
+def test_integers_become_floating_numbers_at_a_model_that_takes_those():
+    """A cast by hand: Keras casts what a model in a model receives to its input's type."""
+    inner = keras.Sequential([keras.Input((8, 8, 3)), conv(name="a"), keras.layers.Flatten()])
+    model = moved(keras.Sequential([keras.Input((8, 8, 3), dtype="uint8"), inner]))
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 8, 8, 3)).astype(np.uint8)
+    flat = graphs.flat(model)
+    assert flat.inputs[0].dtype == "uint8"
+    kernel, bias = (weight.numpy() for weight in flat.get_layer("a").weights)
+    padded = np.pad(pixels.astype(np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    expected = np.einsum("nxyc,xycf->nf", padded[:, 4:7, 5:8], kernel) + bias  # pixel 4, 5
+    computed = np.reshape(flat(pixels), (3, 8, 8, 4))[:, 4, 5]
+    np.testing.assert_allclose(computed, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +187,11 @@ class Unconfigured(keras.layers.Layer):
         return {"name": self.name}
 
 
+@keras.saving.register_keras_serializable()
+def doubled(inputs):
+    return 2 * inputs
+
+
 def channels_first():
     return conv(data_format="channels_first", name="first")
 
@@ -166,6 +200,13 @@ def shared():
     layer = conv(3, name="twice")
     x = images = keras.Input((8, 8, 3))
     return keras.Model(images, layer(layer(x)))
+
+
+def shared_with_a_model_in_it():
+    layer = conv(3, name="twice")
+    images = keras.Input((8, 8, 3))
+    inner = keras.Sequential([keras.Input((8, 8, 3)), layer])
+    return keras.Model(images, inner(layer(images)))
 
 
 def two_inputs():
@@ -191,6 +232,7 @@ def around(layer, shape=(8, 8, 3)):
         (Subclassed, "own is a subclassed model .Subclassed., whose layers can't be listed"),
         (lambda: around(Subclassed()), "own is a subclassed model"),
         (shared, "twice is called twice"),
+        (shared_with_a_model_in_it, "twice is called twice"),
         (two_inputs, "has 2 inputs; allowed: one"),
         (two_outputs, "has 2 outputs; allowed: one"),
         (
@@ -214,6 +256,10 @@ def around(layer, shape=(8, 8, 3)):
             lambda: around(keras.layers.Pipeline([keras.layers.RandomCrop(6, 4)], name="both")),
             "both crops 8 x 8 pixels to 6 x 4 in training only",
         ),
+        (
+            lambda: around(keras.layers.Lambda(doubled, name="own")),
+            "own is or holds a Lambda layer, whose code is not trusted",
+        ),
         (lambda: around(Unconfigured(3)), "^unconfigured can't be copied from its config"),
     ],
 )
@@ -222,6 +268,26 @@ def test_what_can_not_be_made_flat_is_refused_by_name(build, reason):
         graphs.flat(build())
 
 
+def test_a_block_does_not_begin_or_end_at_an_operation_that_returns_several_tensors():
+    x = images = keras.Input((8, 8, 4))
+    left, right = keras.ops.split(x, 2, axis=-1)
+    right = conv(2, name="b")(conv(2, name="a")(right))
+    x = keras.layers.Concatenate()([left, right])
+    model = keras.Model(images, keras.layers.Flatten()(x))
+    graph = graphs.Graph(model)
+    parts = next(name for name in graph.operations if name.startswith("split"))
+    with pytest.raises(InputError, match=f"{parts} returns several tensors"):
+        graph.between("a", "b")
+    with pytest.raises(InputError, match=f"{parts} returns several tensors"):
+        graph.between(parts, parts)
+
+
 def test_the_walk_through_a_model_is_still_there():
     """`_run_through_graph` is Keras 3.15's own; without it `flat` needs another way."""
     assert callable(keras.Function._run_through_graph)
+
+
+def test_the_layers_that_a_layer_holds_are_still_listed():
+    """`_flatten_layers` is Keras 3.15's own; without it what layers hold is not seen."""
+    held = keras.layers.ReLU()
+    assert held in graphs.with_held(keras.layers.Pipeline([held]))

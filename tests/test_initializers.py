@@ -96,6 +96,21 @@ def test_what_layers_do_not_have_counts_as_untrained(over):
         np.testing.assert_allclose(getattr(found, vector), [value, value])
 
 
+def test_means_of_a_network_in_16_bits_are_not_summed_in_16_bits():
+    """In bfloat16, 256 + 1 is 256: a sum of 2 x 300 ones would end there."""
+    x = inputs = keras.Input((4, 4, 1))
+    for _ in range(2):
+        x = keras.layers.Conv2D(300, 3, padding="same", dtype="bfloat16")(x)
+        x = keras.layers.BatchNormalization(dtype="bfloat16")(x)
+    model = keras.Model(inputs, keras.layers.MaxPooling2D()(x))
+    for layer in find_blocks(model)[0].convolutions_in(model):
+        layer.kernel.assign(np.ones(layer.kernel.shape))
+    found = mean_of(model, find_blocks(model)[0], (3, 3, 1, 300), "block")
+    np.testing.assert_array_equal(found.gamma, 1)
+    np.testing.assert_array_equal(found.moving_variance, 1)
+    np.testing.assert_array_equal(found.kernels[0], 1)
+
+
 @pytest.mark.parametrize("over", ["block", "channel"])
 def test_without_batchnorm_the_new_one_starts_untrained(over):
     x = inputs = keras.Input((4, 4, 1))

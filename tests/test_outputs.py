@@ -41,6 +41,7 @@ def dense(activation=None):
         [layers.Flatten(), dense(), keras.activations.softmax],
         [layers.Flatten(), layers.Dense(3, activation=layers.Softmax())],
         [layers.Flatten(), dense("softmax"), lambda x: keras.ops.cast(x, "float16")],
+        [layers.Flatten(), layers.SpectralNormalization(dense("softmax"))],
         [layers.Flatten(), dense("softmax"), layers.Activation("linear")],
         [layers.Flatten(), lambda x: layers.Average()([dense("softmax")(x)] * 2)],
     ],
@@ -57,6 +58,7 @@ def test_probabilities(steps):
         [conv(), layers.Flatten()],
         [conv(activation="relu"), layers.GlobalAveragePooling2D()],
         [layers.Flatten(), dense("log_softmax")],
+        [layers.Flatten(), layers.SpectralNormalization(dense())],
         [layers.Flatten(), dense("softmax"), keras.ops.log],
         # A squashing function inside the network, and logits that are capped at 30.
         [layers.Conv2D(3, 1, activation="sigmoid"), layers.Flatten(), dense()],

@@ -63,6 +63,26 @@ def test_one_convolution_normalisation_and_relu_stand_before_the_pooling(parent,
     assert block.returned_by(student).shape == block.returned_by(parent).shape
 
 
+@pytest.mark.parametrize("within", ["convolution", "activation"])
+def test_an_activation_with_weights_within_another_layer_is_copied(within):
+    slopes, own = keras.layers.PReLU(), keras.layers.Activation
+    x = images = keras.Input((8, 8, 2))
+    x = keras.layers.Conv2D(3, 3, padding="same")(x)
+    inside = slopes if within == "convolution" else None
+    x = keras.layers.Conv2D(3, 3, padding="same", activation=inside)(x)
+    x = x if within == "convolution" else own(slopes)(x)
+    x = keras.layers.Flatten()(keras.layers.MaxPooling2D()(x))
+    model = keras.Model(images, keras.layers.Dense(2)(x))
+    model(IMAGES)  # Keras builds what a layer holds at its first call
+    slopes.alpha.assign(np.full(slopes.alpha.shape, 0.25))
+    (found,) = find_blocks(model)
+    student = surgery.compress(model, found, initializer="mean", seed=0)
+    copy = student.get_layer(found.compressed_layers[-1])
+    np.testing.assert_array_equal(copy.alpha, slopes.alpha)
+    copy.alpha.assign(np.ones(copy.alpha.shape))
+    np.testing.assert_array_equal(slopes.alpha, 0.25)
+
+
 def test_pooled_output_depends_on_the_new_layer(parent, block):
     student = surgery.compress(parent, block, initializer="glorot_uniform", seed=0)
     pooled = keras.Model(student.input, block.returned_by(student))

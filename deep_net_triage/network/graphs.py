@@ -27,14 +27,15 @@ def flat(model: keras.Model, image: tuple[int | None, ...] | None = None) -> ker
 
     Raises:
         InputError: if the model does not take one image and return one tensor, or if it holds
-            a layer that can't be triaged: a subclassed model, a layer that is called twice, has
-            channels first, can't be copied, or changes its output's size in training only.
+            a layer that can't be triaged: a subclassed model, a Lambda layer, or one that is
+            called twice, has channels first, can't be copied, or changes its output's size in
+            training only.
     """
     own = image_shape(model)
     entry = model.inputs[0]
     images = keras.Input(own if image is None else image, dtype=entry.dtype, name=entry.name)
     copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
-    returned = _applied(model, images, copies, {images.name}, ())
+    returned = _applied(model, images, copies, {images.name}, set(), ())
     graph = keras.Model(images, keras.tree.flatten(returned)[0], name=model.name)
     for layer in graph.layers:
         _check_size_in_inference(layer)
@@ -67,8 +68,15 @@ def image_shape(model: keras.Model) -> tuple[int | None, int | None, int]:
 def copy_weights(original: keras.layers.Layer, copy: keras.layers.Layer) -> None:
     """Sets the weights of a layer to those of another one with the same configuration."""
     copy.set_weights(original.get_weights())
-    if isinstance(copy, keras.layers.Normalization):
-        copy.finalize_state()  # otherwise it keeps the statistics that it was built with
+    for layer in with_held(copy):
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # otherwise it keeps the statistics that it was built with
+
+
+def with_held(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Returns a layer and the layers that it holds, as a Pipeline or a wrapper does."""
+    # Keras 3.15 has no public list of what any layer holds. A test holds this one.
+    return list(layer._flatten_layers())
 
 
 def copied(
@@ -196,6 +204,9 @@ class Graph:
         entry = self.received[first]
         if len(set(entry)) != 1:
             raise InputError(f"{first} receives {len(entry)} tensors; a block receives one")
+        for name in (entry[0], last):
+            if not isinstance(self.operations[name].output, keras.KerasTensor):
+                raise InputError(f"{name} returns several tensors; a block has one at each end")
         for name in within:
             for source in self.received[name]:
                 if source not in within and source != entry[0]:
@@ -226,6 +237,7 @@ def _applied(
     inputs: keras.KerasTensor,
     copies: list[tuple[keras.layers.Layer, keras.layers.Layer]],
     names: set[str],
+    called: set[int],
     within: tuple[str, ...],
 ) -> keras.KerasTensor:
     """Applies copies of a model's operations to a tensor, and returns the output.
@@ -235,24 +247,34 @@ def _applied(
         inputs: the tensor.
         copies: each layer and its copy are appended to it.
         names: those of the copies so far; the new ones are added.
+        called: the ids of the original operations so far; the new ones are added.
         within: the names of the models that hold this one, outermost first.
     """
-    _check_is_graph(model)
     if isinstance(model, keras.Sequential):
         model = keras.Model(model.inputs, model.outputs, name=model.name)
-    called: set[str] = set()
+
+    def unused(name: str) -> str:
+        names.add(free := _unused(name, within, names))
+        return free
+
+    def opened(operation: keras.Model, tensor: keras.KerasTensor) -> keras.KerasTensor:
+        _check_is_graph(operation)
+        holders = (*within, operation.name)
+        taken = operation.inputs[0].dtype
+        # Keras casts what a model in a model receives; its layers cast no integers.
+        if "int" in tensor.dtype and "float" in taken:
+            cast = keras.layers.Rescaling(1.0, dtype=taken, name=unused("cast"))
+            tensor = cast(tensor)
+        return _applied(operation, tensor, copies, names, called, holders)
 
     def callable_for(operation: keras.Operation) -> object:
-        if operation.name in called:
+        if id(operation) in called:
             raise InputError(f"{operation.name} is called twice; allowed: once per layer")
-        called.add(operation.name)
+        called.add(id(operation))
         if isinstance(operation, keras.Model):
-            holders = (*within, operation.name)
-            return lambda *args, **kwargs: _applied(
-                operation, first_tensor(args, kwargs), copies, names, holders
-            )
-        copy = copied(operation, _unused(operation.name, within, names))
-        names.add(copy.name)
+            return lambda *args, **kwargs: opened(operation, first_tensor(args, kwargs))
+        _check_is_no_lambda(operation)
+        copy = copied(operation, unused(operation.name))
         if isinstance(operation, keras.layers.Layer):
             copies.append((operation, copy))
         return copy
@@ -297,6 +319,15 @@ def _check_is_graph(model: keras.Model) -> None:
         )
 
 
+def _check_is_no_lambda(operation: keras.Operation) -> None:
+    held = with_held(operation) if isinstance(operation, keras.layers.Layer) else ()
+    if any(isinstance(layer, keras.layers.Lambda) for layer in held):
+        raise InputError(
+            f"{operation.name} is or holds a Lambda layer, whose code is not trusted when the "
+            "model is loaded; replace it with one of Keras's layers"
+        )
+
+
 def _check_channels_last(model: keras.Model) -> None:
     for layer in model.layers:
         if getattr(layer, "data_format", None) == "channels_first":
@@ -310,9 +341,7 @@ def _check_channels_last(model: keras.Model) -> None:
 
 def _check_size_in_inference(layer: keras.layers.Layer) -> None:
     # The model is built for the cropped size, but in inference the layer passes on the image.
-    # A Pipeline holds layers.
-    held = (layer, *getattr(layer, "layers", ()))
-    crops = any(isinstance(one, keras.layers.RandomCrop) for one in held)
+    crops = any(isinstance(one, keras.layers.RandomCrop) for one in with_held(layer))
     if crops and layer.input.shape != layer.output.shape:
         before, after = (sides(t.shape[1:3]) for t in (layer.input, layer.output))
         raise InputError(

@@ -164,18 +164,18 @@ def _convolution_weights(
         of_layer = [_three_by_three(kernel) for kernel in _kernels(layer)]
         kernels += of_layer
         filters = of_layer[-1].shape[-1]
-        biases.append(layer.bias.numpy() if layer.use_bias else np.zeros(filters))
+        biases.append(_values(layer.bias) if layer.use_bias else np.zeros(filters))
     return kernels, biases
 
 
 def _kernels(layer: keras.layers.Layer) -> list[np.ndarray]:
     """Returns a convolution's kernels, each (rows, columns, inputs, filters)."""
     if isinstance(layer, keras.layers.Conv2D):
-        return [layer.kernel.numpy()]
+        return [_values(layer.kernel)]
     separable = isinstance(layer, keras.layers.SeparableConv2D)
-    depthwise = (layer.depthwise_kernel if separable else layer.kernel).numpy()
+    depthwise = _values(layer.depthwise_kernel if separable else layer.kernel)
     depthwise = depthwise.reshape(*depthwise.shape[:2], 1, -1)
-    return [depthwise, layer.pointwise_kernel.numpy()] if separable else [depthwise]
+    return [depthwise, _values(layer.pointwise_kernel)] if separable else [depthwise]
 
 
 def _three_by_three(kernel: np.ndarray) -> np.ndarray:
@@ -200,11 +200,17 @@ def _batchnorm_weights(
         return tuple([np.array([value])] for value in (1.0, 0.0, 0.0, 1.0))
     ones = [np.ones(layer.moving_mean.shape) for layer in layers]
     gammas = [
-        bn.gamma.numpy() if bn.scale else one for bn, one in zip(layers, ones, strict=True)
+        _values(bn.gamma) if bn.scale else one for bn, one in zip(layers, ones, strict=True)
     ]
     betas = [
-        bn.beta.numpy() if bn.center else 0 * one for bn, one in zip(layers, ones, strict=True)
+        _values(bn.beta) if bn.center else 0 * one for bn, one in zip(layers, ones, strict=True)
     ]
-    means = [layer.moving_mean.numpy() for layer in layers]
-    variances = [layer.moving_variance.numpy() for layer in layers]
+    means = [_values(layer.moving_mean) for layer in layers]
+    variances = [_values(layer.moving_variance) for layer in layers]
     return gammas, betas, means, variances
+
+
+def _values(variable: keras.Variable) -> np.ndarray:
+    """Returns a variable's values, in 32 bits at least."""
+    values = variable.numpy()  # NumPy sums in the type that it is given
+    return values.astype(np.result_type(values.dtype, np.float32), copy=False)

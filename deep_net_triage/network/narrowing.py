@@ -83,8 +83,10 @@ def redrawn(model: keras.Model, seed: int) -> keras.Model:
 def _keep_statistics(model: keras.Model, copy: keras.Model) -> None:
     """Copies the statistics of the images, which `Normalization` layers hold as weights."""
     for layer in copy.layers:
-        if isinstance(layer, _layers.Normalization):
-            graphs.copy_weights(model.get_layer(layer.name), layer)
+        for number, held in enumerate(graphs.with_held(layer)):
+            if isinstance(held, _layers.Normalization):
+                original = graphs.with_held(model.get_layer(layer.name))
+                graphs.copy_weights(original[number], held)
 
 
 def cannot_lose_channels(model: keras.Model, name: str) -> str:

@@ -113,9 +113,12 @@ def _returns_logits(
 def _function(operation: keras.Operation) -> str:
     """Returns the name of the function that an operation ends with, such as `softmax`.
 
-    It is the layer's activation, or else the operation's own class. The classes behind
-    `keras.ops` are not in Keras 3.15's public API, so they are told by their names.
+    It is the layer's activation, or else the operation's own class; for a wrapper it is that of
+    the wrapped layer. The classes behind `keras.ops` are not in Keras 3.15's public API, so
+    they are told by their names.
     """
+    while isinstance(operation, keras.layers.Wrapper):
+        operation = operation.layer
     activation = getattr(operation, "activation", None)
     if activation is None or activation is keras.activations.linear:
         name = type(operation).__name__

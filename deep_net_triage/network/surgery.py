@@ -156,7 +156,7 @@ def start(
     convolution, batchnorm, activation = (new[name] for name in block.compressed_layers)
     copy_around(parent, student, block)
     if getattr(activation, "weights", None):  # of a PReLU
-        graphs.copy_weights(parent.get_layer(block.activation), activation)
+        graphs.copy_weights(_own_activation(parent, block), activation)
     shapes = [tuple(kernel.shape) for kernel in block.kernels_in(student)]
     if initializer == "mean":
         layers = block.convolutions_in(parent), block.batchnorms_in(parent)
@@ -239,12 +239,17 @@ def _activation(parent: keras.Model, block: Block, name: str) -> keras.Operation
     """Returns a layer with the activation that ends the block, or a function if it is one."""
     if block.activation is None:
         return keras.layers.Activation("linear", name=name)
+    own = _own_activation(parent, block)
+    if isinstance(own, keras.Operation):
+        return graphs.copied(own, name)
+    return keras.layers.Activation(own, name=name)
+
+
+def _own_activation(parent: keras.Model, block: Block) -> keras.Operation | Callable:
+    """Returns the activation that ends a block, an operation of its own or what one applies."""
     own = graphs.by_name(parent)[block.activation]
-    # Of a convolution, or of an Activation layer.
-    function = getattr(own, "activation", None)
-    if function is not None:
-        return keras.layers.Activation(function, name=name)
-    return graphs.copied(own, name)
+    # Of a convolution, or of an Activation layer; it may itself be a layer, such as a PReLU.
+    return getattr(own, "activation", None) or own
 
 
 def _copied(operation: keras.Operation, synchronized: bool) -> keras.Operation:
