@@ -56,6 +56,24 @@ def test_a_block_that_is_copied_is_like_the_parents(parent, toy_dataset, small_s
     assert evidence.similarity(parent, student, block, source) < 0.99
 
 
+def test_block_and_replacement_receive_what_the_parent_computes(
+    parent, toy_dataset, small_settings
+):
+    """Whatever the student's first block does after training the whole model."""
+    first, block = find_blocks(parent)
+    source = for_model(toy_dataset, small_settings())
+    student = surgery.compress(parent, block, initializer="glorot_uniform", seed=0)
+    for layer in first.convolutions_in(student):
+        layer.kernel.assign(-layer.kernel)
+    received = surgery.segment(parent, first).predict(source.test[:], verbose=0)
+    vectors = [
+        surgery.segment(model, block).predict(received, verbose=0).reshape(len(received), -1)
+        for model in (parent, student)
+    ]
+    found = evidence.similarity(parent, student, block, source)
+    assert found == pytest.approx(gram_cka(*vectors), rel=1e-4)
+
+
 def test_images_sorted_by_class_are_compared_across_classes(
     parent, toy_dataset, small_settings, monkeypatch
 ):

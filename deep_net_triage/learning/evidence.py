@@ -13,7 +13,7 @@ import numpy as np
 from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import predictions
 from deep_net_triage.learning.batches import Rows
-from deep_net_triage.learning.sources import Place, Source
+from deep_net_triage.learning.sources import Source
 from deep_net_triage.network import graphs, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.network.graphs import by_name
@@ -58,9 +58,11 @@ def accuracies(
 def similarity(
     parent: keras.Model, student: keras.Model, block: Block, source: Source
 ) -> float | None:
-    """Returns the linear CKA of a block's pooled outputs in parent and student.
+    """Returns the linear CKA of what a block and its replacement return for the same input.
 
-    It is 1 for outputs that are equal up to rotation and scale, and 0 for unrelated ones.
+    It is 1 for outputs that are equal up to rotation and scale, and 0 for unrelated ones. Both
+    receive what the parent computes, whatever the student's layers before the block do by now,
+    and what they return is pooled.
 
     Args:
         parent: the uncompressed network.
@@ -77,8 +79,10 @@ def similarity(
     if len(rows) < 4:
         return None
     # One at a time: what the first block of VGG16 returns at 224 pixels takes 1.6 GB.
+    before = graphs.cut(parent, source.place(parent), block.received_by(parent))
     grams = [
-        _hollow_gram(_returned(model, block, source.place, rows)) for model in (parent, student)
+        _hollow_gram(_returned(before, surgery.segment(model, block), rows))
+        for model in (parent, student)
     ]
     return _alignment(*grams)
 
@@ -103,8 +107,8 @@ def _alignment(*grams: np.ndarray) -> float:
     return float(both / scale) if scale > 0 else 0.0
 
 
-def _returned(model: keras.Model, block: Block, place: Place, rows: Rows) -> np.ndarray:
-    part = graphs.cut(model, place(model), block.returned_by(model))
+def _returned(before: keras.Model, segment: keras.Model, rows: Rows) -> np.ndarray:
+    part = keras.Model(before.inputs, segment(before.outputs[0]))
     dtype = np.promote_types(np.float32, part.outputs[0].dtype)
     returned = np.empty((len(rows), math.prod(part.output_shape[1:])), dtype)
     filled = 0
