@@ -95,6 +95,8 @@ class Forecast:
     def __init__(self) -> None:
         self._began: float | None = None
         self._side_by_side = 1
+        self._afterwards = 0.0
+        self._afterwards_began: float | None = None
         self._trainings: dict[str, ExpectedTraining] = {}
         self._kinds: dict[str, _Seen] = {}
         # By training and phase: how many epochs have ended, with a share of the next.
@@ -104,10 +106,31 @@ class Forecast:
         self._inside: dict[str, float] = {}
         self._around: list[tuple[float, float]] = []  # what it took, and should have taken
 
-    def expect(self, trainings: Iterable[ExpectedTraining], side_by_side: int = 1) -> None:
-        """Sets which trainings are to run, and how many of them run at once."""
+    def expect(
+        self,
+        trainings: Iterable[ExpectedTraining],
+        side_by_side: int = 1,
+        afterwards: float = 0.0,
+    ) -> None:
+        """Sets which trainings are to run.
+
+        Args:
+            trainings: the parent and the trials.
+            side_by_side: how many of them run at once.
+            afterwards: seconds of what is trained when they have ended, at most.
+        """
         if self._began is None:
             self._began = time.monotonic()
+        self._afterwards = afterwards
+        self._set(trainings, side_by_side)
+
+    def afterwards(self, training: ExpectedTraining) -> None:
+        """Sets the training that runs now, one of those after all that were expected."""
+        if self._afterwards_began is None:
+            self._afterwards_began = time.monotonic()
+        self._set([training], 1)
+
+    def _set(self, trainings: Iterable[ExpectedTraining], side_by_side: int) -> None:
         self._side_by_side = side_by_side
         self._trainings = {training.name: training for training in trainings}
         for training in self._trainings.values():
@@ -154,7 +177,11 @@ class Forecast:
             return None
         alone = [seconds[name] for name in seconds if self._trainings[name].alone]
         others = [seconds[name] for name in seconds if not self._trainings[name].alone]
-        return sum(alone) + max([sum(others) / self._side_by_side, *others])
+        left = sum(alone) + max([sum(others) / self._side_by_side, *others])
+        if self._afterwards_began is None:
+            return left + self._afterwards
+        passed = time.monotonic() - self._afterwards_began
+        return max(left, self._afterwards - passed)
 
     def share(self) -> float | None:
         """Returns how much of the time of all trainings has passed, 0..1; None if not known."""

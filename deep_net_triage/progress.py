@@ -74,9 +74,24 @@ class Progress:
         else:
             self._write(text, process)
 
-    def expect(self, trainings: Iterable[ExpectedTraining], side_by_side: int = 1) -> None:
-        """Sets which trainings are to run, and how many of them run at once."""
-        self._forecast.expect(trainings, side_by_side)
+    def expect(
+        self,
+        trainings: Iterable[ExpectedTraining],
+        side_by_side: int = 1,
+        afterwards: float = 0.0,
+    ) -> None:
+        """Sets which trainings are to run.
+
+        Args:
+            trainings: the parent and the trials.
+            side_by_side: how many of them run at once.
+            afterwards: seconds of what is trained when they have ended, at most.
+        """
+        self._forecast.expect(trainings, side_by_side, afterwards)
+
+    def afterwards(self, training: ExpectedTraining) -> None:
+        """Sets the training that runs now, one of those after all that were expected."""
+        self._forecast.afterwards(training)
 
     def keep(self, names: Iterable[str]) -> None:
         """Drops all trainings but these from the time left; the others have ended."""

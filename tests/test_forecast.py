@@ -30,6 +30,27 @@ def test_trials_side_by_side_share_the_time_but_the_parent_is_alone():
     assert forecast.left() == 40
 
 
+def test_what_is_trained_afterwards_is_left_until_its_time_has_passed(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    forecast = Forecast()
+    forecast.expect([trial("a", "x")], afterwards=50.0)
+    assert forecast.left() == 8 + 50
+    forecast.epoch_ended("a", "train", 1, 4.0)
+    forecast.ended("a", 8.0)
+    assert forecast.left() == 50
+    now[0] = 110.0
+    forecast.afterwards(trial("step 1", "x"))
+    assert forecast.left() == 50
+    now[0] = 140.0
+    forecast.afterwards(trial("step 2", "x"))
+    assert forecast.left() == 20
+    assert forecast.share() == 40 / 60
+    # It takes longer than was estimated: what runs now is left at least.
+    now[0] = 170.0
+    assert forecast.left() == 8
+
+
 def test_the_first_epoch_corrects_the_estimates_of_all_kinds():
     forecast = Forecast()
     forecast.expect([PARENT, trial("a", "block1")])

@@ -35,6 +35,18 @@ def test_labels_that_name_no_class_are_refused(split, label, toy_dataset):
     assert "0 to 2" in str(caught.value)
 
 
+def test_a_single_class_is_refused(toy_dataset):
+    labels = np.zeros(len(toy_dataset.train), np.int32)
+    single = dataclasses.replace(
+        toy_dataset,
+        train=splits.Split(toy_dataset.train.images, labels),
+        test=splits.Split(toy_dataset.test.images, labels[: len(toy_dataset.test)]),
+        class_names=("cat",),
+    )
+    with pytest.raises(InputError, match="has a single class, and a classifier needs two"):
+        oddities.check_labels(single)
+
+
 def test_classes_without_training_images_are_counted(toy_dataset):
     odd = dataclasses.replace(toy_dataset, class_names=("a", "b", "c", "d", "e"))
     (line,) = oddities.warnings(odd)

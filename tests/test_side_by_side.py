@@ -2,11 +2,14 @@
 
 import contextlib
 import multiprocessing
+import re
+import signal
 import types
+from pathlib import Path
 
 import pytest
 
-from deep_net_triage.devices import Share
+from deep_net_triage.devices import WHOLE, Share
 from deep_net_triage.launchers import workers
 from deep_net_triage.records import study_results
 from deep_net_triage.study import budget
@@ -48,6 +51,17 @@ def test_a_process_that_is_killed_while_it_starts_leaves_the_others_their_work()
         running[ours] = types.SimpleNamespace(pid=pid, exitcode=code, join=lambda: None)
     assert workers._results(running, board) == ["its result"]
     assert said == [("say", ("process 7 was killed (SIGKILL)",))]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux has /proc")
+def test_processes_ignore_ctrl_c_from_their_first_moment():
+    before = signal.getsignal(signal.SIGINT)
+    with workers._working("run_trials", None, [WHOLE]) as started:
+        (process,) = started.processes.values()
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    ignored = int(re.search(r"SigIgn:\s+(\w+)", status)[1], 16)
+    assert ignored >> (signal.SIGINT - 1) & 1
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.slow

@@ -16,8 +16,13 @@ _NEARLY_EQUAL = 0.97
 
 
 def check_labels(dataset: Dataset) -> None:
-    """Raises InputError if a label is not the number of a class."""
+    """Raises InputError if there are no two classes, or a label is not the number of one."""
     classes = len(dataset.class_names)
+    if classes < 2:
+        raise InputError(
+            f"{dataset.name} has a single class, and a classifier needs two: add images of "
+            "another class"
+        )
     for name, split in dataset.splits.items():
         labels = split.labels.numpy()
         wrong = np.flatnonzero((labels < 0) | (labels >= classes))

@@ -29,9 +29,18 @@ class Messenger:
         """Sends a line to print."""
         self._send(("say", (text,)))
 
-    def expect(self, trainings: Iterable[ExpectedTraining], side_by_side: int = 1) -> None:
-        """Sends which trainings are to run, and how many of them at once."""
-        self._send(("expect", (tuple(trainings), side_by_side)))
+    def expect(
+        self,
+        trainings: Iterable[ExpectedTraining],
+        side_by_side: int = 1,
+        afterwards: float = 0.0,
+    ) -> None:
+        """Sends which trainings are to run, how many at once, and how long others then take."""
+        self._send(("expect", (tuple(trainings), side_by_side, afterwards)))
+
+    def afterwards(self, training: ExpectedTraining) -> None:
+        """Sends the training that runs now, after all that were expected."""
+        self._send(("afterwards", (training,)))
 
     def keep(self, names: Iterable[str]) -> None:
         """Sends the names of all trainings of the study that have not ended."""

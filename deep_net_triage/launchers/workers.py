@@ -132,7 +132,8 @@ def _working(part: str, settings: Settings, shares: Sequence[Share]) -> Iterator
         for share in shares:
             ours, theirs = _CONTEXT.Pipe()
             worker = _CONTEXT.Process(target=_work, args=(theirs, share, part, settings))
-            worker.start()
+            with _interrupts_ignored():
+                worker.start()
             workers[ours] = worker
             theirs.close()
         yield _Workers(part, workers)
@@ -141,6 +142,16 @@ def _working(part: str, settings: Settings, shares: Sequence[Share]) -> Iterator
             worker.terminate()
         for worker in workers.values():
             worker.join()
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignores Ctrl-C, as do processes that are started meanwhile, from their first moment."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _results(running: dict[Connection, multiprocessing.Process], board: Board) -> list[object]:
@@ -172,13 +183,14 @@ def _results(running: dict[Connection, multiprocessing.Process], board: Board) -
 def _work(connection: Connection, share: Share, part: str, settings: Settings) -> None:
     """Runs a part of the study in this process, and sends its result or its early end.
 
+    The process was started so that it ignores Ctrl-C, which its parent process handles.
+
     Args:
         connection: on which the function's arguments come once it may run.
         share: of the machine.
         part: the name of the function of `study.command`.
         settings: of the command.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
     threading.Thread(target=_end_with_parent_process, daemon=True).start()
     messenger = Messenger(connection.send)
     try:

@@ -252,6 +252,8 @@ def _stores(settings: Settings, activations: list[int]) -> bool:
     scratch = settings.activation_dir or files.nearest(settings.folder)
     memory = psutil.virtual_memory().available // 4 if memory is None else memory
     disk = psutil.disk_usage(str(scratch)).free // 4 if disk is None else disk
+    if (settings.parallel_trials or 1) > 1:
+        memory = 0  # processes share files
     return max(activations) <= max(memory, disk)
 
 

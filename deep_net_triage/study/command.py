@@ -234,7 +234,8 @@ def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, int]:
     leftovers.remove(folder, opened.plan.settings.activation_dir)
     with memory.released():
         opened, foreseen = _foresee(opened, typed, started)
-    progress.expect(foreseen.trainings, foreseen.side_by_side)
+    later = foreseen.afterwards.seconds
+    progress.expect(foreseen.trainings, foreseen.side_by_side, later)
     with locks.waiting(folder / "study.lock"):
         _describe(opened, typed, started)
     return opened, foreseen.side_by_side

@@ -225,5 +225,6 @@ class Estimator:
         through_block = self.timings.blocks[block.name].original
         # Its accuracies without training: with new kernels, and without the block.
         tests = 2 * self._epoch(0.0, before + through_block + behind) if evidence else 0.0
-        walk = self._epoch(through_block, through_block)
+        copies = self.workload.settings.augment_copies or 1
+        walk = self._epoch(copies * through_block, through_block)
         return building + tests + (walk if self.workload.stores_activations else 0.0)

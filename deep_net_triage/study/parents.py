@@ -77,6 +77,7 @@ def _taken_over(plan: Plan, earlier: EarlierResults, folder: Path) -> keras.Mode
 
 def _trained(plan: Plan, still_ours: Callable[[], None], progress: Progress) -> ParentResult:
     """Trains the parent's network, saves it, and returns its result."""
+    started = time.perf_counter()
     settings = plan.settings
     journal = Journal(
         settings.folder / "parent",
@@ -95,7 +96,8 @@ def _trained(plan: Plan, still_ours: Callable[[], None], progress: Progress) -> 
     except TrainingFailed as failure:
         journal.finish(Failure(journal.settings, str(failure)))
         raise TrainingFailed(f"the parent: {failure}") from failure
-    progress.ended("parent", journal.seconds)
+    # Not the journal's, which earlier commands have added to.
+    progress.ended("parent", time.perf_counter() - started)
     return result
 
 

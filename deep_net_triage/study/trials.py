@@ -263,7 +263,7 @@ class LaterTrainings:
 
     def _begin(self, name: str, *phases: ExpectedPhase) -> None:
         self.begins(name)
-        self.progress.expect([ExpectedTraining(name, phases)])
+        self.progress.afterwards(ExpectedTraining(name, phases))
 
     def _saved(self, network: keras.Model, journal: Journal) -> NetworkResult:
         """Saves and checks a trained network, and returns its result."""
