@@ -50,6 +50,21 @@ def accuracy_of(model):
     return (model.predict(images, verbose=0).argmax(axis=1) == labels).mean()
 
 
+@keras.saving.register_keras_serializable("tests")
+def probabilities(numbers):
+    return keras.ops.exp(numbers) / keras.ops.sum(keras.ops.exp(numbers), -1, keepdims=True)
+
+
+def test_probabilities_by_a_function_of_ones_own_are_refused_at_once(learned, places):
+    own = keras.layers.Activation(probabilities)(learned.output)
+    reason = "the model returns probabilities, since its outputs sum to 1, but not by Keras's"
+    with pytest.raises(dnt.InputError, match=reason):
+        dnt.triage(keras.Model(learned.input, own), TRAIN, TEST, **QUICK)
+    own = keras.layers.Lambda(probabilities)(learned.output)
+    with pytest.raises(dnt.InputError, match="the model can't be triaged: .* a Lambda layer"):
+        dnt.triage(keras.Model(learned.input, own), TRAIN, TEST, **QUICK)
+
+
 @pytest.fixture
 def places(tmp_path, monkeypatch):
     """The working folder and the one of temporary files, both empty."""

@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
 import run_triage
 from deep_net_triage import devices
 from deep_net_triage.devices import Share
+from deep_net_triage.launchers import ray_cluster
 from deep_net_triage.records import results, study_results
 from tests.studies import TINY, newcomer, run
 
@@ -57,6 +59,18 @@ def test_jobs_of_an_array_make_one_study(tmp_path, capsys):
     assert said.count("the baseline (trained)") == 1
     assert said.count("the baseline (kept from an earlier run)") == 1
     assert "is already finished" not in said
+
+
+def test_the_time_left_on_a_cluster_is_divided_by_all_its_tasks_at_once():
+    nodes = [{"CPU": 16.0, "GPU": 4.0}, {"CPU": 16.0, "GPU": 3.0}, {"CPU": 2.0}]
+    assert ray_cluster._at_once(nodes, "GPU", 2) == 3  # two and one; a GPU is left over
+    assert ray_cluster._at_once(nodes, "CPU", 2.0) == 17
+    cluster = types.SimpleNamespace(at_once=3)
+    expected = ("expect", (("parent", "trial"), 1, 20.0))
+    changed = ray_cluster._Cluster._of_cluster(cluster, expected)
+    assert changed == ("expect", (("parent", "trial"), 3, 20.0))
+    said = ("say", ("a line",))
+    assert ray_cluster._Cluster._of_cluster(cluster, said) == said
 
 
 @pytest.mark.parametrize(

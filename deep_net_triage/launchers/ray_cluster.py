@@ -91,6 +91,8 @@ class _Cluster:
         cpus = 1 if gpus else min(cores, default=1)
         self.for_one = {"num_cpus": cpus, "num_gpus": replicas or 1 if gpus else 0}
         self.for_all = {"num_cpus": cpus, "num_gpus": replicas or gpus if gpus else 0}
+        kind, needed = ("GPU", replicas or 1) if gpus else ("CPU", cpus)
+        self.at_once = _at_once(nodes, kind, needed)
 
     def run(self, work: list[tuple[str, tuple]], alone: bool = False) -> list[object]:
         """Runs parts of a study, each in a process of its own, and returns their results.
@@ -114,7 +116,7 @@ class _Cluster:
         while pending:
             ended, pending = ray.wait(pending, num_returns=len(pending), timeout=_GLANCE)
             for message, number in ray.get(self.mailbox.take.remote()):
-                self.board.show(message, number)
+                self.board.show(self._of_cluster(message), number)
             for one in ended:
                 self.board.ended(tasks.index(one), others=bool(pending))
         try:
@@ -125,6 +127,14 @@ class _Cluster:
             if ending:
                 raise WorkerEnded(*ending)
         return [returned for returned, _ in outcomes]
+
+    def _of_cluster(self, message: Message) -> Message:
+        """Returns a message, in which what one node runs at once is what the cluster runs."""
+        kind, content = message
+        if kind != "expect":
+            return message
+        trainings, _, afterwards = content
+        return kind, (trainings, self.at_once, afterwards)
 
     def remove(self, folder: Path) -> None:
         """Removes a folder on each live node."""
@@ -143,6 +153,11 @@ class _Cluster:
 
         strategy = NodeAffinitySchedulingStrategy(node, soft=False)
         return {"num_cpus": 0, "scheduling_strategy": strategy}
+
+
+def _at_once(nodes: list[dict[str, float]], kind: str, needed: float) -> int:
+    """Returns how many tasks run at once on nodes if each needs so many CPUs or GPUs of one."""
+    return max(1, sum(int(node.get(kind, 0) // needed) for node in nodes))
 
 
 class _Mailbox:

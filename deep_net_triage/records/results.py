@@ -86,8 +86,7 @@ class Row:
             the control and for what a compression trains.
         bypassed_accuracy: the parent's without the block; None likewise, and if the shapes
             don't match.
-        similarity: linear CKA between what the block and its replacement return for the same
-            input.
+        similarity: linear CKA of what block and replacement return for the same input.
         parent_bytes, bytes: size of the saved weights; None if models are not saved.
             `parent_bytes` is None for a step of a compression behind another one.
         parent_latency ... batch_latency_spread: seconds for one image and for a large batch,

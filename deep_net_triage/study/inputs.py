@@ -14,10 +14,13 @@ from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import InputError
 from deep_net_triage.images import datasets, fitting, folds, image_folders, oddities, splits
 from deep_net_triage.images.splits import Dataset
-from deep_net_triage.network import graphs
+from deep_net_triage.learning import predictions
+from deep_net_triage.network import graphs, outputs
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import models
 from deep_net_triage.wording import sides
+
+_LOOKED_AT = 8  # images that show whether a model returns probabilities
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def as_parent(model: keras.Model, name: str, dataset: Dataset) -> keras.Model:
         dataset: its images have the shape that the model takes.
 
     Raises:
-        InputError: if the model can't be triaged, or has another number of outputs.
+        InputError: if the model can't be triaged, has another number of outputs, or returns
+            probabilities of which its layers don't tell.
     """
     try:
         parent = graphs.flat(model, dataset.train.images.shape[1:])
@@ -76,7 +80,19 @@ def as_parent(model: keras.Model, name: str, dataset: Dataset) -> keras.Model:
             f"{name} returns {sides(parent.output_shape[1:])} values per image, but "
             f"{dataset.name} has {classes} classes"
         )
+    if outputs.returns_logits(parent) and _sum_to_one(parent, dataset):
+        raise InputError(
+            f"{name} returns probabilities, since its outputs sum to 1, but not by Keras's "
+            "softmax; end it with that, or with logits"
+        )
     return parent
+
+
+def _sum_to_one(model: keras.Model, dataset: Dataset) -> bool:
+    """Returns whether a model's outputs for a few images are probabilities."""
+    returned = predictions.outputs(model, dataset.train.images[:_LOOKED_AT])
+    values = np.concatenate([np.asarray(batch, np.float64) for batch in returned])
+    return bool(np.all(values >= 0) and np.allclose(values.sum(axis=-1), 1, atol=0.01))
 
 
 @contextlib.contextmanager
