@@ -125,7 +125,7 @@ def write(study, record, trained=(), failed=None):
     for number, step in enumerate(record.steps, start=1):
         folder = compressions.step_folder(study, number, step.method, step.block)
         folder.mkdir(parents=True)
-        trial = row(step.method, step.block, step.accuracy, seed=7)
+        trial = row(step.method, step.block, step.accuracy, seed=7, macs=step.macs)
         correctness.write(folder / results.CORRECT, right(round(IMAGES * step.accuracy)))
         results.write_result(folder, TrialResult({}, trial, results.digests(folder)))
     for final in record.finals:

@@ -129,6 +129,20 @@ def test_parameters_can_be_saved_instead(chain, savings):
     assert savings(save="parameters").of(block) == pytest.approx((3 * 148 - 16) / 602)
 
 
+def test_a_saving_of_less_than_runs_vary_is_none(chain, savings, monkeypatch):
+    seconds = {1: (4.0, 3.6), 64: (10.0, 8.0), 128: (20.0, 20.5)}
+    timed = [
+        Latency(model, "keras", batch, 1, median, 0.5)
+        for batch, medians in seconds.items()
+        for model, median in zip(("parent", "smaller"), medians, strict=True)
+    ]
+    table = types.SimpleNamespace(table=lambda *given: timed)
+    monkeypatch.setattr(candidates, "latency", table)
+    (block,) = blocks.find_blocks(chain)
+    # Of three numbers of images, one saves a fifth, and two nothing clear.
+    assert savings(save="latency").of(block) == pytest.approx(0.2 / 3)
+
+
 def test_latency_is_measured_once(chain, savings, monkeypatch):
     seconds = {
         ("parent", 1, 1): 5.0,

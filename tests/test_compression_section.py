@@ -48,7 +48,7 @@ def test_it_follows_the_verdict_with_sentences_a_figure_and_tables(tmp_path):
     assert sections.index("compression") == sections.index("verdict") + 1
     shown = section(page, "compression")
     verdict_says = [text(p).replace(MINUS, "-") for p in section(page, "verdict").iter("p")]
-    assert verdict_says[0] == smaller_text.recommendation(found)
+    assert verdict_says[0] == smaller_text.recommendation(found, 0.03)
     assert "#compression" in [a.get("href") for a in page.find(".//nav").iter("a")]
     paragraphs = [text(p).replace(MINUS, "-") for p in shown.iter("p")]
     first, *others = smaller_text.of_network(found)

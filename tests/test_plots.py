@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import matplotlib.image
@@ -177,6 +178,29 @@ def test_trials_at_the_same_height_stand_side_by_side():
     places = sorted(x for x, _ in markers(panel)["o"])
     assert np.diff(places) == pytest.approx(2 * [places[1] - places[0]])
     assert sum(places) == pytest.approx(0)
+
+
+@pytest.mark.parametrize(("count", "is_slanted"), [(2, False), (3, False), (5, True)])
+def test_long_names_of_blocks_do_not_cover_each_other(count, is_slanted):
+    names = [f"conv{n}_block1_1_conv-conv{n}_block3_out" for n in range(count)]
+    rows = tuple(handmade.row("stn", name, 0.8) for name in names)
+    figure = plots.accuracy([StudyResults("toy", 0.85, rows)])
+    figure.draw_without_rendering()
+    (panel,) = figure.axes
+    labels = panel.get_xticklabels()
+    assert [label.get_text().replace("\n", "") for label in labels] == names
+    assert all((label.get_rotation() > 0) == is_slanted for label in labels)
+    if not is_slanted:
+        places = [label.get_window_extent() for label in labels]
+        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(places))
+
+
+def test_many_trials_at_the_same_height_stay_in_the_column_of_their_method():
+    rows = [row("cl_rw", "block1", 0.8, seed=seed) for seed in range(40)]
+    (panel,) = plots.convergence([StudyResults("toy", 0.85, tuple(rows))]).axes
+    places = [x for x, _ in markers(panel)["o"]]
+    assert len(set(places)) == 40
+    assert max(map(abs, places)) <= 0.4
 
 
 def test_a_trial_at_the_end_of_its_budget_points_upwards(study):

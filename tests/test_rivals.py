@@ -85,6 +85,37 @@ def test_nothing_is_read_without_a_compression_and_nothing_of_damaged_files(stud
     assert rivals.read(study) is None
 
 
+def test_files_of_another_search_are_not_taken_for_the_recorded_network(study):
+    record = handmade.compression()
+    handmade.write(study.folder, record)
+    # Trained again: another accuracy, or as accurate by another network.
+    handmade.write_network(study.folder / "compressed" / "final-seed0", 880, 0, record.macs)
+    handmade.write_network(study.folder / "compressed" / "final-seed2", 887, 2, 500)
+    assert list(rivals.read(study).compressed.correct) == [1]
+    compressions.write(study.folder, dataclasses.replace(record, finals=(), accuracy=0.884))
+    assert list(rivals.read(study).compressed.correct) == [7]
+    steps = (*record.steps[:2], dataclasses.replace(record.steps[2], macs=599))
+    another = dataclasses.replace(record, steps=steps, finals=(), accuracy=0.884)
+    compressions.write(study.folder, another)
+    assert list(rivals.read(study).compressed.correct) == []
+
+
+def test_failed_halves_and_final_retrainings_are_named(study):
+    record = handmade.compression()
+    handmade.write(study.folder, record)
+    failure = results.Failure({"seed": 3}, "loss is no longer finite")
+    for name in ("final-of-1-3-seed3", "final-of-1-2-seed0", "half-stn-block1_last"):
+        folder = study.folder / "compressed" / name
+        folder.mkdir()
+        results.write_result(folder, failure)
+    # Steps 1 and 3 were kept; the retraining of 1 and 2 is of another network.
+    expected = dict.fromkeys(("half-stn-block1_last", "final-of-1-3-seed3"), failure.reason)
+    assert rivals.read(study).failed == expected
+    undone = handmade.undone()
+    compressions.write(study.folder, undone)
+    assert rivals.read(study).failed == {"half-stn-block1_last": failure.reason}
+
+
 def test_the_result_of_an_earlier_version_is_none(study):
     (study.folder / "compressed").mkdir()
     file = study.folder / "compressed" / "result.json"

@@ -104,13 +104,28 @@ def test_the_compressed_network_is_recommended_if_it_keeps_enough_accuracy():
         (None, None),
     ):
         found = smaller(network=compressed(from_parent=cost))
-        assert smaller_text.recommendation(found) == said
-    assert smaller_text.recommendation(Smaller(undone())) is None
+        assert smaller_text.recommendation(found, 0.02) == said
+    assert smaller_text.recommendation(Smaller(undone()), 0.02) is None
+
+
+def test_a_network_is_not_recommended_beyond_the_drop_that_this_command_allows():
+    """The compression may have been led by another one, of 2 points."""
+    found = smaller(network=compressed(from_parent=estimate(-1.1, -2.0, -0.4)))
+    assert smaller_text.recommendation(found, 0.01) is None
+    assert smaller_text.recommendation(found, 0.011).startswith("Recommended with reserv")
+
+
+def test_a_network_that_needs_more_arithmetic_is_not_recommended():
+    for macs in (1000, 1300):
+        found = smaller(network=compressed(macs=macs), of=compression(save="latency"))
+        assert smaller_text.recommendation(found, 0.02) is None
 
 
 def test_a_better_alternative_is_recommended_in_its_place():
     beats = rival("pruned", 1.2, 0.3, 2.1, from_parent=estimate(0.1, -0.7, 0.9))
-    assert smaller_text.recommendation(smaller(beats)).startswith('Recommended: "pruned". It ')
+    assert smaller_text.recommendation(smaller(beats), 0.02).startswith(
+        'Recommended: "pruned". It '
+    )
 
 
 def test_without_correct_npy_there_is_no_interval():
@@ -262,7 +277,7 @@ def test_a_level_alternative_that_loses_too_much_is_not_taken():
         "The network to take is the compressed network: compressed/model.keras.",
         DECIDED,
     ]
-    assert "compressed network" in smaller_text.recommendation(smaller(cheap))
+    assert "compressed network" in smaller_text.recommendation(smaller(cheap), 0.02)
 
 
 def test_a_better_one_that_loses_too_much_is_not_taken_though_it_needs_less():

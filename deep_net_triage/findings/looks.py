@@ -21,6 +21,7 @@ BASELINE = "#F0E442"
 INK = "#333333"
 GRID = "#E5E5E5"
 DPI = 300
+_LINE = 26  # letters of a block's name that stand in one line
 _ROUND = {"marker": "o", "ms": 5, "mfc": "white"}
 
 
@@ -32,6 +33,11 @@ def title(dataset: str) -> str:
 def block_title(name: str) -> str:
     """Returns a block's name for figures: `block1` is `Block 1`; other names stay."""
     return re.sub(r"^block(\d+)(?:_(first|last))?$", _block_title, name)
+
+
+def broken(name: str) -> str:
+    """Returns a block's name in two lines if it is long: those of its first and last layer."""
+    return name.replace("-", "-\n", 1) if len(name) > _LINE else name
 
 
 def _block_title(name: re.Match[str]) -> str:

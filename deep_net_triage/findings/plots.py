@@ -27,6 +27,8 @@ _MOST_PANELS = 3
 # A marker this many times as far below the parent as the median marker is drawn at the
 # edge: to scale it would squash all the others into one line.
 _FAR = 10
+_COLUMN = 0.8  # width of a method's or a block's column; the rest separates it from others
+_LETTERS = 60  # of names that fit below a panel, side by side
 _ABREAST = 0.13  # of a method's column, from one trial's marker to the next at the same height
 
 
@@ -99,7 +101,7 @@ def _accuracy_panel(panel: Axes, study: StudyResults) -> None:
     far, intervals = _far_below(study), _intervals(study)
     at_the_edge = []
     for index, method in enumerate(methods):
-        offset = 0.8 * ((index + 0.5) / len(methods) - 0.5)
+        offset = _COLUMN * ((index + 0.5) / len(methods) - 0.5)
         for position, block in enumerate(blocks):
             reached = [100 * row.chosen_accuracy for row in study.trials(method, block)]
             x = position + offset
@@ -116,7 +118,11 @@ def _accuracy_panel(panel: Axes, study: StudyResults) -> None:
         panel.plot([x], [bottom], clip_on=False, **looks.marker_style(method))
         beside = {"xytext": (6, 4), "textcoords": "offset points", "fontsize": 8}
         panel.annotate(f"↓ {accuracy:.1f}", (x, bottom), color=looks.INK, **beside)
-    panel.set_xticks(range(len(blocks)), map(looks.block_title, blocks), parse_math=False)
+    titles = [looks.broken(looks.block_title(block)) for block in blocks]
+    longest = max((len(line) for title in titles for line in title.split("\n")), default=0)
+    crowded = len(titles) * longest > _LETTERS
+    slant = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
+    panel.set_xticks(range(len(blocks)), titles, parse_math=False, **slant)
     panel.set_xlim(-0.5, len(blocks) - 0.5)
     for edge in range(1, len(blocks)):
         panel.axvline(edge - 0.5, color=looks.GRID, lw=0.7, zorder=0)
@@ -156,16 +162,19 @@ def _convergence_panel(panel: Axes, study: StudyResults) -> None:
         colour = METHODS[method].colour
         distilled = mean(row.distill_epochs for row in rows)
         if distilled:
-            panel.bar(position, distilled, 0.8, **looks.hatched(colour))
+            panel.bar(position, distilled, _COLUMN, **looks.hatched(colour))
         average = distilled + mean(row.epochs_to_99 for row in rows)
-        panel.plot([position - 0.4, position + 0.4], [average] * 2, color=looks.INK, lw=2.5)
+        ends = [position - _COLUMN / 2, position + _COLUMN / 2]
+        panel.plot(ends, [average] * 2, color=looks.INK, lw=2.5)
         at_height = Counter(row.epochs_to_99 for row in rows)
         drawn = Counter()
         for row in rows:
             height = row.epochs_to_99
             place = drawn[height] - (at_height[height] - 1) / 2
             drawn[height] += 1
-            x, y = position + _ABREAST * place, row.distill_epochs + height
+            # However many there are, they stay in their column.
+            apart = min(_ABREAST, _COLUMN / max(1, at_height[height] - 1))
+            x, y = position + apart * place, row.distill_epochs + height
             panel.plot([x], [y], **looks.trial_style(colour, _is_censored(study, row)))
     panel.set_xticks(range(len(methods)), [METHODS[name].title for name in methods], fontsize=8)
     panel.set_xlim(-0.6, len(methods) - 0.4)

@@ -84,7 +84,7 @@ def present(
     judged = not study.given_parent and any(row.method in GROUPS["all"] for row in study.rows)
     judgements = claims.judge([study]) if judged else []
     page = report.write(study, judgements, reached, _captioned(figures), smaller=smaller)
-    compressed = smaller_text.recommendation(smaller) if smaller else None
+    compressed = smaller and smaller_text.recommendation(smaller, max_drop)
     progress.say(f"\n{tables.table(study)}\n\n{verdict.describe(reached, compressed)}\n")
     if smaller:
         progress.say(f"{smaller_text.describe(smaller)}\n")

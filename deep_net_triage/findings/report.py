@@ -111,7 +111,7 @@ def _lead(study: StudyResults, standing: Unfinished | None) -> str:
 
 
 def _sentences(reached: Verdict, smaller: Smaller | None) -> list[str]:
-    compressed = smaller_text.recommendation(smaller) if smaller else None
+    compressed = smaller and smaller_text.recommendation(smaller, reached.max_drop)
     sentences = verdict.sentences(reached, compressed)
     if reached.ranking and reached.ranking[0].tied_with:
         best = reached.ranking[0]

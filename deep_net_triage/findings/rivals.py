@@ -6,7 +6,7 @@ differ.
 
 import contextlib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from deep_net_triage.network.latencies import Latency
 from deep_net_triage.records import alternatives, compressions, correctness, files, results
 from deep_net_triage.records.alternatives import KINDS, Alternative
 from deep_net_triage.records.compressions import Compression
-from deep_net_triage.records.results import NetworkResult, TrialResult
+from deep_net_triage.records.results import Failure, NetworkResult, TrialResult
 from deep_net_triage.records.study_results import StudyResults, mean
 
 # A difference of less than this share of the parent's multiply-accumulates counts as none.
@@ -97,7 +97,8 @@ class Smaller:
             correctness and an accuracy for each seed of the final retraining.
         alternatives: that have finished, in the order of `KINDS`.
         refused: why some alternatives can't be made of this network, by their titles.
-        failed: why trainings of alternatives failed, by the names of their folders.
+        failed: why trials of halves, final retrainings and alternatives failed, by the names of
+            their folders.
         latencies: of the parent and the compressed network; empty if not measured.
         doubt: why drops from the parent are meaningless, as the verdict says; None if they are
             not, or if there is no verdict yet.
@@ -177,8 +178,9 @@ def read(study: StudyResults) -> Smaller | None:
             compression = compressions.read(study.folder)
     if compression is None:
         return None
+    failed = _failures(study.folder, compression)
     if not compression.blocks:
-        return Smaller(compression)
+        return Smaller(compression, failed=failed)
     latencies: tuple[Latency, ...] = ()
     with contextlib.suppress(DamagedFile):
         latencies = compressions.read_latencies(study.folder)
@@ -190,9 +192,25 @@ def read(study: StudyResults) -> Smaller | None:
         read_in,
         study.parent_correct,
         refused={KINDS[kind].title: refusals[kind] for kind in KINDS if kind in refusals},
-        failed=alternatives.failures(study.folder),
+        failed=failed | alternatives.failures(study.folder),
         latencies=latencies,
     )
+
+
+def _failures(study: Path, compression: Compression) -> dict[str, str]:
+    """Returns why trials of halves and final retrainings failed, by the names of their folders.
+
+    Final retrainings of other networks do not count.
+    """
+    finals = compressions.final_folder(compression.steps, "*")
+    failed = {}
+    for pattern, read_in in (("half-*", results.read_trial), (finals, results.read_network)):
+        for folder in sorted((study / compressions.FOLDER).glob(pattern)):
+            with contextlib.suppress(DamagedFile):
+                result = read_in(folder)
+                if isinstance(result, Failure):
+                    failed[folder.name] = result.reason
+    return failed
 
 
 def compare(
@@ -252,32 +270,39 @@ def _rival(
 def _correct(study: Path, compression: Compression, images: int) -> dict[int, np.ndarray]:
     """Returns, by seed, which test images the compressed network classifies correctly.
 
-    A seed whose files are missing or damaged is left out.
+    A seed is left out if its files are missing or damaged, or those of another search.
     """
-    if compression.final:
-        folder, read = study / compressions.FOLDER, results.read_network
-        folders = {final.seed: folder / final.folder for final in compression.finals}
-    else:
-        folders, read = _last_step(study, compression), results.read_trial
-    correct = {}
-    for seed, folder in folders.items():
-        file = folder / results.CORRECT
+    trained = (
+        _finals(study, compression) if compression.final else _last_step(study, compression)
+    )
+    return {
+        seed: correctness.read(folder / results.CORRECT, images)
+        for seed, folder, recorded in trained
+        if files.is_as_recorded(folder / results.CORRECT, recorded)
+    }
+
+
+# A seed, the folder of its files, and their digests.
+_Trained = tuple[int, Path, dict[str, str]]
+
+
+def _finals(study: Path, compression: Compression) -> Iterator[_Trained]:
+    for final in compression.finals:
+        folder = study / compressions.FOLDER / final.folder
         with contextlib.suppress(DamagedFile):
-            result = read(folder)
-            if isinstance(result, TrialResult | NetworkResult) and files.is_as_recorded(
-                file, result.files
-            ):
-                correct[seed] = correctness.read(file, images)
-    return correct
+            made = results.read_network(folder)
+            recorded = final.accuracy, compression.macs
+            if isinstance(made, NetworkResult) and (made.accuracy, made.macs) == recorded:
+                yield final.seed, folder, made.files
 
 
-def _last_step(study: Path, compression: Compression) -> dict[int, Path]:
-    """Returns the folder of the last kept step, by its seed; nothing if it is damaged."""
+def _last_step(study: Path, compression: Compression) -> Iterator[_Trained]:
     steps = enumerate(compression.steps, start=1)
     number, step = [numbered for numbered in steps if numbered[1].kept][-1]
     folder = compressions.step_folder(study, number, step.method, step.block)
     with contextlib.suppress(DamagedFile):
-        result = results.read_trial(folder)
-        if isinstance(result, TrialResult):
-            return {result.row.seed: folder}
-    return {}
+        made = results.read_trial(folder)
+        if isinstance(made, TrialResult):
+            reached = made.row.chosen_accuracy, made.row.macs
+            if reached == (step.accuracy, step.macs):
+                yield made.row.seed, folder, made.files

@@ -38,16 +38,21 @@ def _described(smaller: Smaller, rival: Rival) -> str:
     return f"{title}: accuracy {percent(rival.accuracy)}{difference}; {saved}; {seeds}"
 
 
-def recommendation(smaller: Smaller) -> str | None:
+def recommendation(smaller: Smaller, max_drop: float) -> str | None:
     """Returns the sentence that recommends the compressed network or a better alternative.
 
-    Returns None if that network loses more than may be lost, or if this is not known.
+    Returns None if that network loses more than may be lost, if this is not known, or if it
+    saves no multiply-accumulates.
+
+    Args:
+        smaller: what the compression and its alternatives came to.
+        max_drop: the accuracy that may be lost, 0..1; another one may have led the compression.
     """
-    network, max_drop = smaller.standing.to_take, smaller.compression.max_drop
+    network = smaller.standing.to_take
     if network is None or network.from_parent is None:
         return None
     cost = network.from_parent
-    if not within(cost.mean, max_drop):
+    if not within(cost.mean, max_drop) or smaller.macs_saved(network.macs) <= 0:
         return None
     title = network.name
     if network is smaller.compressed:

@@ -50,7 +50,9 @@ KINDS = {
         from_scratch=True,
     ),
     "left_out": Kind(
-        "blocks left out", "leaves the blocks out and retrains the rest", taught=True
+        "blocks left out",
+        "leaves out those of the blocks that keep the shape of the maps, and retrains the rest",
+        taught=True,
     ),
     "narrow": Kind(
         "narrower",

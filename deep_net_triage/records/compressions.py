@@ -137,6 +137,12 @@ def step_folder(study: Path, number: int, method: str, block: str) -> Path:
     return study / FOLDER / f"{number}-{method}-{block}"
 
 
+def final_folder(steps: Sequence[Step], seed: int | str) -> str:
+    """Returns the name of the folder of the final retraining that follows the kept steps."""
+    kept = "-".join(str(number) for number, step in enumerate(steps, start=1) if step.kept)
+    return f"final-of-{kept}-seed{seed}"
+
+
 def write(study: Path, compression: Compression) -> None:
     """Writes the result of a compression into a study's folder."""
     files.write_json(study / FOLDER / "result.json", dataclasses.asdict(compression))

@@ -22,6 +22,7 @@ from deep_net_triage.methods import METHODS
 from deep_net_triage.network import costs, latency, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.network.halves import halves
+from deep_net_triage.network.latencies import pairs
 from deep_net_triage.records import files, results
 from deep_net_triage.records.results import Epoch
 from deep_net_triage.records.study_results import StudyResults
@@ -174,10 +175,16 @@ class Savings:
         return known["saved"][block.name]
 
     def _latency(self, student: keras.Model) -> float:
-        """Returns the mean share of time saved over the numbers of images, with all threads."""
+        """Returns the mean share of time saved over the numbers of images, with all threads.
+
+        Times that differ by no more than runs vary count as equal.
+        """
         batches = self.settings.latency_batches
         timed = latency.table(self.network, student, self._images, batches, ["keras"])
         most = max(timing.threads for timing in timed)
-        seconds = {(t.model, t.batch): t.median for t in timed if t.threads == most}
-        saved = [1 - seconds["smaller", batch] / seconds["parent", batch] for batch in batches]
+        saved = []
+        for parent, smaller in pairs([one for one in timed if one.threads == most]):
+            difference = parent.median - smaller.median
+            is_clear = abs(difference) > max(parent.spread, smaller.spread)
+            saved.append(difference / parent.median if is_clear else 0.0)
         return math.fsum(saved) / len(saved)

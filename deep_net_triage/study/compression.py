@@ -265,8 +265,7 @@ class _Search:
                 teacher=self.parent.model,
                 blocks=blocks,
             )
-            steps = "-".join(str(n) for n, one in enumerate(self.so_far.steps, 1) if one.kept)
-            folder = self.folder / f"final-of-{steps}-seed{seed}"
+            folder = self.folder / compressions.final_folder(self.so_far.steps, seed)
             name = f"compressed network, seed {seed}"
             result = self.trainings.run_network(lesson, name, network, folder)
             if isinstance(result, NetworkResult):
