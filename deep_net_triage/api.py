@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, Unpack
@@ -240,7 +240,7 @@ def _ran(
     with place as output_dir:
         flags = [*flags, f"--output_dir={output_dir}", "--parallel_trials=1"]
         name = keywords.get("name") or "study"
-        if not checks.DATASET_NAME.fullmatch(name):
+        if not (isinstance(name, str) and checks.DATASET_NAME.fullmatch(name)):
             raise InputError(f"name={name!r}: allowed: letters, digits and _ . + - : /")
         flags.append(f"--dataset={name}")
         settings = command_line.parse(flags, in_memory=True)
@@ -249,14 +249,17 @@ def _ran(
         dataset = _dataset(settings.dataset, examples, outputs, keywords.get("class_names"))
         shown = [f"{name}={value!r}" for name, value in keywords.items()]
         typed = f"deep_net_triage.{function}({', '.join(['model', *examples, *shown])})"
-        with devices.restored(), progress or Progress() as watched:
-            command.run(settings, typed, watched, Inputs(settings, dataset, model))
+        with devices.restored():
+            with progress or Progress() as watched:
+                command.run(settings, typed, watched, Inputs(settings, dataset, model))
+                if named is None:
+                    watched.say(
+                        f"{settings.folder} is removed, because no output_dir was given"
+                    )
+            study = read_study(settings.folder)
             if named is None:
-                watched.say(f"{settings.folder} is removed, because no output_dir was given")
-        study = read_study(settings.folder)
-        if named is None:
-            study = dataclasses.replace(study, folder=None)
-        yield study, settings.folder
+                study = dataclasses.replace(study, folder=None)
+            yield study, settings.folder  # to load a model draws random numbers, too
 
 
 def _dataset(
@@ -274,6 +277,8 @@ def _dataset(
     if class_names is None:
         labels = max(int(tf.reduce_max(split.labels)) for split in splits.values())
         class_names = [str(number) for number in range(max(labels + 1, outputs))]
+    elif isinstance(class_names, str) or not isinstance(class_names, Iterable):
+        raise InputError(f"class_names={class_names!r}: allowed: a list of names")
     return Dataset(name, **splits, class_names=tuple(class_names))
 
 

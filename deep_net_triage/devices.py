@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CPU_INFO = Path("/proc/cpuinfo")
+# Keras's names of what `keras.utils.set_random_seed` changes of its own.
+_SEEDS_OF_KERAS = ("global_random_seed", "global_seed_generator")
 
 
 def prepare_environment() -> None:
@@ -139,14 +141,16 @@ def restored() -> Iterator[None]:
     """Restores the dtype policy, determinism and random states of the library's caller.
 
     TensorFlow 2.21 has only private functions to read the seed and to read or turn off
-    determinism; `tests/test_api.py` guards them.
+    determinism, and Keras 3.15 to read its own seed; `tests/test_api.py` guards them.
     """
     import keras
     import numpy as np
     import tensorflow as tf
+    from keras.src.backend.common import global_state
     from tensorflow.python.eager import context
     from tensorflow.python.framework import config
 
+    seeds = {name: global_state.get_global_attribute(name) for name in _SEEDS_OF_KERAS}
     policy, seed = keras.config.dtype_policy(), context.global_seed()
     deterministic = config.is_op_determinism_enabled()
     drawn, drawn_by_numpy = random.getstate(), np.random.get_state()
@@ -160,6 +164,8 @@ def restored() -> Iterator[None]:
             tf.random.set_seed(seed)
         random.setstate(drawn)
         np.random.set_state(drawn_by_numpy)
+        for name, value in seeds.items():
+            global_state.set_global_attribute(name, value)
 
 
 def make_deterministic() -> None:

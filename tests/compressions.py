@@ -102,12 +102,12 @@ def right(count):
     return np.arange(IMAGES) < count
 
 
-def write_network(folder, count, seed, macs):
+def write_network(folder, count, seed, macs, **settings):
     """Writes what a network leaves that was trained as a whole."""
     correctness.write(folder / results.CORRECT, right(count))
     reached = {"accuracy": count / IMAGES, "judged_accuracy": 0.5, "epochs": 30}
     costs = {"parameters": 250, "macs": macs, "seconds": 1.0, "files": results.digests(folder)}
-    result = NetworkResult(settings={"seed": seed}, **reached, **costs)
+    result = NetworkResult(settings={"seed": seed, **settings}, **reached, **costs)
     results.write_result(folder, result)
 
 

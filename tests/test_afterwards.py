@@ -48,7 +48,9 @@ def test_all_halves_are_tried_and_all_blocks_compressed(foresee):
     # Of each block two trials and a step; 6 epochs with a teacher for each seed.
     expected = 3 * (7 + 3) + 2 * 6 * 2
     assert foresee(method="cl_rw,stn", compress="true", final_seeds="0,1") == Afterwards(
-        compress=expected
+        compress=expected,
+        # Of each block two halves and a step; two final retrainings, and the saved one.
+        models=2 * 3 + 2 + 1,
     )
 
 
@@ -58,7 +60,9 @@ def test_alternatives_take_as_many_epochs(method, each, foresee):
     epochs = 2 * each + 6
     expected = 3 * (epochs + 4 * 2 * epochs)
     asked = {"compress": "true", "alternatives": "true", "final_seeds": "0,1,2"}
-    assert foresee(method=method, **asked).alternatives == expected
+    later = foresee(method=method, **asked)
+    assert later.alternatives == expected
+    assert later.models == 2 * 3 + 3 + 1 + 5 * 3
 
 
 def test_it_is_said_in_one_line():

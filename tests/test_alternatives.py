@@ -1,5 +1,6 @@
 """The networks with which the alternatives to a compressed one start."""
 
+import dataclasses
 import shutil
 import types
 from pathlib import Path
@@ -18,7 +19,7 @@ from deep_net_triage.records import (
     results,
 )
 from deep_net_triage.records.results import NetworkResult
-from deep_net_triage.study import alternative_networks, exporting
+from deep_net_triage.study import alternative_networks, exporting, outcomes
 from deep_net_triage.study.alternative_networks import _Networks
 from tests import compressions as handmade
 
@@ -118,6 +119,58 @@ def test_each_kind_is_trained_from_one_seed_before_any_from_the_next(tmp_path, m
     known = {"left_out": "another shape"}
     assert refusals == [{}, {}, *[known] * 6]
     assert alternatives.refusals(tmp_path) == known
+
+
+@pytest.fixture
+def compared(tmp_path):
+    """A compression and alternatives to it, at two rates; what another one leaves of them."""
+    record = handmade.compression()
+    handmade.write(tmp_path, record)
+    rates = {"scratch": 0.1, "narrow": 0.1, "pruned": 0.01}
+    for kind, rate in rates.items():
+        folder = tmp_path / "alternatives" / f"{kind}-seed0"
+        folder.mkdir()
+        handmade.write_network(folder, 900, 0, 600, learning_rate=rate, temperature=4.0)
+
+    def left(now=record, learning_rate=0.1, retrain_learning_rate=0.01, temperature=4.0):
+        said = []
+        settings = types.SimpleNamespace(
+            folder=tmp_path,
+            learning_rate=learning_rate,
+            temperature=temperature,
+            classification_rate=lambda updates: retrain_learning_rate,
+        )
+        before = there()
+        outcomes.forget_alternatives(settings, now, said.append)
+        named = {Path(line.partition(" is removed: ")[0]).name for line in said}
+        assert named == before - there()
+        return there()
+
+    def there():
+        return {folder.name for folder in (tmp_path / "alternatives").glob("*-seed0")}
+
+    return record, left
+
+
+def test_alternatives_stay_whatever_the_order_of_the_blocks(compared):
+    record, left = compared
+    (first, undone, second) = record.steps
+    assert len(left()) == 3
+    assert len(left(dataclasses.replace(record, steps=(second, undone, first)))) == 3
+
+
+def test_alternatives_to_another_network_go(compared, tmp_path):
+    record, left = compared
+    (tmp_path / "compressed" / "latency.json").touch()
+    assert left(dataclasses.replace(record, epochs=31)) == set()
+    assert not (tmp_path / "compressed" / "latency.json").exists()
+
+
+def test_alternatives_that_would_now_be_trained_otherwise_go(compared):
+    _, left = compared
+    assert left(retrain_learning_rate=0.02) == {"scratch-seed0", "narrow-seed0"}
+    assert left(retrain_learning_rate=0.02, temperature=2.0) == {"scratch-seed0"}  # untaught
+    assert left(learning_rate=0.3) == set()
 
 
 def test_the_alternative_that_the_page_recommends_is_exported_instead(tmp_path):

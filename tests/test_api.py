@@ -293,6 +293,13 @@ def test_random_states_of_the_caller_are_restored():
         np.random.seed(5)
         assert drawn == np.random.rand()
         assert context.global_seed() == 5
+        keras.utils.set_random_seed(5)
+        expected = [float(keras.random.uniform(())) for _ in range(2)]
+        keras.utils.set_random_seed(5)
+        assert float(keras.random.uniform(())) == expected[0]
+        with devices.restored():
+            keras.utils.set_random_seed(3)
+        assert float(keras.random.uniform(())) == expected[1]
     finally:
         config.disable_op_determinism()
 

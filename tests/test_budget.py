@@ -17,6 +17,7 @@ from deep_net_triage.records import checkpoints, results
 from deep_net_triage.records.checkpoints import Checkpoint
 from deep_net_triage.study import budget
 from deep_net_triage.study.budget import Budget
+from tests import compressions as handmade
 from tests.studies import TINY, run
 
 GIB = 2**30
@@ -184,6 +185,33 @@ def test_what_follows_finished_trials_is_measured_as_well(study, capsys, monkeyp
     assert run(study.parent, *flags, "--compress", "--validation_fraction=0") == 0
     assert measured
     assert "after the trials, if every block is compressed: about" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_the_same"),
+    [
+        ({}, True),
+        ({"max_drop": 0.05}, False),
+        ({"save": "parameters"}, False),
+        ({"final_seeds": "0,1"}, False),
+        ({"final_epochs": 31}, False),
+        ({"final_epochs": None, "epochs": 30}, True),
+    ],
+)
+def test_a_compression_that_has_ended_is_not_left_if_it_is_the_one_asked_for(
+    changed, is_the_same, small_settings, tmp_path
+):
+    asked = {"save": "macs", "max_drop": 0.02, "final_seeds": "0,1,2", "final_epochs": 30}
+    flags = {name: value for name, value in (asked | changed).items() if value is not None}
+    settings = small_settings(output_dir=tmp_path, compress="true", **flags)
+    assert not budget._compressed_as(settings)
+    made = handmade.compression()
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    handmade.write(settings.folder, made)
+    for final in made.finals:
+        folder = settings.folder / "compressed" / final.folder
+        handmade.write_network(folder, 890, final.seed, made.macs, epochs=30)
+    assert budget._compressed_as(settings) == is_the_same
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The library without a folder leaves nothing on the disk; with one a call continues."""
 
+import random
 import tempfile
 
 import keras
@@ -53,6 +54,14 @@ def accuracy_of(model):
 @keras.saving.register_keras_serializable("tests")
 def probabilities(numbers):
     return keras.ops.exp(numbers) / keras.ops.sum(keras.ops.exp(numbers), -1, keepdims=True)
+
+
+@pytest.mark.parametrize("wrong", [{"name": 5}, {"class_names": 5}, {"class_names": "cat"}])
+def test_names_of_another_type_are_refused(wrong, learned, places):
+    (name,) = wrong
+    with pytest.raises(dnt.InputError, match=f"^{name}=.*: allowed: "):
+        dnt.triage(learned, TRAIN, TEST, **QUICK, **wrong)
+    assert left_in(places) == []
 
 
 def test_probabilities_by_a_function_of_ones_own_are_refused_at_once(learned, places):
@@ -165,7 +174,9 @@ def test_where_no_block_can_go_there_is_no_smaller_model(parent, places):
 def test_with_a_folder_a_call_continues_where_it_was_interrupted(learned, tmp_path):
     flags = {**QUICK, "block": 1, "max_drop": 0.99, "final_epochs": 2, "name": "mine"}
     flags |= {"save": "parameters", "output_dir": tmp_path}
+    state = random.getstate()
     first = dnt.compress_within(learned, TRAIN, TEST, **flags)
+    assert random.getstate() == state  # to load the smaller model draws numbers
     assert (tmp_path / "mine" / "compressed" / "model.keras").is_file()
     assert first.study.folder == tmp_path / "mine"
     search = compressions.read(first.study.folder)

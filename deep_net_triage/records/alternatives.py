@@ -169,20 +169,40 @@ def _ended(study: Path) -> Iterator[tuple[str, Path, NetworkResult | Failure]]:
                     yield kind, folder, result
 
 
-def forget_of_another(study: Path, compression: Compression) -> None:
-    """Removes latencies of, and alternatives to, a network of other blocks or epochs.
+def forget_of_another(
+    study: Path, compression: Compression, rates: Mapping[bool, float], temperature: float
+) -> list[Path]:
+    """Removes latencies of, and alternatives to, another compressed network.
+
+    Alternatives that were trained at another learning rate or temperature go as well.
 
     Args:
         study: the study's folder, with the result of the compression before this one, if any.
         compression: of the network that stays.
+        rates: the learning rates of networks that are trained from scratch (True) or not.
+        temperature: of distillation.
+
+    Returns:
+        The folders of the alternatives that were removed.
     """
     before = None
     with contextlib.suppress(DamagedFile):
         before = compressions.read(study)
-    same = before and all(
-        getattr(before, name) == getattr(compression, name)
-        for name in ("blocks", "macs", "epochs")
-    )
+    same = before and _compared(before) == _compared(compression)
     if not same:
         compressions.forget_latencies(study)
-        shutil.rmtree(study / FOLDER, ignore_errors=True)
+    others = [
+        folder
+        for kind, folder, result in _ended(study)
+        if not same
+        or result.settings["learning_rate"] != rates[KINDS[kind].from_scratch]
+        or (KINDS[kind].taught and result.settings["temperature"] != temperature)
+    ]
+    for folder in [study / FOLDER] if not same else others:
+        shutil.rmtree(folder, ignore_errors=True)
+    return others
+
+
+def _compared(compression: Compression) -> tuple[set[str], int, int]:
+    """Returns what alternatives depend on; the order of blocks does not matter to them."""
+    return set(compression.blocks), compression.macs, compression.epochs

@@ -1,5 +1,6 @@
 """What a planned study will take on this machine: time, memory, disk, and trials at once."""
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
+from deep_net_triage.errors import DamagedFile
 from deep_net_triage.forecast import ExpectedTraining, Forecast
 from deep_net_triage.images.splits import Dataset, Split
 from deep_net_triage.learning import stopwatch
@@ -19,7 +21,7 @@ from deep_net_triage.learning.timed_training import TimedTraining
 from deep_net_triage.learning.timings import Timings
 from deep_net_triage.network import costs, graphs
 from deep_net_triage.network.blocks import select, survey
-from deep_net_triage.records import alternatives, compressions, files
+from deep_net_triage.records import alternatives, compressions, files, results
 from deep_net_triage.study.estimates import Afterwards, Estimator, Workload
 from deep_net_triage.study.identity import Trial
 from deep_net_triage.study.ledger import Ledger
@@ -110,7 +112,8 @@ def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budg
         steps = stopwatch.measure(network, plan.blocks, dataset, settings, timed)
         at_once = _side_by_side(settings, steps, len(pending), memory)
     checkpoints = 2 * at_once * _CHECKPOINT * weights
-    models = weights * (1 + settings.save_models * len(pending))
+    afterwards = _afterwards(plan, ledger, pending, Estimator(later, steps))
+    models = weights * (1 + settings.save_models * len(pending) + afterwards.models)
     shared = sum(activations) if stores and at_once > 1 else 0
     return Budget(
         trainings=trainings(steps, at_once),
@@ -119,7 +122,7 @@ def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budg
         models=models,
         scratch=checkpoints + shared,
         measured=is_measured,
-        afterwards=_afterwards(plan, ledger, pending, Estimator(later, steps)),
+        afterwards=afterwards,
     )
 
 
@@ -128,11 +131,31 @@ def _afterwards(
 ) -> Afterwards:
     """Returns what is trained after the trials, without what earlier commands have finished."""
     expected, settings = estimator.afterwards(plan.blocks), plan.settings
-    if pending or not (ledger.folder / compressions.FOLDER / "result.json").is_file():
+    if pending or not _compressed_as(settings):
         return expected
     if alternatives.all_ended(ledger.folder, settings.final_seeds):
         return Afterwards()
     return dataclasses.replace(expected, compress=None)
+
+
+def _compressed_as(settings: Settings) -> bool:
+    """Returns whether a compression has ended, with the settings of this command."""
+    recorded = None
+    with contextlib.suppress(DamagedFile):
+        recorded = compressions.read(settings.folder)
+    if recorded is None:
+        return False
+    epochs, seeds = set(), []
+    for final in recorded.finals:
+        with contextlib.suppress(DamagedFile):
+            made = results.read_network(settings.folder / compressions.FOLDER / final.folder)
+            epochs.add(made and made.settings["epochs"])
+            seeds.append(final.seed)
+    return (recorded.save, recorded.max_drop) == (settings.save, settings.max_drop) and (
+        not recorded.blocks
+        or (tuple(seeds), epochs)
+        == (settings.final_seeds, {settings.final_epochs or settings.epochs})
+    )
 
 
 def of_quick(plan: Plan, settings: Settings) -> float:

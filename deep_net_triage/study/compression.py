@@ -51,7 +51,7 @@ from deep_net_triage.study.candidates import (
 )
 from deep_net_triage.study.identity import Parent, Trial
 from deep_net_triage.study.network_so_far import NetworkSoFar, save
-from deep_net_triage.study.outcomes import same_training
+from deep_net_triage.study.outcomes import forget_alternatives, same_training
 from deep_net_triage.study.plan import Plan
 from deep_net_triage.study.selection import Candidate, in_order
 from deep_net_triage.study.trials import LaterTrainings
@@ -178,7 +178,7 @@ class _Search:
             network, accuracy = self._better(finals)
             save(network, file)
         compression = self._result(found, finals, accuracy)
-        alternatives.forget_of_another(self.plan.settings.folder, compression)
+        forget_alternatives(self.plan.settings, compression, self.progress.say)
         compressions.write(self.plan.settings.folder, compression)
         if network is None:
             return None

@@ -44,18 +44,20 @@ class Workload:
 
 @dataclass(frozen=True)
 class Afterwards:
-    """Seconds of what is trained after the trials, if each block or half of it is compressed.
+    """What is trained after the trials, if each block or half of it is compressed.
 
     Networks count as large as the parent: which blocks are compressed is not known yet.
 
     Attributes:
-        compress: trials of all halves, a step for each block, and the final retraining; None if
-            not asked for.
-        alternatives: trainings of all alternatives; None if not asked for.
+        compress: seconds of the trials of all halves, of a step for each block, and of the
+            final retraining; None if not asked for.
+        alternatives: seconds of the trainings of all alternatives; None if not asked for.
+        models: how many models they leave on the disk.
     """
 
     compress: float | None = None
     alternatives: float | None = None
+    models: int = 0
 
     @property
     def seconds(self) -> float:
@@ -145,13 +147,15 @@ class Estimator:
         epochs, seeds = settings.final_epochs or settings.epochs, len(settings.final_seeds)
         # Trials of both halves, and a step for the block or one of them.
         compress = (_HALVES + 1) * sum(of_blocks) + seeds * self.network(epochs, taught=True)
+        # The network that is saved is a model of its own.
+        models = (_HALVES + 1) * len(blocks) + seeds + 1
         if not settings.alternatives:
-            return Afterwards(compress)
+            return Afterwards(compress, models=models)
         distils = any(TABLE[method].distil for method in methods)
         each = settings.epochs + distils * settings.distill_epochs
         most = len(blocks) * each + epochs
         others = sum(self.network(most, kind.taught) for kind in KINDS.values())
-        return Afterwards(compress, seeds * others)
+        return Afterwards(compress, seeds * others, models + seeds * len(KINDS))
 
     def _phases(self, trial: Trial, traced: set[str]) -> tuple[ExpectedPhase, ...]:
         row, settings = TABLE[trial.method], self.workload.settings

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import DamagedFile, TrainingFailed
-from deep_net_triage.records import checkpoints, results
+from deep_net_triage.records import alternatives, checkpoints, results
+from deep_net_triage.records.compressions import Compression
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, NetworkResult, TrialResult
 
@@ -75,6 +77,24 @@ def finished_with(
     ):
         shutil.rmtree(folder)
     return None
+
+
+def forget_alternatives(
+    settings: Settings, compression: Compression, say: Callable[[str], None]
+) -> None:
+    """Removes alternatives that can't be compared with a compressed network.
+
+    Args:
+        settings: of the command.
+        compression: of the network that stays; its result is not written yet.
+        say: receives a message about each.
+    """
+    rates = {True: settings.learning_rate, False: settings.classification_rate("model")}
+    removed = alternatives.forget_of_another(
+        settings.folder, compression, rates, settings.temperature
+    )
+    for folder in removed:
+        say(f"{folder} is removed: it belongs to another compressed network or other settings")
 
 
 def same_training(one: Path, other: Path) -> bool:
