@@ -48,7 +48,7 @@ _BOTH = contrasts.mean_over(("stn_cm",))
 _OTHER_WHOLE = contrasts.less(_BOTH, contrasts.mean_over(("cm_rw", "cm_mw")))
 ADDED = (
     "† Added to this list after CIFAR-10, and one to three folds of CIFAR-100, had been run. "
-    "Claim 1's two are the blocks with the largest and the smallest difference on CIFAR-10."
+    "Claim 1 shows the blocks with the largest and the smallest difference on CIFAR-10."
 )
 HEADLINES = (
     Headline(
