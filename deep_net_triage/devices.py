@@ -151,6 +151,8 @@ def restored() -> Iterator[None]:
     from tensorflow.python.framework import config
 
     seeds = {name: global_state.get_global_attribute(name) for name in _SEEDS_OF_KERAS}
+    generators = [one for one in seeds.values() if isinstance(one, keras.random.SeedGenerator)]
+    states = [(one, keras.ops.convert_to_numpy(one.state)) for one in generators]
     policy, seed = keras.config.dtype_policy(), context.global_seed()
     deterministic = config.is_op_determinism_enabled()
     drawn, drawn_by_numpy = random.getstate(), np.random.get_state()
@@ -166,6 +168,8 @@ def restored() -> Iterator[None]:
         np.random.set_state(drawn_by_numpy)
         for name, value in seeds.items():
             global_state.set_global_attribute(name, value)
+        for generator, state in states:
+            generator.state.assign(state)
 
 
 def make_deterministic() -> None:

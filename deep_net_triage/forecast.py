@@ -121,7 +121,7 @@ class Forecast:
         """
         if self._began is None:
             self._began = time.monotonic()
-        self._afterwards = afterwards
+        self._afterwards, self._afterwards_began = afterwards, None
         self._set(trainings, side_by_side)
 
     def afterwards(self, training: ExpectedTraining) -> None:
@@ -173,6 +173,9 @@ class Forecast:
         if self._began is None:
             return None
         seconds = {name: self.left_of(name) for name in self._trainings}
+        if self._afterwards_began is not None:
+            # What follows was estimated as a whole.
+            seconds = {name: left or 0.0 for name, left in seconds.items()}
         if None in seconds.values():
             return None
         alone = [seconds[name] for name in seconds if self._trainings[name].alone]

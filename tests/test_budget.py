@@ -188,6 +188,24 @@ def test_what_follows_finished_trials_is_measured_as_well(study, capsys, monkeyp
 
 
 @pytest.mark.parametrize(
+    ("flags", "at_once", "stored"),
+    [
+        ({"activation_memory": 2, "activation_disk": 0}, 1, True),
+        ({"activation_memory": 0, "activation_disk": 2}, 1, True),
+        ({"activation_memory": 0.5, "activation_disk": 0.5}, 1, False),
+        # Several processes share files.
+        ({"activation_memory": 2, "activation_disk": 0}, 2, False),
+        ({"activation_memory": 0, "activation_disk": 2}, 2, True),
+        ({"activation_memory": 2, "activation_disk": 0, "launcher": "ray"}, 1, False),
+    ],
+)
+def test_activations_fit_where_they_would_be_stored(flags, at_once, stored, small_settings):
+    settings = small_settings(**flags)
+    assert budget._stores(settings, [2**20, 2**30], at_once) is stored
+    assert budget._stores(settings, [], at_once) is False
+
+
+@pytest.mark.parametrize(
     ("changed", "is_the_same"),
     [
         ({}, True),
@@ -196,12 +214,15 @@ def test_what_follows_finished_trials_is_measured_as_well(study, capsys, monkeyp
         ({"final_seeds": "0,1"}, False),
         ({"final_epochs": 31}, False),
         ({"final_epochs": None, "epochs": 30}, True),
+        ({"temperature": 2.0}, False),
+        ({"retrain_learning_rate": 0.5}, False),
     ],
 )
 def test_a_compression_that_has_ended_is_not_left_if_it_is_the_one_asked_for(
     changed, is_the_same, small_settings, tmp_path
 ):
     asked = {"save": "macs", "max_drop": 0.02, "final_seeds": "0,1,2", "final_epochs": 30}
+    asked |= {"retrain_learning_rate": 0.01, "temperature": 4.0}
     flags = {name: value for name, value in (asked | changed).items() if value is not None}
     settings = small_settings(output_dir=tmp_path, compress="true", **flags)
     assert not budget._compressed_as(settings)
@@ -210,7 +231,8 @@ def test_a_compression_that_has_ended_is_not_left_if_it_is_the_one_asked_for(
     handmade.write(settings.folder, made)
     for final in made.finals:
         folder = settings.folder / "compressed" / final.folder
-        handmade.write_network(folder, 890, final.seed, made.macs, epochs=30)
+        lesson = {"epochs": 30, "learning_rate": 0.01, "temperature": 4.0}
+        handmade.write_network(folder, 890, final.seed, made.macs, **lesson)
     assert budget._compressed_as(settings) == is_the_same
 
 

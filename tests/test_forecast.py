@@ -49,6 +49,21 @@ def test_what_is_trained_afterwards_is_left_until_its_time_has_passed(monkeypatc
     # It takes longer than was estimated: what runs now is left at least.
     now[0] = 170.0
     assert forecast.left() == 8
+    # All of it has ended, perhaps early; another study begins anew.
+    forecast.expect([])
+    assert forecast.left() == 0
+    forecast.expect([trial("b", "x")], afterwards=50.0)
+    assert forecast.left() == 8 + 50
+
+
+def test_before_any_epoch_what_is_trained_afterwards_is_left_as_estimated(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    forecast = Forecast()
+    forecast.expect([], afterwards=50.0)
+    forecast.afterwards(trial("step 1", "of unknown length", seconds=None))
+    now[0] = 110.0
+    assert forecast.left() == 40
 
 
 def test_the_first_epoch_corrects_the_estimates_of_all_kinds():

@@ -116,6 +116,11 @@ def test_a_network_is_not_recommended_beyond_the_drop_that_this_command_allows()
 
 
 def test_a_network_that_needs_more_arithmetic_is_not_recommended():
+    level = rival("pruned", -0.2, -0.8, 0.4, macs=1300)
+    said = " ".join(sentences(level, network=compressed(macs=1300)))
+    assert (
+        '"pruned" saves no multiply-accumulates. If that is acceptable, take "pruned"' in said
+    )
     for macs in (1000, 1300):
         found = smaller(network=compressed(macs=macs), of=compression(save="latency"))
         assert smaller_text.recommendation(found, 0.02) is None

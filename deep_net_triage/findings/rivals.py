@@ -272,14 +272,14 @@ def _correct(study: Path, compression: Compression, images: int) -> dict[int, np
 
     A seed is left out if its files are missing or damaged, or those of another search.
     """
-    trained = (
-        _finals(study, compression) if compression.final else _last_step(study, compression)
-    )
-    return {
-        seed: correctness.read(folder / results.CORRECT, images)
-        for seed, folder, recorded in trained
-        if files.is_as_recorded(folder / results.CORRECT, recorded)
-    }
+    trained = _finals if compression.final else _last_step
+    correct = {}
+    for seed, folder, recorded in trained(study, compression):
+        file = folder / results.CORRECT
+        with contextlib.suppress(DamagedFile):
+            if files.is_as_recorded(file, recorded):
+                correct[seed] = correctness.read(file, images)
+    return correct
 
 
 # A seed, the folder of its files, and their digests.

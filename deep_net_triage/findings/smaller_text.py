@@ -231,7 +231,11 @@ def _to_take(smaller: Smaller) -> list[str]:
     folder = Path(compressions.FOLDER)
     if chosen.kind:
         folder = alternatives.folder_of(Path(), chosen.kind, min(chosen.correct))
-    take = "If that is acceptable, take" if losers == foremost else "The network to take is"
+    saves = smaller.macs_saved(chosen.macs) > 0
+    if not saves:
+        said.append(f"{chosen.name.capitalize()} saves no multiply-accumulates.")
+    accepted = saves and losers != foremost
+    take = "The network to take is" if accepted else "If that is acceptable, take"
     said.append(f"{take} {chosen.name}: {folder / 'model.keras'}.")
     said += _reasons(smaller, chosen)
     said.append("The test images decided this, so the accuracy of this network is optimistic.")

@@ -92,7 +92,8 @@ MEASURES = {
     "similarity": Measure(
         _ROLE,
         "similarity",
-        "linear CKA between the outputs of the block and its replacement: 1 alike, 0 unrelated",
+        "linear CKA of what the block and its replacement return for the same input: 1 alike, "
+        "0 unrelated",
     ),
     "parameters": Measure(
         _SIZE,

@@ -117,8 +117,7 @@ def _function(operation: keras.Operation) -> str:
     the wrapped layer. The classes behind `keras.ops` are not in Keras 3.15's public API, so
     they are told by their names.
     """
-    while isinstance(operation, keras.layers.Wrapper):
-        operation = operation.layer
+    operation = _wrapped(operation)
     activation = getattr(operation, "activation", None)
     if activation is None or activation is keras.activations.linear:
         name = type(operation).__name__
@@ -127,6 +126,13 @@ def _function(operation: keras.Operation) -> str:
     else:
         name = getattr(activation, "__name__", type(activation).__name__)
     return name.replace("_", "").lower()
+
+
+def _wrapped(operation: keras.Operation) -> keras.Operation:
+    """Returns the layer within a wrapper, or within several; any other operation as it is."""
+    while isinstance(operation, keras.layers.Wrapper):
+        operation = operation.layer
+    return operation
 
 
 def _keeps_values(operation: keras.Operation, function: str) -> bool:
@@ -146,7 +152,8 @@ def _check_softmax(operation: keras.Operation, classes: int, changed_by: str | N
         raise InputError(
             f"{changed_by} changes the probabilities that {name} returns; {_ALLOWED}"
         )
-    softmax = getattr(operation, "activation", operation)
+    inner = _wrapped(operation)
+    softmax = getattr(inner, "activation", inner)
     axes = getattr(softmax, "axis", -1)
     axes = axes if isinstance(axes, tuple | list) else (axes,)
     values = math.prod(operation.output.shape[axis] or 0 for axis in axes)

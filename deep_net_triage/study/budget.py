@@ -83,17 +83,18 @@ def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budg
         timed: a training of its network that was timed to choose the precision.
     """
     settings, network, pending = plan.settings, plan.network, ledger.pending(plan.trials)
-    activations = _activations(plan)
-    stores = _stores(settings, activations)
-    dataset = plan.dataset
+    activations, dataset = _activations(plan), plan.dataset
     tested = len(dataset.test) + len(dataset.validation or ())
-    workload = Workload(settings, len(dataset.train), tested, stores)
     trials = [(plan.name_of(trial), trial) for trial in pending]
     done = {name: ledger.epochs_done(ledger.folder_of(trial)) for name, trial in trials}
     done["parent"] = ledger.epochs_done(ledger.folder / "parent")
 
+    def workload(stores: bool) -> Workload:
+        return Workload(settings, len(dataset.train), tested, stores)
+
     def trainings(steps: Timings, side_by_side: int) -> tuple[ExpectedTraining, ...]:
-        estimator = Estimator(workload, steps, _slowdown(steps, side_by_side))
+        stores = _stores(settings, activations, side_by_side)
+        estimator = Estimator(workload(stores), steps, _slowdown(steps, side_by_side))
         makes_parent = not (ledger.parent or plan.identity.given)
         parent = [estimator.parent()] if makes_parent else []
         begun = [*parent, *estimator.trials(trials)]
@@ -103,7 +104,7 @@ def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budg
     at_once = settings.parallel_trials or 1
     assumed = sum(training.seconds for training in trainings(steps, 1))
     # A step of a compression starts from a network of its own, of which nothing is stored.
-    later = dataclasses.replace(workload, stores_activations=False)
+    later = workload(stores=False)
     afterwards = _afterwards(plan, ledger, pending, Estimator(later, steps))
     is_measured = assumed + afterwards.seconds > _NOT_WORTH_TIMING
     weights = _NUMBER * costs.parameters(network)
@@ -114,13 +115,15 @@ def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budg
     checkpoints = 2 * at_once * _CHECKPOINT * weights
     afterwards = _afterwards(plan, ledger, pending, Estimator(later, steps))
     models = weights * (1 + settings.save_models * len(pending) + afterwards.models)
-    shared = sum(activations) if stores and at_once > 1 else 0
+    stored = sum(activations) if _stores(settings, activations, at_once) else 0
+    shares = _shares(settings, at_once)
+    in_memory = max(activations, default=0) if stored and not shares else 0
     return Budget(
         trainings=trainings(steps, at_once),
         side_by_side=at_once,
-        memory=at_once * memory + (max(activations, default=0) if stores else 0),
+        memory=at_once * memory + in_memory,
         models=models,
-        scratch=checkpoints + shared,
+        scratch=checkpoints + (stored if shares else 0),
         measured=is_measured,
         afterwards=afterwards,
     )
@@ -135,7 +138,8 @@ def _afterwards(
         return expected
     if alternatives.all_ended(ledger.folder, settings.final_seeds):
         return Afterwards()
-    return dataclasses.replace(expected, compress=None)
+    models = len(settings.final_seeds) * len(alternatives.KINDS) if settings.alternatives else 0
+    return dataclasses.replace(expected, compress=None, models=models)
 
 
 def _compressed_as(settings: Settings) -> bool:
@@ -145,17 +149,21 @@ def _compressed_as(settings: Settings) -> bool:
         recorded = compressions.read(settings.folder)
     if recorded is None:
         return False
-    epochs, seeds = set(), []
+    same_search = (recorded.save, recorded.max_drop) == (settings.save, settings.max_drop)
+    if not recorded.blocks:
+        return same_search
+    asked = {
+        "epochs": settings.final_epochs or settings.epochs,
+        "learning_rate": settings.classification_rate("model"),
+        "temperature": settings.temperature,
+    }
+    trained = []
     for final in recorded.finals:
         with contextlib.suppress(DamagedFile):
             made = results.read_network(settings.folder / compressions.FOLDER / final.folder)
-            epochs.add(made and made.settings["epochs"])
-            seeds.append(final.seed)
-    return (recorded.save, recorded.max_drop) == (settings.save, settings.max_drop) and (
-        not recorded.blocks
-        or (tuple(seeds), epochs)
-        == (settings.final_seeds, {settings.final_epochs or settings.epochs})
-    )
+            if made and asked.items() <= made.settings.items():
+                trained.append(final.seed)
+    return same_search and tuple(trained) == settings.final_seeds
 
 
 def of_quick(plan: Plan, settings: Settings) -> float:
@@ -208,7 +216,8 @@ def _side_by_side(settings: Settings, timed: Timings, trials: int, memory: int) 
     if settings.parallel_trials is not None:
         return settings.parallel_trials
     gpus = tf.config.list_physical_devices("GPU")
-    if gpus or settings.deterministic or settings.replicas:
+    # A task on a Ray cluster has all cores of its node.
+    if gpus or settings.deterministic or settings.replicas or settings.launcher == "ray":
         return 1
     most = min(trials, psutil.virtual_memory().available // memory)
     gains = {count: count / slow for count, slow in timed.slowdowns.items() if count <= most}
@@ -267,7 +276,12 @@ def _activations(plan: Plan) -> list[int]:
     ]
 
 
-def _stores(settings: Settings, activations: list[int]) -> bool:
+def _shares(settings: Settings, at_once: int) -> bool:
+    """Returns whether several processes share stored activations, which are files then."""
+    return at_once > 1 or settings.launcher == "ray"
+
+
+def _stores(settings: Settings, activations: list[int], at_once: int) -> bool:
     """Returns whether the activations of every block fit into memory or on the disk."""
     if not activations:
         return False
@@ -275,9 +289,7 @@ def _stores(settings: Settings, activations: list[int]) -> bool:
     scratch = settings.activation_dir or files.nearest(settings.folder)
     memory = psutil.virtual_memory().available // 4 if memory is None else memory
     disk = psutil.disk_usage(str(scratch)).free // 4 if disk is None else disk
-    if (settings.parallel_trials or 1) > 1:
-        memory = 0  # processes share files
-    return max(activations) <= max(memory, disk)
+    return max(activations) <= (disk if _shares(settings, at_once) else max(memory, disk))
 
 
 def advice(plan: Plan, foreseen: Budget, flag: str, settings: Settings) -> Iterator[str]:

@@ -234,8 +234,7 @@ def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, int]:
     leftovers.remove(folder, opened.plan.settings.activation_dir)
     with memory.released():
         opened, foreseen = _foresee(opened, typed, started)
-    later = foreseen.afterwards.seconds
-    progress.expect(foreseen.trainings, foreseen.side_by_side, later)
+    progress.expect(foreseen.trainings, foreseen.side_by_side, foreseen.afterwards.seconds)
     with locks.waiting(folder / "study.lock"):
         _describe(opened, typed, started)
     return opened, foreseen.side_by_side
@@ -330,6 +329,7 @@ def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
             alternative_networks.run(plan, parent, progress, begins)
     except InputError as error:  # the trials are presented nevertheless
         refusal = error
+    progress.expect([])  # what followed the trials may have taken less than was foreseen
     # Under a lock, because another process may be making the same figures.
     with locks.waiting(ledger.folder / "study.lock"):
         _describe(opened, typed, started, time.time() - started)

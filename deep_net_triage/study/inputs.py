@@ -72,6 +72,7 @@ def as_parent(model: keras.Model, name: str, dataset: Dataset) -> keras.Model:
     try:
         parent = graphs.flat(model, dataset.train.images.shape[1:])
         models.check_is_loadable(parent)
+        from_logits = outputs.returns_logits(parent)
     except InputError as error:
         raise InputError(f"{name} can't be triaged: {error}") from error
     classes = len(dataset.class_names)
@@ -80,7 +81,7 @@ def as_parent(model: keras.Model, name: str, dataset: Dataset) -> keras.Model:
             f"{name} returns {sides(parent.output_shape[1:])} values per image, but "
             f"{dataset.name} has {classes} classes"
         )
-    if outputs.returns_logits(parent) and _sum_to_one(parent, dataset):
+    if from_logits and _sum_to_one(parent, dataset):
         raise InputError(
             f"{name} returns probabilities, since its outputs sum to 1, but not by Keras's "
             "softmax; end it with that, or with logits"

@@ -1,9 +1,9 @@
 """Five findings in plain sentences, each with its numbers and their intervals.
 
 What they compare was fixed before any fold was run, but for four numbers that were added after
-CIFAR-10 had been run: how distillation does when its epochs count, and three of the planned
-differences, whole model against layer alone and STN-CM against layer-only methods. They carry
-a dagger.
+CIFAR-10, and one to three folds of CIFAR-100, had been run: how distillation does when its
+epochs count, and three of the planned differences, whole model against layer alone and STN-CM
+against layer-only methods. They carry a dagger.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

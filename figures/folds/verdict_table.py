@@ -14,13 +14,13 @@ from deep_net_triage.wording import listed, signed
 KINDS = ("verdict", "uncorrected")
 # How claims are judged. As in the paper, claims on speed do not count distillation.
 REMARKS = {
-    "2b": "Judged by the mean of three methods; a gain that is not clear is tolerated up to the "
-    "lower boundary.",
+    "2b": "Judged by the mean of three methods; a gain that is not clear is tolerated up to "
+    "the lower boundary.",
     "3": "Judged by the mean of three methods; about 5 points are read as a tenth of the "
     "parents' accuracy above chance.",
     "6": "Epochs of distillation are not counted.",
-    "8": "The paper's hypothesis. Judged by means over methods and blocks. Speed is compared with CM-RW's and CM-MW's "
-    "only; epochs of distillation are not counted.",
+    "8": "The paper's hypothesis. Judged by means over methods and blocks. Speed is compared "
+    "with CM-RW's and CM-MW's only; epochs of distillation are not counted.",
 }
 
 
