@@ -119,9 +119,10 @@ class Forecast:
             side_by_side: how many of them run at once.
             afterwards: seconds of what is trained when they have ended, at most.
         """
-        if self._began is None:
-            self._began = time.monotonic()
+        self._began = time.monotonic()
         self._afterwards, self._afterwards_began = afterwards, None
+        for seen in (self._kinds, self._done, self._begun, self._inside, self._around):
+            seen.clear()  # of an earlier study
         self._set(trainings, side_by_side)
 
     def afterwards(self, training: ExpectedTraining) -> None:
@@ -173,18 +174,17 @@ class Forecast:
         if self._began is None:
             return None
         seconds = {name: self.left_of(name) for name in self._trainings}
+        follows = 0.0
         if self._afterwards_began is not None:
-            # What follows was estimated as a whole.
+            follows = self._afterwards - (time.monotonic() - self._afterwards_began)
+        if follows > 0:  # it was estimated as a whole
             seconds = {name: left or 0.0 for name, left in seconds.items()}
         if None in seconds.values():
             return None
         alone = [seconds[name] for name in seconds if self._trainings[name].alone]
         others = [seconds[name] for name in seconds if not self._trainings[name].alone]
         left = sum(alone) + max([sum(others) / self._side_by_side, *others])
-        if self._afterwards_began is None:
-            return left + self._afterwards
-        passed = time.monotonic() - self._afterwards_began
-        return max(left, self._afterwards - passed)
+        return left + self._afterwards if self._afterwards_began is None else max(left, follows)
 
     def share(self) -> float | None:
         """Returns how much of the time of all trainings has passed, 0..1; None if not known."""

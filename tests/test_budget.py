@@ -15,7 +15,7 @@ from deep_net_triage.learning.timings import Timings
 from deep_net_triage.network import blocks
 from deep_net_triage.records import checkpoints, results
 from deep_net_triage.records.checkpoints import Checkpoint
-from deep_net_triage.study import budget
+from deep_net_triage.study import budget, estimates
 from deep_net_triage.study.budget import Budget
 from tests import compressions as handmade
 from tests.studies import TINY, run
@@ -72,6 +72,7 @@ def test_the_user_decides_and_determinism_takes_one_at_a_time(small_settings):
         ({"parallel_trials": 1}, 1),
         ({"deterministic": True}, 1),
         ({"replicas": 2}, 1),
+        ({"launcher": "ray"}, 1),  # its tasks have a node each
         ({}, 8),
     ):
         assert budget._side_by_side(small_settings(**flags), FREE, 30, memory=1) == expected
@@ -188,21 +189,24 @@ def test_what_follows_finished_trials_is_measured_as_well(study, capsys, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("flags", "at_once", "stored"),
+    ("flags", "at_once", "room"),
     [
-        ({"activation_memory": 2, "activation_disk": 0}, 1, True),
-        ({"activation_memory": 0, "activation_disk": 2}, 1, True),
-        ({"activation_memory": 0.5, "activation_disk": 0.5}, 1, False),
+        ({"activation_memory": 2, "activation_disk": 2}, 1, "memory"),
+        ({"activation_memory": 0, "activation_disk": 2}, 1, "disk"),
+        ({"activation_memory": 0.5, "activation_disk": 0.5}, 1, None),
         # Several processes share files.
-        ({"activation_memory": 2, "activation_disk": 0}, 2, False),
-        ({"activation_memory": 0, "activation_disk": 2}, 2, True),
-        ({"activation_memory": 2, "activation_disk": 0, "launcher": "ray"}, 1, False),
+        ({"activation_memory": 2, "activation_disk": 0}, 2, None),
+        ({"activation_memory": 2, "activation_disk": 2}, 2, "disk"),
+        ({"activation_memory": 2, "activation_disk": 0, "launcher": "ray"}, 1, None),
     ],
 )
-def test_activations_fit_where_they_would_be_stored(flags, at_once, stored, small_settings):
+def test_activations_fit_where_they_would_be_stored(flags, at_once, room, small_settings):
     settings = small_settings(**flags)
-    assert budget._stores(settings, [2**20, 2**30], at_once) is stored
-    assert budget._stores(settings, [], at_once) is False
+    assert budget._room(settings, [2**20, 2**30], at_once) == room
+    both = 2**20 + 2**30 if at_once > 1 else 2**30  # of one block after the other
+    taken = {"memory": (2**30, 0), "disk": (0, both), None: (0, 0)}
+    assert budget._stored(settings, [2**20, 2**30], at_once) == taken[room]
+    assert budget._room(settings, [], at_once) is None
 
 
 @pytest.mark.parametrize(
@@ -225,7 +229,8 @@ def test_a_compression_that_has_ended_is_not_left_if_it_is_the_one_asked_for(
     asked |= {"retrain_learning_rate": 0.01, "temperature": 4.0}
     flags = {name: value for name, value in (asked | changed).items() if value is not None}
     settings = small_settings(output_dir=tmp_path, compress="true", **flags)
-    assert not budget._compressed_as(settings)
+    blocks_now = [SimpleNamespace(name=name) for name in ("block1", "block2", "block3")]
+    assert estimates.ended_compression(settings, blocks_now) is None
     made = handmade.compression()
     settings.folder.mkdir(parents=True, exist_ok=True)
     handmade.write(settings.folder, made)
@@ -233,7 +238,10 @@ def test_a_compression_that_has_ended_is_not_left_if_it_is_the_one_asked_for(
         folder = settings.folder / "compressed" / final.folder
         lesson = {"epochs": 30, "learning_rate": 0.01, "temperature": 4.0}
         handmade.write_network(folder, 890, final.seed, made.macs, **lesson)
-    assert budget._compressed_as(settings) == is_the_same
+    assert estimates.ended_compression(settings, blocks_now) == (made if is_the_same else None)
+    # A block that was not considered then is now.
+    blocks_now.append(SimpleNamespace(name="block5"))
+    assert estimates.ended_compression(settings, blocks_now) is None
 
 
 @pytest.mark.parametrize(

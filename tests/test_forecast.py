@@ -52,7 +52,7 @@ def test_what_is_trained_afterwards_is_left_until_its_time_has_passed(monkeypatc
     # All of it has ended, perhaps early; another study begins anew.
     forecast.expect([])
     assert forecast.left() == 0
-    forecast.expect([trial("b", "x")], afterwards=50.0)
+    forecast.expect([trial("a", "x")], afterwards=50.0)
     assert forecast.left() == 8 + 50
 
 
@@ -64,6 +64,10 @@ def test_before_any_epoch_what_is_trained_afterwards_is_left_as_estimated(monkey
     forecast.afterwards(trial("step 1", "of unknown length", seconds=None))
     now[0] = 110.0
     assert forecast.left() == 40
+    now[0] = 150.0
+    assert forecast.left() is None
+    forecast.epoch_ended("step 1", "train", 1, 30.0)
+    assert forecast.left() == 30
 
 
 def test_the_first_epoch_corrects_the_estimates_of_all_kinds():

@@ -42,6 +42,7 @@ def dense(activation=None):
         [layers.Flatten(), layers.Dense(3, activation=layers.Softmax())],
         [layers.Flatten(), dense("softmax"), lambda x: keras.ops.cast(x, "float16")],
         [layers.Flatten(), layers.SpectralNormalization(dense("softmax"))],
+        [conv(), layers.TimeDistributed(layers.Softmax(axis=2)), layers.Flatten()],
         [layers.Flatten(), dense("softmax"), layers.Activation("linear")],
         [layers.Flatten(), lambda x: layers.Average()([dense("softmax")(x)] * 2)],
     ],
@@ -85,6 +86,14 @@ def test_logits(steps):
         (
             [conv(), layers.Softmax(axis=1, name="s"), layers.Flatten()],
             "s takes the softmax of",
+        ),
+        (
+            [
+                conv(),
+                layers.TimeDistributed(layers.Softmax(axis=1), name="s"),
+                layers.Flatten(),
+            ],
+            "s takes the softmax of 1 values for 3 classes",  # of the columns
         ),
         (
             [layers.Conv2D(3, 1, activation="softmax", name="head"), layers.Flatten()],

@@ -156,6 +156,8 @@ def _check_softmax(operation: keras.Operation, classes: int, changed_by: str | N
     softmax = getattr(inner, "activation", inner)
     axes = getattr(softmax, "axis", -1)
     axes = axes if isinstance(axes, tuple | list) else (axes,)
+    if isinstance(operation, keras.layers.TimeDistributed):  # the layer has one axis less
+        axes = [axis + 1 if axis > 0 else axis for axis in axes]
     values = math.prod(operation.output.shape[axis] or 0 for axis in axes)
     if values != classes:
         raise InputError(

@@ -90,14 +90,37 @@ def folder_of(study: Path, kind: str, seed: int) -> Path:
     return study / FOLDER / f"{kind}-seed{seed}"
 
 
-def all_ended(study: Path, seeds: Iterable[int]) -> bool:
-    """Returns whether each kind that is possible has been trained from each seed."""
+def all_ended(
+    study: Path, seeds: Iterable[int], rates: Mapping[bool, float], temperature: float
+) -> bool:
+    """Returns whether each kind that is possible has been trained from each seed.
+
+    Args:
+        study: its folder.
+        seeds: of the trainings.
+        rates: as for `forget_of_another`.
+        temperature: as for `forget_of_another`.
+    """
     impossible = refusals(study)
+    trained = {
+        folder
+        for kind, folder, result in _ended(study)
+        if isinstance(result, NetworkResult) and _is_of(kind, result, rates, temperature)
+    }
     return all(
-        (folder_of(study, kind, seed) / "result.json").is_file()
+        folder_of(study, kind, seed) in trained
         for kind, seed in itertools.product(KINDS, seeds)
         if kind not in impossible
     )
+
+
+def _is_of(
+    kind: str, result: NetworkResult | Failure, rates: Mapping[bool, float], temperature: float
+) -> bool:
+    """Returns whether a training had a learning rate and a temperature."""
+    settings, own = result.settings, KINDS[kind]
+    same_rate = settings["learning_rate"] == rates[own.from_scratch]
+    return same_rate and (not own.taught or settings["temperature"] == temperature)
 
 
 def read(study: Path, images: int) -> list[Alternative]:
@@ -194,9 +217,7 @@ def forget_of_another(
     others = [
         folder
         for kind, folder, result in _ended(study)
-        if not same
-        or result.settings["learning_rate"] != rates[KINDS[kind].from_scratch]
-        or (KINDS[kind].taught and result.settings["temperature"] != temperature)
+        if not (same and _is_of(kind, result, rates, temperature))
     ]
     for folder in [study / FOLDER] if not same else others:
         shutil.rmtree(folder, ignore_errors=True)

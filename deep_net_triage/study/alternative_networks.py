@@ -13,6 +13,7 @@ from pathlib import Path
 
 import keras
 
+from deep_net_triage.commands.settings import rates_of_networks
 from deep_net_triage.errors import InputError
 from deep_net_triage.learning.whole import Lesson
 from deep_net_triage.network import scaling, surgery
@@ -78,9 +79,7 @@ def _train(
 ) -> None:
     """Trains an alternative from one seed."""
     settings = trainings.identity.settings
-    rate = settings.classification_rate("model")
-    if KINDS[kind].from_scratch:
-        rate = settings.learning_rate
+    rate = rates_of_networks(settings)[KINDS[kind].from_scratch]
     teacher = trainings.parent.model if KINDS[kind].taught else None
     folder = alternatives.folder_of(settings.folder, kind, seed)
     name = f"alternative {KINDS[kind].title}, seed {seed}"

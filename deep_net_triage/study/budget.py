@@ -1,6 +1,5 @@
 """What a planned study will take on this machine: time, memory, disk, and trials at once."""
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,6 @@ import tensorflow as tf
 
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
-from deep_net_triage.errors import DamagedFile
 from deep_net_triage.forecast import ExpectedTraining, Forecast
 from deep_net_triage.images.splits import Dataset, Split
 from deep_net_triage.learning import stopwatch
@@ -21,9 +19,8 @@ from deep_net_triage.learning.timed_training import TimedTraining
 from deep_net_triage.learning.timings import Timings
 from deep_net_triage.network import costs, graphs
 from deep_net_triage.network.blocks import select, survey
-from deep_net_triage.records import alternatives, compressions, files, results
-from deep_net_triage.study.estimates import Afterwards, Estimator, Workload
-from deep_net_triage.study.identity import Trial
+from deep_net_triage.records import files
+from deep_net_triage.study.estimates import Afterwards, Estimator, Workload, left_afterwards
 from deep_net_triage.study.ledger import Ledger
 from deep_net_triage.study.plan import Plan, trials_of, untrained
 from deep_net_triage.wording import counted, duration, size
@@ -93,77 +90,42 @@ def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budg
         return Workload(settings, len(dataset.train), tested, stores)
 
     def trainings(steps: Timings, side_by_side: int) -> tuple[ExpectedTraining, ...]:
-        stores = _stores(settings, activations, side_by_side)
+        stores = _room(settings, activations, side_by_side) is not None
         estimator = Estimator(workload(stores), steps, _slowdown(steps, side_by_side))
         makes_parent = not (ledger.parent or plan.identity.given)
         parent = [estimator.parent()] if makes_parent else []
         begun = [*parent, *estimator.trials(trials)]
         return tuple(training.after(done[training.name]) for training in begun)
 
+    # A step of a compression starts from a network of its own, of which nothing is stored.
+    def follows(steps: Timings) -> Afterwards:
+        estimator = Estimator(workload(stores=False), steps)
+        if pending:
+            return estimator.afterwards(plan.blocks)
+        return left_afterwards(settings, plan.blocks, estimator)
+
     steps = stopwatch.assumed(network, plan.blocks, settings)
     at_once = settings.parallel_trials or 1
     assumed = sum(training.seconds for training in trainings(steps, 1))
-    # A step of a compression starts from a network of its own, of which nothing is stored.
-    later = workload(stores=False)
-    afterwards = _afterwards(plan, ledger, pending, Estimator(later, steps))
-    is_measured = assumed + afterwards.seconds > _NOT_WORTH_TIMING
+    is_measured = assumed + follows(steps).seconds > _NOT_WORTH_TIMING
     weights = _NUMBER * costs.parameters(network)
     memory = _memory(network, settings) - (timed.bytes if timed else 0)
     if is_measured:
         steps = stopwatch.measure(network, plan.blocks, dataset, settings, timed)
         at_once = _side_by_side(settings, steps, len(pending), memory)
     checkpoints = 2 * at_once * _CHECKPOINT * weights
-    afterwards = _afterwards(plan, ledger, pending, Estimator(later, steps))
+    afterwards = follows(steps)
     models = weights * (1 + settings.save_models * len(pending) + afterwards.models)
-    stored = sum(activations) if _stores(settings, activations, at_once) else 0
-    shares = _shares(settings, at_once)
-    in_memory = max(activations, default=0) if stored and not shares else 0
+    in_memory, on_disk = _stored(settings, activations, at_once)
     return Budget(
         trainings=trainings(steps, at_once),
         side_by_side=at_once,
         memory=at_once * memory + in_memory,
         models=models,
-        scratch=checkpoints + (stored if shares else 0),
+        scratch=checkpoints + on_disk,
         measured=is_measured,
         afterwards=afterwards,
     )
-
-
-def _afterwards(
-    plan: Plan, ledger: Ledger, pending: Sequence[Trial], estimator: Estimator
-) -> Afterwards:
-    """Returns what is trained after the trials, without what earlier commands have finished."""
-    expected, settings = estimator.afterwards(plan.blocks), plan.settings
-    if pending or not _compressed_as(settings):
-        return expected
-    if alternatives.all_ended(ledger.folder, settings.final_seeds):
-        return Afterwards()
-    models = len(settings.final_seeds) * len(alternatives.KINDS) if settings.alternatives else 0
-    return dataclasses.replace(expected, compress=None, models=models)
-
-
-def _compressed_as(settings: Settings) -> bool:
-    """Returns whether a compression has ended, with the settings of this command."""
-    recorded = None
-    with contextlib.suppress(DamagedFile):
-        recorded = compressions.read(settings.folder)
-    if recorded is None:
-        return False
-    same_search = (recorded.save, recorded.max_drop) == (settings.save, settings.max_drop)
-    if not recorded.blocks:
-        return same_search
-    asked = {
-        "epochs": settings.final_epochs or settings.epochs,
-        "learning_rate": settings.classification_rate("model"),
-        "temperature": settings.temperature,
-    }
-    trained = []
-    for final in recorded.finals:
-        with contextlib.suppress(DamagedFile):
-            made = results.read_network(settings.folder / compressions.FOLDER / final.folder)
-            if made and asked.items() <= made.settings.items():
-                trained.append(final.seed)
-    return same_search and tuple(trained) == settings.final_seeds
 
 
 def of_quick(plan: Plan, settings: Settings) -> float:
@@ -276,20 +238,31 @@ def _activations(plan: Plan) -> list[int]:
     ]
 
 
+def _stored(settings: Settings, activations: list[int], at_once: int) -> tuple[int, int]:
+    """Returns the bytes that stored activations take at most, in memory and on the disk."""
+    room = _room(settings, activations, at_once)
+    if room == "disk" and _shares(settings, at_once):
+        return 0, sum(activations)  # of all blocks
+    most = max(activations, default=0)
+    return most * (room == "memory"), most * (room == "disk")
+
+
 def _shares(settings: Settings, at_once: int) -> bool:
     """Returns whether several processes share stored activations, which are files then."""
     return at_once > 1 or settings.launcher == "ray"
 
 
-def _stores(settings: Settings, activations: list[int], at_once: int) -> bool:
-    """Returns whether the activations of every block fit into memory or on the disk."""
+def _room(settings: Settings, activations: list[int], at_once: int) -> str | None:
+    """Returns where the activations of every block fit, `memory` or `disk`; None if nowhere."""
     if not activations:
-        return False
+        return None
     memory, disk = settings.activation_memory, settings.activation_disk
     scratch = settings.activation_dir or files.nearest(settings.folder)
     memory = psutil.virtual_memory().available // 4 if memory is None else memory
     disk = psutil.disk_usage(str(scratch)).free // 4 if disk is None else disk
-    return max(activations) <= (disk if _shares(settings, at_once) else max(memory, disk))
+    if max(activations) <= memory and not _shares(settings, at_once):
+        return "memory"
+    return "disk" if max(activations) <= disk else None
 
 
 def advice(plan: Plan, foreseen: Budget, flag: str, settings: Settings) -> Iterator[str]:

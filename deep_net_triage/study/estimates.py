@@ -4,16 +4,21 @@ A training step of the parent is timed, and so are forward passes through the pa
 and their replacements. How often each method computes what is known.
 """
 
+import contextlib
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from deep_net_triage.commands.settings import Settings
+from deep_net_triage.commands.settings import Settings, rates_of_networks
+from deep_net_triage.errors import DamagedFile
 from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
 from deep_net_triage.learning.timings import Timings
 from deep_net_triage.methods import TABLE
 from deep_net_triage.network.blocks import Block
+from deep_net_triage.records import alternatives, compressions, results
 from deep_net_triage.records.alternatives import KINDS
+from deep_net_triage.records.compressions import Compression
 from deep_net_triage.study.identity import Trial
 from deep_net_triage.wording import duration, listed
 
@@ -232,3 +237,61 @@ class Estimator:
         copies = self.workload.settings.augment_copies or 1
         walk = self._epoch(copies * through_block, through_block)
         return building + tests + (walk if self.workload.stores_activations else 0.0)
+
+
+def left_afterwards(
+    settings: Settings, blocks: Sequence[Block], estimator: Estimator
+) -> Afterwards:
+    """Returns what is trained after the trials, which have ended.
+
+    A compression that has ended is left out, and so are alternatives if all of them have.
+
+    Args:
+        settings: of the command.
+        blocks: that it triages.
+        estimator: of steps that start from a network of their own.
+    """
+    expected = estimator.afterwards(blocks)
+    made = ended_compression(settings, blocks)
+    if made is None:
+        return expected
+    lesson = rates_of_networks(settings), settings.temperature
+    seeds = settings.final_seeds
+    if not made.blocks or alternatives.all_ended(settings.folder, seeds, *lesson):
+        return Afterwards()
+    models = len(seeds) * len(KINDS) if settings.alternatives else 0
+    return dataclasses.replace(expected, compress=None, models=models)
+
+
+def ended_compression(settings: Settings, blocks: Sequence[Block]) -> Compression | None:
+    """Returns the compression that has ended, if it is the one that a command asks for.
+
+    Args:
+        settings: of the command.
+        blocks: that it triages.
+    """
+    recorded = None
+    with contextlib.suppress(DamagedFile):
+        recorded = compressions.read(settings.folder)
+    if recorded is None or (recorded.save, recorded.max_drop) != (
+        settings.save,
+        settings.max_drop,
+    ):
+        return None
+    considered = {candidate.block for candidate in recorded.candidates}
+    if considered and not considered.issuperset(block.name for block in blocks):
+        return None
+    if not recorded.blocks:
+        return recorded
+    asked = {
+        "epochs": settings.final_epochs or settings.epochs,
+        "learning_rate": settings.classification_rate("model"),
+        "temperature": settings.temperature,
+    }
+    trained = []
+    for final in recorded.finals:
+        with contextlib.suppress(DamagedFile):
+            made = results.read_network(settings.folder / compressions.FOLDER / final.folder)
+            if made and asked.items() <= made.settings.items():
+                trained.append(final.seed)
+    return recorded if tuple(trained) == settings.final_seeds else None

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from deep_net_triage.commands.settings import Settings
+from deep_net_triage.commands.settings import Settings, rates_of_networks
 from deep_net_triage.errors import DamagedFile, TrainingFailed
 from deep_net_triage.records import alternatives, checkpoints, results
 from deep_net_triage.records.compressions import Compression
@@ -89,9 +89,8 @@ def forget_alternatives(
         compression: of the network that stays; its result is not written yet.
         say: receives a message about each.
     """
-    rates = {True: settings.learning_rate, False: settings.classification_rate("model")}
     removed = alternatives.forget_of_another(
-        settings.folder, compression, rates, settings.temperature
+        settings.folder, compression, rates_of_networks(settings), settings.temperature
     )
     for folder in removed:
         say(f"{folder} is removed: it belongs to another compressed network or other settings")
