@@ -262,7 +262,7 @@ def _training(declared: _Declared) -> None:
         ("logits", "features", "both"),
         "What the method stn_kd learns from the parent beside the labels.",
     )
-    declared.positive("temperature", 4.0, "Divides the logits that stn_kd learns from.")
+    declared.positive("temperature", 4.0, "Divides all logits that are distilled.")
 
 
 def _optimization(declared: _Declared) -> None:
@@ -275,7 +275,7 @@ def _optimization(declared: _Declared) -> None:
     declared.positive(
         "learning_rate",
         1e-3,
-        "Learning rate of the parent, and where the next two are not set.",
+        "Learning rate from scratch, and where the next two are not set.",
     )
     declared.positive(
         "retrain_learning_rate", None, "Learning rate of a student's whole model."
