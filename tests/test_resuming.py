@@ -1,5 +1,7 @@
 """A training that was killed after any of its epochs ends where one ends that was not."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from deep_net_triage.commands.settings import GIB
 from deep_net_triage.learning import whole
 from deep_net_triage.records.journal import Journal
+from deep_net_triage.study import parents
 from tests.conftest import new_journal
 from tests.test_retraining import assert_same, retraining, run, with_dropout
 from tests.toys import Watcher, toy_parent
@@ -99,3 +102,19 @@ def test_a_parent_killed_after_each_epoch(flags, toy_dataset, small_settings, tm
             assert record.val_accuracy == wanted.val_accuracy
         for array, wanted in zip(weights, expected, strict=True):
             np.testing.assert_allclose(array, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_a_parent_that_is_resumed_takes_the_time_of_this_command(tmp_path, monkeypatch):
+    """Not the hours of an earlier one, which its journal counts as well."""
+    journal = types.SimpleNamespace(epochs=[1], seconds=7200.0)
+    monkeypatch.setattr(parents, "Journal", lambda *given: journal)
+    monkeypatch.setattr(parents, "_train", lambda plan, journal: "its result")
+    ended = {}
+    progress = types.SimpleNamespace(say=print, ended=ended.__setitem__)
+    plan = types.SimpleNamespace(
+        settings=types.SimpleNamespace(folder=tmp_path, parent_epochs=2, overwrite=False),
+        identity=types.SimpleNamespace(of_parent=dict),
+        pretrained=None,
+    )
+    assert parents._trained(plan, print, progress) == "its result"
+    assert ended["parent"] < 60
