@@ -3,7 +3,11 @@
 import json
 import os
 
+import numpy as np
+
 import run_triage
+from deep_net_triage.records import checkpoints
+from deep_net_triage.records.checkpoints import Checkpoint
 
 # VGG16 of 1 to 10 filters on 60 digits: what takes time is tracing it.
 TINY = (
@@ -21,12 +25,18 @@ TINY = (
 
 
 def newcomer():
-    """The environment of one who has run nothing yet; other tests have set this in ours."""
+    """Our environment, in which TensorFlow's messages are shown as they are by default."""
     return {name: os.environ[name] for name in os.environ if name != "TF_CPP_MIN_LOG_LEVEL"}
 
 
 def run(folder, *arguments):
     return run_triage.main([f"--output_dir={folder}", *TINY, *arguments])
+
+
+def interrupted(folder, settings):
+    """Leaves what a training leaves that was interrupted after its first epoch."""
+    folder.mkdir()
+    checkpoints.write(folder, Checkpoint(settings, [{}], {}, {"weights": np.zeros(3)}))
 
 
 def read(file):

@@ -13,7 +13,7 @@ from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
 from tests.test_resuming import Killed, dying, going_on
 from tests.test_retraining import assert_same, retraining, run
-from tests.toys import toy_images, toy_parent
+from tests.toys import dtype_policy, toy_images, toy_parent
 
 
 @pytest.fixture
@@ -85,10 +85,8 @@ def test_the_best_of_all_arrangements_is_taken(number, seed, parent, toy_dataset
 
 
 def test_a_parent_in_float64_is_compared_with_filters_in_float32(toy_dataset):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float64")
-    parent = toy_parent()
-    keras.config.set_dtype_policy(before)
+    with dtype_policy("float64"):
+        parent = toy_parent()
     block, images = find_blocks(parent)[1], toy_dataset.train.images
     convolution = convolution_of(drawn(parent, block), block)
     assert (convolution.kernel.dtype, parent.dtype) == ("float32", "float64")

@@ -204,6 +204,11 @@ def test_the_alternative_that_the_page_recommends_is_exported_instead(tmp_path):
     sure = types.SimpleNamespace(doubt=None, recommendation=None)
     assert exporting.chosen(tmp_path, own, None, sure) == own
     assert exporting.chosen(tmp_path, None, None, sure) is None
+    student = types.SimpleNamespace(method="stn", block="block2", seed=1)
+    recommended = types.SimpleNamespace(doubt=None, recommendation=student)
+    assert exporting.chosen(tmp_path, own, None, recommended) == own
+    trial = tmp_path / "trials" / "stn-block2-seed1" / "model.keras"
+    assert exporting.chosen(tmp_path, None, None, recommended) == trial
 
 
 def test_seeds_of_other_settings_are_forgotten(tmp_path):

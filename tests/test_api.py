@@ -1,24 +1,21 @@
 import contextlib
+import io
 import random
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.eager import context
+from tensorflow.python.framework import config
 
 import deep_net_triage as dnt
 from deep_net_triage import devices
 from deep_net_triage.errors import InputError
+from deep_net_triage.progress import Progress
+from tests.toys import dtype_policy, toy_arrays
 
 ONE_TRIAL = {"method": "cl_mw", "recipe": "paper", "block": "2", "epochs": 1}
-
-
-def examples(count):
-    generator = np.random.default_rng(count)
-    labels = np.arange(count) % 3
-    images = generator.uniform(size=(count, 8, 8, 2)).astype(np.float32)
-    images[:, :, :, 0] += labels[:, None, None]
-    return images, labels
 
 
 def test_blocks_of_a_model_and_one_of_them_replaced(parent):
@@ -35,11 +32,11 @@ def test_blocks_of_a_model_and_one_of_them_replaced(parent):
 
 def test_a_name_that_can_not_name_a_folder_is_refused_by_its_own_name(parent):
     with pytest.raises(InputError, match="^name='my study': allowed: letters"):
-        dnt.triage(parent, examples(24), examples(12), name="my study")
+        dnt.triage(parent, toy_arrays(24), toy_arrays(12), name="my study")
 
 
 def test_triage_of_arrays_and_of_tf_data(parent, tmp_path, capsys):
-    train, test = examples(24), examples(12)
+    train, test = toy_arrays(24), toy_arrays(12)
     flags = {
         "method": ["cl_mw", "cm_mw"],
         "recipe": "paper",
@@ -72,7 +69,7 @@ def test_triage_of_arrays_and_of_tf_data(parent, tmp_path, capsys):
 
 
 def test_what_does_not_fit_is_refused(parent, tmp_path):
-    train, test = examples(24), examples(12)
+    train, test = toy_arrays(24), toy_arrays(12)
     with pytest.raises(InputError, match="epochs"):
         dnt.triage(parent, train, test, epochs=-1, output_dir=tmp_path)
     with pytest.raises(InputError, match="images of shape .24, 8, 8. with labels"):
@@ -83,45 +80,45 @@ def test_what_does_not_fit_is_refused(parent, tmp_path):
 
 
 def test_a_data_set_without_end_is_refused(parent):
-    endless = tf.data.Dataset.from_tensor_slices(examples(24)).repeat().batch(5)
+    endless = tf.data.Dataset.from_tensor_slices(toy_arrays(24)).repeat().batch(5)
     with pytest.raises(InputError, match="test: the data set repeats without end"):
-        dnt.triage(parent, examples(24), endless)
+        dnt.triage(parent, toy_arrays(24), endless)
 
 
 @pytest.mark.parametrize(("batch", "message"), [(5, "images of shape"), (None, "of shapes")])
 def test_images_of_a_data_set_that_do_not_fit_together_are_refused(batch, message, parent):
     """Grey images without an axis for it in batches, the last one smaller; and two sizes."""
-    images, labels = examples(24)
+    images, labels = toy_arrays(24)
     if batch:
         odd = tf.data.Dataset.from_tensor_slices((images[..., 0], labels)).batch(batch)
     else:
         sizes = tf.data.Dataset.from_tensor_slices(([8, 9], labels[:2]))
         odd = sizes.map(lambda side, label: (tf.zeros((side, side, 2)), label))
     with pytest.raises(InputError, match=message):
-        dnt.triage(parent, odd, examples(24))
+        dnt.triage(parent, odd, toy_arrays(24))
 
 
-@pytest.mark.parametrize("train", [examples(24)[0], (*examples(24), np.ones(24)), None])
+@pytest.mark.parametrize("train", [toy_arrays(24)[0], (*toy_arrays(24), np.ones(24)), None])
 def test_what_is_no_pair_is_refused(train, parent):
     with pytest.raises(InputError, match="train is not a pair of images and labels"):
-        dnt.triage(parent, train, examples(24))
+        dnt.triage(parent, train, toy_arrays(24))
 
 
 @pytest.mark.parametrize("batch", [None, 5])
 def test_labels_of_a_data_set_that_are_words_are_refused(batch, parent):
-    images, _ = examples(24)
+    images, _ = toy_arrays(24)
     words = tf.data.Dataset.from_tensor_slices((images, ["cat"] * 24))
     with pytest.raises(InputError, match="train: labels of type .*; allowed: integers"):
-        dnt.triage(parent, words.batch(batch) if batch else words, examples(24))
+        dnt.triage(parent, words.batch(batch) if batch else words, toy_arrays(24))
 
 
 def test_a_label_with_an_axis_of_its_own_makes_no_batch(parent):
-    images, labels = examples(24)
+    images, labels = toy_arrays(24)
     single = tf.data.Dataset.from_tensor_slices((images, labels[:, None]))
     with pytest.raises(
         InputError, match=r"shape \(24, 8, 8, 2\) with labels of shape \(24, 1\)"
     ):
-        dnt.triage(parent, single, examples(24))
+        dnt.triage(parent, single, toy_arrays(24))
 
 
 def test_the_public_names_are_listed_before_they_are_imported():
@@ -179,7 +176,7 @@ def subclassed():
 )
 def test_a_model_that_can_not_be_triaged_is_refused(model, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        dnt.triage(model(), examples(24), examples(12), output_dir=tmp_path)
+        dnt.triage(model(), toy_arrays(24), toy_arrays(12), output_dir=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -204,20 +201,20 @@ def _two_outputs():
 def test_pixels_that_would_wrap_are_refused_and_lists_are_taken(
     parent, change, message, tmp_path
 ):
-    images, labels = examples(24)
+    images, labels = toy_arrays(24)
     train = change(images), labels[: len(change(images))]
     flags = {**ONE_TRIAL, "output_dir": tmp_path}
     if message:
         with pytest.raises(InputError, match=message):
-            dnt.triage(parent, train, examples(12), **flags)
+            dnt.triage(parent, train, toy_arrays(12), **flags)
         assert not list(tmp_path.iterdir())
     else:
-        assert len(dnt.triage(parent, train, examples(12), **flags).rows) == 1
+        assert len(dnt.triage(parent, train, toy_arrays(12), **flags).rows) == 1
 
 
 def test_nothing_is_written_before_a_refusal(parent, tmp_path):
     with pytest.raises(InputError, match="^block=9 is not a block"):
-        dnt.triage(parent, examples(24), examples(12), block="9", output_dir=tmp_path)
+        dnt.triage(parent, toy_arrays(24), toy_arrays(12), block="9", output_dir=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -261,7 +258,7 @@ def test_what_is_no_model_block_or_initializer_is_refused(parent, blocks, messag
 
 
 def test_results_of_other_images_are_not_returned(parent, tmp_path):
-    (images, labels), test = examples(24), examples(12)
+    (images, labels), test = toy_arrays(24), toy_arrays(12)
     flags = {**ONE_TRIAL, "output_dir": tmp_path}
     first = dnt.triage(parent, (images, labels), test, **flags)
     assert dnt.triage(parent, (images, labels), test, **flags).rows == first.rows
@@ -278,8 +275,6 @@ def test_results_of_other_images_are_not_returned(parent, tmp_path):
 
 def test_random_states_of_the_caller_are_restored():
     """All three are seeded, as training does, though the caller is deterministic already."""
-    from tensorflow.python.eager import context
-    from tensorflow.python.framework import config
 
     tf.config.experimental.enable_op_determinism()
     try:
@@ -305,34 +300,36 @@ def test_random_states_of_the_caller_are_restored():
         config.disable_op_determinism()
 
 
-@pytest.mark.parametrize("block", ["2", "9"])  # the second is refused
-def test_what_the_caller_had_set_is_restored(parent, block, tmp_path):
-    from tensorflow.python.framework import config
+class Watching(Progress):
+    """Notes, at each message, whether operations are deterministic, and the default dtype."""
 
-    keras.config.set_dtype_policy("mixed_bfloat16")
+    def __init__(self):
+        super().__init__(io.StringIO())
+        self.seen = set()
+
+    def say(self, message):
+        self.seen.add((config.is_op_determinism_enabled(), keras.config.dtype_policy().name))
+        super().say(message)
+
+
+@pytest.mark.parametrize(
+    ("block", "ends"),
+    [
+        ("2", contextlib.nullcontext()),
+        ("9", pytest.raises(InputError, match="block=9 is not a block")),
+    ],
+)
+def test_what_the_caller_had_set_is_restored(block, ends, parent, tmp_path):
     tf.random.set_seed(7)
-    try:
-        flags = {
-            "method": "cl_mw",
-            "recipe": "paper",
-            "epochs": 1,
-            "batch_size": 8,
-            "output_dir": tmp_path,
-        }
-        with contextlib.suppress(InputError):
-            dnt.triage(
-                parent,
-                examples(24),
-                examples(12),
-                block=block,
-                deterministic=True,
-                precision="float32",
-                **flags,
-            )
+    options = {"method": "cl_mw", "recipe": "paper", "epochs": 1, "batch_size": 8}
+    options |= {"deterministic": True, "precision": "float32", "block": block}
+    watching = Watching()
+    images = toy_arrays(24), toy_arrays(12)
+    with dtype_policy("mixed_bfloat16"):
+        with ends:
+            dnt.triage(parent, *images, output_dir=tmp_path, progress=watching, **options)
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
-        assert not config.is_op_determinism_enabled()
-        tf.random.set_seed(7)
-        expected = tf.random.uniform(())
-        assert tf.random.uniform(()) != expected
-    finally:
-        keras.config.set_dtype_policy("float32")
+    assert not config.is_op_determinism_enabled()
+    assert context.global_seed() == 7
+    if block == "2":
+        assert (True, "float32") in watching.seen

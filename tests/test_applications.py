@@ -1,5 +1,6 @@
 """The networks of Keras Applications, untrained, at 96 pixels."""
 
+import re
 import subprocess
 import sys
 
@@ -13,20 +14,23 @@ from deep_net_triage.network import costs, graphs, inventory, outputs, surgery
 from deep_net_triage.network.blocks import survey
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.records import study_results
+from tests.conftest import REPOSITORY
 from tests.test_datasets import REAL
 
-# How many blocks must be found at least.
-NETWORKS = {
-    "VGG16": 5,
-    "VGG19": 5,
-    "ResNet50": 4,
-    "ResNet50V2": 4,
-    "DenseNet121": 4,
-    "MobileNetV2": 4,
-    "EfficientNetB0": 4,
-    "InceptionV3": 4,
-    "Xception": 4,
+PAGE = (REPOSITORY / "docs" / "networks.md").read_text(encoding="utf-8")
+# The numbers of blocks that the page states.
+BLOCKS = {
+    name: int(count)
+    for names, count in re.findall(r"^\| (\w+(?:, \w+)*) \| (\d) \|", PAGE, re.MULTILINE)
+    for name in names.split(", ")
 }
+NEWER = ("MobileNetV3Small", "EfficientNetV2B0", "ConvNeXtTiny", "NASNetMobile")
+NETWORKS = sorted(BLOCKS.keys() - set(NEWER))
+
+
+def test_the_page_states_the_blocks_of_all_these_networks():
+    assert len(NETWORKS) == 9
+    assert BLOCKS.keys() >= set(NEWER)
 
 
 def network(name):
@@ -41,7 +45,7 @@ def test_blocks_are_found_and_each_can_be_replaced(name):
     assert not outputs.returns_logits(parent)
     assert costs.uncounted(parent) == ()
     found = survey(parent)
-    assert len(found.blocks) >= NETWORKS[name]
+    assert len(found.blocks) == BLOCKS[name]
     covered = [layer for block in found.blocks for layer in block.layers]
     assert len(covered) == len(set(covered))
     convolutions = {
@@ -66,10 +70,16 @@ def test_blocks_are_found_and_each_can_be_replaced(name):
 @pytest.mark.slow
 def test_the_convolutions_of_a_classifier_are_no_block():
     found = survey(graphs.flat(network("MobileNetV3Small")))
-    assert len(found.blocks) == 4
+    assert len(found.blocks) == BLOCKS["MobileNetV3Small"]
     assert found.refused[-1] == Refused(
         "conv_2", "logits", "it belongs to the classifier's head"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["EfficientNetV2B0", "ConvNeXtTiny"])
+def test_newer_networks_have_as_many_blocks_as_the_page_states(name):
+    assert len(survey(graphs.flat(network(name))).blocks) == BLOCKS[name]
 
 
 @pytest.mark.slow

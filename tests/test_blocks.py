@@ -3,14 +3,9 @@ import numpy as np
 import pytest
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.network import blocks, graphs, inventory, surgery
+from deep_net_triage.network import blocks, inventory, surgery
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.network.segments import Shape
-
-
-def before(model, block):
-    """From images to what a block receives."""
-    return graphs.cut(model, model.inputs[0], block.received_by(model))
 
 
 def test_vgg16_has_five_blocks(vgg):

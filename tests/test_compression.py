@@ -2,16 +2,19 @@
 
 import dataclasses
 import io
+import shutil
 import types
 
 import keras
 import numpy as np
 import pytest
 
+from deep_net_triage.errors import InputError
 from deep_net_triage.findings import presentation, rivals
 from deep_net_triage.images import datasets
-from deep_net_triage.network import costs
-from deep_net_triage.network.latencies import Latency
+from deep_net_triage.network import costs, latency
+from deep_net_triage.network.latencies import FORMATS, Latency
+from deep_net_triage.network.latency import Timing
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import (
     alternatives,
@@ -22,7 +25,7 @@ from deep_net_triage.records import (
     study_results,
 )
 from deep_net_triage.records.compressions import Final
-from deep_net_triage.study import compression, trials
+from deep_net_triage.study import compression, trials, unseen
 from tests.studies import read, run, snapshot
 
 
@@ -66,6 +69,12 @@ def folder(tmp_path_factory, flags):
     folder = tmp_path_factory.mktemp("runs")
     assert run(folder, *flags, "--export=saved_model", "--alternatives") == 0
     return folder
+
+
+@pytest.fixture
+def changing(folder, tmp_path):
+    """A copy of the compressed study, for a test that changes it."""
+    return shutil.copytree(folder, tmp_path / "changing")
 
 
 def test_blocks_are_compressed_one_after_another(folder):
@@ -218,7 +227,7 @@ def only_the_first_step_is_kept(study):
     assert f"b{undone[-1]}_conv1" in names
 
 
-def test_a_step_that_surely_loses_too_much_is_undone(folder, flags, monkeypatch):
+def test_a_step_that_surely_loses_too_much_is_undone(changing, flags, monkeypatch):
     """The second step is said to lose at least all of the accuracy."""
     interval = compression._Search._interval
 
@@ -227,14 +236,14 @@ def test_a_step_that_surely_loses_too_much_is_undone(folder, flags, monkeypatch)
         return (1.0, 1.0) if lost else interval(search, folders)
 
     monkeypatch.setattr(compression._Search, "_interval", worse)
-    assert run(folder, *flags) == 0
-    only_the_first_step_is_kept(folder / "digits")
+    assert run(changing, *flags) == 0
+    only_the_first_step_is_kept(changing / "digits")
     # The alternatives were those to another network.
-    assert alternatives.read(folder / "digits", 30) == []
+    assert alternatives.read(changing / "digits", 30) == []
 
 
 def test_a_step_that_costs_too_much_after_the_final_retraining_is_undone(
-    folder, flags, monkeypatch, capsys
+    changing, flags, monkeypatch, capsys
 ):
     """The network of two compressed blocks is said to be worse than that of one."""
     finals = compression._Search._retrained
@@ -247,8 +256,8 @@ def test_a_step_that_costs_too_much_after_the_final_retraining_is_undone(
         return [dataclasses.replace(final, judged_accuracy=-1.0) for final in made]
 
     monkeypatch.setattr(compression._Search, "_retrained", worse)
-    assert run(folder, *flags) == 0
-    study = folder / "digits"
+    assert run(changing, *flags) == 0
+    study = changing / "digits"
     only_the_first_step_is_kept(study)
     assert "undone: the retrained network loses more than --max_drop" in (
         capsys.readouterr().out
@@ -258,7 +267,7 @@ def test_a_step_that_costs_too_much_after_the_final_retraining_is_undone(
 
 
 def test_without_a_final_retraining_a_step_that_costs_too_much_is_undone(
-    folder, flags, monkeypatch, capsys
+    changing, flags, monkeypatch, capsys
 ):
     """The final retraining of two compressed blocks is said to fail, and both to be bad."""
     finals = compression._Search._retrained
@@ -270,12 +279,12 @@ def test_without_a_final_retraining_a_step_that_costs_too_much_is_undone(
         return []
 
     monkeypatch.setattr(compression._Search, "_retrained", failing)
-    assert run(folder, *flags) == 0
-    only_the_first_step_is_kept(folder / "digits")
+    assert run(changing, *flags) == 0
+    only_the_first_step_is_kept(changing / "digits")
     assert "--max_drop, and its retraining failed" in capsys.readouterr().out
 
 
-def test_a_step_whose_training_fails_is_undone(folder, flags, monkeypatch, capsys):
+def test_a_step_whose_training_fails_is_undone(changing, flags, monkeypatch, capsys):
     """The second step's training is said to diverge; what was measured is of two blocks."""
     begun = trials.LaterTrainings.run_trial
 
@@ -286,11 +295,11 @@ def test_a_step_whose_training_fails_is_undone(folder, flags, monkeypatch, capsy
         return results.Failure({}, "the loss is no longer finite")
 
     monkeypatch.setattr(trials.LaterTrainings, "run_trial", fails)
-    study = folder / "digits"
+    study = changing / "digits"
     compressions.write_latencies(study, [Latency("smaller", "keras", 1, 1, 0.5, 0.1)])
     before = compressions.read(study)
     compressions.write(study, dataclasses.replace(before, macs=before.macs + 1))
-    assert run(folder, *flags, "--nolatency") == 0
+    assert run(changing, *flags, "--nolatency") == 0
     said = capsys.readouterr().out
     assert ": the training failed; undone" in said
     # It shows no evidence on a block of a network that is no longer the parent.
@@ -301,6 +310,38 @@ def test_a_step_whose_training_fails_is_undone(folder, flags, monkeypatch, capsy
     kept, failed = read(study / "compressed" / "result.json")["steps"]
     assert (kept["kept"], failed["kept"], failed["accuracy"]) == (True, False, None)
     assert compressions.read_latencies(study) == ()
+
+
+def test_the_search_can_go_by_latency_and_measures_what_it_made(changing, flags, monkeypatch):
+    """Each smaller network is said to take half the time, in every format."""
+    halved = [Timing(2.0, 0.1), Timing(1.0, 0.1)]
+    monkeypatch.setattr(latency, "_on_threads", lambda *given: halved)
+    assert run(changing, *flags, "--save=latency", "--latency", "--latency_batches=1") == 0
+    study = changing / "digits"
+    result = compressions.read(study)
+    assert result.save == "latency"
+    assert [considered.saved for considered in result.candidates] == [0.5, 0.5]
+    assert result.blocks
+    measured = {(one.model, one.format) for one in compressions.read_latencies(study)}
+    assert measured == {(model, name) for model in ("parent", "smaller") for name in FORMATS}
+    # Each candidate's latency is kept for the next command.
+    kept = read(study / "compressed" / "savings.json")["saved"]
+    assert kept == {"block1": 0.5, "block2": 0.5}
+
+
+def test_a_parent_that_knows_the_held_out_images_is_refused(
+    flags, tmp_path, monkeypatch, capsys
+):
+    def refuse(model, dataset):
+        assert len(dataset.validation) == 60
+        raise InputError("the parent has been trained on them")
+
+    monkeypatch.setattr(unseen, "check", refuse)
+    assert run(tmp_path, *flags) == 2
+    assert "the parent has been trained on them" in capsys.readouterr().err
+    # Nothing is held out, or what is held out decides on no compression.
+    assert run(tmp_path, *flags, "--validation_fraction=0", "--method=cl_mw") == 0
+    assert run(tmp_path / "uncompressed", *flags, "--nocompress", "--method=cl_mw") == 0
 
 
 def test_students_that_were_not_saved_are_missed_by_name(flags, tmp_path, capsys):

@@ -16,23 +16,22 @@ from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.records import models
 from tests import studies
 from tests.test_retraining import retraining, run
+from tests.toys import dtype_policy
 
 layers, ops = keras.layers, keras.ops
 
 
-def network(unit, policy=None):
+def network(unit, policy="float32"):
     """A stem and a unit before a pooling, and a unit behind it."""
     keras.utils.set_random_seed(0)
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy or before)
-    x = images = keras.Input((8, 8, 2), name="image")
-    x = layers.Conv2D(8, 3, padding="same", name="stem")(x)
-    x = layers.MaxPooling2D(name="pool")(unit(x, "a"))
-    x = unit(layers.Conv2D(8, 3, padding="same", name="middle")(x), "b")
-    x = layers.GlobalAveragePooling2D(name="average")(x)
-    model = keras.Model(images, layers.Dense(3, name="logits", dtype="float32")(x), name="toy")
-    keras.config.set_dtype_policy(before)
-    return model
+    with dtype_policy(policy):
+        x = images = keras.Input((8, 8, 2), name="image")
+        x = layers.Conv2D(8, 3, padding="same", name="stem")(x)
+        x = layers.MaxPooling2D(name="pool")(unit(x, "a"))
+        x = unit(layers.Conv2D(8, 3, padding="same", name="middle")(x), "b")
+        x = layers.GlobalAveragePooling2D(name="average")(x)
+        logits = layers.Dense(3, name="logits", dtype="float32")(x)
+        return keras.Model(images, logits, name="toy")
 
 
 def conv(name, **settings):
@@ -174,6 +173,7 @@ def test_a_block_with_it_is_found_compressed_and_retrained(
 
 def test_plain_keras_loads_all_of_them(saved):
     folder, returned = saved
+    assert returned, "run the whole file: the tests before this one save the models"
     files = [folder / f"{construct}.keras" for construct in returned]
     command = [sys.executable, "-I", "-c", LOADING, folder / "images.npy", *files]
     subprocess.run(list(map(str, command)), check=True, cwd=folder, timeout=200)

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from deep_net_triage.network import convolutions
+from tests.toys import dtype_policy
 
 
 def network(height, width, **arguments):
@@ -76,11 +77,8 @@ def test_what_is_saved_is_a_plain_layer(tmp_path):
 
 
 def test_half_precision_keeps_a_float32_kernel(tmp_path):
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         model = network(2, 2)
-    finally:
-        keras.config.set_dtype_policy("float32")
     convolutions.speed_up(model)
     images = np.random.default_rng(0).normal(size=(4, 2, 2, 3)).astype(np.float32)
     _, _, kernel, _ = gradients(model, images)

@@ -44,7 +44,7 @@ def test_text_can_be_read_in_the_boxes_of_layers(theme):
         assert contrast(shown(box, theme), theme["ink"]) > 4.5, box
 
 
-def test_markers_stand_out_from_black():
+def test_markers_stand_out_from_the_dark_page():
     markers = [method.colour for method in METHODS.values()]
     markers += [colour for _, colour in compression_path._MARKS.values()]
     for colour in markers:

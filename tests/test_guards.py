@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 
@@ -8,7 +7,7 @@ from deep_net_triage.learning import guards, predictions
 from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
 from tests.test_training import independent_accuracy
-from tests.toys import toy_parent
+from tests.toys import dtype_policy, toy_parent
 
 
 @pytest.fixture
@@ -80,11 +79,8 @@ def test_ties_are_counted_in_thousands(tmp_path):
 
 
 def test_ties_are_those_of_what_the_model_computes_in(tmp_path):
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         model = toy_parent()
-    finally:
-        keras.config.set_dtype_policy("float32")
     file = tmp_path / "model.keras"
     model.save(file)
     images = np.random.default_rng(0).integers(0, 256, (2000, 8, 8, 2)).astype(np.uint8)

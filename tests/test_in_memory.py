@@ -11,20 +11,12 @@ import tensorflow as tf
 import deep_net_triage as dnt
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import compressions
+from tests.toys import toy_arrays
 
 QUICK = {"method": "cl_mw", "recipe": "paper", "epochs": 1, "batch_size": 8, "control": False}
 
 
-def examples(count):
-    """Images of 8 x 8 x 2 in three classes, which their first channel tells apart."""
-    generator = np.random.default_rng(count)
-    labels = np.arange(count) % 3
-    images = generator.uniform(size=(count, 8, 8, 2)).astype(np.float32)
-    images[:, :, :, 0] += labels[:, None, None]
-    return images, labels
-
-
-TRAIN, TEST = examples(96), examples(48)
+TRAIN, TEST = toy_arrays(96), toy_arrays(48)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +135,7 @@ def test_the_smaller_model_outlives_the_temporary_folder(learned, places):
 def test_held_out_images_that_are_given_judge_and_none_are_taken_from_those_to_train(
     learned, tmp_path
 ):
-    held_out = examples(30)
+    held_out = toy_arrays(30)
     flags = {**QUICK, "block": 1, "max_drop": 0.99, "save": "macs", "output_dir": tmp_path}
     smaller = dnt.compress_within(learned, TRAIN, TEST, validation=held_out, **flags)
     search = compressions.read(smaller.study.folder)

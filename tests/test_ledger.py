@@ -3,17 +3,16 @@
 import dataclasses
 import shutil
 
-import numpy as np
 import pytest
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.network.blocks import find_blocks
-from deep_net_triage.records import checkpoints, files, results, study_results
-from deep_net_triage.records.checkpoints import Checkpoint
+from deep_net_triage.records import files, results, study_results
 from deep_net_triage.records.locks import Lock
 from deep_net_triage.records.results import Failure, ParentResult, Row, TrialResult
 from deep_net_triage.study.identity import Identity, Trial
 from deep_net_triage.study.ledger import EarlierResults, Ledger
+from tests.studies import interrupted
 from tests.toys import toy_parent
 
 PARENT = "0" * 64
@@ -142,18 +141,13 @@ def test_overwrite_says_what_it_removes_and_never_removes_the_given_parent(new_l
     assert not compressed.exists()
 
 
-def interrupt(folder, settings):
-    folder.mkdir()
-    checkpoints.write(folder, Checkpoint(settings, [{}], {}, {"weights": np.zeros(3)}))
-
-
 def test_an_interrupted_trial_of_other_settings_stops_the_study_before_it_begins(
     new_ledger, trials
 ):
     ledger = new_ledger(epochs=3)
     wanted = ledger.identity.of_trial(*trials[2].key, PARENT)
     folder = ledger.folder_of(trials[2])
-    interrupt(folder, wanted)
+    interrupted(folder, wanted)
     EarlierResults(ledger).compare_trials(trials[:1])  # it can go on
     assert ledger.epochs_done(folder) == 1
     with pytest.raises(InputError, match=r"holds 1 interrupted trial with .*epochs: 3, now 2"):
@@ -173,7 +167,7 @@ def test_finished_and_interrupted_trials_of_other_settings_are_replaced_together
     compressed.mkdir()
     write(before, trials[0])
     folder = before.folder_of(trials[2])
-    interrupt(folder, before.identity.of_trial(*trials[2].key, PARENT))
+    interrupted(folder, before.identity.of_trial(*trials[2].key, PARENT))
     earlier = EarlierResults(new_ledger(overwrite=True))
     earlier.compare_trials(trials)
     earlier.remove()
@@ -246,7 +240,7 @@ def test_trials_without_their_parent_say_that_it_is_missing(new_ledger, trials):
 def test_an_interrupted_parent_of_other_settings_stops_the_study_before_it_begins(new_ledger):
     ledger = new_ledger(parent_epochs=3)
     folder = ledger.folder / "parent"
-    interrupt(folder, ledger.identity.of_parent())
+    interrupted(folder, ledger.identity.of_parent())
     EarlierResults(ledger).compare_parent()  # it can go on
     assert ledger.epochs_done(folder) == 1
     with pytest.raises(InputError, match=r"a parent in training with .*parent_epochs: 3, now"):
@@ -263,7 +257,7 @@ def test_a_given_parent_does_not_take_the_place_of_one_in_training_unasked(
 ):
     interrupted = new_ledger(parent_epochs=3)
     folder = interrupted.folder / "parent"
-    interrupt(folder, interrupted.identity.of_parent())
+    interrupted(folder, interrupted.identity.of_parent())
 
     def given(**flags):
         ledger = new_ledger(**flags)

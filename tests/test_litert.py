@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from deep_net_triage.errors import ExportFailed
 from deep_net_triage.network import litert
+from tests.toys import dtype_policy
 
 
 def classifier():
@@ -80,11 +81,8 @@ def test_int8_is_calibrated_on_images_of_all_classes(tmp_path):
 
 def test_a_model_of_mixed_precision_is_written_in_float32(tmp_path):
     precise = classifier()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         model = classifier()
-    finally:
-        keras.config.set_dtype_policy("float32")
     model.set_weights(precise.get_weights())
     litert.write(model, tmp_path / "model.tflite")
     images = drawn(4)

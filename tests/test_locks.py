@@ -27,7 +27,11 @@ with Lock(Path({str(file)!r})):
     {then}
 """
     process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
     )
     assert process.stdout.readline() == "held\n"
     return process
@@ -70,7 +74,7 @@ def test_within_a_process_it_is_exclusive_too(tmp_path):
     [
         (0, {}, False),
         (61, {}, False),  # busy or suspended, but there
-        (59, {"machine": "elsewhere"}, False),
+        (50, {"machine": "elsewhere"}, False),
         (61, {"machine": "elsewhere"}, True),
         (0, {"machine": "elsewhere", "number": 2**22 + 1}, False),  # nobody can look there
         (0, {"number": 2**22 + 1}, True),  # beyond the largest number of a Linux process
@@ -137,10 +141,15 @@ def test_of_two_that_find_it_dead_one_gets_it(tmp_path, monkeypatch):
 
 def test_waiting_ends_when_the_lock_is_given_back(tmp_path):
     file = tmp_path / "a.lock"
-    process = held_by_another(file, "time.sleep(1)")
+    process = held_by_another(file, "input()")
     told = []
-    with locks.waiting(file, told.append) as lock:
-        assert process.wait() == 0
+
+    def give_back(holder):
+        told.append(holder)
+        process.communicate("\n")
+
+    with locks.waiting(file, give_back) as lock:
+        assert process.returncode == 0
         assert lock.holder is None
     assert told == [f"process {process.pid} on {processes.current().host}"]
 

@@ -1,6 +1,7 @@
 """What `--help` and the page of all flags say."""
 
 import re
+import shlex
 
 import pytest
 
@@ -40,14 +41,48 @@ def test_documents_name_only_flags_that_exist(page):
     assert set(re.findall(r"(?<![\w-])--([a-z][a-z_]+)\b", text)) <= allowed
 
 
+def parse(typed):
+    """The settings of a command, its files apart, which exist only in its text."""
+    absent = ("--parent=", "--image_dir=")
+    return command_line.parse([part for part in typed if not part.startswith(absent)])
+
+
 def test_it_begins_with_three_examples():
     text = command_line.help_text(["--help"], FLAGS_DIR)
     examples = re.findall(r"^  python run_triage.py (.*)$", text, re.MULTILINE)
     assert len(examples) == 3
     for example in examples:
-        command_line.parse(
-            [part for part in example.split() if not part.startswith(("--parent=", "--image"))]
-        )
+        parse(example.split())
+
+
+def commands(page):
+    """The arguments of each command of this program that a page has in a block of code."""
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    typed = [shlex.split(line, comments=True) for line in lines]
+    ours = [words for words in typed if "run_triage.py" in words]
+    return [words[words.index("run_triage.py") + 1 :] for words in ours]
+
+
+SHOWN = {page: commands(page) for page in PAGES}
+
+
+def test_the_pages_show_many_commands():
+    assert sum(map(len, SHOWN.values())) > 15
+
+
+@pytest.mark.parametrize("page", [page for page, found in SHOWN.items() if found])
+def test_commands_that_pages_show_are_accepted(page, monkeypatch):
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")  # which `--shard=auto` reads
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
+    for typed in SHOWN[page]:
+        parse(typed)
+
+
+@pytest.mark.parametrize("file", sorted(FLAGS_DIR.rglob("*.flags")), ids=lambda file: file.stem)
+def test_flag_files_are_accepted(file):
+    parse([f"--flagfile={file}"])
 
 
 def test_defaults_are_those_of_recipe_data_set_and_flag_files():

@@ -64,7 +64,7 @@ def test_a_process_that_ends_early_says_why_if_others_go_on():
     assert said.getvalue().count("\n") == 1
 
 
-def test_a_part_that_none_ended_well_ends_with_what_the_first_said():
+def test_if_all_processes_fail_the_first_error_is_reported():
     board = Board(Progress(io.StringIO()))
     board.check(True, "unused")
     with pytest.raises(WorkerEnded, match="killed") as ended:

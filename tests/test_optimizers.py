@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from deep_net_triage.learning import optimizers
 from deep_net_triage.learning.optimizers import Adam, Pace
+from tests.toys import dtype_policy
 
 GRADIENTS = (
     np.random.default_rng(0).normal(size=(4, 5, 3)) * 10.0 ** np.arange(-1, 3)[:, None, None]
@@ -61,8 +62,7 @@ def test_it_ends_where_keras_ends():
 
 
 def test_half_precision_skips_a_step_that_overflows_and_takes_the_next():
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
+    with dtype_policy("mixed_float16"):
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, use_bias=False)])
         model.compile(Adam(0.01), loss="mse", jit_compile=False)
         before = model.get_weights()[0]
@@ -70,8 +70,6 @@ def test_half_precision_skips_a_step_that_overflows_and_takes_the_next():
         np.testing.assert_array_equal(model.get_weights()[0], before)
         model.train_on_batch(np.ones((4, 3)) / 2**6, np.ones((4, 2)) / 2**6)
         assert np.abs(model.get_weights()[0] - before).min() > 1e-4
-    finally:
-        keras.config.set_dtype_policy("float32")
 
 
 def rates(settings, epochs, steps, rate=0.5):

@@ -1,21 +1,15 @@
 """What an earlier command has left of a training that this one is to run."""
 
-import numpy as np
 import pytest
 
 from deep_net_triage.records import checkpoints, results
-from deep_net_triage.records.checkpoints import Checkpoint
 from deep_net_triage.records.results import Failure, NetworkResult
 from deep_net_triage.study import outcomes
+from tests.studies import interrupted
 
 
 def left_of(folder, wanted):
     return outcomes.finished_with(folder, results.read_network, wanted, print)
-
-
-def interrupted(folder, settings):
-    folder.mkdir()
-    checkpoints.write(folder, Checkpoint(settings, [{}], {}, {"weights": np.zeros(3)}))
 
 
 def test_an_interrupted_training_stays_unless_it_had_other_settings(tmp_path):

@@ -6,7 +6,7 @@ from deep_net_triage.errors import InputError
 from deep_net_triage.network import channels, costs, graphs, narrowing, pruning
 from deep_net_triage.network.blocks import find_blocks, named
 from tests.narrow import IMAGES, check_trains_and_loads, drawn, gated, residual, widths
-from tests.toys import toy_parent
+from tests.toys import dtype_policy, toy_parent
 
 layers = keras.layers
 # The layers that lose the same filters, written down by hand.
@@ -207,11 +207,8 @@ def test_channels_that_are_mixed_stay(layer):
 
 
 def test_pruned_models_train_and_load_and_keep_their_precision(tmp_path):
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         model = gated()
-    finally:
-        keras.config.set_dtype_policy("float32")
     block = named(model, "first", "last")
     pruned = pruning.pruned_to(model, [block], costs.macs(model) // 2)
     assert {layer.dtype_policy.name for layer in pruned.layers[1:]} == {"mixed_bfloat16"}
@@ -219,11 +216,8 @@ def test_pruned_models_train_and_load_and_keep_their_precision(tmp_path):
 
 
 def test_a_network_in_half_precision_keeps_its_weights_exactly():
-    keras.config.set_dtype_policy("bfloat16")
-    try:
+    with dtype_policy("bfloat16"):
         model = toy_parent()
-    finally:
-        keras.config.set_dtype_policy("float32")
     pruned = pruning.pruned_to(model, find_blocks(model), 12618)
     kernel, bias = model.get_layer("b2_conv1").get_weights()
     weakest = np.argmin(np.abs(kernel.astype(float)).sum(axis=(0, 1, 2)))

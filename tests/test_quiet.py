@@ -50,5 +50,5 @@ def test_much_of_it_is_held():
 
 
 @pytest.mark.parametrize("ending", ["raise KeyboardInterrupt", "raise SystemExit(3)"])
-def test_who_ends_a_command_wants_no_messages(ending):
+def test_an_interrupted_command_shows_no_library_messages(ending):
     assert "native" not in run(ending).stderr

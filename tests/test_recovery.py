@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-import threading
 
 import pytest
 
@@ -13,6 +12,7 @@ import run_triage
 from deep_net_triage.records import processes, results, study_results
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.study.ledger import EarlierResults
+from deep_net_triage.study.study import Study
 from tests.studies import TINY, read, run, snapshot
 
 
@@ -108,18 +108,21 @@ def another():
     living.wait()
 
 
-def test_what_another_process_works_on_is_left_to_it_until_it_dies(study, another, capsys):
+def test_what_another_process_works_on_is_left_to_it_until_it_dies(
+    study, another, monkeypatch, capsys
+):
     living, lock = another
     taken = study / "trials" / "cm_rw-block4-seed0"
     results.lock_file(taken).write_text(lock)
-    seen = []
+    seen, wait = [], Study._wait_for
 
-    def dies():
-        seen.append((taken.exists(), (study / "trials" / "cl_mw-block4-seed0").exists()))
-        living.kill()
+    def dies(waiting, pending):
+        if not seen:
+            seen.append((taken.exists(), (study / "trials" / "cl_mw-block4-seed0").exists()))
+            living.kill()
+        wait(waiting, pending)
 
-    timer = threading.Timer(10, dies)
-    timer.start()
+    monkeypatch.setattr(Study, "_wait_for", dies)
     assert run(study.parent, "--method=cm_rw,cl_mw", "--block=4") == 0
     assert seen == [(False, True)]
     printed = capsys.readouterr().out

@@ -49,7 +49,7 @@ def test_damaged_files_end_in_no_wrong_number():
 
 
 def test_a_small_disk(tmp_path, monkeypatch):
-    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)  # which other tests have set
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     command = [*starved.command(tmp_path / "undisturbed"), *starved.FLAGS]
     subprocess.run(command, check=True, capture_output=True)
     ending = starved.on_a_small_disk(50, tmp_path, tmp_path / "undisturbed")

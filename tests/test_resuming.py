@@ -2,7 +2,6 @@
 
 import types
 
-import keras
 import numpy as np
 import pytest
 
@@ -12,7 +11,7 @@ from deep_net_triage.records.journal import Journal
 from deep_net_triage.study import parents
 from tests.conftest import new_journal
 from tests.test_retraining import assert_same, retraining, run, with_dropout
-from tests.toys import Watcher, toy_parent
+from tests.toys import Watcher, dtype_policy, toy_parent
 
 # The settled recipe, and what else a training may have, for a trial that walks.
 SETTLED = {"recipe": "settled", "clip_norm": 0.5, "augment_copies": 2, "distill": "both"}
@@ -66,10 +65,8 @@ def test_a_trial_killed_after_each_epoch(flags, methods, toy_dataset, small_sett
 
 
 def test_checkpoints_hold_a_parent_in_bfloat16(toy_dataset, small_settings, tmp_path):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("bfloat16")
-    parent = toy_parent()
-    keras.config.set_dtype_policy(before)
+    with dtype_policy("bfloat16"):
+        parent = toy_parent()
     settings = small_settings(epochs=3)
     bench = retraining(parent, toy_dataset, settings, 1, tmp_path)
     with pytest.raises(Killed):

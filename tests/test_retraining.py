@@ -16,7 +16,7 @@ from deep_net_triage.network import surgery
 from deep_net_triage.network.blocks import find_blocks
 from tests.conftest import new_journal
 from tests.test_training import independent_accuracy
-from tests.toys import toy_parent
+from tests.toys import dtype_policy, toy_parent
 
 
 def retraining(parent, dataset, settings, block=1, tmp_path=None, **room):
@@ -251,8 +251,7 @@ def test_what_lies_between_the_phases(toy_dataset, small_settings, monkeypatch):
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_trains_and_restarts(policy, toy_dataset, small_settings, tmp_path):
-    keras.config.set_dtype_policy(policy)
-    try:
+    with dtype_policy(policy):
         parent = toy_parent()
         bench = retraining(parent, toy_dataset, small_settings(), 1, tmp_path, memory=GIB)
         half = policy.removeprefix("mixed_")
@@ -260,8 +259,6 @@ def test_half_precision_trains_and_restarts(policy, toy_dataset, small_settings,
         first = run(bench, "stn_cm")
         assert all(np.isfinite(record.loss) for record in first[0])
         assert_same(run(bench, "stn_cm"), first, tolerance=1e-6)
-    finally:
-        keras.config.set_dtype_policy("float32")
 
 
 def test_what_is_kept_in_half_precision_trains_a_float32_network(

@@ -70,7 +70,7 @@ def test_advice_that_contradicts_the_command_line_refuses_no_study(monkeypatch):
     assert none is None
 
 
-def test_help_needs_no_tensorflow_and_any_working_directory(tmp_path):
+def test_help_needs_no_certain_working_directory(tmp_path):
     command = [sys.executable, run_triage.__file__, "--help"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "--distill_epochs" in done.stdout

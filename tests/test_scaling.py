@@ -5,6 +5,7 @@ import pytest
 from deep_net_triage.errors import InputError
 from deep_net_triage.network import costs, scaling
 from tests.narrow import IMAGES, check_trains_and_loads, drawn, gated, residual, widths
+from tests.toys import dtype_policy
 
 layers = keras.layers
 
@@ -168,11 +169,8 @@ def test_layers_of_any_width_are_built_anew(layer, width):
 
 
 def test_scaled_models_train_and_load_and_keep_their_precision(tmp_path):
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         model = gated()
-    finally:
-        keras.config.set_dtype_policy("float32")
     small = scaling.scaled_to(model, costs.macs(model) // 2, seed=0)
     assert {layer.dtype_policy.name for layer in small.layers[1:]} == {"mixed_bfloat16"}
     check_trains_and_loads(small, tmp_path)

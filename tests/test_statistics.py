@@ -157,7 +157,7 @@ def test_intervals_hold_the_truth_where_models_hardly_differ():
     assert np.mean([e.low <= -0.01 <= e.high for e in estimates]) > 0.94
 
 
-def test_paired_numbers_are_students_interval():
+def test_paired_differences_have_students_t_interval():
     first, second = [5, 9, 4, 7], [6, 12, 4, 12]
     estimate = number_difference(np.subtract(first, second), step=1)
     expected = stats.ttest_rel(first, second)

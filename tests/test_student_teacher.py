@@ -6,14 +6,9 @@ import tensorflow as tf
 from deep_net_triage.learning.learner import RelativeError, StudentTeacher, squared_distances
 from deep_net_triage.network import graphs, surgery
 from deep_net_triage.network.blocks import find_blocks
-from tests.toys import toy_parent
+from tests.toys import before, dtype_policy, toy_parent
 
 IMAGES = np.random.default_rng(0).normal(size=(13, 8, 8, 2)).astype(np.float32)
-
-
-def before(model, block):
-    """From images to what a block receives."""
-    return graphs.cut(model, model.inputs[0], block.received_by(model))
 
 
 def make_pair(block=1, seed=0, synchronized=False, optimizer=None):
@@ -148,12 +143,9 @@ def test_relative_error_is_0_for_the_teacher_and_1_for_nothing():
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_learns_in_float32(policy):
-    keras.config.set_dtype_policy(policy)
-    try:
+    with dtype_policy(policy):
         _, student, block, pair = make_pair()
         history = train(pair, epochs=20)
-    finally:
-        keras.config.set_dtype_policy("float32")
     assert np.all(np.isfinite(history["loss"]))
     assert history["loss"][-1] < history["loss"][0]
     assert student.get_layer(block.compressed_layers[0]).kernel.dtype == "float32"

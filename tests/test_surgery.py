@@ -9,13 +9,9 @@ from deep_net_triage.network import costs, graphs, surgery
 from deep_net_triage.network.blocks import find_blocks, named
 from deep_net_triage.network.graphs import by_name
 from deep_net_triage.network.segments import Shape
+from tests.toys import before
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 2)).astype(np.float32)
-
-
-def before(model, block):
-    """From images to what a block receives."""
-    return graphs.cut(model, model.inputs[0], block.received_by(model))
 
 
 @pytest.fixture(params=[0, 1], ids=["block1", "block2"])

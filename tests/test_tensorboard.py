@@ -6,6 +6,7 @@ import tensorflow as tf
 from deep_net_triage.errors import InputError
 from deep_net_triage.learning import tensorboard
 from deep_net_triage.records.results import Epoch
+from tests.studies import run
 
 EPOCHS = [
     Epoch(phase="distill", epoch=1, loss=4.0, relative_error=0.5, seconds=1.0),
@@ -37,6 +38,13 @@ def test_tensorboard_reads_what_the_epochs_say(tmp_path):
         "train/accuracy": [(1, 0.25), (2, 0.75)],
         "train/val_accuracy": [(1, 0.5), (2, 0.625)],
     }
+
+
+def test_a_command_writes_the_curves_of_each_training(tmp_path):
+    pytest.importorskip("tensorboard", reason="needs TensorBoard: pip install '.[tensorboard]'")
+    assert run(tmp_path, "--method=cl_rw", "--block=5", "--tensorboard") == 0
+    written = (tmp_path / "digits" / "tensorboard").glob("*/*tfevents*")
+    assert {file.parent.name for file in written} == {"parent", "cl_rw-block5-seed0"}
 
 
 def test_without_tensorboard_it_is_refused_before_anything_runs(monkeypatch):

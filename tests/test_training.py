@@ -7,7 +7,7 @@ from scipy.special import log_softmax
 from deep_net_triage.errors import InputError, TrainingFailed
 from deep_net_triage.learning import batches, training, whole
 from tests.conftest import new_journal
-from tests.toys import compiled, examples, toy_parent
+from tests.toys import compiled, dtype_policy, examples, toy_parent
 
 
 def independent_accuracy(model, split):
@@ -91,8 +91,7 @@ def test_a_softmax_before_flatten_has_the_loss_of_its_logits(toy_dataset, small_
 def test_a_softmax_layer_in_bfloat16_has_the_loss_of_its_logits(
     scale, toy_dataset, small_settings
 ):
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         model = ending_in(
             lambda tensor: keras.layers.Softmax()(keras.layers.Flatten()(tensor)), scale
         )
@@ -105,15 +104,12 @@ def test_a_softmax_layer_in_bfloat16_has_the_loss_of_its_logits(
         model.compile(loss=keras.losses.SparseCategoricalCrossentropy(), jit_compile=False)
         plain = model.evaluate(test.images, test.labels, verbose=0)
         assert (abs(loss - plain) < 0.002 * plain) == (scale == 3)
-    finally:
-        keras.config.set_dtype_policy("float32")
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_a_softmax_that_is_far_off_has_a_loss_and_a_gradient(policy, small_settings):
     """By hand: logits 0, 40 and 0 for the first class lose 40, with gradients -1, 1 and 0."""
-    keras.config.set_dtype_policy(policy)
-    try:
+    with dtype_policy(policy):
         images = keras.Input((3,))
         dense = keras.layers.Dense(3, activation="softmax", use_bias=False)
         learner = compiled(keras.Model(images, dense(images)), small_settings())
@@ -124,8 +120,6 @@ def test_a_softmax_that_is_far_off_has_a_loss_and_a_gradient(policy, small_setti
         gradient = tape.gradient(loss, dense.kernel.value)
         assert float(loss) == pytest.approx(40)
         np.testing.assert_allclose(gradient, np.tile([-1.0, 1.0, 0.0], (3, 1)), atol=1e-6)
-    finally:
-        keras.config.set_dtype_policy("float32")
 
 
 @pytest.mark.parametrize(
@@ -141,17 +135,14 @@ def test_the_loss_is_scaled_once_for_a_network_in_float16(
     of_layers, of_policy, scales, small_settings
 ):
     """A given parent's layers keep the policy that they were saved with."""
-    try:
-        keras.config.set_dtype_policy(of_layers)
+    with dtype_policy(of_layers):
         images = keras.Input((3,))
         network = keras.Model(images, keras.layers.Dense(3)(images))
-        keras.config.set_dtype_policy(of_policy)
+    with dtype_policy(of_policy):
         optimizer = compiled(network, small_settings()).optimizer
-        kind = keras.optimizers.LossScaleOptimizer
-        assert isinstance(optimizer, kind) == scales
-        assert not isinstance(getattr(optimizer, "inner_optimizer", None), kind)
-    finally:
-        keras.config.set_dtype_policy("float32")
+    kind = keras.optimizers.LossScaleOptimizer
+    assert isinstance(optimizer, kind) == scales
+    assert not isinstance(getattr(optimizer, "inner_optimizer", None), kind)
 
 
 def test_evaluation_reads_inputs_as_precisely_as_the_network_does(small_settings):
@@ -161,12 +152,9 @@ def test_evaluation_reads_inputs_as_precisely_as_the_network_does(small_settings
     network = keras.Model(images, dense(images))
     dense.kernel.assign([[1000.0, 0.0]])
     fine = np.float32([[1 + 2**-10]])  # bfloat16 rounds it to 1
-    try:
-        keras.config.set_dtype_policy("mixed_bfloat16")
+    with dtype_policy("mixed_bfloat16"):
         learner = compiled(network, small_settings())
         loss, _ = training.evaluate(learner, tf.constant(fine), tf.constant([1]), 1)
-    finally:
-        keras.config.set_dtype_policy("float32")
     assert loss == pytest.approx(1000 + 1000 / 2**10, abs=0.01)
 
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.network import vgg16
+from tests.toys import dtype_policy
 
 
 def build(input_shape=(8, 8, 1), classes=4, width=0.05, **settings):
@@ -131,11 +132,8 @@ def test_calling_predicting_uint8_and_float_agree_and_change_nothing(tmp_path):
 
 
 def test_half_precision_leaves_logits_and_normalisation_in_float32():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         model = build()
-    finally:
-        keras.config.set_dtype_policy("float32")
     assert model.output.dtype == "float32"
     assert model.get_layer("normalize").output.dtype == "float32"
     assert model.get_layer("block1_conv1").output.dtype == "bfloat16"

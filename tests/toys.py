@@ -1,13 +1,15 @@
 """A network and images small enough to train in a moment."""
 
+import contextlib
+import types
+
 import keras
 import numpy as np
 
 from deep_net_triage.images.splits import Dataset, Split
-from deep_net_triage.learning import training
+from deep_net_triage.learning import whole
 from deep_net_triage.learning.batches import Examples
-from deep_net_triage.learning.learner import Classifier
-from deep_net_triage.learning.optimizers import Pace
+from deep_net_triage.network import graphs
 
 
 def toy_parent(seed=0):
@@ -46,16 +48,38 @@ def toy_images(train, test):
 
 def compiled(network, settings, images=27):
     """The classifier of a network, compiled as for a parent."""
-    learner = Classifier(network, settings.label_smoothing, settings.clip_norm)
-    steps = -(-images // settings.batch_size)
-    pace = Pace(settings.learning_rate, settings.parent_epochs, steps)
-    training.compile_for_labels(learner, settings, pace)
-    return learner
+    dataset = types.SimpleNamespace(train=range(images))
+    return whole.learner_of_parent(network, dataset, settings)
 
 
 def examples(split):
     """The images of a split and their labels, as they are."""
     return Examples(split.images, split.labels, len(split))
+
+
+def toy_arrays(count):
+    """Images of 8 x 8 x 2 in three classes, which their first channel tells apart; arrays."""
+    generator = np.random.default_rng(count)
+    labels = np.arange(count) % 3
+    images = generator.uniform(size=(count, 8, 8, 2)).astype(np.float32)
+    images[:, :, :, 0] += labels[:, None, None]
+    return images, labels
+
+
+def before(model, block):
+    """From images to what a block receives."""
+    return graphs.cut(model, model.inputs[0], block.received_by(model))
+
+
+@contextlib.contextmanager
+def dtype_policy(name):
+    """Layers that are made meanwhile have this policy."""
+    earlier = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(earlier)
 
 
 class Watcher:
