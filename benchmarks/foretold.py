@@ -1,16 +1,14 @@
 """How long a study is said to take, beside how long it takes.
 
-python -m benchmarks.foretold FLAG... [--times=FILE]
+python -m benchmarks.foretold FLAG...
 
 It runs `run_triage.py` with the flags in a folder of its own, and notes when each line is
-printed. `--times=FILE` reads such a record again instead. The truth is the time from the
-estimate to the last trial's end. Printed are the ratios to it of the estimate, and of the time
-left after the first epoch; of all later lines that name a time left, the largest error and the
-median error, in percent of the truth that was left. The last minute is not counted.
+printed. The truth is the time from the estimate to the last trial's end. Printed are the ratios
+to it of the estimate, and of the time left after the first epoch; of all later lines that name
+a time left, the largest error and the median error, in percent of the truth that was left. The
+last minute is not counted.
 """
 
-import argparse
-import json
 import re
 import statistics
 import subprocess
@@ -30,14 +28,9 @@ LAST_MINUTE = 60.0
 
 
 def main() -> None:
-    """Runs a study, or reads the record of one, and prints how well it was foretold."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--times", type=Path, help="the record of an earlier run")
-    options, flags = parser.parse_known_args()
-    if options.times:
-        lines = json.loads(options.times.read_text(encoding="utf-8"))
-    else:
-        lines = record(flags)
+    """Runs a study, and prints how well its times were foretold."""
+    flags = sys.argv[1:]
+    lines = record(flags)
     print(machine(), *flags)
     for line in report(lines):
         print(line)

@@ -54,7 +54,7 @@ def main(flags: list[str]) -> int:
 
 def run(command: list[str]) -> bool:
     """Runs a command; returns False, because it kills no node."""
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return False
 
 

@@ -1,6 +1,6 @@
 """(c): a layer-only epoch compared with stock Keras `fit` and `trainable` flags.
 
-python -m benchmarks.layer_only [--size=32] [--batch=64] [--blocks=1,2,3,4,5]
+python -m benchmarks.layer_only [--size=32] [--batch=64] [--blocks=1,2,3,4,5] [--rounds=5]
 
 Both train ten epochs. Our time includes a third of the walk's last step, which computes the
 block's input from the previous block's input: three layer-only methods read the result.

@@ -1,6 +1,6 @@
 """(d): the student-teacher phase compared with `keras.distillation.Distiller`.
 
-python -m benchmarks.student_teacher [--size=32] [--batch=64]
+python -m benchmarks.student_teacher [--size=32] [--batch=64] [--rounds=5]
 
 Times are sums over the five blocks, per epoch, for a loss on the same tensor. Our time includes
 the walk over each block, divided by the two methods that distil and the ten epochs of each.

@@ -1,6 +1,7 @@
 """(e): a whole study compared with a plain script with stock Keras and equal epochs.
 
-python -m benchmarks.study [--width=1] [--train=512] [--test=128] [--rounds=2] [--defaults]
+python -m benchmarks.study [--width=1] [--train=512] [--test=128] [--epochs=3] [--rounds=2]
+    [--defaults]
 
 Both are given the same parent. The methods that update only the compressed block are timed
 apart from those that update the whole model; the study's time is the sum.

@@ -1,6 +1,6 @@
 """(a) and (b): a whole-model step compared with stock Keras, PyTorch, and a lower bound.
 
-python -m benchmarks.whole_model [--size=32] [--batch=64]
+python -m benchmarks.whole_model [--size=32] [--batch=64] [--rounds=5]
 """
 
 import argparse

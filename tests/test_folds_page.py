@@ -35,7 +35,7 @@ NUMBER = re.compile(r"\d+\.\d+")
 
 def test_folds_are_read_and_shown(tmp_path):
     for number in range(3):
-        fold_of_digits(tmp_path / "mnist" / f"fold{number}", f"{number}/3", parent_seed=number)
+        fold_of_digits(tmp_path / "mnist" / f"fold{number}", f"{number}/6", parent_seed=number)
     folds = fold_results.read(tmp_path / "mnist")
     assert [fold.number for fold in folds] == [0, 1, 2]
     rows = fold_results.read_study(DIGITS).rows
@@ -65,21 +65,21 @@ def test_folds_are_read_and_shown(tmp_path):
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        ({"fold": "1/4"}, "folds i/3 and i/4 in one table"),
-        ({"fold": "0/3"}, "a fold stands there twice"),
+        ({"fold": "1/4"}, "holds folds i/4 and i/6; the plan has i/6"),
+        ({"fold": "0/6"}, "a fold stands there twice"),
         (
-            {"fold": "1/3", "epochs": 99},
+            {"fold": "1/6", "epochs": 99},
             "the folds differ by more than images (epochs: 5, now 99)",
         ),
         (
-            {"fold": "1/3", "new": 1},
+            {"fold": "1/6", "new": 1},
             "the folds differ by more than images (new: not set, now 1)",
         ),
         ({"fold": None}, "is no study by --fold"),
     ],
 )
 def test_folds_that_do_not_belong_together_are_refused(second, message, tmp_path):
-    fold_of_digits(tmp_path / "mnist" / "fold0", "0/3")
+    fold_of_digits(tmp_path / "mnist" / "fold0", "0/6")
     fold_of_digits(tmp_path / "mnist" / "fold1", **second)
     ended = run_analysis(tmp_path, tmp_path / "made")
     assert ended.returncode == 2
@@ -91,7 +91,7 @@ def test_a_fold_without_all_trials_is_refused():
     study = fold_results.read_study(DIGITS)
     fewer = dataclasses.replace(
         study,
-        settings={**study.settings, "fold": "0/3"},
+        settings={**study.settings, "fold": "0/6"},
         rows=tuple(row for row in study.rows if row.trial[:2] != ("stn", "block2")),
     )
     with pytest.raises(
@@ -141,8 +141,8 @@ def test_the_page_shows_what_was_run_beside_the_plan(tmp_path):
     for part, source in sources.items():
         for number in range(2):
             folder = tmp_path / part / "cifar10" / f"fold{number}"
-            fold_of_digits(folder, f"{number}/3", source, **own.get(part, {}))
-    fold_of_digits(tmp_path / "repeated" / "cifar10" / "fold0", "0/3")
+            fold_of_digits(folder, f"{number}/6", source, **own.get(part, {}))
+    fold_of_digits(tmp_path / "repeated" / "cifar10" / "fold0", "0/6")
     ended = run_analysis(tmp_path, tmp_path / "made")
     assert ended.returncode == 0, ended.stderr
     beside_it = tmp_path / "made" / "figures" / "folds"
@@ -174,9 +174,9 @@ def test_the_page_shows_what_was_run_beside_the_plan(tmp_path):
     ("part", "setting"), [("geometry", "learning_rate"), ("recipe", "image_size")]
 )
 def test_a_part_that_differs_by_more_than_its_own_settings_is_refused(part, setting, tmp_path):
-    fold_of_digits(tmp_path / "cifar10" / "fold0", "0/3")
+    fold_of_digits(tmp_path / "cifar10" / "fold0", "0/6")
     other = tmp_path / part / "cifar10" / "fold0"
-    fold_of_digits(other, "0/3", **{setting: 7})
+    fold_of_digits(other, "0/6", **{setting: 7})
     with pytest.raises(fold_results.InputError, match=rf"fold0 differs .*\({setting}: .*now 7"):
         beside.with_the_plan(tmp_path, part)
 
@@ -184,7 +184,7 @@ def test_a_part_that_differs_by_more_than_its_own_settings_is_refused(part, sett
 def test_a_set_that_lacks_a_trial_is_left_aside_and_the_others_are_shown(tmp_path):
     for name in ("mnist", "cifar10"):
         for number in range(2):
-            fold_of_digits(tmp_path / name / f"fold{number}", f"{number}/3")
+            fold_of_digits(tmp_path / name / f"fold{number}", f"{number}/6")
     table = tmp_path / "cifar10" / "fold1" / "results.csv"
     lines = table.read_text().splitlines(keepends=True)
     table.write_text("".join(line for line in lines if ",stn,block2," not in line))
@@ -200,8 +200,8 @@ def test_a_set_that_lacks_a_trial_is_left_aside_and_the_others_are_shown(tmp_pat
 def test_missing_trials_leave_aside_what_they_are_of_and_no_page(tmp_path):
     """They are missing in a repeated fold, in one of the recipe's, and in the only data set."""
     for folder in ("cifar10/fold0", "cifar10/fold1", "recipe/cifar10/fold0"):
-        fold_of_digits(tmp_path / folder, f"{folder[-1]}/3")
-    fold_of_digits(tmp_path / "repeated" / "cifar10" / "fold0", "0/3")
+        fold_of_digits(tmp_path / folder, f"{folder[-1]}/6")
+    fold_of_digits(tmp_path / "repeated" / "cifar10" / "fold0", "0/6")
     aside = "Left aside: fold0 lacks 1 trial, the first ('stn', 'block2')."
 
     def page_without(folder):
@@ -234,16 +234,15 @@ def test_the_committed_page_is_made_from_the_committed_folds(tmp_path):
 
 def test_a_repeated_fold_takes_the_place_of_the_first(tmp_path):
     for number in range(3):
-        fold_of_digits(tmp_path / "a" / f"fold{number}", f"{number}/3", parent_seed=number)
-    fold_of_digits(tmp_path / "b" / "fold1", "1/3", parent_seed=11)
+        fold_of_digits(tmp_path / "a" / f"fold{number}", f"{number}/6", parent_seed=number)
+    fold_of_digits(tmp_path / "b" / "fold1", "1/6", parent_seed=11)
     description = tmp_path / "b" / "fold1" / "study.json"
     files.write_json(description, files.read_json(description) | {"near_duplicates": 9})
     folds = fold_results.read(tmp_path / "a", instead=tmp_path / "b")
     assert [(fold.number, fold.near_duplicates) for fold in folds] == [(0, 4), (1, 9), (2, 4)]
     shutil.rmtree(tmp_path / "a" / "fold1")
-    with pytest.raises(
-        fold_results.InputError, match=r"\['1/3'\]; allowed: .* \['0/3', '2/3'\]"
-    ):
+    allowed = r"\['1/6'\]; allowed: .* \['0/6', '2/6'\]"
+    with pytest.raises(fold_results.InputError, match=allowed):
         fold_results.read(tmp_path / "a", instead=tmp_path / "b")
     with pytest.raises(fold_results.InputError, match="holds folds"):
         fold_results.read(tmp_path / "a", instead=tmp_path / "none")

@@ -22,7 +22,9 @@ from deep_net_triage.wording import counted
 # What may differ between the folds of a data set.
 OWN_SETTINGS = ("fold", "parent_seed", "images_digest", "parent")
 EARLY_EPOCHS = 3
-# How many folds are run of each data set, from the easiest set to the hardest, and the sets
+# Into how many folds each data set is divided.
+FOLDS = 6
+# How many of them are run of each data set, from the easiest set to the hardest, and the sets
 # whose verdicts count. What is left of MNIST's error is smaller than any boundary: it is
 # described, and enters claim 7.
 PLANNED = {"mnist": 3, "cifar10": 6, "cifar100": 6}
@@ -102,7 +104,7 @@ def read(folder: Path, instead: Path | None = None) -> list[Fold]:
         instead: likewise; its folds take the place of those with the same number.
 
     Raises:
-        InputError: if there are fewer than two, or they are not folds of one division, trained
+        InputError: if there are fewer than two, or they are not folds of six, trained
             by the same settings, each with all trials; or if `instead` has none, or one that
             `folder` lacks.
     """
@@ -113,9 +115,9 @@ def read(folder: Path, instead: Path | None = None) -> list[Fold]:
     if len(folds) < 2:
         raise InputError(f"{folder} holds {len(folds)} folds; it takes two to compare")
     divisions = sorted({fold.count for fold in folds})
-    if len(divisions) > 1:
-        several = " and ".join(f"i/{count}" for count in divisions)
-        raise InputError(f"{folder}: folds {several} in one table; allowed: one division")
+    if divisions != [FOLDS]:
+        found = " and ".join(f"i/{count}" for count in divisions)
+        raise InputError(f"{folder} holds folds {found}; the plan has i/{FOLDS}")
     numbers = [fold.number for fold in folds]
     if len(set(numbers)) < len(numbers):
         raise InputError(f"{folder}: a fold stands there twice (folds {numbers})")

@@ -47,8 +47,9 @@ SIDES = " / "  # between what is said of one data set and of the next
 _BOTH = contrasts.mean_over(("stn_cm",))
 _OTHER_WHOLE = contrasts.less(_BOTH, contrasts.mean_over(("cm_rw", "cm_mw")))
 ADDED = (
-    "† Added to this list after CIFAR-10, and one to three folds of CIFAR-100, had been run. "
-    "Claim 1 shows the blocks with the largest and the smallest difference on CIFAR-10."
+    "† Added to this list when all of CIFAR-10 and one to three folds of CIFAR-100 had been "
+    "run. For claim 1, the blocks given are those with the largest and the smallest difference "
+    "on CIFAR-10."
 )
 HEADLINES = (
     Headline(
@@ -83,7 +84,7 @@ HEADLINES = (
         "**Speed (claims 5 and 6).** Mean accuracy over the first three epochs on labels "
         "changes by {} with mean instead of random starting weights, and by {} with "
         "distillation beforehand. If STN's four epochs of distillation count in full, though "
-        "each takes a quarter to half as long as one on labels, its epochs 1 to 3 on labels "
+        "each takes a fifth to half as long as one on labels, its epochs 1 to 3 on labels "
         "differ from CL-RW's epochs 5 to 7 by {}†. This favours CL-RW, whose learning rate has "
         "fallen by then.",
         (
@@ -135,7 +136,7 @@ def headlines(
     ]
     yield (
         f"These are the findings on {SIDES.join(titles)} (parents {SIDES.join(parents)}, "
-        f"controls {SIDES.join(controls)}), with 95 % intervals. They are averaged over "
+        f"controls {SIDES.join(controls)}), with 95 % intervals. Numbers are means over "
         f"methods and, unless a block is named, over blocks. {ADDED}"
     )
     yield ""

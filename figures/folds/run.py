@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fold_results import DECIDING, PLANNED
+from fold_results import DECIDING, FOLDS, PLANNED
 
 from deep_net_triage.methods import NO_BLOCK
 from deep_net_triage.records import provenance
@@ -27,7 +27,6 @@ REPOSITORY = HERE.parent.parent
 sys.path.insert(1, str(HERE.parent / "study"))
 import collect  # noqa: E402 - copies the first study's files as well
 
-FOLDS = 6
 # A trial that fails is repeated once, with a seed that is larger by this.
 OTHER_SEED = 100
 

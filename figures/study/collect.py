@@ -67,8 +67,10 @@ def keep(study: Path, copied: Path) -> Path:
     needed = ("results.csv", "study.json", "parent/result.json")
     if study.resolve() == copied.resolve() or not all((study / n).is_file() for n in needed):
         raise InputError(f"{study} is no study that a command left: it needs {listed(needed)}")
-    # Under its own name a copy is whole: `results.csv` in it says that a fold is done.
-    whole, copied = copied, copied.with_name(f"{copied.name}.unfinished")
+    # Under its own name a copy is whole: `results.csv` in it says that a fold is done. Until
+    # then it lies one folder deeper, where no analysis looks for studies.
+    unfinished = copied.parent / "unfinished"
+    whole, copied = copied, unfinished / copied.name
     shutil.rmtree(copied, ignore_errors=True)
     for pattern in PATTERNS:
         for file in sorted(study.glob(pattern)):
@@ -89,6 +91,7 @@ def keep(study: Path, copied: Path) -> Path:
         files.write_json(copied / name, content)
     shutil.rmtree(whole, ignore_errors=True)
     copied.rename(whole)
+    unfinished.rmdir()
     return whole
 
 

@@ -58,9 +58,6 @@ RUNS = {
     "flips": Ingredient(
         "flips and crops", "--augment=flip_crop --augment_copies=0", of_parent=True
     ),
-    "copies": Ingredient(
-        "flips and crops, four draws for CL", "--augment=flip_crop --augment_copies=4", True
-    ),
     "decay": Ingredient("weight decay", "--optimizer=adamw --weight_decay=0.05", True),
     "smoothing": Ingredient("smoothed labels", "--label_smoothing=0.1", True),
     "momentum": Ingredient(

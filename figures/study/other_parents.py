@@ -1,7 +1,7 @@
 """The tables of `docs/reproduction.md` on studies that were repeated.
 
 They show how another parent, which differs from the committed one by rounding alone, changes
-the cells, the claims, and what the project's `README.md` reads in the studies. The readings
+the cells, the claims, and what `docs/paper.md` reads in the studies. The readings
 were chosen by the committed studies, so that the committed intervals favour them. The repeated
 studies, in `repeated/`, were run afterwards.
 """
@@ -112,7 +112,7 @@ def verdicts(judged: Sequence[Judgement], again: Sequence[Judgement]) -> Iterato
 
 
 def readings(committed: Studies, repeated: Studies) -> Iterator[str]:
-    """Yields a table of what the project's `README.md` reads, in points."""
+    """Yields a table of what `docs/paper.md` reads, in points."""
     yield from header(
         "data set", "more accurate", "than", "by", "last epoch", "another parent", "last epoch"
     )
