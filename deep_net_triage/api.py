@@ -27,7 +27,7 @@ from deep_net_triage.records.study_results import StudyResults, read_study
 from deep_net_triage.study import command, inputs
 from deep_net_triage.study.inputs import Inputs
 
-_PIXELS = "allowed: integers from 0 to 255, or floating numbers as the model takes them"
+_PIXELS = "allowed: integers from 0 to 255, or floats in the range that the model expects"
 
 # Images and their labels: two arrays, or a tf.data.Dataset of pairs, batched or not.
 Examples: TypeAlias = tuple[np.ndarray, np.ndarray] | tf.data.Dataset
@@ -57,15 +57,15 @@ class Compressed:
 
 
 @contextlib.contextmanager
-def _names_of_arguments() -> Iterator[None]:
-    """Raises an InputError that speaks of flags as one that speaks of keyword arguments."""
+def _flags_as_keywords() -> Iterator[None]:
+    """Rewrites the flags in an InputError as keyword arguments: `--epochs` as `epochs`."""
     try:
         yield
     except InputError as refusal:
         raise type(refusal)(re.sub(r"(?<!\w)--(?=[a-z])", "", str(refusal))) from refusal
 
 
-@_names_of_arguments()
+@_flags_as_keywords()
 def find_blocks(model: keras.Model, *, replacement: str = "conv") -> tuple[Block, ...]:
     """Returns the blocks of a model that one convolution each can replace, in its order.
 
@@ -80,7 +80,7 @@ def find_blocks(model: keras.Model, *, replacement: str = "conv") -> tuple[Block
     return blocks.find_blocks(graphs.flat(model), replacement)
 
 
-@_names_of_arguments()
+@_flags_as_keywords()
 def replace_block(
     model: keras.Model,
     block: Block | str | int,
@@ -109,7 +109,7 @@ def replace_block(
     return surgery.compress(parent, block, initializer=initializer, seed=seed)
 
 
-@_names_of_arguments()
+@_flags_as_keywords()
 def triage(
     model: keras.Model,
     train: Examples,
@@ -151,11 +151,11 @@ def triage(
     if options.get("output_dir") is None:
         flags.append("--nosave_models")
     examples = {"train": train, "test": test}
-    with _ran("triage", model, examples, keywords, flags, progress) as (study, _):
+    with _study_run("triage", model, examples, keywords, flags, progress) as (study, _):
         return study
 
 
-@_names_of_arguments()
+@_flags_as_keywords()
 def compress_within(
     model: keras.Model,
     train: Examples,
@@ -198,7 +198,7 @@ def compress_within(
     keywords = {"max_drop": max_drop, "save": save, **options}
     flags = [*as_arguments(options, CompressOptions), f"--max_drop={max_drop}"]
     flags += ["--compress", f"--save={save}"]
-    with _ran("compress_within", model, examples, keywords, flags, progress) as ran:
+    with _study_run("compress_within", model, examples, keywords, flags, progress) as ran:
         study, folder = ran
         search = compressions.read(folder)
         smaller = folder / compressions.FOLDER / "model.keras"
@@ -214,7 +214,7 @@ def compress_within(
 
 
 @contextlib.contextmanager
-def _ran(
+def _study_run(
     function: str,
     model: keras.Model,
     examples: Mapping[str, Examples],
@@ -259,7 +259,8 @@ def _ran(
             study = read_study(settings.folder)
             if named is None:
                 study = dataclasses.replace(study, folder=None)
-            yield study, settings.folder  # to load a model draws random numbers, too
+            # Inside `restored`, because loading a model draws random numbers.
+            yield study, settings.folder
 
 
 def _dataset(

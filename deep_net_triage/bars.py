@@ -20,7 +20,7 @@ _SHORTEST_NAME = 12
 # As wide as `train 1/20`, so that most changes of the work move nothing.
 _USUAL_WORK = 10
 _PER_SECOND = 4
-# Columns at the right: a terminal writes ^C behind the last row, and must not wrap it.
+# Columns kept free at the right: the ^C that a terminal echoes there must not wrap the line.
 _FREE = 3
 _NAME, _DETAIL = Style(bold=True), Style(dim=True)
 
@@ -115,8 +115,8 @@ class _Console(Console):
 def layout(rows: list[Row], width: int, columns: list[int]) -> Iterator[tuple[str, int, str]]:
     """Yields for each row what stands left of its bar, the bar's width, and what stands right.
 
-    Together with a sign of two columns at its beginning no row is wider than `width`. If there
-    is room for bars, rows are aligned in columns; otherwise each shows what it can.
+    With its spinner, which takes two columns, no row is wider than `width`. If there is room
+    for bars, rows are aligned in columns; otherwise each shows as many parts as fit.
 
     Args:
         rows: from top to bottom.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CPU_INFO = Path("/proc/cpuinfo")
-# Keras's names of what `keras.utils.set_random_seed` changes of its own.
+# Keras's global attributes that `keras.utils.set_random_seed` sets.
 _SEEDS_OF_KERAS = ("global_random_seed", "global_seed_generator")
 
 

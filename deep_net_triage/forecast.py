@@ -86,10 +86,11 @@ class _Seen:
 class Forecast:
     """The time that trainings still take, from estimates and from the epochs that have ended.
 
-    For a kind of which no epoch has ended, its estimate is corrected by the mean ratio of what
-    other kinds took to what they should have taken. If these should have taken less time in
-    all than an epoch of this kind, the rest of the epoch is taken to be as estimated. Without
-    that, distillation of a second that takes ten would turn minutes of training into hours.
+    For a kind of which no epoch has ended, the estimate is multiplied by a ratio: what the
+    other kinds took, over what they were expected to take. If these were expected to take less
+    in all than one epoch of this kind, the ratio applies to that much of the epoch only.
+    Otherwise distillation that was expected to take 1 s and takes 10 s would turn minutes of
+    training into hours.
     """
 
     def __init__(self) -> None:

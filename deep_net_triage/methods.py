@@ -1,4 +1,4 @@
-"""The paper's methods as one table (2.3); nothing else in training names a method."""
+"""All retraining methods as one table (2.3). Training reads a method's row, not its name."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +21,7 @@ class Method:
             readers.
         marker: matplotlib's name for it; it tells methods apart in print without colour.
         taught: whether the classification phase also learns from the parent's outputs,
-            beside the labels.
+            besides the labels.
     """
 
     initializer: Literal["glorot_uniform", "mean"] | None

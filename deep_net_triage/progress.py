@@ -28,7 +28,7 @@ class Progress:
     A terminal has a bar for the study and one for each process that works on it; what is said
     stays above them. Elsewhere each epoch is a line, and so is each minute of a longer one.
     If nobody reads the stream any more, such as behind `| head`, nothing is shown, and the
-    study goes on: what it is run for are its files. In a worker process, a `Messenger` of
+    study goes on, because its files are what counts. In a worker process, a `Messenger` of
     `launchers/messages.py` stands in for this class: it has the same methods.
 
     Args:

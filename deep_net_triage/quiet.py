@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from absl import logging as absl_logging
 
-# Holds what it reads until a null character says that it is wanted, or until the writing
-# process has ended, however that was.
+# Buffers its input, and prints it at a null character or at the end of the input, which also
+# comes when the writing process crashes.
 _KEEPER = r"""
 import sys
 held = b""

@@ -15,7 +15,7 @@ def points(difference: float) -> str:
 
 
 def allowed(max_drop: float) -> str:
-    """Returns an accuracy that may be lost (0..1) in points, not rounded: `1.0`, `0.25`."""
+    """Returns an accuracy that may be lost (0..1), not rounded: `1.0 points`, `0.25 points`."""
     # Floating point makes 0.07 a little more than 7 %.
     return f"{round(100 * max_drop, 9)} points"
 

@@ -51,7 +51,7 @@ def test_the_path_leads_from_the_parent_over_the_kept_steps_to_the_compressed_ne
     (panel,) = panels(smaller())
     drawn = path(panel)
     assert [tuple(map(float, at)) for at in drawn] == [(0, 90), (20, 89.3), (40, 88.4)]
-    assert markers(panel, "*") == [(40, 88.9)]  # above the last step, which saves as much
+    assert markers(panel, "*") == [(40, 88.9)]  # above the last step, which has the same size
     # The final retraining, dashed, and the interval of what it led to.
     assert intervals(panel) == [(40, [88.4, 88.9]), (40, [88.2, 89.6])]
     assert markers(panel, "o", filled=False) == [(50, 87.1)]

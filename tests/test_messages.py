@@ -59,7 +59,7 @@ def test_a_process_that_ends_early_says_why_if_others_go_on():
         Messenger(lambda message, process=process: board.show(message, process)).failed(ending)
         board.ended(process, others=True)
     board.ended(3, others=True)
-    assert said.getvalue() == "process 1 ended, and the others go on: out of memory\n"
+    assert said.getvalue() == "process 1 ended (out of memory); the others go on\n"
     board.ended(1, others=False)
     assert said.getvalue().count("\n") == 1
 

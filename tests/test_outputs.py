@@ -79,7 +79,7 @@ def test_logits(steps):
 @pytest.mark.parametrize(
     ("steps", "reason"),
     [
-        ([layers.Flatten(), dense("sigmoid")], "head applies sigmoid to each class alone"),
+        ([layers.Flatten(), dense("sigmoid")], "head applies sigmoid, not a softmax"),
         ([layers.Flatten(), dense(), keras.ops.sigmoid], "applies sigmoid to each class"),
         ([layers.Flatten(), dense("hard_sigmoid")], "head applies hardsigmoid"),
         ([conv(activation="tanh"), layers.Flatten()], "head applies tanh to each class"),

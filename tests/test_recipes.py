@@ -132,11 +132,14 @@ def test_a_recipe_is_overridden_flag_by_flag(tmp_path):
         (["--epochs=1"], "--epochs=1 leaves no epoch after --warmup_epochs=1"),
         (["--parent_epochs=2", "--warmup_epochs=2"], "--parent_epochs=2 leaves no epoch"),
         (["--distill_epochs=1", "--method=stn"], "--distill_epochs=1 leaves no epoch"),
-        (["--optimizer=sgd"], "--weight_decay=0.05 goes with --optimizer=adamw, not sgd"),
+        (
+            ["--optimizer=sgd"],
+            "--weight_decay=0.05 needs --optimizer=adamw; with sgd, set --weight_decay=0",
+        ),
         (["--temperature=0"], "--temperature=0.0: must be above 0"),
         (["--clip_norm=0"], "--clip_norm=0.0: must be above 0"),
-        (["--augment=none", "--augment_copies=2"], "--augment_copies=2 goes with --augment"),
-        (["--parent_patience=3"], "--parent_patience goes with --schedule=constant"),
+        (["--augment=none", "--augment_copies=2"], "--augment_copies=2 needs --augment"),
+        (["--parent_patience=3"], "--parent_patience needs --schedule=constant"),
     ],
 )
 def test_training_that_can_not_be_is_refused_in_a_line(tmp_path, arguments, expected):

@@ -134,7 +134,7 @@ def test_a_study_does_not_mix_it_with_the_other(tmp_path, capsys):
 
 
 def test_a_mean_for_each_channel_is_refused(small_settings):
-    with pytest.raises(InputError, match="--mean_over=channel goes with --replacement=conv"):
+    with pytest.raises(InputError, match="--mean_over=channel needs --replacement=conv"):
         small_settings(replacement="separable", mean_over="channel")
 
 

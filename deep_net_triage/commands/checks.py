@@ -37,7 +37,7 @@ def _of_images(given: dict[str, object], dataset_typed: bool) -> Iterator[str]:
     """Yields what is wrong with the flags on images."""
     folder, dataset = given["image_dir"], given["dataset"]
     if given["class_names"] and not folder:
-        yield "--class_names goes with --image_dir; other data sets name their own"
+        yield "--class_names needs --image_dir; other data sets have their own class names"
     if folder and dataset_typed:
         yield "--image_dir and --dataset can't be combined: choose one set of images"
     if folder and not holds(folder.is_dir):
@@ -68,8 +68,8 @@ def _of_run(given: dict[str, object]) -> Iterator[str]:
         yield f"--block='{blocks}' names no block; allowed: numbers, names, or all"
     if given["mean_over"] == "channel" and given["replacement"] == "separable":
         yield (
-            "--mean_over=channel goes with --replacement=conv, which has a filter for each "
-            "pair of channels; allowed with separable: --mean_over=block"
+            "--mean_over=channel needs --replacement=conv, which has a filter for each pair of "
+            "channels; with --replacement=separable, use --mean_over=block"
         )
     if given["parent_seed"] >= SEEDS:
         yield f"--parent_seed={given['parent_seed']} is too large; allowed: below {SEEDS}"
@@ -85,14 +85,14 @@ def _of_compression(given: dict[str, object]) -> Iterator[str]:
     """Yields what is wrong with the flags on the smaller model."""
     compress, method = given["compress"], given["method"]
     if (compress or given["export"]) and not given["save_models"]:
-        yield "--compress and --export need the models that --nosave_models drops"
+        yield "--compress and --export need saved models; leave out --nosave_models"
     if compress and not any(row.compresses for row in _chosen(method)):
         yield f"--compress needs a method that replaces a block, not --method={method}"
     if compress and given["shard"]:
         yield (
-            "--compress and --alternatives need all trials, and --shard runs a part of them; "
-            "allowed: jobs without --compress but with --validation_fraction=0.1, its default "
-            "with --compress, then this command without --shard"
+            "--compress and --alternatives need all trials, and --shard runs a part: run the "
+            "jobs without --compress but with --validation_fraction=0.1, its default with "
+            "--compress; then run this command without --shard"
         )
     if given["export"] and given["shard"]:
         yield (
@@ -100,7 +100,7 @@ def _of_compression(given: dict[str, object]) -> Iterator[str]:
             "allowed: jobs without --export, then this command without --shard"
         )
     if given["alternatives"] and not compress:
-        yield "--alternatives goes with --compress: they are compared with what it makes"
+        yield "--alternatives needs --compress, whose network they are compared with"
 
 
 def _of_training(given: dict[str, object], has_parent: bool) -> Iterator[str]:
@@ -123,13 +123,13 @@ def _of_training(given: dict[str, object], has_parent: bool) -> Iterator[str]:
             )
     if decay and given["optimizer"] != "adamw":
         yield (
-            f"--weight_decay={decay} goes with --optimizer=adamw, not {given['optimizer']}; "
-            "allowed there: 0"
+            f"--weight_decay={decay} needs --optimizer=adamw; with {given['optimizer']}, set "
+            "--weight_decay=0"
         )
     if copies and given["augment"] == "none":
-        yield f"--augment_copies={copies} goes with --augment=crop or flip_crop"
+        yield f"--augment_copies={copies} needs --augment=crop or flip_crop"
     if given["parent_patience"] and settles:
-        yield "--parent_patience goes with --schedule=constant; a cosine ends by itself"
+        yield "--parent_patience needs --schedule=constant; with cosine, all epochs are run"
 
 
 def _chosen(method: str) -> list[methods.Method]:

@@ -19,7 +19,7 @@ _PATHS = ("parent", "data_dir", "output_dir", "activation_dir", "image_dir", "cl
 # `--compress` judges by images that it neither trains nor tests on.
 _HELD_OUT = "--validation_fraction=0.1"
 
-# Mirrored, many digits and letters become another one, or none; clothes do not.
+# Mirrored digits and letters often look like others, or like none; mirrored clothes do not.
 _NEVER_FLIPPED = re.compile("(?<!fashion_)mnist|digits|svhn|omniglot|cmaterdb|letters")
 
 # Python's error messages that absl passes on, and plain words for them.
@@ -128,7 +128,7 @@ def _settings(values: flags.FlagValues, in_memory: bool) -> Settings:
     given["parent_weights"] = os.path.expanduser(given["parent_weights"])
     checks.check(given, values["dataset"].present, in_memory)
     if given["image_dir"]:
-        # As `image_folders` names it: a link goes by its own name.
+        # The name that `image_folders.load` gives; a symbolic link keeps its own name.
         given["dataset"] = Path(os.path.abspath(given["image_dir"])).name
     # In memory, the data set's name is only what the user calls it.
     elif not in_memory and _NEVER_FLIPPED.search(given["dataset"]):

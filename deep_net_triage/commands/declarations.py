@@ -108,9 +108,9 @@ def _what_runs(declared: _Declared) -> None:
     declared.switch(
         "estimate",
         False,
-        "Print what the study would take on this machine, and write nothing; then stop.",
+        "Print the time, memory and disk that the study needs, write nothing, and stop.",
     )
-    declared.text("seeds", "0", "Comma-separated; each seed is a trial of its own.")
+    declared.text("seeds", "0", "Comma-separated; each method and block has a trial per seed.")
     declared.text(
         "parent",
         None,
@@ -260,7 +260,7 @@ def _training(declared: _Declared) -> None:
     declared.choice(
         "distill",
         ("logits", "features", "both"),
-        "What the method stn_kd learns from the parent beside the labels.",
+        "What the method stn_kd learns from the parent besides the labels.",
     )
     declared.positive("temperature", 4.0, "Divides all logits that are distilled.")
 
@@ -275,7 +275,7 @@ def _optimization(declared: _Declared) -> None:
     declared.positive(
         "learning_rate",
         1e-3,
-        "Learning rate from scratch, and where the next two are not set.",
+        "Learning rate from scratch, and wherever the more specific rates are not set.",
     )
     declared.positive(
         "retrain_learning_rate", None, "Learning rate of a student's whole model."
@@ -315,7 +315,7 @@ def _resources(declared: _Declared) -> None:
         None,
         "GiB of disk for what exceeds that memory; not set: a quarter of what is free.",
     )
-    declared.text("activation_dir", None, "Folder on that disk; not set: in --output_dir.")
+    declared.text("activation_dir", None, "Folder of --activation_disk; not set: --output_dir.")
     declared.choice(
         "activation_dtype",
         ("exact", "float16"),
@@ -337,7 +337,7 @@ def _resources(declared: _Declared) -> None:
 
 def _outcome(declared: _Declared) -> None:
     declared.text(
-        "output_dir", "runs", "Folder in which each data set gets one for its results."
+        "output_dir", "runs", "Folder of results, with a subfolder for each data set."
     )
     declared.switch("save_models", True, "Save each trial's model, as of the epoch it reports.")
     declared.switch("tensorboard", False, "Write learning curves for TensorBoard as well.")

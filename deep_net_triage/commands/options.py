@@ -29,8 +29,7 @@ ExportFormat = Literal["litert", "litert_int8", "saved_model"]
 class Options(TypedDict, total=False):
     """Keyword arguments of `triage` and `compress_within`; None stands for the default.
 
-    The default is in parentheses. Where it is one of the recipe `settled`, another recipe has
-    another.
+    Defaults are in parentheses. They are those of the recipe `settled`; `paper` sets others.
 
     Attributes:
         name: of the study, in its files and on its page ("study").
@@ -55,7 +54,7 @@ class Options(TypedDict, total=False):
         precision: 16 bits on GPUs made for it if `auto` (auto).
         deterministic: whether equal calls return equal numbers; slower (false).
         optimizer: of all training but distillation, which uses Adam (adamw).
-        learning_rate: of whatever the next two don't set (0.002).
+        learning_rate: from scratch, and where the two more specific rates are None (0.002).
         retrain_learning_rate: where a trial updates the whole model (0.0001).
         layer_learning_rate: of the replacement of a block (0.01).
         schedule: of the learning rate in each phase; with `cosine` the last epoch is reported,
@@ -70,7 +69,8 @@ class Options(TypedDict, total=False):
         replacement: what replaces a block: a convolution, or a depthwise and a pointwise one
             (conv).
         mean_over: what a mean initializer averages (block).
-        block_start: whether random filters are put where the model has similar maps (aligned).
+        block_start: `aligned` reorders random filters to match the model's maps; `literal`
+            keeps them as drawn (aligned).
         augment: random changes to training images (crop).
         augment_copies: fixed draws of each image for training a block alone from stored
             activations; 0 for images as they are (0).
@@ -180,7 +180,7 @@ REFUSED = {
         "the model is given",
     ),
     **dict.fromkeys(
-        ("parallel_trials", "launcher", "ray_address"), "a call runs in its own process"
+        ("parallel_trials", "launcher", "ray_address"), "trials run in the calling process"
     ),
     "list_blocks": "call find_blocks",
     "estimate": "every call says what it will take",

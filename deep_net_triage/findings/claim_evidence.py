@@ -217,7 +217,7 @@ def _add_best(
 def _complete(
     evidence: Evidence, study: StudyResults, block: str, methods: Sequence[str]
 ) -> bool:
-    """Returns whether all methods have an interval at a block; the others are missing."""
+    """Returns whether all methods have an interval at a block, and records those without."""
     without = [name for name in methods if not study.correct_by_seed(name, block)]
     for name in without:
         why = "interval" if study.trials(name, block) else "finished trial"

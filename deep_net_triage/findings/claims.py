@@ -36,7 +36,7 @@ def judge(studies: Sequence[StudyResults]) -> list[Judgement]:
 
     A claim that needs all comparisons to agree needs no correction for their number. Those that
     contradict it are corrected for their number within the claim, over all data sets (Benjamini
-    and Hochberg, which is valid for comparisons whose errors go together, as with a common
+    and Hochberg, which is valid for positively correlated comparisons, as with a common
     parent), and for being chosen as the least favourable of several. Not corrected are the
     choice of the best whole-model method in claim 1, and the number of claims. Epochs are
     paired by block, as if the blocks were drawn independently.

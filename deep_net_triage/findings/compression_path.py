@@ -20,9 +20,9 @@ _TITLE = "Accuracy against what is saved, step by step"
 _NOTE = (
     "The line leads from the parent through the steps that were kept, each with the block that "
     "it compresses. A dashed line leads from the last of them to the network after the final "
-    "retraining, which saves as much. Below each alternative stands what it saves. 95 % "
-    "intervals, paired with the parent, are over test images and, where there are several, "
-    "seeds. An arrow points to an accuracy too low to show."
+    "retraining, which has the same size. The number below each alternative is the percentage "
+    "that it saves. 95 % intervals, paired with the parent, are over test images and, where "
+    "there are several, seeds. An arrow points to an accuracy too low to show."
 )
 _HELD_OUT = " Held-out images, and not the accuracy shown, decided which steps were kept."
 _SIZE = 5.2, 4.2  # inches, as wide as the other figures

@@ -113,7 +113,7 @@ def typeset(text: str) -> str:
 
 
 def render(reloads: bool, **values: object) -> str:
-    """Returns the page, one HTML file that loads nothing.
+    """Returns the page, one HTML file that loads no other files.
 
     Args:
         reloads: whether an opened page reloads itself from time to time.

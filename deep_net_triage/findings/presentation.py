@@ -45,7 +45,7 @@ _CAPTIONS = {
     "convergence": (3, "Epochs to 99 % of each run's own maximum", plots.CONVERGENCE_NOTE),
     "savings": (4, "What each block costs against what it saves", savings.NOTE),
 }
-# What each format would store of the moment at which it is written.
+# Metadata that each format would store about the time of writing; None leaves it out.
 _FORMATS = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 # In seconds. Drawing takes about one, a hundredth of such a trial.
 _LONG_TRIAL = 100
@@ -59,7 +59,7 @@ def present(
     progress: Progress,
     smaller: Smaller | None = None,
 ) -> Verdict:
-    """Writes a study's figures and its page, prints its table and its verdict, and returns it.
+    """Writes a study's figures and page, prints its table and verdict, returns the verdict.
 
     Args:
         study: its results; the files go to its folder.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from deep_net_triage.findings.recommendation import recommended, savings_text, within
 from deep_net_triage.findings.rivals import Rival, Smaller, beats
-from deep_net_triage.findings.time_saved import arithmetic_without_time
+from deep_net_triage.findings.time_saved import macs_without_speedup
 from deep_net_triage.records import alternatives, compressions
 from deep_net_triage.records.alternatives import KINDS
 from deep_net_triage.records.compressions import Compression
@@ -174,7 +174,7 @@ def _final(smaller: Smaller) -> list[str]:
 
 def _without_time(smaller: Smaller) -> list[str]:
     saved = smaller.macs_saved(smaller.compression.macs)
-    sentence = arithmetic_without_time(smaller.latencies, saved)
+    sentence = macs_without_speedup(smaller.latencies, saved)
     return [sentence] if sentence else []
 
 

@@ -6,11 +6,11 @@ from deep_net_triage.network.latencies import FORMATS, Latency, pairs
 from deep_net_triage.wording import counted, percent
 
 
-def arithmetic_without_time(latencies: Sequence[Latency], macs_saved: float) -> str | None:
+def macs_without_speedup(latencies: Sequence[Latency], macs_saved: float) -> str | None:
     """Returns a sentence that says where a smaller model saves arithmetic but no time.
 
-    Time is saved where the medians differ by more than both spreads. Nothing can be told where
-    a spread is as large as the time that the arithmetic's share would be.
+    Time is saved where the medians differ by more than both spreads. A setting is undecided if
+    a spread is as large as the time that should be saved in proportion to the MACs.
 
     Args:
         latencies: as `latency.table` returns them.
@@ -22,7 +22,7 @@ def arithmetic_without_time(latencies: Sequence[Latency], macs_saved: float) -> 
     if macs_saved <= 0:
         return None
     unsaved: dict[str, list[str]] = {}
-    untold: dict[str, list[str]] = {}
+    undecided: dict[str, list[str]] = {}
     for parent, smaller in pairs(latencies):
         saved = parent.median - smaller.median
         noise = max(parent.spread, smaller.spread)
@@ -31,7 +31,7 @@ def arithmetic_without_time(latencies: Sequence[Latency], macs_saved: float) -> 
         setting = f"batch {parent.batch} with {counted(parent.threads, 'thread')}"
         name = FORMATS[parent.format]
         if saved >= -noise and noise >= macs_saved * parent.median:
-            untold.setdefault(setting, []).append(name)
+            undecided.setdefault(setting, []).append(name)
         else:
             change = _change(saved / parent.median, saved >= -noise)
             unsaved.setdefault(setting, []).append(f"{name}: {change}")
@@ -39,8 +39,8 @@ def arithmetic_without_time(latencies: Sequence[Latency], macs_saved: float) -> 
     varies = "runs vary too much to tell whether it saves time"
     if unsaved:
         said = f"{arithmetic}, but no time at {_listed(unsaved)}."
-        return f"{said} At {_listed(untold)}, {varies}." if untold else said
-    return f"{arithmetic}; at {_listed(untold)}, {varies}." if untold else None
+        return f"{said} At {_listed(undecided)}, {varies}." if undecided else said
+    return f"{arithmetic}; at {_listed(undecided)}, {varies}." if undecided else None
 
 
 def _change(saved: float, within: bool) -> str:

@@ -107,21 +107,27 @@ MEASURES = {
     "macs": Measure(
         _SPEED,
         "MACs, M",
-        "million multiply-accumulates of convolutions and dense layers for one image",
+        "million multiply-accumulates of convolutions, dense layers and attention per image",
         scale=1e-6,
     ),
     "latency": Measure(
-        _SPEED, "one, ms", "milliseconds for one image, the median of several runs", scale=1e3
+        _SPEED,
+        "1 image, ms",
+        "milliseconds for one image, the median of several runs",
+        scale=1e3,
     ),
     "latency_spread": Measure(
         _SPEED, "spread, ms", "from the first to the third quartile of these runs", scale=1e3
     ),
     "batch_latency": Measure(
-        _SPEED, "64, ms", "milliseconds for 64 images, the median of several runs", scale=1e3
+        _SPEED,
+        "64 images, ms",
+        "milliseconds for 64 images, the median of several runs",
+        scale=1e3,
     ),
     "batch_latency_spread": Measure(
         _SPEED,
-        "spread of 64, ms",
+        "spread, 64 images, ms",
         "from the first to the third quartile of these runs",
         scale=1e3,
     ),

@@ -9,7 +9,7 @@ from deep_net_triage.wording import counted
 
 _MOST_NAMED = 6
 _LEAST_PATIENCE = 3600.0
-# Beside the trials, a training may have many times the epochs of one, and more layers.
+# A training after the trials may have many times the epochs of one, and more layers.
 _PATIENCE_BESIDE = 12 * 3600.0
 _TRIALS_OF_PATIENCE = 4
 

@@ -1,4 +1,4 @@
-"""Folds for cross-fitting: over all of them, every image is a test image once."""
+"""Folds for cross-validation: over all of them, every image is a test image once."""
 
 import dataclasses
 

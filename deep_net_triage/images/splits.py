@@ -87,8 +87,8 @@ class Dataset:
 def hold_out(dataset: Dataset, fraction: float) -> Dataset:
     """Returns a data set with a part of its training images held out.
 
-    The shares of the classes stay as they are, and each keeps an image to train on while there
-    are others. A data set that has held-out images of its own is returned as it is.
+    Class proportions are kept, and each class keeps at least one training image if possible.
+    A data set that has held-out images of its own is returned as it is.
 
     Raises:
         InputError: if no image is held out, or none is left to train on.
@@ -144,5 +144,5 @@ def channel_statistics(images: tf.Tensor, image_size: int) -> tuple[np.ndarray, 
     deviation = np.sqrt(np.maximum(squares / pixels - np.square(mean), 0))
     # Far below one grey level in one pixel of 60,000 images, but far above rounding errors.
     if np.any(deviation < 1e-4):
-        raise InputError("all training pixels of a channel are equal; there is nothing to see")
+        raise InputError("all training pixels of a channel are equal; check the images")
     return np.broadcast_to(mean, 3), np.broadcast_to(deviation, 3)

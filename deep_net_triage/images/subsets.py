@@ -36,7 +36,7 @@ def proportional_subset(labels: np.ndarray, count: int) -> np.ndarray:
     """Returns the ascending indices of a subset in which classes keep their shares.
 
     Their numbers are those of Sainte-Lague's method for dividing seats. The last example of a
-    class is only taken if there is no other. If all classes have the same size, this is
+    class is taken only once no others are left. If all classes have the same size, this is
     `balanced_subset`.
 
     Args:

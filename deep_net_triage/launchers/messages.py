@@ -106,7 +106,7 @@ class Board:
         reason, code = self._endings.get(process, ("", 0))
         # A refusal ends every process, and is shown once, at the end.
         if others and code == 1:
-            self._progress.say(f"process {process} ended, and the others go on: {reason}")
+            self._progress.say(f"process {process} ended ({reason}); the others go on")
 
     def check(self, ended_well: bool, otherwise: str) -> None:
         """Raises WorkerEnded unless a process has finished its part of the study.

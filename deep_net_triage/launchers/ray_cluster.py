@@ -122,7 +122,8 @@ class _Cluster:
         try:
             outcomes = ray.get(tasks)
         except ray.exceptions.RayError as error:  # such as a task lost too often
-            raise WorkerEnded(f"Ray: {type(error).__name__}", 1) from error
+            reason = f"a Ray task failed ({type(error).__name__})"
+            raise WorkerEnded(f"{reason}; run the command again to continue", 1) from error
         for _, ending in outcomes:
             if ending:
                 raise WorkerEnded(*ending)

@@ -6,8 +6,8 @@ Finally, one process writes the study's results. All processes of a part end bef
 part begins, which releases their GPU memory; the process that starts them never imports
 TensorFlow.
 
-Where the program chooses the number, one process makes the parent, waits for those that run
-trials, and writes the results. Those import TensorFlow while it trains the parent.
+Where the program chooses the number, one process makes the parent, waits for the trial
+processes, and writes the results. The trial processes import TensorFlow while it trains.
 """
 
 import contextlib
@@ -114,7 +114,7 @@ def _together(workers: _Workers, arguments: Sequence[tuple], board: Board) -> li
         with contextlib.suppress(OSError):  # it was killed, which `_results` says
             connection.send(given)
     returned = _results(dict(workers.processes), board)
-    board.check(bool(returned), "all processes that ran the study ended without a result")
+    board.check(bool(returned), "all processes ended without a result; run the command again")
     return returned
 
 

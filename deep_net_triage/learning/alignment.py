@@ -1,9 +1,9 @@
 """Matches random filters with the parent's maps that resemble theirs, before any training.
 
-The layers after a compressed block expect each of the parent's maps in its place, where a
-random filter gives another map, often the negative. A first block that is trained alone then
-spends its epochs on flipping one filter after another. Dead maps, the scale of the maps and the
-batch norm's statistics were ruled out as causes.
+The layers after a compressed block expect the parent's maps in their order. Random filters give
+other maps in that order, often the negatives. A first block that is trained alone then spends
+its epochs on flipping one filter after another. Dead maps, the scale of the maps and the batch
+norm's statistics were ruled out as causes.
 """
 
 import keras

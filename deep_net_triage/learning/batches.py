@@ -121,7 +121,7 @@ def _shares(indices: tf.Tensor, replicas: int) -> tf.data.Dataset:
 def _chosen(rows: Rows, indices: tf.Tensor) -> tf.Tensor:
     if tf.is_tensor(rows):
         return tf.gather(rows, indices)
-    # A tensor would be a second copy of the array, and would read all of one on disk.
+    # A tensor would copy the array in memory, and would read all of a memory-mapped one.
     # TensorFlow never frees the function, so it must not hold the array.
     held = weakref.ref(rows)
     chosen = tf.numpy_function(lambda at: np.take(held(), at, axis=0), [indices], rows.dtype)

@@ -16,10 +16,10 @@ from deep_net_triage.images.splits import Split
 from deep_net_triage.learning import predictions
 from deep_net_triage.network.blocks import Block
 
-# The saved model is evaluated on images, operation by operation. Its trial may have read stored
-# activations and run compiled steps, which round differently. So one image, and this share of
-# all images, may be classified differently, by the coarsest type that either used.
-TIES = {"float64": 0.001, "float32": 0.001, "bfloat16": 0.03, "float16": 0.03}
+# The saved model is evaluated on images, eagerly. Its trial may have read stored activations
+# and run compiled steps, which round differently. So one image plus this share of all images
+# may be classified differently. The share is that of the coarsest dtype that either used.
+ROUNDING_SHARES = {"float64": 0.001, "float32": 0.001, "bfloat16": 0.03, "float16": 0.03}
 
 
 def weights_digest(model: keras.Model) -> str:
@@ -90,7 +90,7 @@ def check_saved(
         Which of the images the saved model classifies correctly, bool, (images,).
 
     Raises:
-        TrainingFailed: if its weights differ, or its accuracy does by more than ties explain.
+        TrainingFailed: if its weights differ, or its accuracy by more than rounding explains.
     """
     saved = keras.models.load_model(file, compile=False)
     if weights_digest(saved) != weights_digest(model):
@@ -98,7 +98,7 @@ def check_saved(
     correct = predictions.correct(saved, test.images, test.labels)
     accuracy = correct.mean()
     rounded_to = {stored, *(layer.compute_dtype for layer in model.layers)}
-    ties = max(TIES.get(dtype, TIES["float32"]) for dtype in rounded_to)
+    ties = max(ROUNDING_SHARES.get(dtype, ROUNDING_SHARES["float32"]) for dtype in rounded_to)
     if abs(accuracy - recorded) * len(test) > 1 + ties * len(test):
         raise TrainingFailed(
             f"the saved model's accuracy is {accuracy:.4f}, where {recorded:.4f} was recorded"

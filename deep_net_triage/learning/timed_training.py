@@ -16,8 +16,8 @@ from deep_net_triage.network import costs
 # At most 20 steps are timed, and at least 3 unless they take longer than `_LONGEST` seconds.
 MOST_STEPS, _FEWEST_STEPS = 20, 3
 _LONGEST = 4.0
-# A step of a large network is timed with fewer images than a batch has. This is the number of
-# multiply-accumulates of a forward pass that a step may have on each replica.
+# A large network is timed on fewer images than a batch has: as many as keep a forward pass on
+# each replica within this many multiply-accumulates.
 _LARGEST_PASS = 2e10
 
 

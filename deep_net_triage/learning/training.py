@@ -195,7 +195,7 @@ def _exact(accuracy: float, examples: int) -> float:
 
 
 class Fitted:
-    """What a checkpoint of a phase holds: weights, the optimiser's and random states, and more.
+    """A phase's state for checkpoints: weights, optimiser state and random states.
 
     If the best epoch may be chosen, its weights are held as well.
 

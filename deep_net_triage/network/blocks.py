@@ -267,9 +267,9 @@ def _is_segment(graph: Graph, block: Block) -> bool:
 def _longest_that_fits(
     graph: Graph, steps: list[list[str]], refused: list[Refused], replacement: str
 ) -> tuple[list[list[str]], str | None]:
-    """Returns the longest end of a run that is a block, or the run and why it is refused.
+    """Returns the longest tail of a run that is a block, or the run and why it is refused.
 
-    The steps before that end are added to the refused ones.
+    The steps before that tail are added to the refused ones.
     """
     whole = segments.refusal(graph, [name for step in steps for name in step], replacement)
     for start in range(1, len(steps)) if whole else ():

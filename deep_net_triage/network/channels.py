@@ -2,7 +2,7 @@
 
 Convolutions and dense layers produce channels. Other operations pass them on, and some tie
 those of several layers: a sum of residuals ties each channel of one tensor to the same channel
-of the other. A channel is a number, and tied channels have the same one.
+of the other. Each channel has a number, and tied channels share one.
 """
 
 from collections.abc import Iterable
@@ -64,10 +64,10 @@ class Group:
     Attributes:
         channels: their numbers, in the order in which the layers produce them.
         producers: the names of the convolutions and dense layers that produce them.
-        given: whether channels of the images or classes are among them, so that none can go.
-        needed_by: an operation that takes or returns no other number of them; None without one.
+        given: whether they include channels of the images or classes, so none can be removed.
+        needed_by: an operation that works only with this number of them; None without one.
         mixed_by: an operation that computes a channel from several of them, such as layer
-            normalisation, so that all change when one goes; None without one.
+            normalisation, so that removing one changes all; None without one.
     """
 
     channels: np.ndarray
@@ -268,7 +268,7 @@ class _Trace:
         received: list[np.ndarray],
         outputs: list[keras.KerasTensor],
     ) -> list[np.ndarray]:
-        """Returns new channels. Neither they nor those that the operation receives can go.
+        """Returns new channels. These and those that the operation receives must all stay.
 
         Channels that come from the images alone, as in preprocessing, count as given instead.
         """

@@ -73,7 +73,9 @@ def text(
         uncounted: layers whose multiply-accumulates are missing from the table.
         notes: further lines, such as why a block is large.
     """
-    lines = [("", "layers", "conv", "receives", "returns", "parameters", "macs", "replacement")]
+    shapes, numbers = ("receives", "returns"), ("parameters", "macs")
+    replacement = "replacement (parameters / macs)"
+    lines = [("", "layers", "conv", *shapes, *numbers, replacement)]
     for block in blocks:
         lines.append(
             (

@@ -14,7 +14,7 @@ from deep_net_triage.errors import ExportFailed
 from deep_net_triage.images.splits import Dataset
 from deep_net_triage.network import litert
 from deep_net_triage.steps import Report, Reporter, Step
-from deep_net_triage.wording import percent, signed
+from deep_net_triage.wording import allowed, signed
 
 # Runtimes round differently. Outputs may differ by this share of the largest one or of 1,
 # whichever is larger.
@@ -179,6 +179,6 @@ def _with_accuracy(
     if lost - chance > MOST_LOST:
         raise ExportFailed(
             f"the export {file.name} has accuracy {correct.mean():.4f}, the model "
-            f"{correct_before.mean():.4f}; more than {percent(MOST_LOST)} lost is too much"
+            f"{correct_before.mean():.4f}; at most {allowed(MOST_LOST)} may be lost"
         )
     return Export(INT8, file, float(correct.mean()), float(correct_before.mean()))

@@ -126,9 +126,9 @@ def macs(model: keras.Model, channels: Channels, kept: np.ndarray) -> int:
 def _masks(
     operation: keras.Operation, channels: Channels, kept: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns which of the channels stay that an operation receives, and that it returns."""
+    """Returns masks of the channels that stay: of an operation's input, and of its output."""
     name = operation.name
-    if name not in channels.returned:  # of the images
+    if name not in channels.returned:  # the input layer
         return np.ones(0, bool), np.ones(0, bool)
     return kept[channels.received[name]], kept[channels.returned[name]]
 

@@ -10,8 +10,8 @@ import keras
 
 from deep_net_triage.errors import InputError
 
-# Functions of one class alone, whose values are neither logits nor probabilities that sum to 1.
-_PER_CLASS = {
+# Functions whose values are neither logits nor a softmax's probabilities.
+_REJECTED = {
     "exp",
     "exponential",
     "hardsigmoid",
@@ -61,7 +61,7 @@ def returns_logits(model: keras.Model) -> bool:
 
     Raises:
         InputError: if it returns neither, because it ends in a sigmoid or in another function
-            of each class alone, in a softmax over an axis other than the classes, or because
+            that is no softmax, in a softmax over an axis other than the classes, or because
             an operation changes the probabilities. The message names the layer.
     """
     if isinstance(model, keras.Sequential):
@@ -95,11 +95,11 @@ def _returns_logits(
     if function == "softmax":
         _check_softmax(operation, classes, changed_by)
         return False
-    if function in _PER_CLASS and changed_by is None:
-        raise InputError(f"{name} applies {function} to each class alone; {_ALLOWED}")
+    if function in _REJECTED and changed_by is None:
+        raise InputError(f"{name} applies {function}, not a softmax; {_ALLOWED}")
     received = [id(tensor) for tensor in keras.tree.flatten(operation.input)]
     sources = [producers[tensor] for tensor in dict.fromkeys(received) if tensor in producers]
-    ends = function in _LOGARITHMS | _PER_CLASS or getattr(operation, "weights", None)
+    ends = function in _LOGARITHMS | _REJECTED or getattr(operation, "weights", None)
     if ends or not sources:
         return True
     if not _keeps_values(operation, function):

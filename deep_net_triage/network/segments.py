@@ -13,7 +13,7 @@ from deep_net_triage.wording import sides
 
 HEAD = "it belongs to the classifier's head"
 
-# Sides of a map that stand for open ones: every remainder of a stride of 2 or 4.
+# Sides to try for a map with open sides: one for each remainder of a stride of 2 or 4.
 _SIDES = (64, 65, 66, 67)
 
 

@@ -193,7 +193,8 @@ def reseed(model: keras.Model, seed: int) -> None:
     """Sets the random states of a model's layers, such as dropout, by a seed."""
     weights = {id(variable) for variable in model.weights}
     generators = [v for v in model.variables if id(v) not in weights]
-    for number, state in enumerate(generators):  # of dropout layers, as (seed, draws so far)
+    # A state is (seed, draws so far). The shift gives each layer random numbers of its own.
+    for number, state in enumerate(generators):
         state.assign([seed, number << 16])
 
 

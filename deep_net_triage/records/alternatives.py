@@ -34,8 +34,8 @@ class Kind:
     from_scratch: bool = False
 
 
-# In the order of tables. The first two have the architecture of the compressed network; the
-# others take no more multiply-accumulates.
+# In the order of tables. The first two have the compressed network's architecture. The others
+# have no more multiply-accumulates than it, except perhaps `left_out`.
 KINDS = {
     "scratch": Kind(
         "from scratch",
@@ -105,7 +105,7 @@ def all_ended(
     trained = {
         folder
         for kind, folder, result in _ended(study)
-        if isinstance(result, NetworkResult) and _is_of(kind, result, rates, temperature)
+        if isinstance(result, NetworkResult) and _used(kind, result, rates, temperature)
     }
     return all(
         folder_of(study, kind, seed) in trained
@@ -114,10 +114,10 @@ def all_ended(
     )
 
 
-def _is_of(
+def _used(
     kind: str, result: NetworkResult | Failure, rates: Mapping[bool, float], temperature: float
 ) -> bool:
-    """Returns whether a training had a learning rate and a temperature."""
+    """Returns whether a training used this learning rate and, if taught, this temperature."""
     settings, own = result.settings, KINDS[kind]
     same_rate = settings["learning_rate"] == rates[own.from_scratch]
     return same_rate and (not own.taught or settings["temperature"] == temperature)
@@ -217,7 +217,7 @@ def forget_of_another(
     others = [
         folder
         for kind, folder, result in _ended(study)
-        if not (same and _is_of(kind, result, rates, temperature))
+        if not (same and _used(kind, result, rates, temperature))
     ]
     for folder in [study / FOLDER] if not same else others:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,7 @@
-"""The results of `--compress`: `compressed/result.json`."""
+"""The results of `--compress`: `compressed/result.json`.
+
+The images that judge are the held-out ones or, if none are held out, the test images.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -118,7 +121,7 @@ class Compression:
 
 
 def final_to_save(steps: Sequence[Step], finals: Sequence[Final]) -> Final | None:
-    """Returns the first final retraining, or None if the last kept step judged better."""
+    """Returns the first final retraining; None if the last kept step was more accurate."""
     kept = [step for step in steps if step.kept]
     if kept and finals and finals[0].judged_accuracy >= kept[-1].judged_accuracy:
         return finals[0]

@@ -19,7 +19,7 @@ def remove(folder: Path, scratch: Path | None) -> None:
     if scratch:
         files.remove_leftovers(scratch, nested=False)
     for file in folder.rglob("*.lock"):
-        with Lock(file):  # takes a dead one's, and gives it back
+        with Lock(file):  # takes over a dead process's lock, then releases it
             pass
     for result in folder.rglob("result.json"):
         checkpoints.remove(result.parent)

@@ -29,7 +29,7 @@ class Epoch:
         epoch: its number within the phase, from 1.
         loss: the mean over the training images.
         accuracy: on the training images, 0..1; None while distilling, like the next two.
-        val_loss: on the test images.
+        val_loss: on the test images, which are Keras's validation data here.
         val_accuracy: on the test images, 0..1.
         relative_error: squared distance from the parent's output over that output's squared
             norm; None while training on labels.
@@ -77,7 +77,7 @@ class Row:
         final_accuracy: after the last classification epoch.
         accuracy_drop: `baseline_accuracy - chosen_accuracy`; negative for a gain.
         parent_parameters, parameters: numbers that parent and student store.
-        parent_macs, macs: multiply-accumulates of convolutions and dense layers for one image.
+        parent_macs, macs: multiply-accumulates for one image, as `costs.macs` counts them.
         seconds: the trial's duration.
         chosen_epoch: if the learning rate falls to zero, the last epoch; else the best on the
             held-out images or, without these, `max_epoch`.
@@ -88,7 +88,7 @@ class Row:
             don't match.
         similarity: linear CKA of what block and replacement return for the same input.
         parent_bytes, bytes: size of the saved weights; None if models are not saved.
-            `parent_bytes` is None for a step of a compression behind another one.
+            `parent_bytes` is None for steps after the first of a compression.
         parent_latency ... batch_latency_spread: seconds for one image and for a large batch,
             as medians and interquartile ranges; None if not measured.
         final_drop: `baseline_accuracy - final_accuracy`; None in rows of earlier versions.
@@ -141,7 +141,7 @@ _TEXT_COLUMNS = ("dataset", "method", "block")
 
 @dataclass(frozen=True)
 class Failure:
-    """The `result.json` of a parent or a trial that failed.
+    """The `result.json` of a training that failed.
 
     Attributes:
         settings: everything that determines the training.
@@ -203,7 +203,7 @@ class NetworkResult:
     Attributes:
         settings: everything that determines the training.
         accuracy: on the test images at the chosen epoch, 0..1.
-        judged_accuracy: on the held-out images then; the same if none are held out.
+        judged_accuracy: on the held-out images at that epoch; `accuracy` if none are held out.
         epochs: the number of epochs trained.
         parameters: the number of values that the model stores.
         macs: multiply-accumulates for one image.

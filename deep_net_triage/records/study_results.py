@@ -82,7 +82,7 @@ class StudyResults:
 
     @property
     def holds_out(self) -> bool:
-        """Whether training images are held out; they choose the epochs unless it `settles`."""
+        """Whether training images are held out; they choose the epoch unless it is the last."""
         return bool(self.settings.get("validation_fraction"))
 
     @property

@@ -1,9 +1,9 @@
 """Trains other small networks to compare a compressed one with, for as many epochs.
 
 The alternatives are those of `records.alternatives.KINDS`. Each starts from other weights or
-another architecture, has no more multiply-accumulates than the compressed network (blocks that
-are left out excepted), and is trained on the same images for as many epochs as the compressed
-network was after the parent, once for each seed.
+another architecture. Each has no more multiply-accumulates than the compressed network, except
+perhaps `left_out`. Each is trained once per seed, on the same images and for as many epochs as
+the compressed network was trained after the parent.
 """
 
 import dataclasses
@@ -130,7 +130,7 @@ class _Networks:
         """Returns the parent without those of the compressed blocks that keep the shape."""
         network, entered = self.parent, {}
         for block in self.blocks:
-            # Where the block before it is gone, it receives what that one received.
+            # If the block before is removed, this one receives that block's input.
             after = entered.get(block.after, block.after)
             rest = surgery.without(network, dataclasses.replace(block, after=after))
             if rest:

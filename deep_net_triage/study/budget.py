@@ -25,7 +25,7 @@ from deep_net_triage.study.ledger import Ledger
 from deep_net_triage.study.plan import Plan, trials_of, untrained
 from deep_net_triage.wording import counted, duration, size
 
-# A study that takes longer than this, in seconds, is said to be a long one.
+# If a study takes longer than this, in seconds, the program says how to shorten it.
 LONG = 3600.0
 # A study that would take less than this on a slow computer, in seconds, is not timed.
 _NOT_WORTH_TIMING = 60.0
@@ -230,7 +230,7 @@ def _activations(plan: Plan) -> list[int]:
     returned = [row(block.returned_by(plan.network)) for block in plan.blocks]
     images_of = plan.network.inputs[0]
     for number, block in enumerate(plan.blocks):
-        # To normalize and resize images again takes less time than to read what that returns.
+        # Recomputing preprocessing takes less time than reading its stored output.
         if not graphs.cut(plan.network, images_of, block.received_by(plan.network)).weights:
             received[number] = 0
     return [
@@ -306,7 +306,7 @@ def details(budget: Budget) -> Iterator[str]:
     for training in budget.trainings:
         yield f"{training.name:{width}}  {duration(training.seconds)}"
     yield f"memory: {size(budget.memory)}"
-    yield f"disk: models {size(budget.models)}, removed at the end {size(budget.scratch)}"
+    yield f"disk: models {size(budget.models)}, temporary files {size(budget.scratch)}"
 
 
 def machine() -> str:

@@ -1,7 +1,7 @@
 """What a compression may replace: blocks, and halves of those that cost too much as a whole.
 
-A block's method and cost are those of the study's trials; a half gets a trial of its own. What
-judges are held-out images, if the study has any.
+A block's method and cost are those of the study's trials; a half gets a trial of its own.
+Accuracies are measured on the images that judge: the held-out ones, or else the test images.
 """
 
 import contextlib

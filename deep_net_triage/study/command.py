@@ -137,7 +137,7 @@ def estimate(settings: Settings, progress: Progress, quick: Quick | None) -> Non
 
 
 def make_parent(settings: Settings, typed: str, started: float, progress: Progress) -> Work:
-    """Begins a study that several processes run, up to its parent.
+    """Begins a study that several processes run, makes its parent, and returns its trials.
 
     Args:
         settings: what to run, and where its results go.

@@ -75,7 +75,7 @@ def run(
     """
     folder = plan.settings.folder / FOLDER
     folder.mkdir(exist_ok=True)
-    with held(folder, progress, "compressing: waiting for {}, which is doing it") as lock:
+    with held(folder, progress, "compressing: waiting for {}, which is compressing") as lock:
         search = _Search(plan, parent, progress, lock.check, begins)
         found = search.candidates()
         waiting = search.attempt(in_order(found, plan.settings.max_drop))
@@ -175,7 +175,7 @@ class _Search:
             file.unlink(missing_ok=True)
             exports.remove(self.folder)
         else:
-            network, accuracy = self._better(finals)
+            network, accuracy = self._network_to_save(finals)
             save(network, file)
         compression = self._result(found, finals, accuracy)
         forget_alternatives(self.plan.settings, compression, self.progress.say)
@@ -273,8 +273,8 @@ class _Search:
                 finals.append(Final(seed, folder.name, *numbers))
         return finals
 
-    def _better(self, finals: list[Final]) -> tuple[keras.Model, float]:
-        """Returns the network of the first final retraining, if it judges as well as before.
+    def _network_to_save(self, finals: list[Final]) -> tuple[keras.Model, float]:
+        """Returns the network to save: the first final one, unless retraining made it worse.
 
         Returns:
             The network, and its accuracy on the test images.

@@ -96,7 +96,7 @@ class Estimator:
         self.workload = workload
         self.timings = timings
         self.slowdown = slowdown
-        # Forward passes that either gradient takes: that of the weights, that of the inputs.
+        # The cost of either gradient, of the weights or of the inputs, in forward passes.
         self._gradient = max(0.0, timings.step / timings.forward - 1) / 2
 
     def parent(self) -> ExpectedTraining:

@@ -77,14 +77,14 @@ def in_order(candidates: Sequence[Candidate], max_drop: float) -> list[Candidate
 def best_set(candidates: Sequence[Candidate], max_drop: float) -> tuple[Candidate, ...]:
     """Returns the candidates without common layers that save most within `max_drop`."""
     front = [_Choice()]
-    for group in _overlapping(candidates):
-        grown = [choice.with_more(more) for choice in front for more in _apart(group)]
-        front = _undominated([choice for choice in grown if within(-choice.cost, max_drop)])
+    for group in _overlap_groups(candidates):
+        grown = [choice.with_more(more) for choice in front for more in _compatible_sets(group)]
+        front = _pareto_front([choice for choice in grown if within(-choice.cost, max_drop)])
     return max(front, key=lambda choice: choice.saved).chosen
 
 
-def _overlapping(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
-    """Returns the candidates in groups of which no two share a layer."""
+def _overlap_groups(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Returns groups of candidates. Candidates of different groups share no layer."""
     groups: list[list[Candidate]] = []
     for candidate in candidates:
         touched = [g for g in groups if any(candidate.overlaps(other) for other in g)]
@@ -93,8 +93,8 @@ def _overlapping(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
     return groups
 
 
-def _apart(group: Sequence[Candidate]) -> list[tuple[Candidate, ...]]:
-    """Returns every choice of candidates that share no layer; the first is empty."""
+def _compatible_sets(group: Sequence[Candidate]) -> list[tuple[Candidate, ...]]:
+    """Returns all sets of candidates that share no layer; the first is empty."""
     choices: list[tuple[Candidate, ...]] = [()]
     for candidate in group:
         choices += [
@@ -105,8 +105,8 @@ def _apart(group: Sequence[Candidate]) -> list[tuple[Candidate, ...]]:
     return choices
 
 
-def _undominated(choices: Sequence[_Choice]) -> list[_Choice]:
-    """Returns those choices to which no other is cheaper and saves as much."""
+def _pareto_front(choices: Sequence[_Choice]) -> list[_Choice]:
+    """Returns the choices on the Pareto front of cost and saving."""
     best: list[_Choice] = []
     for choice in sorted(choices, key=lambda choice: (choice.cost, -choice.saved)):
         if not best or choice.saved > best[-1].saved:

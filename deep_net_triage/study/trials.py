@@ -160,7 +160,7 @@ class BlockTrials:
 
 @dataclass(frozen=True)
 class LaterTrainings:
-    """Trains what an earlier command has not: students of other networks, and whole networks.
+    """Runs trainings that follow the trials, unless an earlier command has finished them.
 
     Attributes:
         identity: what the study's results depend on.
@@ -303,7 +303,7 @@ class LaterTrainings:
 def _reached(row: Row) -> str:
     change = signed(row.chosen_accuracy - row.baseline_accuracy, 4)
     return (
-        f"accuracy {row.chosen_accuracy:.4f} ({change}), 99 % of its best at epoch "
+        f"accuracy {row.chosen_accuracy:.4f} ({change} from parent), 99 % of its best at epoch "
         f"{row.epochs_to_99}, {duration(row.seconds)}"
     )
 

@@ -16,7 +16,7 @@ CHECKING = Step("checking")
 
 
 def held(folder: Path, progress: Progress, waiting: str) -> AbstractContextManager[Lock]:
-    """Returns a context that holds a folder's lock, and says so if it has to wait.
+    """Returns a context that holds a folder's lock; it prints a message if it has to wait.
 
     Args:
         folder: of what one process at a time makes.
