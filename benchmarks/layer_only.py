@@ -53,9 +53,9 @@ def ours(size: int, batch: int, number: int) -> Callable[[], float]:
 
     # isort: split
     from deep_net_triage.learning import batches
+    from deep_net_triage.learning.array_stores import ArrayStore
     from deep_net_triage.learning.batches import Examples
     from deep_net_triage.learning.retraining import Retraining
-    from deep_net_triage.learning.rows import Room
     from deep_net_triage.learning.walk import Walk
     from deep_net_triage.network import blocks
 
@@ -63,11 +63,11 @@ def ours(size: int, batch: int, number: int) -> Callable[[], float]:
     parent = networks.parent(size)
     dataset = networks.dataset(STEPS_AN_EPOCH * batch, batch, size)
     found = blocks.find_blocks(parent)
-    walk = Walk(parent, dataset, Room(Path(tempfile.gettempdir())), settings, found)
+    walk = Walk(parent, dataset, ArrayStore(Path(tempfile.gettempdir())), settings, found)
     if number > 1:
-        walk.to(found[number - 2])
+        walk.source_for(found[number - 2])
     started = time.perf_counter()
-    source = walk.to(found[number - 1])
+    source = walk.source_for(found[number - 1])
     walked = time.perf_counter() - started
     retraining = Retraining(parent, found[number - 1], dataset, source, settings)
     phase = retraining._of_block

@@ -50,9 +50,9 @@ def classifier(model, images: int, batch: int):  # noqa: ANN001, ANN201, for the
     """Returns the learner of a parent with its optimiser."""
     from deep_net_triage.learning import training
     from deep_net_triage.learning.learner import Classifier
-    from deep_net_triage.learning.optimizers import Pace
+    from deep_net_triage.learning.optimizers import LearningRates
 
     chosen, learner = settings(batch_size=batch), Classifier(model)
-    pace = Pace(chosen.learning_rate, chosen.parent_epochs, -(-images // batch))
+    pace = LearningRates(chosen.learning_rate, chosen.parent_epochs, -(-images // batch))
     training.compile_for_labels(learner, chosen, pace)
     return learner

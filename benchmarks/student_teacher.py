@@ -47,9 +47,9 @@ def ours(size: int, batch: int) -> Callable[[], float]:
 
     # isort: split
     from deep_net_triage.learning import batches
+    from deep_net_triage.learning.array_stores import ArrayStore
     from deep_net_triage.learning.batches import Examples
     from deep_net_triage.learning.retraining import Retraining
-    from deep_net_triage.learning.rows import Room
     from deep_net_triage.learning.walk import Walk
     from deep_net_triage.network import blocks
 
@@ -57,11 +57,11 @@ def ours(size: int, batch: int) -> Callable[[], float]:
     parent = networks.parent(size)
     dataset = networks.dataset(STEPS_AN_EPOCH * batch, batch, size)
     found = blocks.find_blocks(parent)
-    walk = Walk(parent, dataset, Room(Path(tempfile.gettempdir())), settings, found)
+    walk = Walk(parent, dataset, ArrayStore(Path(tempfile.gettempdir())), settings, found)
     fits, walked = [], 0.0
     for block in found:
         started = time.perf_counter()
-        source = walk.to(block)
+        source = walk.source_for(block)
         walked += time.perf_counter() - started
         retraining = Retraining(parent, block, dataset, source, settings)
         phase = retraining._of_pair

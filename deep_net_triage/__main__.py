@@ -11,7 +11,7 @@ from deep_net_triage.errors import InputError
 from deep_net_triage.launchers import ray_cluster, workers
 from deep_net_triage.launchers.messages import Board, Messenger
 from deep_net_triage.progress import Progress
-from deep_net_triage.streams import Lasting
+from deep_net_triage.streams import BrokenPipeSafe
 from deep_net_triage.wording import counted
 
 
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     """
     if "--help" in arguments or "-h" in arguments:
         help_text = command_line.help_text(arguments, flagfiles.packaged())
-        print(help_text, file=Lasting(sys.stdout), flush=True)
+        print(help_text, file=BrokenPipeSafe(sys.stdout), flush=True)
         return 0
     try:
         with endings.terminable():
@@ -32,11 +32,13 @@ def main(arguments: list[str]) -> int:
         if not ending:
             raise
         message, code = ending
-        program.complain(message)
+        program.print_error(message)
         return code
     if failed:
         trials = counted(failed, "trial")
-        program.complain(f"{trials} failed; the reason is in result.json in each one's folder")
+        program.print_error(
+            f"{trials} failed; the reason is in result.json in each one's folder"
+        )
     return 1 if failed else 0
 
 

@@ -50,7 +50,7 @@ class Share:
 WHOLE = Share(0, 1)
 
 
-def take(share: Share, deterministic: bool) -> None:
+def bind_to_share(share: Share, deterministic: bool) -> None:
     """Binds this process to its share of the cores, before TensorFlow is imported.
 
     Args:
@@ -68,7 +68,7 @@ def take(share: Share, deterministic: bool) -> None:
 
 
 @contextlib.contextmanager
-def narrowed(share: Share) -> Iterator[None]:
+def bound_to_share(share: Share) -> Iterator[None]:
     """Binds all threads of this process to a share of the cores, as long as it lasts."""
     if not hasattr(os, "sched_setaffinity"):  # exists on Linux only
         yield

@@ -12,7 +12,7 @@ from deep_net_triage.bars import Bars, Row
 from deep_net_triage.forecast import ExpectedTraining, Forecast
 from deep_net_triage.records.results import Epoch
 from deep_net_triage.steps import Step
-from deep_net_triage.streams import Lasting
+from deep_net_triage.streams import BrokenPipeSafe
 from deep_net_triage.wording import duration
 
 # Elsewhere than on a terminal, work that takes long is a line as often as this.
@@ -39,7 +39,7 @@ class Progress:
         stream = stream or sys.stdout
         if hasattr(stream, "reconfigure"):  # a path may hold undecodable bytes
             stream.reconfigure(errors="backslashreplace")
-        self._stream = Lasting(stream)
+        self._stream = BrokenPipeSafe(stream)
         self._bars = Bars(self._stream) if _draws_bars(stream) else None
         self._forecast = Forecast()
         self._opened = time.monotonic()

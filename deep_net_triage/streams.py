@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 
-class Lasting:
+class BrokenPipeSafe:
     """A stream that can be written to even if nobody reads it any more.
 
     Args:

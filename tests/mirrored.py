@@ -17,8 +17,8 @@ import numpy as np
 
 from deep_net_triage.commands import command_line
 from deep_net_triage.learning import whole
+from deep_net_triage.learning.array_stores import ArrayStore
 from deep_net_triage.learning.retraining import Retraining
-from deep_net_triage.learning.rows import Room
 from deep_net_triage.learning.sources import for_block, for_model
 from deep_net_triage.learning.walk import Walk
 from deep_net_triage.network import surgery
@@ -67,17 +67,17 @@ def main(replicas, policy, epochs, batch_size, methods, output, flags):
         block, images = blocks[1], for_model(dataset, chosen)
         control = Retraining(parent, None, dataset, images, chosen)
         keep("control", control.run("control", 3, journal("control")).model)
-        walk = Walk(parent, dataset, Room(Path(scratch), 2**30, 0), chosen, blocks)
+        walk = Walk(parent, dataset, ArrayStore(Path(scratch), 2**30, 0), chosen, blocks)
         for fed, source in {
             "images": for_block(dataset, chosen),
-            "kept": walk.to(block),
+            "kept": walk.source_for(block),
         }.items():
             retraining = Retraining(parent, block, dataset, source, chosen)
             for method in methods:
                 trained = retraining.run(method, 3, journal(f"{method}-{fed}"))
                 keep(f"{method}-{fed}", trained.model)
         learning = surgery.copy(parent, synchronized=replicas > 1)
-        surgery.restart(learning, parent, 0)
+        surgery.copy_weights_and_reseed(learning, parent, 0)
         whole.train_parent(learning, dataset, chosen, journal("parent"))
         keep("parent", learning)
     np.savez(output, **{name.replace("/", "|"): value for name, value in found.items()})

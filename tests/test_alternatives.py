@@ -141,7 +141,7 @@ def compared(tmp_path):
             temperature=temperature,
         )
         before = there()
-        outcomes.forget_alternatives(settings, now, said.append)
+        outcomes.remove_alternatives(settings, now, said.append)
         named = {Path(line.partition(" is removed: ")[0]).name for line in said}
         assert named == before - there()
         return there()
@@ -220,11 +220,11 @@ def test_seeds_of_other_settings_are_forgotten(tmp_path):
     other = alternatives.folder_of(tmp_path, "pruned", 1)
     write_network(other, {"learning_rate": 0.002, "seed": 1})
     newest = {"learning_rate": 0.02, "seed": 0, "start_sha256": "of seed 0"}
-    removed = alternatives.forget_others(tmp_path, "narrow", newest)
+    removed = alternatives.remove_others(tmp_path, "narrow", newest)
     assert removed == [alternatives.folder_of(tmp_path, "narrow", 1)]
     left = sorted(folder.name for folder in (tmp_path / "alternatives").iterdir())
     assert left == ["narrow-seed0", "narrow-seed2", "pruned-seed1"]
-    assert alternatives.forget_others(tmp_path, "narrow", newest) == []
+    assert alternatives.remove_others(tmp_path, "narrow", newest) == []
 
 
 def test_copies_of_a_folder_are_left_alone(tmp_path):
@@ -236,7 +236,7 @@ def test_copies_of_a_folder_are_left_alone(tmp_path):
     shutil.copytree(folder, folder.with_name("narrow-seed0.bak"))
     (one,) = alternatives.read(tmp_path, 8)
     assert (one.kind, one.seed) == ("narrow", 0)
-    assert alternatives.forget_others(tmp_path, "narrow", {"learning_rate": 1}) == [folder]
+    assert alternatives.remove_others(tmp_path, "narrow", {"learning_rate": 1}) == [folder]
     assert folder.with_name("narrow-seed0.bak").is_dir()
 
 

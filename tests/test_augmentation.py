@@ -4,9 +4,9 @@ import tensorflow as tf
 
 from deep_net_triage.images.splits import Split
 from deep_net_triage.learning import augmentation, batches
+from deep_net_triage.learning.array_stores import ArrayStore
 from deep_net_triage.learning.batches import Examples
 from deep_net_triage.learning.retraining import Retraining
-from deep_net_triage.learning.rows import Room
 from deep_net_triage.learning.sources import for_block
 from deep_net_triage.learning.walk import Walk
 from deep_net_triage.network.blocks import find_blocks
@@ -81,8 +81,10 @@ def test_stored_activations_of_draws_train_as_their_images_do(
     settings, block = small_settings(**FLAGS), find_blocks(parent)[1]
     images = for_block(toy_dataset, settings)
     assert len(images.train) == 3 * 27
-    walk = Walk(parent, toy_dataset, Room(tmp_path, 2**30, 0), settings, find_blocks(parent))
-    stored = walk.to(block)
+    walk = Walk(
+        parent, toy_dataset, ArrayStore(tmp_path, 2**30, 0), settings, find_blocks(parent)
+    )
+    stored = walk.source_for(block)
     assert stored.train.shape == (81, 4, 4, 3)
     ended = []
     for source in (images, stored):

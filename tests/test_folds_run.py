@@ -32,7 +32,7 @@ def test_the_flags_are_those_of_the_plan(tmp_path):
     settings = command_line.parse(flags, REPOSITORY / "flags")
     assert (settings.dataset, settings.fold) == ("cifar10", (4, 6))
     assert (settings.parent_seed, settings.seeds) == (4, (4,))
-    assert settings.settles
+    assert settings.reports_last_epoch
     assert settings.block_start == "literal"
     assert settings.augment == "flip_crop"
     assert (settings.augment_copies, settings.epochs, settings.distill_epochs) == (4, 8, 4)

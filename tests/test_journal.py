@@ -192,7 +192,7 @@ def test_nothing_is_written_after_another_took_over(folder):
         raise LockLost
 
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    journal, _, _ = opened(folder, still_ours=lost)
+    journal, _, _ = opened(folder, check_lock=lost)
     with pytest.raises(LockLost):
         journal.end_epoch(ended(2), arrays(3))
     with pytest.raises(LockLost):

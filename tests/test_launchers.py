@@ -38,13 +38,13 @@ def test_a_process_is_bound_to_its_share_of_the_cores(monkeypatch):
     bound = []
     monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: bound.append(cores))
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
-    devices.take(Share(1, 2), deterministic=False)
+    devices.bind_to_share(Share(1, 2), deterministic=False)
     assert bound == [[5, 9]]
     assert "TF_NUM_INTRAOP_THREADS" not in os.environ
     # What is divided among threads is rounded by their number.
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "")
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")
-    devices.take(Share(0, 2), deterministic=True)
+    devices.bind_to_share(Share(0, 2), deterministic=True)
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "4"
 
 

@@ -7,8 +7,8 @@ from tensorflow.python.framework.func_graph import FuncGraph
 
 from deep_net_triage.commands.settings import GIB
 from deep_net_triage.learning import memory
+from deep_net_triage.learning.array_stores import ArrayStore
 from deep_net_triage.learning.retraining import Retraining
-from deep_net_triage.learning.rows import Room
 from deep_net_triage.learning.walk import Walk
 from deep_net_triage.network.blocks import find_blocks
 from tests.conftest import new_journal
@@ -31,14 +31,14 @@ def test_a_block_leaves_nothing_behind_and_its_trials_hold_no_more_each(
     with strategy.scope():
         parent = toy_parent()
         settings = small_settings(epochs=1, distill_epochs=1)
-        rooms = Room(tmp_path, memory=GIB, disk=0)
+        store = ArrayStore(tmp_path, memory=GIB, disk=0)
         found = find_blocks(parent)
         block = found[1]
         left = []
         for _ in range(2):
             with memory.released():
-                walk = Walk(parent, toy_dataset, rooms, settings, found)
-                source = walk.to(block)
+                walk = Walk(parent, toy_dataset, store, settings, found)
+                source = walk.source_for(block)
                 retraining = Retraining(parent, block, toy_dataset, source, settings)
                 held = []
                 for _ in range(2):
@@ -46,10 +46,10 @@ def test_a_block_leaves_nothing_behind_and_its_trials_hold_no_more_each(
                     held.append(graphs())
                 assert held[0] == held[1]
                 student = weakref.ref(retraining.student)
-                walk.let_go(block)
+                walk.discard(block)
                 del retraining, source, walk
             assert student() is None
-            assert rooms.memory == GIB
+            assert store.memory == GIB
             left.append(graphs())
         assert left[0] == left[1]
 

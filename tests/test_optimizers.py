@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from deep_net_triage.learning import optimizers
-from deep_net_triage.learning.optimizers import Adam, Pace
+from deep_net_triage.learning.optimizers import Adam, LearningRates
 from tests.toys import dtype_policy
 
 GRADIENTS = (
@@ -95,7 +95,7 @@ def test_a_constant_rate_may_have_a_warm_up(small_settings):
 @pytest.mark.usefixtures("float64")
 def test_kernels_decay_and_nothing_else_does(parent, small_settings):
     settings = small_settings(optimizer="adamw", weight_decay=0.25)
-    optimizer = optimizers.make(settings, parent, Pace(0.5, epochs=1, steps=1))
+    optimizer = optimizers.make(settings, parent, LearningRates(0.5, epochs=1, steps=1))
     weights = parent.trainable_variables
     before = [weight.numpy() for weight in weights]
     optimizer.apply([tf.zeros_like(weight) for weight in weights], weights)
@@ -111,7 +111,7 @@ def test_kernels_decay_and_nothing_else_does(parent, small_settings):
 def test_some_variables_have_a_rate_of_their_own(optimizer, parent, small_settings):
     """A first step of Adam is the rate along each gradient's sign."""
     own = tuple(parent.get_layer("b2_conv1").weights)
-    pace = Pace(0.5, epochs=1, steps=1, own=own, own_rate=0.02)
+    pace = LearningRates(0.5, epochs=1, steps=1, own=own, own_rate=0.02)
     made = optimizers.make(small_settings(optimizer=optimizer), parent, pace)
     weights = parent.trainable_variables
     before = [weight.numpy() for weight in weights]

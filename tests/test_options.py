@@ -139,7 +139,7 @@ def test_values_become_what_is_typed_on_a_command_line():
         ({"list_blocks": True}, "list_blocks is not an option: call find_blocks"),
         ({"compress": True}, "compress is not an option: call compress_within"),
         ({"estimate": True}, "estimate is not an option: every call says what it will take"),
-        ({"parallel_trials": 2}, "parallel_trials is not an option: a call runs in its own"),
+        ({"parallel_trials": 2}, "parallel_trials is not an option: trials run in the calling"),
         ({"final_epochs": 2}, "final_epochs is not an option; allowed: "),
         ({"epoch": 2}, "epoch is not an option; allowed: epochs"),
         ({"flagfile": "x"}, "flagfile is not an option; allowed: "),

@@ -9,7 +9,7 @@ from tests.studies import interrupted
 
 
 def left_of(folder, wanted):
-    return outcomes.finished_with(folder, results.read_network, wanted, print)
+    return outcomes.reuse_or_remove(folder, results.read_network, wanted, print)
 
 
 def test_an_interrupted_training_stays_unless_it_had_other_settings(tmp_path):

@@ -80,9 +80,9 @@ def test_logits(steps):
     ("steps", "reason"),
     [
         ([layers.Flatten(), dense("sigmoid")], "head applies sigmoid, not a softmax"),
-        ([layers.Flatten(), dense(), keras.ops.sigmoid], "applies sigmoid to each class"),
+        ([layers.Flatten(), dense(), keras.ops.sigmoid], "applies sigmoid, not a softmax"),
         ([layers.Flatten(), dense("hard_sigmoid")], "head applies hardsigmoid"),
-        ([conv(activation="tanh"), layers.Flatten()], "head applies tanh to each class"),
+        ([conv(activation="tanh"), layers.Flatten()], "head applies tanh, not a softmax"),
         (
             [conv(), layers.Softmax(axis=1, name="s"), layers.Flatten()],
             "s takes the softmax of",

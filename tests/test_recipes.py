@@ -115,11 +115,11 @@ def test_a_recipe_smooths_no_labels_of_a_given_parent_and_flips_no_images_of_a_u
 def test_a_recipe_is_overridden_flag_by_flag(tmp_path):
     (tmp_path / "digits.flags").write_text("--weight_decay=0.25\n")
     found = command_line.parse(["--label_smoothing=0.5"], tmp_path)
-    assert found.settles
+    assert found.reports_last_epoch
     assert found.optimizer == "adamw"
     assert (found.weight_decay, found.label_smoothing) == (0.25, 0.5)
     paper = command_line.parse(["--recipe=paper"], tmp_path / "nowhere")
-    assert not paper.settles
+    assert not paper.reports_last_epoch
     assert (paper.optimizer, paper.learning_rate, paper.augment) == ("adam", 0.001, "none")
     # What the paper's recipe leaves out is off by default.
     assert (paper.weight_decay, paper.label_smoothing, paper.clip_norm) == (0, 0, None)

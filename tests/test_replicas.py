@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deep_net_triage.learning.learner import agreed
+from deep_net_triage.learning.learner import nan_unless_all_finite
 from deep_net_triage.methods import GROUPS
 from tests.conftest import REPOSITORY
 from tests.studies import newcomer
@@ -83,7 +83,7 @@ def test_a_step_that_overflows_on_one_replica_is_taken_on_none(two_replicas):
     def step():
         number = tf.distribute.get_replica_context().replica_id_in_sync_group
         overflowing = tf.where(number == 1, np.inf, 1.0)
-        return agreed([tf.stack([overflowing, 2.0]), tf.constant([3.0])])
+        return nan_unless_all_finite([tf.stack([overflowing, 2.0]), tf.constant([3.0])])
 
     for gradient in two_replicas.run(tf.function(step)):
         for of_replica in two_replicas.experimental_local_results(gradient):
@@ -91,6 +91,8 @@ def test_a_step_that_overflows_on_one_replica_is_taken_on_none(two_replicas):
 
 
 def test_a_step_that_overflows_nowhere_is_what_it_was(two_replicas):
-    (gradient,) = two_replicas.run(tf.function(lambda: agreed([tf.constant([3.0, -1.0])])))
+    (gradient,) = two_replicas.run(
+        tf.function(lambda: nan_unless_all_finite([tf.constant([3.0, -1.0])]))
+    )
     for of_replica in two_replicas.experimental_local_results(gradient):
         np.testing.assert_array_equal(of_replica, [3.0, -1.0])

@@ -45,7 +45,9 @@ def curve(*accuracies, held_out=None, distill=0):
 )
 def test_summary_of_a_curve(accuracies, max_epoch, epochs_to_99):
     for distill in (0, 4):
-        assert summarize(curve(*accuracies, distill=distill), settles=False) == Curve(
+        assert summarize(
+            curve(*accuracies, distill=distill), reports_last_epoch=False
+        ) == Curve(
             max_accuracy=max(accuracies),
             max_epoch=max_epoch,
             epochs_to_99=epochs_to_99,
@@ -56,14 +58,14 @@ def test_summary_of_a_curve(accuracies, max_epoch, epochs_to_99):
 
 
 def test_the_last_epoch_is_chosen_where_training_settles():
-    found = summarize(curve(0.5, 0.9, 0.7), settles=True)
+    found = summarize(curve(0.5, 0.9, 0.7), reports_last_epoch=True)
     assert (found.chosen_epoch, found.chosen_accuracy) == (3, 0.7)
     assert (found.max_epoch, found.max_accuracy) == (2, 0.9)
 
 
 def test_held_out_images_choose_the_epoch():
     summary = summarize(
-        curve(0.5, 0.9, 0.7, held_out=(0.4, 0.6, 0.8), distill=1), settles=False
+        curve(0.5, 0.9, 0.7, held_out=(0.4, 0.6, 0.8), distill=1), reports_last_epoch=False
     )
     assert (summary.max_accuracy, summary.max_epoch) == (0.9, 2)
     assert (summary.chosen_accuracy, summary.chosen_epoch) == (0.7, 3)

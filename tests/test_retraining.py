@@ -6,9 +6,9 @@ import tensorflow as tf
 from deep_net_triage.commands.settings import GIB
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.learning import training
+from deep_net_triage.learning.array_stores import ArrayStore
 from deep_net_triage.learning.learner import Classifier, StudentTeacher
 from deep_net_triage.learning.retraining import Retraining
-from deep_net_triage.learning.rows import Room
 from deep_net_triage.learning.sources import for_model
 from deep_net_triage.learning.walk import Walk
 from deep_net_triage.methods import METHODS
@@ -19,13 +19,13 @@ from tests.test_training import independent_accuracy
 from tests.toys import dtype_policy, toy_parent
 
 
-def retraining(parent, dataset, settings, block=1, tmp_path=None, **room):
+def retraining(parent, dataset, settings, block=1, tmp_path=None, **store):
     """That of a toy's block; it reads images, or a walk where there is room."""
     found = find_blocks(parent)
     block, source = found[block], for_model(dataset, settings)
-    if room:
-        rooms = Room(tmp_path, **{"memory": 0, "disk": 0} | room)
-        source = Walk(parent, dataset, rooms, settings, found).to(block)
+    if store:
+        store = ArrayStore(tmp_path, **{"memory": 0, "disk": 0} | store)
+        source = Walk(parent, dataset, store, settings, found).source_for(block)
     return Retraining(parent, block, dataset, source, settings)
 
 
@@ -123,11 +123,11 @@ def test_phases_and_records(toy_dataset, small_settings):
 def test_kept_activations_change_nothing(block, methods, toy_dataset, small_settings, tmp_path):
     parent, settings = toy_parent(), small_settings()
     fed = retraining(parent, toy_dataset, settings, block)
-    # In memory, in files, and with room for what is received but not for targets.
+    # In memory, in files, and with store for what is received but not for targets.
     received = 37 * 4 * 4 * 3 * 8
     places = ({"memory": GIB}, {"disk": GIB}, {"memory": received})
     kept = [
-        retraining(parent, toy_dataset, settings, block, tmp_path, **room) for room in places
+        retraining(parent, toy_dataset, settings, block, tmp_path, **store) for store in places
     ]
     for method in methods:
         expected = run(fed, method)
@@ -287,7 +287,7 @@ def test_a_loss_that_is_not_finite_stops_the_trial_and_not_the_next(
     bench = retraining(toy_parent(), toy_dataset, settings, 0)
     expected = run(bench, "cm_rw")
     records = []
-    start = surgery.start
+    start = surgery.initialize
 
     def poisoned(student, *rest, **more):
         start(student, *rest, **more)

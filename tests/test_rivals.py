@@ -139,7 +139,7 @@ def test_alternatives_are_better_worse_or_level_by_their_whole_interval():
         ("left_out", 600),
         ("left_out", 609),
     ]
-    assert [one.macs for one in found.standing.dearer] == [610]
+    assert [one.macs for one in found.standing.costlier] == [610]
     assert names(found.standing.level) == ["scratch_taught"]
     assert names(found.standing.worse) == ["pruned", "scratch"]
 

@@ -141,7 +141,7 @@ def test_bad_value_names_the_flag_and_what_is_allowed(argument, expected, tmp_pa
         ("--compress --method=control", "not --method=control"),
         (
             "--compress --shard=0/2",
-            "with --validation_fraction=0.1, its default with --compress, then this command",
+            "with --validation_fraction=0.1, its default with --compress; then run this",
         ),
     ],
 )

@@ -12,9 +12,9 @@ from deep_net_triage.findings.statistics import (
     accuracy_difference,
     accuracy_interval,
     against_parent,
-    apart,
-    between,
     number_difference,
+    paired_difference,
+    unpaired_difference,
 )
 
 
@@ -205,9 +205,9 @@ def test_the_interval_of_an_accuracy_is_wilsons():
 def test_students_are_compared_by_the_seeds_of_both():
     first = {0: np.array([1, 1, 0, 1]), 1: np.array([1, 0, 0, 0])}
     second = {1: np.array([1, 1, 0, 0]), 2: np.array([0, 0, 0, 0])}
-    estimate = between(first, second)
+    estimate = paired_difference(first, second)
     assert (estimate.mean, estimate.count) == (-0.25, 1)
-    assert between(first, {2: second[2]}) is None
+    assert paired_difference(first, {2: second[2]}) is None
     estimate = against_parent(first, np.array([1, 1, 1, 1]))
     assert (estimate.mean, estimate.count) == (-0.5, 2)
     assert against_parent(first, None) is against_parent({}, first[0]) is None
@@ -221,19 +221,22 @@ def test_networks_of_different_trainings_by_hand():
     # Seeds of the first: variance 1/8, of 2: 1/16. Its rest is 1/4 1/4 -1/4 -1/4 and the
     # negative, mean square 1/6, of 8: 1/48, so that seeds add 1/16 - 1/48.
     first = {0: np.array([1, 1]), 5: np.array([0, 0])}
-    estimate = apart(first, {1: np.array([0, 1])})
+    estimate = unpaired_difference(first, {1: np.array([0, 1])})
     square = 5 / 24 + 1 / 16 - 1 / 48
     freedom = square**2 / ((5 / 24) ** 2 / 3 + (1 / 16) ** 2 / 1 + (1 / 48) ** 2 / 3)
     half = stats.t.ppf(0.975, freedom) * math.sqrt(square)
     assert (estimate.mean, estimate.freedom) == (0, pytest.approx(freedom))
     assert (estimate.low, estimate.high) == pytest.approx((-half, half))
-    assert apart(first, {}) is apart({}, first) is None
+    assert unpaired_difference(first, {}) is unpaired_difference({}, first) is None
 
 
 def test_a_single_network_apart_is_as_a_parent():
     generator = np.random.default_rng(0)
     students = dict(enumerate(generator.random((3, 200)) < 0.8))
     parent = generator.random(200) < 0.9
-    expected, estimate = against_parent(students, parent), apart(students, {7: parent})
+    expected, estimate = (
+        against_parent(students, parent),
+        unpaired_difference(students, {7: parent}),
+    )
     for name in ("mean", "low", "high", "freedom"):
         assert getattr(estimate, name) == pytest.approx(getattr(expected, name))

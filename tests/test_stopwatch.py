@@ -111,7 +111,7 @@ def test_a_process_is_narrowed_to_its_share_and_widened_again(monkeypatch):
     bound = []
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {2, 3, 5, 7})
     monkeypatch.setattr(os, "sched_setaffinity", lambda thread, cores: bound.append(cores))
-    with devices.narrowed(Share(0, 2)):
+    with devices.bound_to_share(Share(0, 2)):
         assert bound
         assert all(cores == [2, 5] for cores in bound)
         bound.clear()

@@ -192,7 +192,7 @@ def test_nothing_but_set_trainable_freezes_a_layer(parent, block):
     student = surgery.compress(parent, block, initializer="mean", seed=0)
     surgery.set_trainable(student, block, "block")
     open_before = [layer.trainable for layer in student.layers]
-    surgery.start(student, parent, block, initializer="glorot_uniform", seed=1)
+    surgery.initialize(student, parent, block, initializer="glorot_uniform", seed=1)
     surgery.segment(student, block)
     surgery.reseed(student, 3)
     surgery.copy_around(parent, student, block)
@@ -206,7 +206,7 @@ def test_a_block_that_keeps_the_shape_is_left_out():
     x = keras.layers.GlobalMaxPooling2D()(x * 2)  # the block ends in a function
     model = keras.Model(images, keras.layers.Dense(3, name="logits")(x), name="plain")
     block = named(model, "one", list(by_name(model))[4])
-    rest = surgery.without(model, block)
+    rest = surgery.bypass(model, block)
     pixels = keras.Model(images, model.get_layer("before").output).predict(IMAGES, verbose=0)
     kernel, bias = model.get_layer("logits").get_weights()
     expected = pixels.max(axis=(1, 2)) @ kernel + bias
@@ -215,4 +215,4 @@ def test_a_block_that_keeps_the_shape_is_left_out():
 
 
 def test_a_block_that_changes_the_shape_can_not_be_left_out(parent, block):
-    assert surgery.without(parent, block) is None
+    assert surgery.bypass(parent, block) is None

@@ -39,7 +39,7 @@ def test_the_loss_is_labels_plus_what_the_parent_returns(distill, toy_dataset, s
     settings = small_settings(distill=distill, temperature=3)
     parent, student, block, learner = pair(settings)
     images, labels = toy_dataset.train.images, toy_dataset.train.labels
-    found = learner.losses_of(images, labels, None)
+    found = learner.per_image_losses(images, labels, None)
     logits = student(images, training=True).numpy()
     expected = -log_softmax(logits, axis=1)[range(27), labels.numpy()]
     if distill != "features":
@@ -88,7 +88,7 @@ def test_both_see_the_images_that_the_model_itself_changes_at_random(
     monkeypatch.setattr(taught, "_relative_distances", compare)
     learner = Taught(student, parent, (block,), small_settings(distill="both"))
     received, labels = toy_dataset.train.images, toy_dataset.train.labels
-    learner.losses_of(received, labels, None)
+    learner.per_image_losses(received, labels, None)
     (logits, _), (maps, _) = compared
     for wanted, returned in compared:
         np.testing.assert_allclose(returned, wanted, rtol=1e-12)
@@ -98,7 +98,7 @@ def test_both_see_the_images_that_the_model_itself_changes_at_random(
 
 def test_probabilities_teach_as_their_logits_do(toy_dataset, small_settings):
     losses = [
-        pair(small_settings(temperature=3), end)[-1].losses_of(
+        pair(small_settings(temperature=3), end)[-1].per_image_losses(
             toy_dataset.train.images // 64, toy_dataset.train.labels, None
         )
         for end in (None, keras.activations.softmax)

@@ -289,7 +289,7 @@ def test_smoothed_labels_against_numpy(toy_dataset, small_settings):
     logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     targets = np.full((27, 3), 1 / 6)
     targets[range(27), train.labels.numpy()] = 2 / 3
-    found = learner.losses_of(train.images, train.labels, None)
+    found = learner.per_image_losses(train.images, train.labels, None)
     np.testing.assert_allclose(found, -(targets * logs).sum(axis=1), rtol=1e-10)
     # What is reported of the test images is the plain cross-entropy.
     loss, _ = evaluate(learner, train)

@@ -11,8 +11,8 @@ from deep_net_triage import steps as reported
 from deep_net_triage.commands.settings import GIB
 from deep_net_triage.images import splits
 from deep_net_triage.learning import walk as walks
+from deep_net_triage.learning.array_stores import ArrayStore, SharedArrayStore
 from deep_net_triage.learning.retraining import Retraining
-from deep_net_triage.learning.rows import Room, SharedRoom
 from deep_net_triage.learning.sources import for_model
 from deep_net_triage.learning.walk import Walk
 from deep_net_triage.network import blocks, graphs, vgg16
@@ -51,13 +51,13 @@ def counted_parent():
     return counted
 
 
-def room(tmp_path, memory=GIB, disk=0):
-    return Room(tmp_path, memory=memory, disk=disk)
+def new_store(tmp_path, memory=GIB, disk=0):
+    return ArrayStore(tmp_path, memory=memory, disk=disk)
 
 
-def walk_through(parent, dataset, rooms, settings):
+def walk_through(parent, dataset, store, settings):
     """A walk through all blocks of a parent."""
-    return Walk(parent, dataset, rooms, settings, find_blocks(parent))
+    return Walk(parent, dataset, store, settings, find_blocks(parent))
 
 
 def computed(parent, end, images):
@@ -69,10 +69,10 @@ def computed(parent, end, images):
 def test_kept_is_what_the_parent_computes(
     memory, parent, toy_dataset, small_settings, tmp_path
 ):
-    rooms, settings = room(tmp_path, memory, GIB), small_settings(batch_size=4)
-    walk = walk_through(parent, toy_dataset, rooms, settings)
+    store, settings = new_store(tmp_path, memory, GIB), small_settings(batch_size=4)
+    walk = walk_through(parent, toy_dataset, store, settings)
     for block in find_blocks(parent):
-        source = walk.to(block)
+        source = walk.source_for(block)
         received, returned = block.received_by(parent), block.returned_by(parent)
         assert source.place(parent) is received
         for rows, split in ((source.train, toy_dataset.train), (source.test, toy_dataset.test)):
@@ -86,10 +86,10 @@ def test_each_image_passes_a_frozen_layer_once(toy_dataset, small_settings, tmp_
     parent = counted_parent()
     first, second = find_blocks(parent)
     settings = small_settings(epochs=3, distill_epochs=2)
-    walk = walk_through(parent, toy_dataset, room(tmp_path), settings)
+    walk = walk_through(parent, toy_dataset, new_store(tmp_path), settings)
     passed.clear()
-    walk.to(first)
-    source = walk.to(second)
+    walk.source_for(first)
+    source = walk.source_for(second)
     assert passed["counted"] == 27 + 10
     retraining = Retraining(parent, second, toy_dataset, source, settings)
     for method in ("cl_rw", "stn", "cl_mw"):
@@ -106,27 +106,29 @@ def test_bytes_kept_are_those_of_the_block_at_hand(
     parent, toy_dataset, small_settings, tmp_path
 ):
     first, second = find_blocks(parent)
-    rooms = room(tmp_path)
-    walk = walk_through(parent, toy_dataset, rooms, small_settings())
-    source = walk.to(first)
+    store = new_store(tmp_path)
+    walk = walk_through(parent, toy_dataset, store, small_settings())
+    source = walk.source_for(first)
     # What block 1 receives are the images; it returns 4 x 4 x 3 float32.
-    assert GIB - rooms.memory == 37 * 4 * 4 * 3 * 4
-    source = walk.to(second)
-    assert GIB - rooms.memory == 37 * (4 * 4 * 3 + 2 * 2 * 4) * 4
-    walk.let_go(second)
-    assert GIB - rooms.memory == 37 * (4 * 4 * 3 + 2 * 2 * 4) * 4  # the source is in use
+    assert GIB - store.memory == 37 * 4 * 4 * 3 * 4
+    source = walk.source_for(second)
+    assert GIB - store.memory == 37 * (4 * 4 * 3 + 2 * 2 * 4) * 4
+    walk.discard(second)
+    assert GIB - store.memory == 37 * (4 * 4 * 3 + 2 * 2 * 4) * 4  # the source is in use
     del source
     gc.collect()
-    assert rooms.memory == GIB
+    assert store.memory == GIB
 
 
 def test_without_targets_only_what_is_received_is_kept(
     parent, toy_dataset, small_settings, tmp_path
 ):
-    rooms, settings = room(tmp_path), small_settings(method="cl_rw,cm_rw")
-    source = walk_through(parent, toy_dataset, rooms, settings).to(find_blocks(parent)[1])
+    store, settings = new_store(tmp_path), small_settings(method="cl_rw,cm_rw")
+    source = walk_through(parent, toy_dataset, store, settings).source_for(
+        find_blocks(parent)[1]
+    )
     assert source.targets is None
-    assert GIB - rooms.memory == 37 * 4 * 4 * 3 * 4
+    assert GIB - store.memory == 37 * 4 * 4 * 3 * 4
 
 
 def test_where_there_is_no_room_the_last_place_is_kept(
@@ -134,12 +136,14 @@ def test_where_there_is_no_room_the_last_place_is_kept(
 ):
     first, second = find_blocks(parent)
     returned_by_first, settings = 37 * 4 * 4 * 3 * 4, small_settings()
-    walk = walk_through(parent, toy_dataset, room(tmp_path, returned_by_first), settings)
-    assert walk.to(first).targets is not None
-    source = walk.to(second)
+    walk = walk_through(parent, toy_dataset, new_store(tmp_path, returned_by_first), settings)
+    assert walk.source_for(first).targets is not None
+    source = walk.source_for(second)
     assert source.targets is None
     assert source.place(parent) is second.received_by(parent)
-    source = walk_through(parent, toy_dataset, room(tmp_path, 0), settings).to(second)
+    source = walk_through(parent, toy_dataset, new_store(tmp_path, 0), settings).source_for(
+        second
+    )
     assert source.place(parent) is parent.inputs[0]
     assert source.train is toy_dataset.train.images
 
@@ -168,9 +172,9 @@ def test_a_start_is_where_nothing_goes_around(toy_dataset, small_settings, tmp_p
     ]
     starts = parent.inputs[0], found[0].returned_by(parent), parent.get_layer("joined").output
     settings = small_settings(epochs=1)
-    walk = Walk(parent, toy_dataset, room(tmp_path), settings, found)
+    walk = Walk(parent, toy_dataset, new_store(tmp_path), settings, found)
     for block, start in zip(found, starts, strict=True):
-        source = walk.to(block)
+        source = walk.source_for(block)
         assert source.place(parent) is start
         for rows, tensor in (
             (source.train, start),
@@ -191,8 +195,8 @@ def test_nothing_is_kept_behind_a_layer_that_draws_at_random(
     for layer in parent.layers[1:]:
         tensor = type(layer).from_config(layer.get_config())(tensor)
     noisy = keras.Model(images, tensor)
-    walk = walk_through(noisy, toy_dataset, room(tmp_path), small_settings())
-    source = walk.to(find_blocks(noisy)[1])
+    walk = walk_through(noisy, toy_dataset, new_store(tmp_path), small_settings())
+    source = walk.source_for(find_blocks(noisy)[1])
     assert source.place(noisy) is noisy.inputs[0]
 
 
@@ -207,8 +211,8 @@ def test_a_parent_of_no_fixed_size_is_kept_at_that_of_the_images(
     x = keras.layers.GlobalAveragePooling2D()(x)
     # A study fixes the sides before it walks.
     parent = graphs.flat(keras.Model(images, keras.layers.Dense(3)(x)), (8, 8, 2))
-    walk = walk_through(parent, toy_dataset, room(tmp_path), small_settings())
-    source = walk.to(find_blocks(parent)[1])
+    walk = walk_through(parent, toy_dataset, new_store(tmp_path), small_settings())
+    source = walk.source_for(find_blocks(parent)[1])
     assert source.train.shape == (27, 4, 4, 3)
     assert source.targets.shape == (27, 2, 2, 3)
 
@@ -224,10 +228,10 @@ def test_resizing_is_not_kept_but_done_again(small_settings, tmp_path):
     ).build()
     split = splits.Split(np.zeros((2, 8, 8, 3)), [0, 1])
     colours = splits.Dataset("small", split, split, ("a", "b", "c"))
-    rooms, settings = room(tmp_path), small_settings(method="cl_rw", batch_size=2)
-    source = walk_through(parent, colours, rooms, settings).to(find_blocks(parent)[0])
+    store, settings = new_store(tmp_path), small_settings(method="cl_rw", batch_size=2)
+    source = walk_through(parent, colours, store, settings).source_for(find_blocks(parent)[0])
     assert source.train is split.images
-    assert rooms.memory == GIB
+    assert store.memory == GIB
 
 
 def test_half_precision_on_request_and_not_where_it_overflows(
@@ -238,7 +242,9 @@ def test_half_precision_on_request_and_not_where_it_overflows(
 
     def source(**flags):
         settings = small_settings(method="cl_rw", **flags)
-        return walk_through(parent, toy_dataset, room(tmp_path), settings).to(block)
+        return walk_through(parent, toy_dataset, new_store(tmp_path), settings).source_for(
+            block
+        )
 
     rounded = source(activation_dtype="float16").train
     assert rounded.dtype == np.float16
@@ -270,8 +276,8 @@ def test_a_walk_takes_the_same_steps_whichever_blocks_have_trials(
 
     def reached(*numbers):
         steps.clear()
-        walk = walk_through(parent, toy_dataset, room(tmp_path), settings)
-        sources = [walk.to(found[number]) for number in numbers]
+        walk = walk_through(parent, toy_dataset, new_store(tmp_path), settings)
+        sources = [walk.source_for(found[number]) for number in numbers]
         return list(steps), sources[-1]
 
     every, last = reached(0, 1)
@@ -288,10 +294,10 @@ def test_a_walk_begins_with_the_room_of_the_settings(
     settings = small_settings(activation_memory=0.5, activation_disk=0.25)
     found = find_blocks(parent)
     settings = dataclasses.replace(settings, activation_dir=tmp_path)
-    own = walks.begin(parent, toy_dataset, settings, found).room
+    own = walks.begin(parent, toy_dataset, settings, found).store
     assert (own.folder, own.memory, own.disk) == (tmp_path, GIB // 2, GIB // 4)
-    shared = walks.begin(parent, toy_dataset, settings, found, tmp_path / "shared").room
-    assert isinstance(shared, SharedRoom)
+    shared = walks.begin(parent, toy_dataset, settings, found, tmp_path / "shared").store
+    assert isinstance(shared, SharedArrayStore)
     assert (shared.folder, shared.disk) == (tmp_path / "shared", GIB // 4)
 
 
@@ -317,8 +323,8 @@ def shared_walk(four_blocks, toy_dataset, small_settings, tmp_path):
     """Returns the walk of one of the processes that share a folder."""
 
     def make(disk, folder="shared"):
-        rooms = SharedRoom(tmp_path / folder, disk)
-        return Walk(four_blocks[0], toy_dataset, rooms, small_settings(), four_blocks[1])
+        store = SharedArrayStore(tmp_path / folder, disk)
+        return Walk(four_blocks[0], toy_dataset, store, small_settings(), four_blocks[1])
 
     return make
 
@@ -332,7 +338,7 @@ def expected(four_blocks, shared_walk):
     """What each block receives and returns, by a walk with room for everything."""
     model, found = four_blocks
     walk = shared_walk(GIB, "large")
-    sources = [walk.to(block) for block in found]
+    sources = [walk.source_for(block) for block in found]
     for block, source in zip(found, sources, strict=True):
         returned = computed(model, block.returned_by(model), walk._images.train)
         np.testing.assert_allclose(source.targets, returned, rtol=1e-9, atol=1e-12)
@@ -348,14 +354,14 @@ def test_a_process_of_its_own_lets_go_of_what_lies_behind_the_block(
     four_blocks, toy_dataset, small_settings, tmp_path, expected
 ):
     model, found = four_blocks
-    rooms = Room(tmp_path, 2 * MAPS, 0)
-    walk = Walk(model, toy_dataset, rooms, small_settings(), found)
+    store = ArrayStore(tmp_path, 2 * MAPS, 0)
+    walk = Walk(model, toy_dataset, store, small_settings(), found)
     for block, wanted in zip(found, expected, strict=True):
-        source = walk.to(block)
+        source = walk.source_for(block)
         assert_equal(source, wanted)
         del source  # as a study does at the end of a block
     gc.collect()
-    assert rooms.memory == 0
+    assert store.memory == 0
 
 
 def test_a_process_that_goes_on_takes_nothing_from_the_others(
@@ -363,10 +369,10 @@ def test_a_process_that_goes_on_takes_nothing_from_the_others(
 ):
     _, found = four_blocks
     quick, slow = shared_walk(GIB), shared_walk(GIB)
-    quick.to(found[3])
+    quick.source_for(found[3])
     before = list(steps)
     for block, wanted in zip(found, expected, strict=True):
-        assert_equal(slow.to(block), wanted)
+        assert_equal(slow.source_for(block), wanted)
     assert steps == before
 
 
@@ -378,16 +384,16 @@ def test_later_blocks_are_kept_in_the_room_that_earlier_ones_left(
     first, second = shared_walk(2 * MAPS), shared_walk(2 * MAPS)
     for block, wanted in zip(found, expected, strict=True):
         for walk in (first, second):
-            source = walk.to(block)
+            source = walk.source_for(block)
             assert source.targets is not None
             if block is not found[0]:
                 assert source.place(model) is block.received_by(model)
             assert_equal(source, wanted)
-        first.let_go(block)  # once for both
-    assert list(first.room.folder.glob("*.rows")) == []
+        first.discard(block)  # once for both
+    assert list(first.store.folder.glob("*.rows")) == []
     # And the limit can tell.
     without = shared_walk(2 * MAPS, "nothing let go")
-    assert [without.to(block).targets is not None for block in found] == [True] * 2 + [
+    assert [without.source_for(block).targets is not None for block in found] == [True] * 2 + [
         False
     ] * 2
 
@@ -398,14 +404,14 @@ def test_what_was_let_go_and_is_needed_again_is_computed_again(
     _, found = four_blocks
     quick, slow = shared_walk(2 * MAPS), shared_walk(2 * MAPS)
     for block in found:
-        quick.to(block)
-        quick.let_go(block)
+        quick.source_for(block)
+        quick.discard(block)
     before = list(steps)
     for block, wanted in zip(found, expected, strict=True):
-        assert_equal(slow.to(block), wanted)
+        assert_equal(slow.source_for(block), wanted)
     assert steps == before * 2
     # What is still there is read.
-    assert_equal(shared_walk(2 * MAPS).to(found[3]), expected[3])
+    assert_equal(shared_walk(2 * MAPS).source_for(found[3]), expected[3])
     assert steps == before * 2
 
 
@@ -414,11 +420,11 @@ def test_what_one_process_had_no_room_for_no_process_keeps(
 ):
     model, found = four_blocks
     small, large = shared_walk(MAPS), shared_walk(GIB)
-    assert small.to(found[1]).targets is None
-    small.let_go(found[0])
-    small.let_go(found[1])
+    assert small.source_for(found[1]).targets is None
+    small.discard(found[0])
+    small.discard(found[1])
     before = list(steps)
-    source = large.to(found[1])
+    source = large.source_for(found[1])
     assert source.targets is None
     assert source.place(model) is found[1].received_by(model)
     np.testing.assert_array_equal(source.train, expected[1][0])
@@ -431,7 +437,9 @@ def test_how_far_an_array_has_been_computed_is_reported(
     monkeypatch.setattr(reported, "SECONDS_BETWEEN_REPORTS", 0)
     reports, blocks = [], find_blocks(parent)
     settings = small_settings(batch_size=20)
-    Walk(parent, toy_dataset, room(tmp_path), settings, blocks, reports.append).to(blocks[1])
+    Walk(parent, toy_dataset, new_store(tmp_path), settings, blocks, reports.append).source_for(
+        blocks[1]
+    )
     # 27 and 10 images; what block 2 receives is what block 1 returns.
     work = dict.fromkeys((step.work, step.of, step.unit) for step in reports)
     assert list(work) == [(f"returned by block{n}", 37, "image") for n in (1, 2)]

@@ -108,7 +108,7 @@ def _of_training(given: dict[str, object], has_parent: bool) -> Iterator[str]:
     warmup, decay, copies = (
         given[name] for name in ("warmup_epochs", "weight_decay", "augment_copies")
     )
-    chosen, settles = _chosen(given["method"]), given["schedule"] == "cosine"
+    chosen, reports_last_epoch = _chosen(given["method"]), given["schedule"] == "cosine"
     runs = {
         "parent_epochs": not has_parent,
         "epochs": True,
@@ -128,7 +128,7 @@ def _of_training(given: dict[str, object], has_parent: bool) -> Iterator[str]:
         )
     if copies and given["augment"] == "none":
         yield f"--augment_copies={copies} needs --augment=crop or flip_crop"
-    if given["parent_patience"] and settles:
+    if given["parent_patience"] and reports_last_epoch:
         yield "--parent_patience needs --schedule=constant; with cosine, all epochs are run"
 
 

@@ -88,7 +88,7 @@ def in_address_space(run: Callable[[], int]) -> int:
         return run()
     space = f"the address space is limited to {limit / 2**30:.1f} GiB (ulimit -v)"
     if limit < _SMALLEST_ADDRESS_SPACE:
-        program.complain(f"{space}; TensorFlow needs at least 3 GiB")
+        program.print_error(f"{space}; TensorFlow needs at least 3 GiB")
         return 2
     process = os.fork()
     if not process:
@@ -99,7 +99,7 @@ def in_address_space(run: Callable[[], int]) -> int:
     if code >= 0:
         return code
     name = signal.Signals(-code).name
-    program.complain(f"ended by {name}: {space}; {_GOES_ON}")
+    program.print_error(f"ended by {name}: {space}; {_GOES_ON}")
     return 128 - code
 
 

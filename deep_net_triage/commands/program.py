@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from deep_net_triage.streams import Lasting
+from deep_net_triage.streams import BrokenPipeSafe
 
 _SCRIPT, _COMMAND = "run_triage.py", "deep-net-triage"
 
@@ -24,6 +24,6 @@ def in_shell(command: str) -> str:
     return f"python {command}" if command.startswith(_SCRIPT) else command
 
 
-def complain(message: str) -> None:
+def print_error(message: str) -> None:
     """Prints a line on standard error that begins with the program's name."""
-    print(f"{name()}: {message}", file=Lasting(sys.stderr))
+    print(f"{name()}: {message}", file=BrokenPipeSafe(sys.stderr))

@@ -110,12 +110,12 @@ class Settings:
         return self._only("dataset") | folder | fold | self._only(*counts)
 
     @property
-    def settles(self) -> bool:
+    def reports_last_epoch(self) -> bool:
         """Whether the rate falls to zero in each phase, so that the last epoch is chosen."""
         return self.schedule == "cosine"
 
     @property
-    def draws_anew(self) -> bool:
+    def augments_each_epoch(self) -> bool:
         """Whether images are flipped and cropped anew in each epoch of every phase.
 
         Nothing that is computed from them can then be stored.
@@ -135,7 +135,7 @@ class Settings:
         interrupted must compute each trial as one that was not.
         """
         read = any(methods.METHODS[name].reads_activations for name in self.methods)
-        return read and not self.draws_anew
+        return read and not self.augments_each_epoch
 
     def classification_rate(self, updates: str) -> float:
         """Returns the learning rate of a trial's classification phase.

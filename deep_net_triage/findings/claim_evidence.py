@@ -14,8 +14,8 @@ from deep_net_triage.findings.judgements import Comparison, Evidence
 from deep_net_triage.findings.statistics import (
     Estimate,
     against_parent,
-    between,
     number_difference,
+    paired_difference,
 )
 from deep_net_triage.methods import CONTROL, GROUPS, METHODS, NO_BLOCK, Method
 from deep_net_triage.records.study_results import StudyResults, mean
@@ -51,7 +51,7 @@ def only_the_model_exceeds_the_parent(studies: Sequence[StudyResults]) -> Eviden
             for method in _methods(study, block, "model"):
                 if correct := study.correct_by_seed(method, block):
                     what = f"{study.dataset} {block}: {METHODS[method].title} - control"
-                    evidence.add(what, between(correct, controls), _ABOVE)
+                    evidence.add(what, paired_difference(correct, controls), _ABOVE)
     return evidence
 
 
@@ -251,7 +251,7 @@ def _best(study: StudyResults, block: str, methods: list[str]) -> str:
 def _between(
     study: StudyResults, first: tuple[str, str], second: tuple[str, str]
 ) -> Estimate | None:
-    return between(study.correct_by_seed(*first), study.correct_by_seed(*second))
+    return paired_difference(study.correct_by_seed(*first), study.correct_by_seed(*second))
 
 
 def _epochs(study: StudyResults, method: str, block: str) -> dict[int, int]:

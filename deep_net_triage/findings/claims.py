@@ -50,7 +50,7 @@ def judge(studies: Sequence[StudyResults]) -> list[Judgement]:
             aside.append(f"{study.dataset} is left aside. {reason}")
         else:
             judged.append(study)
-    settled = [study.dataset for study in judged if study.settles]
+    settled = [study.dataset for study in judged if study.reports_last_epoch]
     judgements = []
     for claim in CLAIMS:
         evidence = claim.evidence(judged)

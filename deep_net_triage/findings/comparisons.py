@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from deep_net_triage.findings.accuracy_cost import Cost
-from deep_net_triage.findings.statistics import against_parent, between
+from deep_net_triage.findings.statistics import against_parent, paired_difference
 from deep_net_triage.records.results import Row
-from deep_net_triage.records.study_results import Name, StudyResults, mean
+from deep_net_triage.records.study_results import StudyResults, TrialKey, mean
 
 
 def at_chosen_epoch(study: StudyResults, rows: Sequence[Row]) -> Cost:
@@ -27,7 +27,7 @@ def at_last_epoch(study: StudyResults, rows: Sequence[Row]) -> Cost | None:
     The parent stays the model that the students started from, that of its chosen epoch. Returns
     None where the schedule makes the last epoch the chosen one.
     """
-    if study.settles:
+    if study.reports_last_epoch:
         return None
     return _cost(study, rows, study.final_correct, "final_accuracy")
 
@@ -41,7 +41,10 @@ def of_control(study: StudyResults) -> Cost | None:
 
 
 def _cost(
-    study: StudyResults, rows: Sequence[Row], correct: Mapping[Name, np.ndarray], column: str
+    study: StudyResults,
+    rows: Sequence[Row],
+    correct: Mapping[TrialKey, np.ndarray],
+    column: str,
 ) -> Cost:
     students = _by_seed(correct, rows)
     estimate = against_parent(students, study.parent_correct)
@@ -49,9 +52,13 @@ def _cost(
         difference = mean(getattr(row, column) for row in rows) - study.baseline_accuracy
     else:  # differs from the rows' mean where some trials lack their file
         difference = estimate.mean
-    return Cost(difference, estimate, between(students, _by_seed(correct, study.controls)))
+    return Cost(
+        difference, estimate, paired_difference(students, _by_seed(correct, study.controls))
+    )
 
 
-def _by_seed(correct: Mapping[Name, np.ndarray], rows: Sequence[Row]) -> dict[int, np.ndarray]:
+def _by_seed(
+    correct: Mapping[TrialKey, np.ndarray], rows: Sequence[Row]
+) -> dict[int, np.ndarray]:
     """Returns, by seed, which test images the models of some trials classify correctly."""
     return {row.seed: correct[row.trial] for row in rows if row.trial in correct}

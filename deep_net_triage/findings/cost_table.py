@@ -32,7 +32,7 @@ def table(study: StudyResults) -> page.Table:
     reported, *_ = shown
     chosen = [comparisons.at_chosen_epoch(study, rows) for rows in trials]
     columns += _costs(chosen, study, f"{reported}: difference, points")
-    if not study.settles:
+    if not study.reports_last_epoch:
         last = [comparisons.at_last_epoch(study, rows) for rows in trials]
         columns += _costs(last, study, "last epoch: difference, points")
     return page.Table(columns)

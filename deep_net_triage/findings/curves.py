@@ -97,7 +97,7 @@ def _narrowed(widened: float | np.ndarray) -> float | np.ndarray:
 
 def _draw(panel: Axes, block: str, curves: Mapping[str, Sequence[float]], base: float) -> None:
     looks.prepare(panel)
-    panel.set_title(looks.broken(block), fontsize=10, color=looks.INK, parse_math=False)
+    panel.set_title(looks.in_two_lines(block), fontsize=10, color=looks.INK, parse_math=False)
     panel.axhline(100 * base, color=looks.INK, lw=1, ls="--", zorder=1)
     for method, accuracies in curves.items():
         style = _style(method)

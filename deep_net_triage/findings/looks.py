@@ -35,8 +35,8 @@ def block_title(name: str) -> str:
     return re.sub(r"^block(\d+)(?:_(first|last))?$", _block_title, name)
 
 
-def broken(name: str) -> str:
-    """Returns a block's name in two lines if it is long: those of its first and last layer."""
+def in_two_lines(name: str) -> str:
+    """Returns a block's name, in two lines (first and last layer) if it is long."""
     return name.replace("-", "-\n", 1) if len(name) > _LINE else name
 
 

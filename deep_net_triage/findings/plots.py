@@ -118,7 +118,7 @@ def _accuracy_panel(panel: Axes, study: StudyResults) -> None:
         panel.plot([x], [bottom], clip_on=False, **looks.marker_style(method))
         beside = {"xytext": (6, 4), "textcoords": "offset points", "fontsize": 8}
         panel.annotate(f"↓ {accuracy:.1f}", (x, bottom), color=looks.INK, **beside)
-    titles = [looks.broken(looks.block_title(block)) for block in blocks]
+    titles = [looks.in_two_lines(looks.block_title(block)) for block in blocks]
     longest = max((len(line) for title in titles for line in title.split("\n")), default=0)
     crowded = len(titles) * longest > _LETTERS
     slant = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"} if crowded else {}

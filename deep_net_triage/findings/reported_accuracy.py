@@ -13,16 +13,16 @@ def name(studies: Sequence[StudyResults]) -> str:
     Args:
         studies: those shown side by side.
     """
-    if studies and all(study.settles for study in studies):
+    if studies and all(study.reports_last_epoch for study in studies):
         return "test accuracy at the last epoch"
-    if any(study.holds_out or study.settles for study in studies):
+    if any(study.holds_out or study.reports_last_epoch for study in studies):
         return "test accuracy at the chosen epoch"
     return "maximum test accuracy"
 
 
 def sentence(study: StudyResults) -> str:
     """Returns how a study chose the epoch whose accuracy is reported, as one sentence."""
-    if study.settles:
+    if study.reports_last_epoch:
         return f"Accuracies are {LAST_EPOCH}."
     epochs = study.settings.get("epochs")
     of_all = f", of {epochs}," if epochs else ""
@@ -36,7 +36,7 @@ def columns(study: StudyResults) -> dict[str, str]:
     Returns:
         Columns of `results.csv`, by the names that people read.
     """
-    if study.settles:
+    if study.reports_last_epoch:
         return {"last epoch": "chosen_accuracy", "maximum": "max_accuracy"}
     others = {"maximum": "max_accuracy", "last epoch": "final_accuracy"}
     return {"chosen epoch": "chosen_accuracy"} | others if study.holds_out else others

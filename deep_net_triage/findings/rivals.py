@@ -14,7 +14,7 @@ import numpy as np
 
 from deep_net_triage.errors import DamagedFile
 from deep_net_triage.findings.recommendation import within
-from deep_net_triage.findings.statistics import Estimate, against_parent, apart
+from deep_net_triage.findings.statistics import Estimate, against_parent, unpaired_difference
 from deep_net_triage.network.latencies import Latency
 from deep_net_triage.records import alternatives, compressions, correctness, files, results
 from deep_net_triage.records.alternatives import KINDS, Alternative
@@ -68,7 +68,7 @@ class Standing:
 
     Attributes:
         better: alternatives that are better and take no more arithmetic, best first.
-        dearer: alternatives that are better but take more arithmetic, best first.
+        costlier: alternatives that are better but take more arithmetic, best first.
         level: alternatives that no interval tells apart from the compressed network.
         worse: alternatives whose whole interval is below it, the closest one first.
         foremost: `better`; without any, the compressed network and those level with it.
@@ -78,7 +78,7 @@ class Standing:
     """
 
     better: Sequence[Rival] = ()
-    dearer: Sequence[Rival] = ()
+    costlier: Sequence[Rival] = ()
     level: Sequence[Rival] = ()
     worse: Sequence[Rival] = ()
     foremost: Sequence[Rival] = ()
@@ -137,7 +137,7 @@ class Smaller:
         eligible = [one for one in unbeaten if not one.loses_more_than(most)] or unbeaten
         return Standing(
             better=better,
-            dearer=[rival for rival in above if rival not in better],
+            costlier=[rival for rival in above if rival not in better],
             level=level,
             worse=worse,
             foremost=foremost,
@@ -163,7 +163,7 @@ class Smaller:
 
 def beats(one: Rival, other: Rival) -> bool:
     """Returns whether the whole 95 % interval of the difference is in favour of the first."""
-    difference = apart(one.correct, other.correct)
+    difference = unpaired_difference(one.correct, other.correct)
     return difference is not None and difference.low > 0
 
 
@@ -263,7 +263,7 @@ def _rival(
         parameters=first.parameters,
         runs=1,
         from_parent=against_parent(correct, parent),
-        from_compressed=apart(correct, compressed.correct),
+        from_compressed=unpaired_difference(correct, compressed.correct),
     )
 
 

@@ -192,7 +192,7 @@ def of_alternatives(smaller: Smaller) -> list[str]:
     said += [
         f"{_named([rival])} is more accurate than the compressed network, but saves only "
         f"{percent(smaller.macs_saved(rival.macs))} of the multiply-accumulates."
-        for rival in standing.dearer
+        for rival in standing.costlier
     ]
     unknown = [rival.name for rival in smaller.alternatives if not rival.from_compressed]
     if unknown:

@@ -121,7 +121,7 @@ def against_parent(
     return accuracy_difference(np.stack(list(students.values())), parent)
 
 
-def between(
+def paired_difference(
     first: Mapping[int, np.ndarray], second: Mapping[int, np.ndarray]
 ) -> Estimate | None:
     """Returns the accuracy of some students minus that of others, over the seeds of both.
@@ -141,7 +141,9 @@ def between(
     )
 
 
-def apart(first: Mapping[int, np.ndarray], second: Mapping[int, np.ndarray]) -> Estimate | None:
+def unpaired_difference(
+    first: Mapping[int, np.ndarray], second: Mapping[int, np.ndarray]
+) -> Estimate | None:
     """Returns the accuracy of some networks minus that of others, whatever their seeds are.
 
     Unlike `between`, it takes every network of both, because equal seeds have nothing in common
@@ -161,7 +163,7 @@ def apart(first: Mapping[int, np.ndarray], second: Mapping[int, np.ndarray]) -> 
     return _estimate(next(sides), -next(sides))
 
 
-def told_apart(difference: Estimate | None) -> bool:
+def excludes_zero(difference: Estimate | None) -> bool:
     """Returns whether there is an interval, and it leaves out zero."""
     return difference is not None and not difference.low <= 0 <= difference.high
 

@@ -170,11 +170,11 @@ def parent_measure(name: str, study: StudyResults) -> str | None:
     The parent's accuracy is that of its own chosen epoch. It is comparable with the best of a
     trial only where the best epoch is chosen, with the last only where the last one is.
     """
-    chosen_is_best = not (study.holds_out or study.settles)
+    chosen_is_best = not (study.holds_out or study.reports_last_epoch)
     comparable = {
         "chosen_accuracy": True,
         "max_accuracy": chosen_is_best,
-        "final_accuracy": study.settles,
+        "final_accuracy": study.reports_last_epoch,
     }
     if comparable.get(name):
         return "baseline_accuracy"

@@ -17,7 +17,12 @@ from deep_net_triage.findings.recommendation import (
     savings_text,
     uncounted_text,
 )
-from deep_net_triage.findings.statistics import Estimate, apart, between, told_apart
+from deep_net_triage.findings.statistics import (
+    Estimate,
+    excludes_zero,
+    paired_difference,
+    unpaired_difference,
+)
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.records.results import Row
@@ -203,7 +208,7 @@ def _summarize(study: StudyResults, block: str, best: dict[str, MethodSummary]) 
         tied_with=tuple(
             other
             for other, difference in differences.items()
-            if other != block and difference and not told_apart(difference)
+            if other != block and difference and not excludes_zero(difference)
         ),
     )
 
@@ -212,8 +217,8 @@ def _difference(
     one: Mapping[int, np.ndarray], other: Mapping[int, np.ndarray]
 ) -> Estimate | None:
     """Returns the difference of two blocks' best methods, paired by seed if all are shared."""
-    paired = between(one, other) if one.keys() == other.keys() else None
-    return paired or apart(one, other)
+    paired = paired_difference(one, other) if one.keys() == other.keys() else None
+    return paired or unpaired_difference(one, other)
 
 
 def _student(study: StudyResults, row: Row, max_drop: float) -> Recommendation:

@@ -195,7 +195,7 @@ def _work(connection: Connection, share: Share, part: str, settings: Settings) -
     messenger = Messenger(connection.send)
     try:
         with endings.terminable():
-            devices.take(share, settings.deterministic)
+            devices.bind_to_share(share, settings.deterministic)
             devices.import_tensorflow(settings.replicas, share, settings.verbose)
             from deep_net_triage.study import command
 

@@ -82,7 +82,7 @@ def training_batches(
         return batch, of_epoch(examples.targets, epoch, indices), weights
 
     shares = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch_of_indices)
-    return _unstalled(shares.map(gather).prefetch(2 * replicas))
+    return _without_autotune(shares.map(gather).prefetch(2 * replicas))
 
 
 def evaluation_batches(
@@ -96,7 +96,7 @@ def evaluation_batches(
 
     batches = tf.data.Dataset.range(len(inputs)).batch(batch_size)
     shares = batches.flat_map(lambda indices: _shares(indices, replicas))
-    return _unstalled(shares.map(gather).prefetch(2 * replicas))
+    return _without_autotune(shares.map(gather).prefetch(2 * replicas))
 
 
 def _shares(indices: tf.Tensor, replicas: int) -> tf.data.Dataset:
@@ -128,7 +128,7 @@ def _chosen(rows: Rows, indices: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(chosen, (None, *rows.shape[1:]))
 
 
-def _unstalled(batches: tf.data.Dataset) -> tf.data.Dataset:
+def _without_autotune(batches: tf.data.Dataset) -> tf.data.Dataset:
     """Returns the batches without tf.data's autotuner, which delays the end of an iterator."""
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -42,7 +42,7 @@ def accuracies(
     """
     models = {
         "reinitialized_accuracy": _with_reinitialized(parent, block),
-        "bypassed_accuracy": surgery.without(parent, block),
+        "bypassed_accuracy": surgery.bypass(parent, block),
     }
     accuracy: dict[str, float | None] = {}
     for name, model in models.items():

@@ -56,7 +56,7 @@ class Learner(keras.Model):
         shape, which fails where their shares are unequal. A test trains on such shares.
         """
 
-    def losses_of(
+    def per_image_losses(
         self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
     ) -> tf.Tensor:
         """Returns each image's loss, (batch,), and updates the metrics other than the loss.
@@ -68,7 +68,7 @@ class Learner(keras.Model):
         """
         raise NotImplementedError
 
-    def descend(
+    def gradient_step(
         self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
         """Takes one step of the optimiser along the gradient of a batch's mean loss.
@@ -82,7 +82,7 @@ class Learner(keras.Model):
             The metrics so far, by name.
         """
         with tf.GradientTape() as tape:
-            losses = self.losses_of(received, target, weights)
+            losses = self.per_image_losses(received, target, weights)
             loss = share_of_mean(losses, weights)
             # A network's own losses, such as weight decay, count once for all replicas.
             for penalty in self.network.losses:
@@ -97,7 +97,7 @@ class Learner(keras.Model):
         pairs = [(gradient, weight) for gradient, weight in found if gradient is not None]
         gradients, learning = map(list, zip(*pairs, strict=True))
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-            gradients = agreed(gradients)
+            gradients = nan_unless_all_finite(gradients)
         if self.clip_norm:
             limit = self.optimizer.scale_loss(tf.constant(self.clip_norm, scaled_loss.dtype))
             gradients = clipped(gradients, limit)
@@ -139,7 +139,7 @@ class Classifier(Learner):
         """Returns what the network returns."""
         return self.network(inputs, training=training)
 
-    def losses_of(
+    def per_image_losses(
         self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
     ) -> tf.Tensor:
         """Returns each image's cross-entropy, (batch,), and updates the accuracy."""
@@ -149,7 +149,7 @@ class Classifier(Learner):
 
     def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """Takes one step on a batch."""
-        return self.descend(*keras.utils.unpack_x_y_sample_weight(data))
+        return self.gradient_step(*keras.utils.unpack_x_y_sample_weight(data))
 
     def test_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """Evaluates the network on a batch."""
@@ -188,17 +188,17 @@ class Classifier(Learner):
         precision a small probability becomes 0, while its logit is still exact.
         """
         if self.from_logits:
-            return exactly(returned)
+            return at_least_float32(returned)
         # Keras 3.15 attaches a softmax's logits to its output under this private name. After a
         # Flatten they are lost; Keras would then clip probabilities at 1e-7, and so the loss
         # at 16. Tests hold both losses.
         own = getattr(returned, "_keras_logits", None)
         if own is not None:
-            return exactly(own)
-        return tf.math.log(tf.maximum(exactly(returned), SMALLEST))
+            return at_least_float32(own)
+        return tf.math.log(tf.maximum(at_least_float32(returned), SMALLEST))
 
 
-def exactly(values: tf.Tensor) -> tf.Tensor:
+def at_least_float32(values: tf.Tensor) -> tf.Tensor:
     """Returns values in float32 at least: half precision is too coarse for a loss."""
     return tf.cast(values, tf.float64 if values.dtype == tf.float64 else tf.float32)
 
@@ -235,7 +235,7 @@ class StudentTeacher(Learner):
         """The loss and the relative error, over the images of the epoch so far."""
         return [self.loss_mean, self.relative_error]
 
-    def losses_of(
+    def per_image_losses(
         self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
     ) -> tf.Tensor:
         """Returns each image's squared L2 distance (Eq. 3), (batch,)."""
@@ -249,7 +249,7 @@ class StudentTeacher(Learner):
         received = self.before(inputs, training=False)
         if self.teacher:
             target = self.teacher(received, training=False)
-        return self.descend(received, target, weights)
+        return self.gradient_step(received, target, weights)
 
 
 class RelativeError(keras.metrics.Metric):
@@ -267,7 +267,7 @@ class RelativeError(keras.metrics.Metric):
         self, target: tf.Tensor, output: tf.Tensor, sample_weight: tf.Tensor | None = None
     ) -> None:
         """Adds a batch; both tensors are (batch, height, width, filters)."""
-        target = tf.cast(target, exactly(output).dtype)
+        target = tf.cast(target, at_least_float32(output).dtype)
         distances = squared_distances(target, output)
         norms = squared_distances(target, tf.zeros_like(target))
         weights = 1.0 if sample_weight is None else tf.cast(sample_weight, norms.dtype)
@@ -285,7 +285,7 @@ def squared_distances(target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
     In float32 at least: half precision overflows on a sum of so many squares. The result has
     the output's precision.
     """
-    output = exactly(output)
+    output = at_least_float32(output)
     difference = output - tf.cast(target, output.dtype)
     return tf.reduce_sum(tf.square(difference), axis=tuple(range(1, len(difference.shape))))
 
@@ -320,7 +320,7 @@ def clipped(gradients: list[tf.Tensor], limit: tf.Tensor) -> list[tf.Tensor]:
     return [gradient * (factor / devices.replicas()) for gradient in whole]
 
 
-def agreed(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+def nan_unless_all_finite(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
     """Returns a replica's gradients, or NaNs if any replica has a gradient that is not finite.
 
     A step whose scaled loss overflows is skipped, on all replicas if it overflows on one. Keras

@@ -9,7 +9,7 @@ import tensorflow as tf
 from deep_net_triage.commands.settings import Settings
 
 
-class _Paced:
+class _WithOwnRates:
     """A mixin for Keras's optimisers: some variables have their own learning rate.
 
     Weight decay keeps the rate of the other variables.
@@ -42,7 +42,7 @@ class _Paced:
         super().update_step(gradient, variable, learning_rate)
 
 
-class _Fused(keras.optimizers.Adam):
+class _FusedAdam(keras.optimizers.Adam):
     """Keras's Adam, whose update of a weight is one operation of TensorFlow's.
 
     The formula is the same. Keras uses a dozen operations, and each of them reads and writes
@@ -73,16 +73,16 @@ class _Fused(keras.optimizers.Adam):
         )
 
 
-class Adam(_Paced, _Fused):
+class Adam(_WithOwnRates, _FusedAdam):
     """Adam in which some variables have their own learning rate."""
 
 
-class Descent(_Paced, keras.optimizers.SGD):
+class SGD(_WithOwnRates, keras.optimizers.SGD):
     """Plain gradient descent in which some variables have their own learning rate."""
 
 
 @dataclass(frozen=True)
-class Pace:
+class LearningRates:
     """The learning rates of a phase, and how long they last.
 
     Attributes:
@@ -100,19 +100,21 @@ class Pace:
     own_rate: float | None = None
 
 
-def make(settings: Settings, network: keras.Model, pace: Pace) -> keras.optimizers.Optimizer:
+def make(
+    settings: Settings, network: keras.Model, rates: LearningRates
+) -> keras.optimizers.Optimizer:
     """Returns the optimiser of a phase that trains on labels.
 
     Args:
         settings: optimiser, weight decay and schedule.
         network: what is trained; its biases and its batch norms' weights do not decay.
-        pace: learning rates and steps.
+        rates: learning rates and steps.
     """
-    scheduled = rate_of(settings, pace.rate, pace.epochs, pace.steps)
-    factor = (pace.own_rate or pace.rate) / pace.rate
+    scheduled = rate_of(settings, rates.rate, rates.epochs, rates.steps)
+    factor = (rates.own_rate or rates.rate) / rates.rate
     if settings.optimizer == "sgd":
-        return Descent(scheduled, pace.own, factor)
-    optimizer = Adam(scheduled, pace.own, factor, weight_decay=settings.weight_decay or None)
+        return SGD(scheduled, rates.own, factor)
+    optimizer = Adam(scheduled, rates.own, factor, weight_decay=settings.weight_decay or None)
     optimizer.exclude_from_weight_decay([v for v in network.weights if v.ndim < 2])
     return optimizer
 
@@ -147,12 +149,12 @@ def rate_of(
         steps: per epoch.
     """
     warmup = settings.warmup_epochs
-    if not settings.settles and not warmup:
+    if not settings.reports_last_epoch and not warmup:
         return rate
     return keras.optimizers.schedules.CosineDecay(
         0.0 if warmup else rate,
         decay_steps=(epochs - warmup) * steps,
-        alpha=0.0 if settings.settles else 1.0,
+        alpha=0.0 if settings.reports_last_epoch else 1.0,
         warmup_target=rate if warmup else None,
         warmup_steps=warmup * steps,
     )

@@ -17,7 +17,7 @@ from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import alignment, guards, optimizers, predictions, training
 from deep_net_triage.learning.batches import Examples, Rows
 from deep_net_triage.learning.learner import Classifier, Learner, StudentTeacher
-from deep_net_triage.learning.optimizers import Pace
+from deep_net_triage.learning.optimizers import LearningRates
 from deep_net_triage.learning.sources import Source, for_model
 from deep_net_triage.learning.taught import Taught
 from deep_net_triage.methods import TABLE, Method
@@ -175,9 +175,9 @@ class Retraining:
     def _start(self, row: Method, seed: int) -> None:
         """Sets the student to where a trial starts, whatever ran before."""
         if self.block is None:
-            surgery.restart(self.student, self.parent, seed)
+            surgery.copy_weights_and_reseed(self.student, self.parent, seed)
         else:
-            surgery.start(
+            surgery.initialize(
                 self.student,
                 self.parent,
                 self.block,
@@ -222,14 +222,14 @@ class Retraining:
             # The last of them may be a function such as `keras.ops.relu`, which has no weights.
             made = [graphs.by_name(self.student)[name] for name in self.block.compressed_layers]
             compressed = tuple(w for each in made for w in getattr(each, "weights", ()))
-        pace = Pace(
+        rates = LearningRates(
             settings.classification_rate(updates),
             settings.epochs,
             self._steps,
             own=compressed,
             own_rate=settings.layer_learning_rate,
         )
-        training.compile_for_labels(learner, settings, pace)
+        training.compile_for_labels(learner, settings, rates)
         return Phase(self.student, self.block, learner, updates, source)
 
     @property
@@ -307,7 +307,7 @@ class Retraining:
             journal,
             evaluation,
         )
-        curve = summarize(journal.epochs, self.settings.settles)
+        curve = summarize(journal.epochs, self.settings.reports_last_epoch)
         if curve.chosen_epoch == self.settings.epochs:
             return None
         network, labels = phase.learner.network, dataset.test.labels

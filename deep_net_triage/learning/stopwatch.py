@@ -174,7 +174,7 @@ def _slowdowns(timed: TimedTraining, images: int, on_all_cores: float) -> dict[i
     if tf.config.list_physical_devices("GPU"):
         return slowdowns
     while shares <= devices.cores():
-        with devices.narrowed(Share(0, shares)):
+        with devices.bound_to_share(Share(0, shares)):
             seconds = timed.step(images, _SECONDS)
         slowdowns[shares] = max(1.0, seconds / on_all_cores / _CROWDED)
         if slowdowns[shares] > _WORTHWHILE * slowdowns[shares // 2]:

@@ -50,17 +50,17 @@ class Taught(Classifier):
         starts = _augmented_by(student), _augmented_by(parent)
         # Both see the same images: the student's layers change them for its parent as well.
         self.augmentation = graphs.cut(student, student.inputs[0], starts[0])
-        self.pupil, self.teacher = (
+        self.student, self.teacher = (
             keras.Model(start, [model.outputs[0], *(b.returned_by(model) for b in blocks)])
             for start, model in zip(starts, (student, parent), strict=True)
         )
 
-    def losses_of(
+    def per_image_losses(
         self, received: tf.Tensor, target: tf.Tensor, weights: tf.Tensor | None
     ) -> tf.Tensor:
         """Returns each image's loss, (batch,), and updates the accuracy."""
         received = self.augmentation(received, training=True)
-        returned, *features = _as_list(self.pupil(received, training=True))
+        returned, *features = _as_list(self.student(received, training=True))
         wanted, *wanted_features = _as_list(self.teacher(received, training=False))
         self.accuracy.update_state(target, returned, weights)
         losses = self.cross_entropies(returned, target, self.label_smoothing)

@@ -79,7 +79,7 @@ class TimedTraining:
 
         @tf.function(input_signature=signature, jit_compile=xla)
         def step(*batch: tf.Tensor) -> tf.Tensor:
-            metrics = strategy.run(self._learner.descend, args=batch)
+            metrics = strategy.run(self._learner.gradient_step, args=batch)
             return strategy.experimental_local_results(metrics["loss"])[0]
 
         return step

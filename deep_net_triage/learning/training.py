@@ -17,7 +17,7 @@ from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.learning import batches, optimizers
 from deep_net_triage.learning.batches import Examples, Rows
 from deep_net_triage.learning.learner import Classifier, Learner
-from deep_net_triage.learning.optimizers import Pace
+from deep_net_triage.learning.optimizers import LearningRates
 from deep_net_triage.learning.stepping import StepReports
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Epoch
@@ -68,11 +68,11 @@ class Evaluation:
     held_out: tuple[Rows, Rows] | None
 
 
-def compile_for_labels(learner: Classifier, settings: Settings, pace: Pace) -> None:
+def compile_for_labels(learner: Classifier, settings: Settings, rates: LearningRates) -> None:
     """Gives a classifier a fresh optimiser for a phase."""
     learner.compile(
         optimizer=optimizers.scaled(
-            optimizers.make(settings, learner.network, pace), learner.network
+            optimizers.make(settings, learner.network, rates), learner.network
         ),
         jit_compile=devices.compile_with_xla(),
     )
@@ -129,7 +129,7 @@ def fit(
     # not be built twice.
     if not learner.optimizer.built:
         learner.optimizer.build(learner.trainable_variables)
-    state = Fitted(learner, chooses=evaluation is not None and not settings.settles)
+    state = Fitted(learner, chooses=evaluation is not None and not settings.reports_last_epoch)
     ended, arrays = journal.of_phase(schedule.phase), journal.resumed(schedule.phase)
     if arrays is not None:
         state.resume(arrays, ended)

@@ -18,7 +18,7 @@ import tensorflow as tf
 from deep_net_triage import steps
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.splits import Dataset
-from deep_net_triage.learning.rows import Room, SharedRoom
+from deep_net_triage.learning.array_stores import ArrayStore, SharedArrayStore
 from deep_net_triage.learning.sources import Place, Source, for_block
 from deep_net_triage.network import graphs
 from deep_net_triage.network.blocks import Block
@@ -45,14 +45,16 @@ def begin(
         report: receives how far an array has been computed.
     """
     if shared:
-        room: Room | SharedRoom = SharedRoom(shared, settings.activation_disk)
+        store: ArrayStore | SharedArrayStore = SharedArrayStore(
+            shared, settings.activation_disk
+        )
     else:
-        room = Room(
+        store = ArrayStore(
             settings.activation_dir or settings.folder,
             settings.activation_memory,
             settings.activation_disk,
         )
-    return Walk(parent, dataset, room, settings, blocks, report)
+    return Walk(parent, dataset, store, settings, blocks, report)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class _Stop:
     """A tensor of the parent whose values may be kept.
 
     Attributes:
-        name: of the array in the room.
+        name: of the array in the store.
         place: returns the tensor.
         at: the number of the block, and whether the block returns the tensor or receives it.
         starts_next: whether the next block can be computed from it alone: every path from the
@@ -76,7 +78,7 @@ class _Stop:
 class Walk:
     """Computes what each block receives and returns, block after block.
 
-    Each array is computed from the nearest earlier one that the room stores, even if no trials
+    Each array is computed from the nearest earlier one that is in the store, even if no trials
     need the blocks between them. Where a computation starts decides how its values are rounded,
     and an interrupted study must round as an undisturbed one does.
 
@@ -86,7 +88,7 @@ class Walk:
     Args:
         parent: read, never changed.
         dataset: its images.
-        room: stores the arrays.
+        store: of the arrays.
         settings: the methods decide whether targets are computed.
         blocks: all that the study compresses, in the network's order.
         report: receives how far an array has been computed.
@@ -96,13 +98,13 @@ class Walk:
         self,
         parent: keras.Model,
         dataset: Dataset,
-        room: Room | SharedRoom,
+        store: ArrayStore | SharedArrayStore,
         settings: Settings,
         blocks: Sequence[Block],
         report: Report = steps.ignore,
     ) -> None:
         self.parent = parent
-        self.room = room
+        self.store = store
         self.batch_size = settings.batch_size
         rounded = settings.activation_dtype
         self.dtype = None if rounded == "exact" else rounded
@@ -113,16 +115,16 @@ class Walk:
         self._ended = -1
         self._reporter = Reporter(report)
 
-    def to(self, block: Block) -> Source:
+    def source_for(self, block: Block) -> Source:
         """Returns what the trials of a block read.
 
-        What only earlier blocks need is removed from the room, unless processes share it.
+        What only earlier blocks need is removed from the store, unless processes share it.
 
         Args:
             block: one of the walk's.
         """
         number = self._blocks.index(block)
-        if not self.room.shared:
+        if not self.store.shared:
             self._ended = max(self._ended, number - 1)
         source = self._nearest([stop for stop in self._stops if stop.at <= (number, False)])
         for stop in self._stops:
@@ -131,8 +133,8 @@ class Walk:
         self._tidy()
         return source
 
-    def let_go(self, block: Block) -> None:
-        """Removes from the room what no later block needs.
+    def discard(self, block: Block) -> None:
+        """Removes from the store what no later block needs.
 
         Every process may call it once all trials of the block, and of the blocks before it,
         have ended. If a process asks for such a block nevertheless, it is computed again.
@@ -151,12 +153,12 @@ class Walk:
         return self._images
 
     def _kept(self, stop: _Stop) -> Source | None:
-        """Returns the source at a stop, computed if the room lacks it; None if refused."""
+        """Returns the source at a stop, computed if the store lacks it; None if refused."""
         tensor = stop.place(self.parent)
         shape = (int(self._ends[-1]), *tensor.shape[1:])
         dtype = self.dtype or tensor.dtype
-        array = self.room.found(stop.name, shape, dtype)
-        if array is None and not self.room.refused(stop.name):
+        array = self.store.get(stop.name, shape, dtype)
+        if array is None and not self.store.refused(stop.name):
             start = self._nearest(self._stops[: self._stops.index(stop)])
             between = graphs.cut(self.parent, start.place(self.parent), tensor)
             # Resizing again costs less than storing resized images. Behind a layer that draws
@@ -165,7 +167,7 @@ class Walk:
                 return None
             self._tidy()
             fill = functools.partial(self._fill, start, between, stop.name)
-            array = self.room.kept(stop.name, shape, dtype, fill)
+            array = self.store.get_or_fill(stop.name, shape, dtype, fill)
         return None if array is None else Source(stop.place, *self._split(array))
 
     def _fill(self, start: Source, between: keras.Model, name: str, array: np.ndarray) -> bool:
@@ -192,12 +194,12 @@ class Walk:
     def _tidy(self) -> None:
         """Removes the arrays of ended blocks, except the one where the next block starts."""
         following = (self._ended + 1, False)
-        held = [stop for stop in self._stops if self.room.holds(stop.name)]
+        held = [stop for stop in self._stops if self.store.holds(stop.name)]
         starts = [stop for stop in held if stop.starts_next and stop.at <= following]
         needed = starts[-1:] if following[0] < len(self._blocks) else []
         for stop in held:
             if stop.at < following and stop not in needed:
-                self.room.let_go(stop.name)
+                self.store.discard(stop.name)
 
 
 def _stops(

@@ -12,7 +12,7 @@ from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import training
 from deep_net_triage.learning.batches import Examples
 from deep_net_triage.learning.learner import Classifier
-from deep_net_triage.learning.optimizers import Pace
+from deep_net_triage.learning.optimizers import LearningRates
 from deep_net_triage.learning.taught import Taught
 from deep_net_triage.network import convolutions
 from deep_net_triage.network.blocks import Block
@@ -93,7 +93,7 @@ def train(
             (test.images, test.labels), held_out and (held_out.images, held_out.labels)
         ),
     )
-    if not settings.settles:
+    if not settings.reports_last_epoch:
         fitted.restore_best()
 
 
@@ -113,5 +113,7 @@ def _compiled(
         taught = dataclasses.replace(settings, distill=learned)
         learner = Taught(network, lesson.teacher, lesson.blocks, taught)
     steps = math.ceil(images / settings.batch_size)
-    training.compile_for_labels(learner, settings, Pace(lesson.rate, lesson.epochs, steps))
+    training.compile_for_labels(
+        learner, settings, LearningRates(lesson.rate, lesson.epochs, steps)
+    )
     return learner

@@ -25,9 +25,12 @@ def of_end(
     name = names[-1] if names else None
     while name in names:
         operation = operations[name]
-        if kinds.activates(operation):
+        if kinds.is_activation(operation):
             return name
-        if kinds.convolves(operation) and operation.activation is not keras.activations.linear:
+        if (
+            kinds.is_convolution(operation)
+            and operation.activation is not keras.activations.linear
+        ):
             return name
         if isinstance(operation, keras.layers.Concatenate):
             return _of_all(operations, received, received[name], names)
@@ -60,7 +63,7 @@ def _function(operation: keras.Operation) -> object:
 
     Returns None for an activation with weights of its own, such as a PReLU.
     """
-    if kinds.activates(operation) and getattr(operation, "weights", ()):
+    if kinds.is_activation(operation) and getattr(operation, "weights", ()):
         return None
     own = getattr(operation, "activation", None)
     return own or (type(operation), {**operation.get_config(), "name": None})

@@ -127,7 +127,7 @@ def survey(model: keras.Model, replacement: str = "conv") -> Survey:
         else:
             name = f"block{len(blocks) + 1}"
             blocks.append(of_layers(graph, name, names, pool, replacement))
-    in_head = [n for n in segments.head(graph) if kinds.convolves(graph.operations[n])]
+    in_head = [n for n in segments.head(graph) if kinds.is_convolution(graph.operations[n])]
     if in_head:
         refused.append(Refused(in_head[0], in_head[-1], segments.HEAD))
     return Survey(tuple(blocks), tuple(refused))
@@ -297,7 +297,7 @@ def of_layers(
         name=name,
         after=after if graph.received[after] else None,
         layers=tuple(names),
-        convolutions=tuple(n for n in names if kinds.convolves(graph.operations[n])),
+        convolutions=tuple(n for n in names if kinds.is_convolution(graph.operations[n])),
         batchnorms=tuple(
             n for n in names if isinstance(graph.operations[n], keras.layers.BatchNormalization)
         ),

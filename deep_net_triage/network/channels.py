@@ -116,7 +116,7 @@ def of(model: keras.Model) -> Channels:
     return trace.result(model.outputs[0])
 
 
-def follows_input(layer: keras.Operation) -> bool:
+def is_depthwise(layer: keras.Operation) -> bool:
     """Returns whether each filter of a convolution sees one input channel alone."""
     if type(layer) is _layers.Conv2D:
         return 1 < layer.groups == layer.input.shape[-1]
@@ -125,7 +125,7 @@ def follows_input(layer: keras.Operation) -> bool:
 
 def produces(operation: keras.Operation) -> bool:
     """Returns whether an operation returns channels of its own: one for each filter or unit."""
-    return type(operation) in _PRODUCERS and not follows_input(operation)
+    return type(operation) in _PRODUCERS and not is_depthwise(operation)
 
 
 def scales_channels(operation: keras.Operation) -> bool:
@@ -241,7 +241,7 @@ class _Trace:
         kind, first = type(operation), received[0]
         if produces(operation):
             return self._produced(operation, first)
-        if follows_input(operation):
+        if is_depthwise(operation):
             return np.repeat(first, operation.output.shape[-1] // len(first))
         if kind in (_layers.Flatten, _layers.Reshape):
             return _reshaped(operation, first)
@@ -252,7 +252,7 @@ class _Trace:
             return self._tie(received)
         if kind is _layers.GroupNormalization:
             return self._normalized_in_groups(operation, first)
-        if kinds.is_function(operation):
+        if kinds.is_activation_function(operation):
             return first
         if kind in _CHANNELWISE or scales_channels(operation):
             return self._channelwise(operation, first)

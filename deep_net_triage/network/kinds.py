@@ -28,17 +28,17 @@ DROPOUTS = (_layers.Dropout, _layers.SpatialDropout2D)
 BESIDE_CONVOLUTIONS = (*NORMALIZATIONS, *ACTIVATIONS, *DROPOUTS, _layers.ZeroPadding2D)
 
 
-def convolves(operation: keras.Operation) -> bool:
+def is_convolution(operation: keras.Operation) -> bool:
     """Returns whether an operation is a convolution, which may be depthwise or separable."""
     return isinstance(operation, CONVOLUTIONS)
 
 
-def activates(operation: keras.Operation) -> bool:
+def is_activation(operation: keras.Operation) -> bool:
     """Returns whether an operation is an activation, as a layer or as a function."""
-    return isinstance(operation, ACTIVATIONS) or is_function(operation)
+    return isinstance(operation, ACTIVATIONS) or is_activation_function(operation)
 
 
-def is_function(operation: keras.Operation) -> bool:
+def is_activation_function(operation: keras.Operation) -> bool:
     """Returns whether an operation is an activation, as a function."""
     is_layer = isinstance(operation, keras.layers.Layer)
     return not is_layer and type(operation).__name__ in _FUNCTIONS

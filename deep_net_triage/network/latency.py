@@ -171,7 +171,7 @@ def _on_threads(ready: Sequence[Prepared], batch: np.ndarray, threads: int) -> l
     of half the width took a third longer for one image, and a tenth longer for 64, than with a
     true single thread, and so did a smaller network.
     """
-    with devices.narrowed(Share(0, devices.cores() // threads)):
+    with devices.bound_to_share(Share(0, devices.cores() // threads)):
         return _in_turns([prepared(batch, threads) for prepared in ready])
 
 

@@ -9,7 +9,7 @@ from deep_net_triage.errors import InputError
 from deep_net_triage.network import costs, graphs, surgery
 from deep_net_triage.network.channels import (
     Channels,
-    follows_input,
+    is_depthwise,
     produces,
     scales_channels,
     width,
@@ -142,7 +142,7 @@ def _widths(
         return {}
     if kind is _layers.Dense:
         return {"units": left}
-    if kind is _layers.Conv2D and follows_input(operation):
+    if kind is _layers.Conv2D and is_depthwise(operation):
         return {"filters": left, "groups": int(received.sum())}
     if produces(operation):
         return {"filters": left}
@@ -188,7 +188,7 @@ def _kept_weights(
     elif isinstance(layer, _layers.Conv2D | _layers.Dense):
         kernel, *vectors = weights
         # All groups of a convolution lose the same channels.
-        of_group = [True] if follows_input(layer) else received[: kernel.shape[-2]]
+        of_group = [True] if is_depthwise(layer) else received[: kernel.shape[-2]]
         kernels = [kernel[..., of_group, :][..., returned]]
     else:
         kernels, vectors = [], weights
@@ -200,7 +200,7 @@ def _kept_macs(operation: keras.Operation, received: np.ndarray, returned: np.nd
     whole = costs.macs_of([operation])
     if received.all() and returned.all():
         return whole
-    if follows_input(operation):
+    if is_depthwise(operation):
         return _part(whole, returned)
     if not isinstance(operation, _layers.SeparableConv2D):
         return _part(_part(whole, received), returned)

@@ -63,7 +63,7 @@ def runs(graph: Graph) -> list[tuple[list[list[str]], str | None]]:
     return [
         (steps, pool)
         for steps, pool in ended
-        if any(kinds.convolves(graph.operations[name]) for step in steps for name in step)
+        if any(kinds.is_convolution(graph.operations[name]) for step in steps for name in step)
     ]
 
 
@@ -126,7 +126,7 @@ def refusal(graph: Graph, names: list[str], kind: str = "conv") -> str | None:
         names: the segment's operations in order; all of them depend on what the first receives.
         kind: of the convolution, one of `blocks.REPLACEMENTS`.
     """
-    if sum(kinds.convolves(graph.operations[name]) for name in names) < 2:
+    if sum(kinds.is_convolution(graph.operations[name]) for name in names) < 2:
         return "it has fewer than two convolutions, so replacing it saves nothing"
     received, returned = _received(graph, names), graph.operations[names[-1]].output
     if len(received.shape) != 4 or len(returned.shape) != 4:
@@ -190,7 +190,7 @@ def _convolution_of_classes(graph: Graph) -> str | None:
     while len(graph.received[name]) == 1 and not getattr(graph.operations[name], "weights", []):
         (name,) = graph.received[name]
     operation = graph.operations[name]
-    of_classes = kinds.convolves(operation) and len(returned.shape) == 2
+    of_classes = kinds.is_convolution(operation) and len(returned.shape) == 2
     return name if of_classes and operation.output.shape[-1] == returned.shape[-1] else None
 
 
@@ -204,7 +204,7 @@ def _belongs(graph: Graph, step: list[str]) -> bool:
     last = graph.operations[step[-1]]
     paths_part = len([name for name in step if not _pads(graph, [name])]) > 1
     known = (*kinds.CONVOLUTIONS, *kinds.BESIDE_CONVOLUTIONS)
-    if not (paths_part or isinstance(last, known) or kinds.activates(last)):
+    if not (paths_part or isinstance(last, known) or kinds.is_activation(last)):
         return False
     # The first operation of the graph receives nothing.
     return bool(graph.received[step[0]]) and all(
@@ -292,6 +292,6 @@ def _before_widening(graph: Graph, run: list[list[str]]) -> int:
             before = [name for step in run[:number] for name in step]
             linear = activations.of_end(graph.operations, graph.received, before) is None
             return number if widens and linear else len(run)
-        if not (isinstance(operation, kinds.NORMALIZATIONS) or kinds.activates(operation)):
+        if not (isinstance(operation, kinds.NORMALIZATIONS) or kinds.is_activation(operation)):
             break
     return len(run)

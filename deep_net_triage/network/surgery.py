@@ -50,7 +50,7 @@ def compress(
 
     student = replace(parent, block, call_compressed, synchronized=synchronized)
     student.name = f"{parent.name}_{block.name}_compressed"
-    start(student, parent, block, initializer=initializer, seed=seed)
+    initialize(student, parent, block, initializer=initializer, seed=seed)
     return student
 
 
@@ -90,7 +90,7 @@ def replace(
     return keras.models.clone_model(parent, clone_function=copy, call_function=call)
 
 
-def without(parent: keras.Model, block: Block) -> keras.Model | None:
+def bypass(parent: keras.Model, block: Block) -> keras.Model | None:
     """Returns a copy of the parent in which a block returns what it receives.
 
     The pooling after the block stays, and so do the weights of all other layers.
@@ -128,7 +128,7 @@ def replacement_model(parent: keras.Model, block: Block) -> keras.Model:
     return keras.Model(received, x)
 
 
-def start(
+def initialize(
     student: keras.Model,
     parent: keras.Model,
     block: Block,
@@ -182,7 +182,7 @@ def copy(model: keras.Model, *, synchronized: bool = False) -> keras.Model:
     )
 
 
-def restart(model: keras.Model, original: keras.Model, seed: int) -> None:
+def copy_weights_and_reseed(model: keras.Model, original: keras.Model, seed: int) -> None:
     """Sets a copy's weights to its original's, and its random states by a seed."""
     for layer in model.layers:
         graphs.copy_weights(original.get_layer(layer.name), layer)

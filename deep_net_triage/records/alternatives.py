@@ -98,8 +98,8 @@ def all_ended(
     Args:
         study: its folder.
         seeds: of the trainings.
-        rates: as for `forget_of_another`.
-        temperature: as for `forget_of_another`.
+        rates: as for `remove_those_of_another`.
+        temperature: as for `remove_those_of_another`.
     """
     impossible = refusals(study)
     trained = {
@@ -139,7 +139,7 @@ def read(study: Path, images: int) -> list[Alternative]:
     return trained
 
 
-def forget_others(study: Path, kind: str, settings: Mapping[str, object]) -> list[Path]:
+def remove_others(study: Path, kind: str, settings: Mapping[str, object]) -> list[Path]:
     """Removes trainings of a kind that differ in more than their seed, and returns them.
 
     Args:
@@ -192,7 +192,7 @@ def _ended(study: Path) -> Iterator[tuple[str, Path, NetworkResult | Failure]]:
                     yield kind, folder, result
 
 
-def forget_of_another(
+def remove_those_of_another(
     study: Path, compression: Compression, rates: Mapping[bool, float], temperature: float
 ) -> list[Path]:
     """Removes latencies of, and alternatives to, another compressed network.
@@ -213,7 +213,7 @@ def forget_of_another(
         before = compressions.read(study)
     same = before and _compared(before) == _compared(compression)
     if not same:
-        compressions.forget_latencies(study)
+        compressions.remove_latencies(study)
     others = [
         folder
         for kind, folder, result in _ended(study)

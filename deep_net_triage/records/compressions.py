@@ -169,7 +169,7 @@ def read(study: Path) -> Compression | None:
     return Compression(**content)
 
 
-def forget_latencies(study: Path) -> None:
+def remove_latencies(study: Path) -> None:
     """Removes what was measured of an earlier network."""
     (study / FOLDER / "latency.json").unlink(missing_ok=True)
 

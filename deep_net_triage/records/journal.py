@@ -51,7 +51,7 @@ class Journal:
         settings: everything that determines the training.
         watch: is told what happens.
         say: receives a message about each damaged file.
-        still_ours: raises LockLost if another process has taken the training over.
+        check_lock: raises LockLost if another process has taken the training over.
         overwrite: whether to replace a training with other settings.
 
     Raises:
@@ -64,13 +64,13 @@ class Journal:
         settings: dict[str, object],
         watch: Watch,
         say: Callable[[str], None],
-        still_ours: Callable[[], None] = lambda: None,
+        check_lock: Callable[[], None] = lambda: None,
         overwrite: bool = False,
     ) -> None:
         self.folder = folder
         self.settings = settings
         self.watch = watch
-        self.still_ours = still_ours
+        self.check_lock = check_lock
         self.epochs: list[Epoch] = []
         self.facts: dict[str, object] = {}
         self._checkpoint = self._newest(overwrite, say)
@@ -100,7 +100,7 @@ class Journal:
 
     def end_epoch(self, epoch: Epoch, arrays: dict[str, np.ndarray]) -> None:
         """Writes an epoch's line, and a checkpoint from which the next epoch can begin."""
-        self.still_ours()
+        self.check_lock()
         self._checkpoint = None
         self.epochs.append(epoch)
         records = [ended.as_json() for ended in self.epochs]
@@ -112,7 +112,7 @@ class Journal:
 
     def finish(self, result: ParentResult | TrialResult | NetworkResult | Failure) -> None:
         """Writes the training's result, and removes its checkpoints."""
-        self.still_ours()
+        self.check_lock()
         results.write_result(self.folder, result)
         checkpoints.remove(self.folder)
 

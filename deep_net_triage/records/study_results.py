@@ -16,7 +16,7 @@ from deep_net_triage.records.provenance import Command
 from deep_net_triage.records.results import Epoch, Failure, ParentResult, Row, TrialResult
 
 # A trial: method, block, seed.
-Name = tuple[str, str, int]
+TrialKey = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class StudyResults:
     baseline_accuracy: float
     rows: tuple[Row, ...] = ()
     controls: tuple[Row, ...] = ()
-    correct: Mapping[Name, np.ndarray] = field(default_factory=dict)
-    final_correct: Mapping[Name, np.ndarray] = field(default_factory=dict)
+    correct: Mapping[TrialKey, np.ndarray] = field(default_factory=dict)
+    final_correct: Mapping[TrialKey, np.ndarray] = field(default_factory=dict)
     parent_correct: np.ndarray | None = None
-    epochs: Mapping[Name, tuple[Epoch, ...]] = field(default_factory=dict)
+    epochs: Mapping[TrialKey, tuple[Epoch, ...]] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
     blocks: tuple[BlockDescription, ...] = ()
     share_layers: bool = False
@@ -86,7 +86,7 @@ class StudyResults:
         return bool(self.settings.get("validation_fraction"))
 
     @property
-    def settles(self) -> bool:
+    def reports_last_epoch(self) -> bool:
         """Whether the learning rate falls to zero, so that the chosen epoch is the last."""
         return self.settings.get("schedule") == "cosine"
 
@@ -175,12 +175,12 @@ def _of_parent(folder: Path, parent: ParentResult, images: int) -> np.ndarray | 
 
 def _read_correct(
     trials: Mapping[Path, TrialResult | Failure], name: str, images: int
-) -> dict[Name, np.ndarray]:
+) -> dict[TrialKey, np.ndarray]:
     """Returns which test images each trial's model classifies correctly, where it is known."""
     return {trial: correctness.read(file, images) for trial, file in _undamaged(trials, name)}
 
 
-def _curves(trials: Mapping[Path, TrialResult | Failure]) -> dict[Name, tuple[Epoch, ...]]:
+def _curves(trials: Mapping[Path, TrialResult | Failure]) -> dict[TrialKey, tuple[Epoch, ...]]:
     """Returns the undamaged learning curves of finished trials."""
     found = _undamaged(trials, "epochs.jsonl")
     return {trial: tuple(results.read_epochs(file.parent)) for trial, file in found}
@@ -188,7 +188,7 @@ def _curves(trials: Mapping[Path, TrialResult | Failure]) -> dict[Name, tuple[Ep
 
 def _undamaged(
     trials: Mapping[Path, TrialResult | Failure], name: str
-) -> Iterator[tuple[Name, Path]]:
+) -> Iterator[tuple[TrialKey, Path]]:
     """Yields the finished trials that have a file as it was written, and the file."""
     for folder, result in trials.items():
         file = folder / name

@@ -18,19 +18,19 @@ class Curve:
     chosen_accuracy: float
 
 
-def summarize(epochs: Sequence[Epoch], settles: bool) -> Curve:
+def summarize(epochs: Sequence[Epoch], reports_last_epoch: bool) -> Curve:
     """Returns a learning curve's summary; only epochs of the phase `train` count.
 
     Args:
         epochs: of a training.
-        settles: whether the last epoch is chosen, because the learning rate falls to zero;
-            else the best one is.
+        reports_last_epoch: whether the last epoch is chosen, because the learning rate falls to
+            zero; else the best one is.
     """
     trained = [epoch for epoch in epochs if epoch.phase == "train"]
     accuracies = [epoch.val_accuracy for epoch in trained]
     best = max(accuracies)
     choosing = [epoch.judged_by for epoch in trained]
-    chosen = len(choosing) - 1 if settles else choosing.index(max(choosing))
+    chosen = len(choosing) - 1 if reports_last_epoch else choosing.index(max(choosing))
     # Exactly 99 % counts, whatever the rounding of the product.
     near = 0.99 * best - 1e-12
     return Curve(

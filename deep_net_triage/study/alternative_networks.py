@@ -86,7 +86,7 @@ def _train(
     lesson = Lesson(rate, epochs, seed, teacher=teacher)
     result = trainings.run_network(lesson, name, network, folder)
     # Tables take the mean over seeds, which must not mix settings.
-    for other in alternatives.forget_others(settings.folder, kind, result.settings):
+    for other in alternatives.remove_others(settings.folder, kind, result.settings):
         trainings.progress.say(f"{other} is removed: it was trained with other settings")
 
 
@@ -132,7 +132,7 @@ class _Networks:
         for block in self.blocks:
             # If the block before is removed, this one receives that block's input.
             after = entered.get(block.after, block.after)
-            rest = surgery.without(network, dataclasses.replace(block, after=after))
+            rest = surgery.bypass(network, dataclasses.replace(block, after=after))
             if rest:
                 network = rest
                 entered = {k: after if v in block.layers else v for k, v in entered.items()}

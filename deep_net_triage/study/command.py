@@ -236,7 +236,7 @@ def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, int]:
         opened, foreseen = _foresee(opened, typed, started)
     progress.expect(foreseen.trainings, foreseen.side_by_side, foreseen.afterwards.seconds)
     with locks.waiting(folder / "study.lock"):
-        _describe(opened, typed, started)
+        _record(opened, typed, started)
     return opened, foreseen.side_by_side
 
 
@@ -246,7 +246,7 @@ def _foresee(opened: Opened, typed: str, started: float) -> tuple[Opened, Budget
     if opened.measures_precision:
         with locks.waiting(opened.ledger.folder / "study.lock"):
             opened, timed = _with_precision(opened)
-            _describe(opened, typed, started)
+            _record(opened, typed, started)
     opened.earlier.remove()
     opened.ledger.remember_failures(opened.plan.trials)
     foreseen = budget.make(opened.plan, opened.ledger, timed)
@@ -303,8 +303,8 @@ def _with_precision(opened: Opened) -> tuple[Opened, TimedTraining | None]:
     return dataclasses.replace(opened, **measured), timed
 
 
-def _describe(opened: Opened, typed: str, started: float, seconds: float | None = None) -> None:
-    """Writes `study.json`, with `seconds` once the command has ended; its lock is held."""
+def _record(opened: Opened, typed: str, started: float, seconds: float | None = None) -> None:
+    """Writes `study.json`; the caller holds its lock. `seconds` is given once all has ended."""
     ledger = opened.ledger
     file = ledger.folder / "study.json"
     command = provenance.this_command(typed, started, seconds)
@@ -332,7 +332,7 @@ def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
     progress.expect([])  # what followed the trials may have taken less than was foreseen
     # Under a lock, because another process may be making the same figures.
     with locks.waiting(ledger.folder / "study.lock"):
-        _describe(opened, typed, started, time.time() - started)
+        _record(opened, typed, started, time.time() - started)
         study = study_results.read_study(ledger.folder)
         smaller = rivals.read(study)
         reached = presentation.present(

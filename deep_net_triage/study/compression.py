@@ -51,7 +51,7 @@ from deep_net_triage.study.candidates import (
 )
 from deep_net_triage.study.identity import Parent, Trial
 from deep_net_triage.study.network_so_far import NetworkSoFar, save
-from deep_net_triage.study.outcomes import forget_alternatives, same_training
+from deep_net_triage.study.outcomes import remove_alternatives, same_training
 from deep_net_triage.study.plan import Plan
 from deep_net_triage.study.selection import Candidate, in_order
 from deep_net_triage.study.trials import LaterTrainings
@@ -94,7 +94,7 @@ class _Search:
         plan: of the study.
         parent: what it starts from.
         progress: shows messages, and how far the work has come.
-        still_ours: raises if another process has taken the compression over.
+        check_lock: raises if another process has taken the compression over.
         begins: called with the name of each training that begins.
     """
 
@@ -103,16 +103,16 @@ class _Search:
         plan: Plan,
         parent: Parent,
         progress: Progress,
-        still_ours: Callable[[], None],
+        check_lock: Callable[[], None],
         begins: Callable[[str], None],
     ) -> None:
         self.plan = plan
         self.parent = parent
         self.progress = progress
-        self.still_ours = still_ours
+        self.check_lock = check_lock
         self.folder = plan.settings.folder / FOLDER
         self.trainings = LaterTrainings(
-            plan.identity, plan.dataset, parent, progress, still_ours, begins
+            plan.identity, plan.dataset, parent, progress, check_lock, begins
         )
         self.so_far = NetworkSoFar(parent.model)
         self.judging = judging = plan.dataset.validation or plan.dataset.test
@@ -170,7 +170,7 @@ class _Search:
         finals = self._finals(waiting)
         file = self.folder / "model.keras"
         network, accuracy = None, None
-        self.still_ours()
+        self.check_lock()
         if not self.so_far.blocks:
             file.unlink(missing_ok=True)
             exports.remove(self.folder)
@@ -178,7 +178,7 @@ class _Search:
             network, accuracy = self._network_to_save(finals)
             save(network, file)
         compression = self._result(found, finals, accuracy)
-        forget_alternatives(self.plan.settings, compression, self.progress.say)
+        remove_alternatives(self.plan.settings, compression, self.progress.say)
         compressions.write(self.plan.settings.folder, compression)
         if network is None:
             return None
@@ -257,7 +257,7 @@ class _Search:
         blocks, compressed = self.so_far.blocks, self.so_far.network
         for seed in seeds:
             network = surgery.copy(compressed)
-            surgery.restart(network, compressed, seed)
+            surgery.copy_weights_and_reseed(network, compressed, seed)
             lesson = Lesson(
                 settings.classification_rate("model"),
                 settings.final_epochs or settings.epochs,

@@ -15,7 +15,7 @@ from deep_net_triage.records.results import Failure, NetworkResult, TrialResult
 Result = TypeVar("Result", TrialResult, NetworkResult)
 
 
-def recorded(
+def run_and_record(
     journal: Journal,
     name: str,
     train: Callable[[], Result],
@@ -46,7 +46,7 @@ def recorded(
     return result
 
 
-def finished_with(
+def reuse_or_remove(
     folder: Path,
     read: Callable[[Path], Result | Failure | None],
     settings: dict[str, object],
@@ -79,7 +79,7 @@ def finished_with(
     return None
 
 
-def forget_alternatives(
+def remove_alternatives(
     settings: Settings, compression: Compression, say: Callable[[str], None]
 ) -> None:
     """Removes alternatives that can't be compared with a compressed network.
@@ -89,7 +89,7 @@ def forget_alternatives(
         compression: of the network that stays; its result is not written yet.
         say: receives a message about each.
     """
-    removed = alternatives.forget_of_another(
+    removed = alternatives.remove_those_of_another(
         settings.folder, compression, rates_of_networks(settings), settings.temperature
     )
     for folder in removed:

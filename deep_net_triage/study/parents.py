@@ -75,7 +75,7 @@ def _taken_over(plan: Plan, earlier: EarlierResults, folder: Path) -> keras.Mode
     return models.load(folder / "model.keras")
 
 
-def _trained(plan: Plan, still_ours: Callable[[], None], progress: Progress) -> ParentResult:
+def _trained(plan: Plan, check_lock: Callable[[], None], progress: Progress) -> ParentResult:
     """Trains the parent's network, saves it, and returns its result."""
     started = time.perf_counter()
     settings = plan.settings
@@ -84,7 +84,7 @@ def _trained(plan: Plan, still_ours: Callable[[], None], progress: Progress) -> 
         plan.identity.of_parent(),
         ShownTraining(progress, "parent", {"train": settings.parent_epochs}),
         progress.say,
-        still_ours,
+        check_lock,
         settings.overwrite,
     )
     if journal.epochs:
@@ -105,8 +105,8 @@ def _train(plan: Plan, journal: Journal) -> ParentResult:
     parent, folder = plan.network, journal.folder
     whole.train_parent(parent, plan.dataset, plan.settings, journal)
     journal.watch.step(CHECKING)
-    curve = summarize(results.read_epochs(folder), plan.settings.settles)
-    journal.still_ours()
+    curve = summarize(results.read_epochs(folder), plan.settings.reports_last_epoch)
+    journal.check_lock()
     models.save(parent, folder / "model.keras")
     correct = guards.check_saved(
         folder / "model.keras", parent, plan.dataset.test, curve.chosen_accuracy
@@ -141,7 +141,7 @@ def ending(result: ParentResult) -> str | None:
     return f"after all {result.epochs} epochs"
 
 
-def _adopted(plan: Plan, still_ours: Callable[[], None], progress: Progress) -> ParentResult:
+def _adopted(plan: Plan, check_lock: Callable[[], None], progress: Progress) -> ParentResult:
     """Evaluates a given parent, saves it, and returns its result."""
     started = time.perf_counter()
     folder = plan.settings.folder / "parent"
@@ -152,7 +152,7 @@ def _adopted(plan: Plan, still_ours: Callable[[], None], progress: Progress) -> 
     _, accuracy = training.evaluate(
         learner, test.images, test.labels, settings.batch_size, report
     )
-    still_ours()
+    check_lock()
     # This may replace the file that the parent was loaded from; `models.save` does it at once.
     models.save(parent, folder / "model.keras")
     correct = predictions.correct(parent, test.images, test.labels)

@@ -88,7 +88,7 @@ class Study:
             with memory.released():
                 self._run_block(of_block, activations, page)
             if activations and block:
-                self._let_go(activations, block)
+                self._discard(activations, block)
 
     def _walk(self) -> Walk | None:
         """Returns a walk at its beginning; None if no activations are stored."""
@@ -129,7 +129,7 @@ class Study:
         plan = self.plan
         if activations and block:
             self.progress.say(f"{block.name}: computing its inputs and outputs")
-            source = activations.to(block)
+            source = activations.source_for(block)
         else:
             source = for_model(plan.dataset, plan.settings)
         model = self.parent.model
@@ -149,11 +149,11 @@ class Study:
         self.progress.say(f"{block.name}: accuracy {random:.4f} with random kernels; {without}")
         return found
 
-    def _let_go(self, activations: Walk, block: Block) -> None:
+    def _discard(self, activations: Walk, block: Block) -> None:
         """Removes shared activations that no trial will read, in this process or another."""
         passed = self.plan.blocks[: self.plan.blocks.index(block) + 1]
         if not self.ledger.pending(t for t in self.plan.trials if t.block in passed):
-            activations.let_go(block)
+            activations.discard(block)
 
     def _wait_for(self, pending: list[Trial]) -> None:
         """Returns once one of the trials left to others has ended, or its process has."""

@@ -30,7 +30,7 @@ from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, NetworkResult, Row, TrialResult
 from deep_net_triage.records.summaries import summarize
 from deep_net_triage.study.identity import Identity, Parent, Trial
-from deep_net_triage.study.outcomes import finished_with, recorded
+from deep_net_triage.study.outcomes import reuse_or_remove, run_and_record
 from deep_net_triage.study.watching import CHECKING, ShownTraining
 from deep_net_triage.wording import duration, signed
 
@@ -65,7 +65,7 @@ class BlockTrials:
         name: str,
         folder: Path,
         determining: dict[str, object],
-        still_ours: Callable[[], None],
+        check_lock: Callable[[], None],
     ) -> TrialResult | Failure:
         """Runs one trial, from where it was interrupted if it was, and returns its result.
 
@@ -74,16 +74,18 @@ class BlockTrials:
             name: of the trial in progress lines.
             folder: of its files.
             determining: the settings that its result records.
-            still_ours: raises if another process has taken the trial over.
+            check_lock: raises if another process has taken the trial over.
         """
         settings, curves = self.settings, self._curves(folder)
         epochs = {"train": settings.epochs, "distill": settings.distill_epochs}
         watch = ShownTraining(self.progress, name, epochs, curves)
         say, overwrite = self.progress.say, settings.overwrite
-        journal = Journal(folder, determining, watch, say, still_ours, overwrite)
+        journal = Journal(folder, determining, watch, say, check_lock, overwrite)
         train = functools.partial(self._retrained, trial, journal)
         try:
-            return recorded(journal, name, train, lambda result: _reached(result.row), say)
+            return run_and_record(
+                journal, name, train, lambda result: _reached(result.row), say
+            )
         finally:
             if curves:
                 curves.close()
@@ -97,8 +99,8 @@ class BlockTrials:
             self.parent.model, trained.model, self.block, self.retraining.source
         )
         epochs = results.read_epochs(folder)
-        curve = summarize(epochs, self.settings.settles)
-        journal.still_ours()
+        curve = summarize(epochs, self.settings.reports_last_epoch)
+        journal.check_lock()
         reads = TABLE[trial.method].reads_activations
         stored = self.settings.activation_dtype if reads else "exact"
         correct = self._saved(trained.model, folder, curve.chosen_accuracy, stored)
@@ -167,7 +169,7 @@ class LaterTrainings:
         dataset: of the study.
         parent: of the study; its accuracy is what drops are measured from.
         progress: shows messages, and how far the work has come.
-        still_ours: raises if another process has taken the trainings over.
+        check_lock: raises if another process has taken the trainings over.
         begins: called with the name of each training that begins.
     """
 
@@ -175,7 +177,7 @@ class LaterTrainings:
     dataset: Dataset
     parent: Parent
     progress: Progress
-    still_ours: Callable[[], None]
+    check_lock: Callable[[], None]
     begins: Callable[[str], None]
 
     def run_trial(
@@ -197,7 +199,7 @@ class LaterTrainings:
                 start, model=network, weights_sha256=digest, weights_bytes=None
             )
         determining = self.identity.of_trial(*trial.key, start.weights_sha256)
-        ended = finished_with(folder, results.read_trial, determining, progress.say)
+        ended = reuse_or_remove(folder, results.read_trial, determining, progress.say)
         if ended:
             return ended
         phases = [ExpectedPhase(f"{name} train", "train", settings.epochs)]
@@ -223,7 +225,7 @@ class LaterTrainings:
         source = images(self.dataset, settings)
         retraining = Retraining(start.model, trial.block, self.dataset, source, settings)
         trials = BlockTrials(start, retraining, self.progress, {})
-        return trials.run(trial, name, folder, determining, self.still_ours)
+        return trials.run(trial, name, folder, determining, self.check_lock)
 
     def run_network(
         self, lesson: Lesson, name: str, network: keras.Model, folder: Path
@@ -238,7 +240,7 @@ class LaterTrainings:
         """
         settings, progress = self.identity.settings, self.progress
         determining = self._of_network(network, lesson)
-        ended = finished_with(folder, results.read_network, determining, progress.say)
+        ended = reuse_or_remove(folder, results.read_network, determining, progress.say)
         if ended:
             return ended
         self._begin(name, ExpectedPhase(name, "train", lesson.epochs))
@@ -247,7 +249,7 @@ class LaterTrainings:
             determining,
             ShownTraining(progress, name, {"train": lesson.epochs}),
             progress.say,
-            self.still_ours,
+            self.check_lock,
             settings.overwrite,
         )
 
@@ -257,7 +259,7 @@ class LaterTrainings:
                 whole.train(network, lesson, self.dataset, settings, journal)
             return self._saved(network, journal)
 
-        result = recorded(journal, name, train, _network_reached, progress.say)
+        result = run_and_record(journal, name, train, _network_reached, progress.say)
         progress.ended(name, journal.seconds)
         return result
 
@@ -270,8 +272,8 @@ class LaterTrainings:
         folder, settings = journal.folder, self.identity.settings
         journal.watch.step(CHECKING)
         epochs = results.read_epochs(folder)
-        curve = summarize(epochs, settings.settles)
-        journal.still_ours()
+        curve = summarize(epochs, settings.reports_last_epoch)
+        journal.check_lock()
         file = folder / "model.keras"
         models.save(network, file)
         correct = guards.check_saved(file, network, self.dataset.test, curve.chosen_accuracy)

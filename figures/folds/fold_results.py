@@ -150,7 +150,7 @@ def fold_of(study: StudyResults) -> Fold:
         InputError: if it is no fold, or its learning rate does not fall.
     """
     fold = study.settings.get("fold")
-    if not fold or not study.settles:
+    if not fold or not study.reports_last_epoch:
         raise InputError(f"{study.folder} is no study by --fold and --schedule=cosine")
     # One trial each: a failed one's repetition has a larger seed.
     by_seed = sorted((*study.rows, *study.controls), key=lambda row: -row.seed)

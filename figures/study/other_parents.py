@@ -15,7 +15,7 @@ from reproduction import gain, points
 
 from deep_net_triage.findings import looks
 from deep_net_triage.findings.judgements import Judgement
-from deep_net_triage.findings.statistics import Estimate, between
+from deep_net_triage.findings.statistics import Estimate, paired_difference
 from deep_net_triage.methods import METHODS
 from deep_net_triage.records.results import read_parent
 from deep_net_triage.records.study_results import StudyResults, mean
@@ -43,7 +43,7 @@ class Reading:
         if self.worse is None:
             return gain(study, *self.better)
         first, second = (study.correct_by_seed(*way) for way in (self.better, self.worse))
-        return between(first, second)
+        return paired_difference(first, second)
 
     def at_last(self, study: StudyResults) -> float:
         """Returns the same difference with the students as of their last epochs, 0..1."""

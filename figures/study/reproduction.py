@@ -18,7 +18,7 @@ from deep_net_triage.findings.statistics import (
     Estimate,
     accuracy_difference,
     against_parent,
-    between,
+    paired_difference,
 )
 from deep_net_triage.methods import CONTROL, NO_BLOCK, TABLE
 from deep_net_triage.records.results import Epoch, Row, read_epochs, read_parent
@@ -143,7 +143,7 @@ def third_block(runs: Path, study: StudyResults) -> Iterator[str]:
             TABLE[method].title,
             points(gain(study, method, "block3")),
             points(gain(more, method, "block3")),
-            points(between(more.correct_by_seed(method, "block3"), control)),
+            points(paired_difference(more.correct_by_seed(method, "block3"), control)),
         )
 
 
@@ -166,7 +166,9 @@ def slowly(runs: Path, study: StudyResults) -> Iterator[str]:
             correct = one.correct_by_seed(method, block)
             control = one.correct_by_seed(CONTROL, NO_BLOCK)
             cells.append(points(gain(one, method, block)))
-            cells.append("–" if method == CONTROL else points(between(correct, control)))
+            cells.append(
+                "–" if method == CONTROL else points(paired_difference(correct, control))
+            )
         yield row(*cells)
 
 
@@ -213,7 +215,7 @@ def _line(change: Change, decided: StudyResults, changed: StudyResults) -> str:
         TABLE[change.method].title,
         parents,
         " → ".join(accuracies),
-        points(between(correct[1], correct[0])),
+        points(paired_difference(correct[1], correct[0])),
         " → ".join(gains),
         " → ".join(epochs),
     )

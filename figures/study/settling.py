@@ -8,7 +8,7 @@ import numpy as np
 from ingredients import RUNS
 from made_parts import header, row
 
-from deep_net_triage.findings.statistics import Estimate, against_parent, between
+from deep_net_triage.findings.statistics import Estimate, against_parent, paired_difference
 from deep_net_triage.methods import CONTROL, NO_BLOCK, TABLE
 from deep_net_triage.records.results import Epoch, read_epochs
 from deep_net_triage.records.study_results import StudyResults, mean, read_study
@@ -51,7 +51,7 @@ def blocks(settled: StudyResults) -> Iterator[str]:
     yield from header("", *(TABLE[name].title for name in methods))
     for block in settled.blocks_run():
         cells = (
-            _interval(between(settled.correct_by_seed(name, block), control))
+            _interval(paired_difference(settled.correct_by_seed(name, block), control))
             for name in methods
         )
         yield row(block, *cells)
@@ -130,7 +130,7 @@ def whole_model(study: StudyResults) -> list[list[float]]:
 
 def half_widths(study: StudyResults) -> list[float]:
     """Returns half the interval's width of each whole-model cell against the control, 0..1."""
-    estimates = [between(cell, control) for cell, control in _cells(study)]
+    estimates = [paired_difference(cell, control) for cell, control in _cells(study)]
     return [(estimate.high - estimate.low) / 2 for estimate in estimates if estimate]
 
 

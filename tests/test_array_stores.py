@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from deep_net_triage.learning.rows import Room, SharedRoom
+from deep_net_triage.learning.array_stores import ArrayStore, SharedArrayStore
 
 KIB = 2**10
 
@@ -22,109 +22,113 @@ def filled_with(number, calls=None):
     return fill
 
 
-def kept(room, name, size, dtype="uint8", fill=None):
-    return room.kept(name, (size,), dtype, fill or filled_with(1))
+def kept(store, name, size, dtype="uint8", fill=None):
+    return store.get_or_fill(name, (size,), dtype, fill or filled_with(1))
 
 
 def test_memory_first_then_disk_then_nothing(tmp_path):
-    room = Room(tmp_path, memory=10 * KIB, disk=20 * KIB)
+    store = ArrayStore(tmp_path, memory=10 * KIB, disk=20 * KIB)
 
     def number_the_rows(rows):
         rows[:] = np.arange(len(rows))[:, None]
         return True
 
-    in_memory = room.kept("a", (2, KIB), "float32", number_the_rows)  # 8 KiB
-    assert (room.memory, room.disk) == (2 * KIB, 20 * KIB)
-    on_disk = room.kept("b", (4, KIB), "float32", number_the_rows)
-    assert (room.memory, room.disk) == (2 * KIB, 4 * KIB)
-    assert kept(room, "c", 2 * KIB, "float32") is None
-    assert kept(room, "d", KIB, "float16") is not None  # the last 2 KiB of memory
+    in_memory = store.get_or_fill("a", (2, KIB), "float32", number_the_rows)  # 8 KiB
+    assert (store.memory, store.disk) == (2 * KIB, 20 * KIB)
+    on_disk = store.get_or_fill("b", (4, KIB), "float32", number_the_rows)
+    assert (store.memory, store.disk) == (2 * KIB, 4 * KIB)
+    assert kept(store, "c", 2 * KIB, "float32") is None
+    assert kept(store, "d", KIB, "float16") is not None  # the last 2 KiB of memory
     for rows in (in_memory, on_disk):
         assert rows.sum() == KIB * sum(range(len(rows)))
 
 
 def test_an_array_is_filled_once(tmp_path):
-    room, calls = Room(tmp_path, memory=KIB, disk=0), []
-    assert room.found("a", (4,), "uint8") is None
-    assert not room.holds("a")
-    first = kept(room, "a", 4, fill=filled_with(1, calls))
-    assert room.holds("a")
-    assert kept(room, "a", 4, fill=filled_with(2, calls)) is first
-    assert room.found("a", (4,), "uint8") is first
+    store, calls = ArrayStore(tmp_path, memory=KIB, disk=0), []
+    assert store.get("a", (4,), "uint8") is None
+    assert not store.holds("a")
+    first = kept(store, "a", 4, fill=filled_with(1, calls))
+    assert store.holds("a")
+    assert kept(store, "a", 4, fill=filled_with(2, calls)) is first
+    assert store.get("a", (4,), "uint8") is first
     assert calls == [1]
 
 
 def test_what_the_room_let_go_of_is_free_once_nobody_uses_it(tmp_path):
-    room = Room(tmp_path, memory=4 * KIB, disk=4 * KIB)
-    first, second = (kept(room, name, KIB, "float32") for name in "ab")
+    store = ArrayStore(tmp_path, memory=4 * KIB, disk=4 * KIB)
+    first, second = (kept(store, name, KIB, "float32") for name in "ab")
     part = first[:1]
-    room.let_go("a")
+    store.discard("a")
     del first
     gc.collect()
-    assert (room.memory, room.disk) == (0, 0)  # a part of it is still in use
+    assert (store.memory, store.disk) == (0, 0)  # a part of it is still in use
     del part, second
     gc.collect()
-    assert (room.memory, room.disk) == (4 * KIB, 0)  # the room itself holds the second
-    room.let_go("b")
+    assert (store.memory, store.disk) == (4 * KIB, 0)  # the store itself holds the second
+    store.discard("b")
     gc.collect()
-    assert (room.memory, room.disk) == (4 * KIB, 4 * KIB)
+    assert (store.memory, store.disk) == (4 * KIB, 4 * KIB)
 
 
 def test_what_was_refused_stays_refused(tmp_path):
     """Else a study would compute it in one step where an interrupted one took two."""
-    room, calls = Room(tmp_path, memory=KIB, disk=0), []
-    assert kept(room, "a", KIB) is not None
-    assert kept(room, "b", KIB, fill=filled_with(1, calls)) is None
-    room.let_go("a")
+    store, calls = ArrayStore(tmp_path, memory=KIB, disk=0), []
+    assert kept(store, "a", KIB) is not None
+    assert kept(store, "b", KIB, fill=filled_with(1, calls)) is None
+    store.discard("a")
     gc.collect()
-    assert room.memory == KIB
-    assert room.refused("b")
-    assert kept(room, "b", KIB, fill=filled_with(1, calls)) is None
-    assert kept(room, "c", KIB, fill=lambda rows: False) is None
-    assert room.refused("c")
-    assert not room.refused("a")
+    assert store.memory == KIB
+    assert store.refused("b")
+    assert kept(store, "b", KIB, fill=filled_with(1, calls)) is None
+    assert kept(store, "c", KIB, fill=lambda rows: False) is None
+    assert store.refused("c")
+    assert not store.refused("a")
     assert calls == []
 
 
 def test_a_file_has_no_name_and_is_gone_with_its_process(tmp_path):
-    room = Room(tmp_path, memory=0, disk=KIB)
-    rows = kept(room, "a", KIB)
+    store = ArrayStore(tmp_path, memory=0, disk=KIB)
+    rows = kept(store, "a", KIB)
     assert rows.sum() == KIB
     assert not list(tmp_path.iterdir())
     script = f"""
 import os, signal
 from pathlib import Path
-from deep_net_triage.learning.rows import Room
-room = Room(Path({str(tmp_path)!r}), memory=0, disk=1024)
-room.kept("a", (1024,), "uint8", lambda rows: os.kill(os.getpid(), signal.SIGKILL))
+from deep_net_triage.learning.array_stores import ArrayStore
+store = ArrayStore(Path({str(tmp_path)!r}), memory=0, disk=1024)
+store.get_or_fill("a", (1024,), "uint8", lambda rows: os.kill(os.getpid(), signal.SIGKILL))
 """
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", [Room, SharedRoom])
+@pytest.mark.parametrize("kind", [ArrayStore, SharedArrayStore])
 def test_a_disk_that_is_fuller_than_it_said_is_no_room(kind, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    room = Room(tmp_path, memory=0, disk=KIB) if kind is Room else SharedRoom(tmp_path, KIB)
+    store = (
+        ArrayStore(tmp_path, memory=0, disk=KIB)
+        if kind is ArrayStore
+        else SharedArrayStore(tmp_path, KIB)
+    )
     monkeypatch.setattr(os, "posix_fallocate", full)
-    assert kept(room, "a", KIB) is None
-    assert room.disk == KIB
+    assert kept(store, "a", KIB) is None
+    assert store.disk == KIB
     assert [file for file in tmp_path.iterdir() if file.suffix not in (".none", ".lock")] == []
 
 
 def test_a_folder_that_is_gone_is_no_room(tmp_path):
-    assert kept(Room(tmp_path / "gone", memory=0, disk=KIB), "a", KIB) is None
+    assert kept(ArrayStore(tmp_path / "gone", memory=0, disk=KIB), "a", KIB) is None
 
 
 def test_a_quarter_of_what_is_free_by_default(tmp_path):
     import psutil
 
-    room = Room(tmp_path)
-    assert room.memory == pytest.approx(psutil.virtual_memory().available / 4, rel=0.2)
+    store = ArrayStore(tmp_path)
+    assert store.memory == pytest.approx(psutil.virtual_memory().available / 4, rel=0.2)
     disk = os.statvfs(tmp_path)
-    for each in (room, SharedRoom(tmp_path)):
+    for each in (store, SharedArrayStore(tmp_path)):
         assert each.disk == pytest.approx(disk.f_bavail * disk.f_frsize / 4, rel=0.2)
 
 
@@ -134,17 +138,17 @@ def test_numbers_come_back_as_the_type_holds_them(dtype, tmp_path):
         rows[:] = [0.5, -2.0, 96.0]
         return True
 
-    for room in (Room(tmp_path, memory=KIB, disk=0), SharedRoom(tmp_path, KIB)):
-        rows = kept(room, "a", 3, dtype, fill)
+    for store in (ArrayStore(tmp_path, memory=KIB, disk=0), SharedArrayStore(tmp_path, KIB)):
+        rows = kept(store, "a", 3, dtype, fill)
         assert rows.astype(float).tolist() == [0.5, -2.0, 96.0]
 
 
 def test_the_first_process_fills_and_all_read_the_same(tmp_path):
     calls = []
-    first, second = SharedRoom(tmp_path), SharedRoom(tmp_path)
-    rows = first.kept("a", (3, 2), "float32", filled_with(1, calls))
-    again = second.kept("a", (3, 2), "float32", filled_with(2, calls))
-    found = second.found("a", (3, 2), "float32")
+    first, second = SharedArrayStore(tmp_path), SharedArrayStore(tmp_path)
+    rows = first.get_or_fill("a", (3, 2), "float32", filled_with(1, calls))
+    again = second.get_or_fill("a", (3, 2), "float32", filled_with(2, calls))
+    found = second.get("a", (3, 2), "float32")
     assert calls == [1]
     for array in (rows, again, found):
         np.testing.assert_array_equal(array, np.ones((3, 2), np.float32))
@@ -162,7 +166,7 @@ def test_others_wait_until_it_is_filled(tmp_path):
         return True
 
     def work(fill):
-        found.append(kept(SharedRoom(tmp_path), "a", 4, "float32", fill).tolist())
+        found.append(kept(SharedArrayStore(tmp_path), "a", 4, "float32", fill).tolist())
 
     calls = []
     first = threading.Thread(target=work, args=(slowly,))
@@ -181,31 +185,31 @@ def test_others_wait_until_it_is_filled(tmp_path):
 
 def test_what_one_process_has_no_room_for_is_refused_to_all(tmp_path):
     calls = []
-    small = SharedRoom(tmp_path, disk=3 * KIB)
+    small = SharedArrayStore(tmp_path, disk=3 * KIB)
     assert kept(small, "a", 2 * KIB, fill=filled_with(1, calls)) is not None
     assert kept(small, "b", 2 * KIB, fill=filled_with(1, calls)) is None
-    large = SharedRoom(tmp_path, disk=KIB * KIB)
+    large = SharedArrayStore(tmp_path, disk=KIB * KIB)
     assert large.refused("b")
     assert kept(large, "b", 2 * KIB, fill=filled_with(1, calls)) is None
     assert kept(large, "c", 2 * KIB, fill=filled_with(1, calls)) is not None
-    small.let_go("a")  # and it stays so when there is room
+    small.discard("a")  # and it stays so when there is room
     assert kept(small, "b", 2 * KIB, fill=filled_with(1, calls)) is None
     assert calls == [1, 1]
 
 
 def test_what_can_not_be_filled_leaves_nothing_half_done(tmp_path):
-    assert kept(SharedRoom(tmp_path), "a", 4, "float16", lambda rows: False) is None
+    assert kept(SharedArrayStore(tmp_path), "a", 4, "float16", lambda rows: False) is None
     assert [file.name for file in tmp_path.iterdir()] == ["a.none"]
 
 
 def test_letting_go_makes_room_for_other_arrays_in_all_processes(tmp_path):
-    first, second = (SharedRoom(tmp_path, disk=2 * KIB) for _ in range(2))
+    first, second = (SharedArrayStore(tmp_path, disk=2 * KIB) for _ in range(2))
     rows = kept(first, "a", 2 * KIB)
-    second.let_go("a")
-    second.let_go("a")  # which is gone already
-    second.let_go("never there")
+    second.discard("a")
+    second.discard("a")  # which is gone already
+    second.discard("never there")
     assert not first.holds("a")
-    assert first.found("a", (2 * KIB,), "uint8") is None
+    assert first.get("a", (2 * KIB,), "uint8") is None
     assert kept(first, "b", 2 * KIB, fill=filled_with(2)) is not None
     assert rows.sum() == 2 * KIB  # who has it can still read it
     # Needed once more, it is made once more, whatever the limit, and never refused.

@@ -1,9 +1,8 @@
 """Storage for arrays with one row per image, of one process or of several in one folder.
 
-The walk through the parent computes an array once, and trials read it many times. A room stores
-arrays by name, and remembers the names that it refused. A refusal is final: to store
-an array later would change the steps in which the network is computed, and so how its values
-are rounded.
+The walk through the parent computes an array once, and trials read it many times. A store keeps
+arrays by name, and remembers those that it refused. A refusal is final: to store an array later
+would change where the computation of others starts, and so how their values are rounded.
 """
 
 import math
@@ -24,11 +23,11 @@ from deep_net_triage.records import files, locks
 Fill = Callable[[np.ndarray], bool]
 
 
-class Room:
+class ArrayStore:
     """Stores the arrays of one process: in memory, and in files when that is full.
 
     Files are unlinked as soon as they are open, so that the system frees them however the
-    process ends. An array's bytes are free again once the room has let go of it and nothing
+    process ends. An array's bytes are free again once the store has discarded it and nothing
     else refers to it.
 
     Args:
@@ -49,21 +48,21 @@ class Room:
         self._refused: set[str] = set()
 
     def holds(self, name: str) -> bool:
-        """Returns whether the room holds the array of a name."""
+        """Returns whether the store holds the array of a name."""
         return name in self._arrays
 
     def refused(self, name: str) -> bool:
         """Returns whether the array of a name was refused before."""
         return name in self._refused
 
-    def found(self, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
-        """Returns the array of a name; None if the room does not hold it."""
+    def get(self, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
+        """Returns the array of a name; None if the store does not hold it."""
         return self._arrays.get(name)
 
-    def kept(
+    def get_or_fill(
         self, name: str, shape: tuple[int, ...], dtype: str, fill: Fill
     ) -> np.ndarray | None:
-        """Returns the array of a name; makes and fills it if the room does not hold it.
+        """Returns the array of a name; makes and fills it if the store does not hold it.
 
         Args:
             name: of the array.
@@ -84,8 +83,8 @@ class Room:
             self._arrays[name] = array
         return array
 
-    def let_go(self, name: str) -> None:
-        """Removes the array of a name from the room, if it is there."""
+    def discard(self, name: str) -> None:
+        """Removes the array of a name from the store, if it is there."""
         self._arrays.pop(name, None)
 
     def _taken(self, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
@@ -120,7 +119,7 @@ class Room:
         weakref.finalize(mapping, add, size)
 
 
-class SharedRoom:
+class SharedArrayStore:
     """Files in a folder that the processes of one command share; the command removes it.
 
     The first process that asks for an array fills it while the others wait. The system keeps
@@ -128,12 +127,12 @@ class SharedRoom:
 
     - `NAME.rows`, its values,
     - `NAME.none`, if it was refused; it is then refused to all processes,
-    - `NAME.again`, if it was removed by `let_go`. If a slower process still needs it, it is
+    - `NAME.again`, if it was removed by `discard`. If a slower process still needs it, it is
       made again even beyond the limit, because a refusal would change how values are rounded.
 
     Args:
         folder: of the files.
-        disk: limit in bytes; None for a quarter of the free space and of what the room uses.
+        disk: limit in bytes; None for a quarter of the free space and of what the store uses.
     """
 
     shared = True
@@ -145,33 +144,33 @@ class SharedRoom:
         self.disk = free // 4 if disk is None else disk
 
     def holds(self, name: str) -> bool:
-        """Returns whether the room holds the array of a name."""
+        """Returns whether the store holds the array of a name."""
         return self._path(name, "rows").exists()
 
     def refused(self, name: str) -> bool:
         """Returns whether the array of a name was refused before, to any process."""
         return self._path(name, "none").exists()
 
-    def found(self, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
-        """Returns the array of a name, read-only; None if the room does not hold it."""
+    def get(self, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
+        """Returns the array of a name, read-only; None if the store does not hold it."""
         try:
             return _mapped(self._path(name, "rows"), shape, dtype, mmap.ACCESS_READ)
         except FileNotFoundError:
             return None
 
-    def kept(
+    def get_or_fill(
         self, name: str, shape: tuple[int, ...], dtype: str, fill: Fill
     ) -> np.ndarray | None:
-        """Returns an array that this or another process has filled, as `Room.kept` does."""
+        """Returns an array that this or another process has filled; None if it is refused."""
         with locks.waiting(self._path(name, "lock")):
-            array = self.found(name, shape, dtype)
+            array = self.get(name, shape, dtype)
             if array is None and not self.refused(name):
                 array = self._made(name, shape, dtype, fill)
                 if array is None:
                     self._path(name, "none").touch()
             return array
 
-    def let_go(self, name: str) -> None:
+    def discard(self, name: str) -> None:
         """Removes the file of an array, if it is there; arrays that map it stay readable."""
         if self.holds(name):
             self._path(name, "again").touch()
@@ -205,7 +204,7 @@ class SharedRoom:
         for file in self.folder.glob("*.rows"):
             try:
                 used += file.stat().st_size
-            except FileNotFoundError:  # another process has let go of it
+            except FileNotFoundError:  # another process has discarded it
                 continue
         return used
 
