@@ -231,8 +231,8 @@ def test_patience_is_an_hour_or_four_of_the_longest_trial(tmp_path):
     assert patience(study, None) == 3600
     longest = dataclasses.replace(study.rows[0], seconds=5000.0)
     assert patience(dataclasses.replace(study, rows=(longest, *study.rows[1:])), None) == 20_000
-    beside = Unfinished(1, 0, (), (), WRITTEN, "alternative narrower, seed 0")
-    assert patience(study, beside) == 12 * 3600
+    later = Unfinished(1, 0, (), (), WRITTEN, "alternative narrower, seed 0")
+    assert patience(study, later) == 12 * 3600
 
 
 def test_a_study_that_has_ended_gives_the_same_page_whatever_was_written_before(tmp_path):

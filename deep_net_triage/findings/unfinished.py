@@ -10,7 +10,7 @@ from deep_net_triage.wording import counted
 _MOST_NAMED = 6
 _LEAST_PATIENCE = 3600.0
 # A training after the trials may have many times the epochs of one, and more layers.
-_PATIENCE_BESIDE = 12 * 3600.0
+_PATIENCE_LATER = 12 * 3600.0
 _TRIALS_OF_PATIENCE = 4
 
 
@@ -24,7 +24,7 @@ class Unfinished:
         running: the names of the trials that a process works on.
         left: the names of the trials that no process has begun.
         written: when this was so, in seconds since 1970.
-        beside: the training that runs once all trials have ended; empty if there is none.
+        later: the training that runs once all trials have ended; empty if there is none.
     """
 
     finished: int
@@ -32,7 +32,7 @@ class Unfinished:
     running: tuple[str, ...]
     left: tuple[str, ...]
     written: float
-    beside: str = ""
+    later: str = ""
 
     @property
     def ended(self) -> int:
@@ -53,8 +53,8 @@ class Unfinished:
             said.append(f"Running: {_named(self.running)}.")
         if self.left:
             said.append(f"Still to run: {_named(self.left)}.")
-        if self.beside:
-            said.append(f"All trials have ended. Running: {self.beside}.")
+        if self.later:
+            said.append(f"All trials have ended. Running: {self.later}.")
         elif not (self.running or self.left):
             said.append("All trials have ended; the study's last files are being written.")
         return said
@@ -72,7 +72,7 @@ def patience(study: StudyResults, standing: Unfinished | None) -> float:
     that runs after the trials it is twelve hours at least.
     """
     longest = max((row.seconds for row in (*study.rows, *study.controls)), default=0.0)
-    least = _PATIENCE_BESIDE if standing and standing.beside else _LEAST_PATIENCE
+    least = _PATIENCE_LATER if standing and standing.later else _LEAST_PATIENCE
     return max(least, _TRIALS_OF_PATIENCE * longest)
 
 

@@ -19,7 +19,7 @@ def grow(
     ledger: Ledger,
     say: Callable[[str], None],
     present: Present,
-    beside: str = "",
+    later: str = "",
 ) -> None:
     """Writes the page of a study that runs; does nothing before its first trial has ended.
 
@@ -30,7 +30,7 @@ def grow(
         ledger: of the study's folder.
         say: is told of a failure.
         present: writes the page.
-        beside: the training that runs once all trials have ended.
+        later: the training that runs once all trials have ended.
     """
     folder = ledger.folder
     if not (folder / "results.csv").is_file():
@@ -40,12 +40,12 @@ def grow(
         with locks.waiting(folder / "study.lock"):
             study = study_results.read_study(folder)
             max_drop = ledger.identity.settings.max_drop
-            present(study, _standing(trials, ledger, beside), max_drop)
+            present(study, _standing(trials, ledger, later), max_drop)
     except Exception as error:  # whatever drawing may raise
         say(f"report.html was not written: {type(error).__name__}: {error}")
 
 
-def _standing(trials: Sequence[Trial], ledger: Ledger, beside: str) -> Unfinished:
+def _standing(trials: Sequence[Trial], ledger: Ledger, later: str) -> Unfinished:
     """Returns which of some trials have ended, and which ones a process works on."""
     unfinished, pending = ledger.unfinished(trials), ledger.pending(trials)
     locked = {
@@ -57,5 +57,5 @@ def _standing(trials: Sequence[Trial], ledger: Ledger, beside: str) -> Unfinishe
         running=tuple(str(trial) for trial in pending if locked[trial]),
         left=tuple(str(trial) for trial in pending if not locked[trial]),
         written=time.time(),
-        beside=beside,
+        later=later,
     )

@@ -1,4 +1,4 @@
-"""Runs, checks and records the trials of a study, and the trainings beside them."""
+"""Runs, checks and records the trials of a study, and the trainings after them."""
 
 import dataclasses
 import functools

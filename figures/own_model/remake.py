@@ -3,8 +3,8 @@
 python figures/own_model/remake.py [--output=FOLDER]
 
 An example is a study of a network that was made smaller. Its files, all but the models, are in
-a folder here. `<name>.html` is its page, `<name>.png` the figure of its compression. `picture.py`
-takes `page.png`.
+a folder here. `<name>.html` is its page, `<name>.png` the figure of its compression.
+`picture.py` takes `page.png`.
 """
 
 import argparse
