@@ -53,6 +53,6 @@ def classifier(model, images: int, batch: int):  # noqa: ANN001, ANN201, for the
     from deep_net_triage.learning.optimizers import LearningRates
 
     chosen, learner = settings(batch_size=batch), Classifier(model)
-    pace = LearningRates(chosen.learning_rate, chosen.parent_epochs, -(-images // batch))
-    training.compile_for_labels(learner, chosen, pace)
+    rates = LearningRates(chosen.learning_rate, chosen.parent_epochs, -(-images // batch))
+    training.compile_for_labels(learner, chosen, rates)
     return learner

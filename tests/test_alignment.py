@@ -142,8 +142,8 @@ def test_an_aligned_trial_reads_images_or_activations_and_may_be_killed(
 ):
     settings = small_settings(block_start="aligned", epochs=2, distill_epochs=1)
     fed, kept, later = (
-        retraining(toy_parent(), toy_dataset, settings, 1, tmp_path, **room)
-        for room in ({}, {"memory": GIB}, {"memory": GIB})
+        retraining(toy_parent(), toy_dataset, settings, 1, tmp_path, **limits)
+        for limits in ({}, {"memory": GIB}, {"memory": GIB})
     )
     expected = run(fed, "stn", seed=3)
     assert_same(run(kept, "stn", seed=3), expected, tolerance=1e-8)

@@ -211,7 +211,7 @@ def test_the_alternative_that_the_page_recommends_is_exported_instead(tmp_path):
     assert exporting.chosen(tmp_path, None, None, recommended) == trial
 
 
-def test_seeds_of_other_settings_are_forgotten(tmp_path):
+def test_seeds_of_other_settings_are_removed(tmp_path):
     """A mean over seeds of two learning rates would be that of no network."""
     handmade.write(tmp_path, handmade.compression())
     for kind, seed, rate in (("narrow", 0, 0.02), ("narrow", 1, 0.002), ("narrow", 2, 0.02)):

@@ -54,7 +54,7 @@ def test_an_array_is_filled_once(tmp_path):
     assert calls == [1]
 
 
-def test_what_the_room_let_go_of_is_free_once_nobody_uses_it(tmp_path):
+def test_what_the_store_discarded_is_free_once_nobody_uses_it(tmp_path):
     store = ArrayStore(tmp_path, memory=4 * KIB, disk=4 * KIB)
     first, second = (kept(store, name, KIB, "float32") for name in "ab")
     part = first[:1]
@@ -202,7 +202,7 @@ def test_what_can_not_be_filled_leaves_nothing_half_done(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.none"]
 
 
-def test_letting_go_makes_room_for_other_arrays_in_all_processes(tmp_path):
+def test_discarding_makes_room_for_other_arrays_in_all_processes(tmp_path):
     first, second = (SharedArrayStore(tmp_path, disk=2 * KIB) for _ in range(2))
     rows = kept(first, "a", 2 * KIB)
     second.discard("a")

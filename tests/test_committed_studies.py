@@ -199,9 +199,13 @@ def test_a_copy_that_is_interrupted_is_none(tmp_path, monkeypatch):
     assert copied
     assert not target.exists()
     monkeypatch.undo()
+    other = tmp_path / "unfinished" / "other"  # the copy of another process
+    other.mkdir()
     collect.keep(study, target)
     assert (target / "results.csv").exists()
-    assert not [path for path in tmp_path.iterdir() if path != target]
+    other.rmdir()
+    collect.keep(study, target)
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_nothing_that_is_kept_names_a_place_on_a_machine():

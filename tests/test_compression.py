@@ -341,7 +341,16 @@ def test_a_parent_that_knows_the_held_out_images_is_refused(
     assert "the parent has been trained on them" in capsys.readouterr().err
     # Nothing is held out, or what is held out decides on no compression.
     assert run(tmp_path, *flags, "--validation_fraction=0", "--method=cl_mw") == 0
-    assert run(tmp_path / "uncompressed", *flags, "--nocompress", "--method=cl_mw") == 0
+    assert (
+        run(
+            tmp_path / "uncompressed",
+            *flags,
+            "--nocompress",
+            "--method=cl_mw",
+            "--validation_fraction=0.1",
+        )
+        == 0
+    )
 
 
 def test_students_that_were_not_saved_are_missed_by_name(flags, tmp_path, capsys):

@@ -25,9 +25,8 @@ def test_text_names_every_block_and_every_refusal():
     lines = descriptions.text("toy", [BLOCK], refused, ["a", "b"], ["block1 is large"])
     title, header, row, refusal, note, missing = lines.splitlines()
     assert title == "toy: 1 block"
-    assert (
-        " ".join(header.split()) == "layers conv receives returns parameters macs replacement"
-    )
+    columns = "layers conv receives returns parameters macs replacement (parameters / macs)"
+    assert " ".join(header.split()) == columns
     expected = "block1 conv1 to relu2 2 8 x 8 x 2 8 x 8 x 3 1,234 56,789 57 / 3,456"
     assert " ".join(row.split()) == expected
     assert refusal == "not a block: stem to head: it is odd"

@@ -128,7 +128,7 @@ def test_the_table_is_in_the_order_of_formats_batches_and_threads(
     shares, interpreters, reports = [], [], []
 
     @contextlib.contextmanager
-    def narrowed(share):
+    def bound_to_share(share):
         shares.append(share.count)
         yield
 
@@ -139,7 +139,7 @@ def test_the_table_is_in_the_order_of_formats_batches_and_threads(
     made = litert.runner
     monkeypatch.setattr(latency.litert, "runner", runner)
     monkeypatch.setattr(latency.devices, "cores", lambda: 4)
-    monkeypatch.setattr(latency.devices, "narrowed", narrowed)
+    monkeypatch.setattr(latency.devices, "bound_to_share", bound_to_share)
     images = np.random.default_rng(0).integers(0, 256, (5, 6, 6, 1)).astype(np.uint8)
     formats = ("litert_int8", "keras", "litert")
     found = latency.table(parent, smaller, images, (1, 8), formats, reports.append)

@@ -255,9 +255,9 @@ def test_an_interrupted_parent_of_other_settings_stops_the_study_before_it_begin
 def test_a_given_parent_does_not_take_the_place_of_one_in_training_unasked(
     new_ledger, tmp_path
 ):
-    interrupted = new_ledger(parent_epochs=3)
-    folder = interrupted.folder / "parent"
-    interrupted(folder, interrupted.identity.of_parent())
+    before = new_ledger(parent_epochs=3)
+    folder = before.folder / "parent"
+    interrupted(folder, before.identity.of_parent())
 
     def given(**flags):
         ledger = new_ledger(**flags)

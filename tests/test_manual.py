@@ -44,7 +44,8 @@ def test_documents_name_only_flags_that_exist(page):
 def parse(typed):
     """The settings of a command, its files apart, which exist only in its text."""
     absent = ("--parent=", "--image_dir=")
-    return command_line.parse([part for part in typed if not part.startswith(absent)])
+    given = [part for part in typed if not part.startswith(absent)]
+    return command_line.parse(given, FLAGS_DIR)
 
 
 def test_it_begins_with_three_examples():

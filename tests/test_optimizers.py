@@ -111,8 +111,8 @@ def test_kernels_decay_and_nothing_else_does(parent, small_settings):
 def test_some_variables_have_a_rate_of_their_own(optimizer, parent, small_settings):
     """A first step of Adam is the rate along each gradient's sign."""
     own = tuple(parent.get_layer("b2_conv1").weights)
-    pace = LearningRates(0.5, epochs=1, steps=1, own=own, own_rate=0.02)
-    made = optimizers.make(small_settings(optimizer=optimizer), parent, pace)
+    chosen = LearningRates(0.5, epochs=1, steps=1, own=own, own_rate=0.02)
+    made = optimizers.make(small_settings(optimizer=optimizer), parent, chosen)
     weights = parent.trainable_variables
     before = [weight.numpy() for weight in weights]
     made.apply([tf.ones_like(weight) for weight in weights], weights)

@@ -19,12 +19,12 @@ from tests.test_training import independent_accuracy
 from tests.toys import dtype_policy, toy_parent
 
 
-def retraining(parent, dataset, settings, block=1, tmp_path=None, **store):
+def retraining(parent, dataset, settings, block=1, tmp_path=None, **limits):
     """That of a toy's block; it reads images, or a walk where there is room."""
     found = find_blocks(parent)
     block, source = found[block], for_model(dataset, settings)
-    if store:
-        store = ArrayStore(tmp_path, **{"memory": 0, "disk": 0} | store)
+    if limits:
+        store = ArrayStore(tmp_path, **{"memory": 0, "disk": 0} | limits)
         source = Walk(parent, dataset, store, settings, found).source_for(block)
     return Retraining(parent, block, dataset, source, settings)
 
@@ -123,11 +123,12 @@ def test_phases_and_records(toy_dataset, small_settings):
 def test_kept_activations_change_nothing(block, methods, toy_dataset, small_settings, tmp_path):
     parent, settings = toy_parent(), small_settings()
     fed = retraining(parent, toy_dataset, settings, block)
-    # In memory, in files, and with store for what is received but not for targets.
+    # In memory, in files, and with room for what is received but not for targets.
     received = 37 * 4 * 4 * 3 * 8
     places = ({"memory": GIB}, {"disk": GIB}, {"memory": received})
     kept = [
-        retraining(parent, toy_dataset, settings, block, tmp_path, **store) for store in places
+        retraining(parent, toy_dataset, settings, block, tmp_path, **limits)
+        for limits in places
     ]
     for method in methods:
         expected = run(fed, method)
@@ -287,14 +288,14 @@ def test_a_loss_that_is_not_finite_stops_the_trial_and_not_the_next(
     bench = retraining(toy_parent(), toy_dataset, settings, 0)
     expected = run(bench, "cm_rw")
     records = []
-    start = surgery.initialize
+    initialize = surgery.initialize
 
     def poisoned(student, *rest, **more):
-        start(student, *rest, **more)
+        initialize(student, *rest, **more)
         student.get_layer("logits").kernel.assign([[np.nan] * 3] * 6)
 
     with monkeypatch.context() as patched:
-        patched.setattr(surgery, "start", poisoned)
+        patched.setattr(surgery, "initialize", poisoned)
         with pytest.raises(TrainingFailed, match="loss is nan after train epoch 1"):
             bench.run("cm_rw", 0, new_journal(records.append))
     assert records == []

@@ -92,11 +92,11 @@ def test_cores_are_halved_as_long_as_it_is_worth_it(monkeypatch):
     monkeypatch.setattr(stopwatch.devices, "cores", lambda: 8)
 
     @contextlib.contextmanager
-    def narrowed(share):
+    def bound_to_share(share):
         narrow.append(share.count)
         yield
 
-    monkeypatch.setattr(stopwatch.devices, "narrowed", narrowed)
+    monkeypatch.setattr(stopwatch.devices, "bound_to_share", bound_to_share)
     # Of which 1.2 times is the crowd's.
     seconds = iter([1.2 * 2.2, 1.2 * 4.0, 99.0])
     timed = types.SimpleNamespace(step=lambda images, about: next(seconds))

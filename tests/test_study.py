@@ -316,7 +316,7 @@ def test_a_trial_that_changes_a_frozen_layer_counts_as_failed(study, monkeypatch
 def test_what_trials_read_depends_on_what_was_asked_for_not_on_what_is_left(
     tmp_path, monkeypatch, capsys
 ):
-    """The second method alone would store no activations, were it the only one."""
+    """Alone, the second method would store no activations."""
     flags = ("--method=cl_rw,cm_rw", "--block=5", "--activation_dtype=float16")
     begin, retrain, read_types = Retraining.__init__, Retraining.run, []
 

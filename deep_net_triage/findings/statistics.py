@@ -146,9 +146,9 @@ def unpaired_difference(
 ) -> Estimate | None:
     """Returns the accuracy of some networks minus that of others, whatever their seeds are.
 
-    Unlike `between`, it takes every network of both, because equal seeds have nothing in common
-    where the trainings differ. Test images are paired. Each side with several seeds adds the
-    variance between its own, which is estimated as in `accuracy_difference`.
+    Unlike `paired_difference`, it takes every network of both, because equal seeds have nothing
+    in common where the trainings differ. Test images are paired. Each side with several seeds
+    adds the variance between its own, which is estimated as in `accuracy_difference`.
 
     Args:
         first: by seed, which test images a network gets right, bool, (images,).

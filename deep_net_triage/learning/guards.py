@@ -98,8 +98,8 @@ def check_saved(
     correct = predictions.correct(saved, test.images, test.labels)
     accuracy = correct.mean()
     rounded_to = {stored, *(layer.compute_dtype for layer in model.layers)}
-    ties = max(ROUNDING_SHARES.get(dtype, ROUNDING_SHARES["float32"]) for dtype in rounded_to)
-    if abs(accuracy - recorded) * len(test) > 1 + ties * len(test):
+    share = max(ROUNDING_SHARES.get(dtype, ROUNDING_SHARES["float32"]) for dtype in rounded_to)
+    if abs(accuracy - recorded) * len(test) > 1 + share * len(test):
         raise TrainingFailed(
             f"the saved model's accuracy is {accuracy:.4f}, where {recorded:.4f} was recorded"
         )

@@ -60,8 +60,8 @@ def returns_logits(model: keras.Model) -> bool:
             functional one without models in it, or the end of one, as `graphs.cut` returns it.
 
     Raises:
-        InputError: if it returns neither, because it ends in a sigmoid or in another function
-            that is no softmax, in a softmax over an axis other than the classes, or because
+        InputError: if it returns neither, because it ends in a sigmoid or another function of
+            `_REJECTED`, in a softmax over an axis other than the classes, or because
             an operation changes the probabilities. The message names the layer.
     """
     if isinstance(model, keras.Sequential):

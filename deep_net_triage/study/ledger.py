@@ -329,7 +329,7 @@ class EarlierResults:
         for folder in [*folders, *derived]:
             holder = locks.holder(results.lock_file(folder))
             if holder:
-                raise InputError(f"{folder}: wait until {holder} has ended, which works on it")
+                raise InputError(f"{folder}: {holder} works on it; wait until that has ended")
             stays = folder == self.folder / "parent"
             if given and not stays and folder.resolve() in given.resolve().parents:
                 raise InputError(

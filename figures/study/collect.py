@@ -8,6 +8,7 @@ data, given parents and results are removed, and flag files are named from the r
 """
 
 import argparse
+import contextlib
 import shlex
 import shutil
 import subprocess
@@ -91,7 +92,8 @@ def keep(study: Path, copied: Path) -> Path:
         files.write_json(copied / name, content)
     shutil.rmtree(whole, ignore_errors=True)
     copied.rename(whole)
-    unfinished.rmdir()
+    with contextlib.suppress(OSError):  # another copy is in it
+        unfinished.rmdir()
     return whole
 
 
