@@ -1,13 +1,12 @@
 """What a compression may replace, at which cost, and what it saves."""
 
-import types
 from pathlib import Path
 
 import keras
 import pytest
 
 from deep_net_triage.network import blocks, costs
-from deep_net_triage.network.latencies import Latency
+from deep_net_triage.network.latency import Timing
 from deep_net_triage.records.results import Epoch
 from deep_net_triage.records.study_results import StudyResults
 from deep_net_triage.study import candidates
@@ -130,45 +129,30 @@ def test_parameters_can_be_saved_instead(chain, savings):
 
 
 def test_a_saving_of_less_than_runs_vary_is_none(chain, savings, monkeypatch):
-    seconds = {1: (4.0, 3.6), 64: (10.0, 8.0), 128: (20.0, 20.5)}
-    timed = [
-        Latency(model, "keras", batch, 1, median, 0.5)
-        for batch, medians in seconds.items()
-        for model, median in zip(("parent", "smaller"), medians, strict=True)
-    ]
-    table = types.SimpleNamespace(table=lambda *given: timed)
-    monkeypatch.setattr(candidates, "latency", table)
+    medians = ((4.0, 3.6), (10.0, 8.0), (20.0, 20.5))
+    timed = [[Timing(median, 0.5) for median in both] for both in medians]
+    monkeypatch.setattr(candidates.latency, "compare", lambda *given: timed)
     (block,) = blocks.find_blocks(chain)
     # Of three numbers of images, one saves a fifth, and two nothing clear.
     assert savings(save="latency").of(block) == pytest.approx(0.2 / 3)
 
 
 def test_latency_is_measured_once(chain, savings, monkeypatch):
-    seconds = {
-        ("parent", 1, 1): 5.0,
-        ("parent", 1, 2): 4.0,
-        ("parent", 64, 1): 50.0,
-        ("parent", 64, 2): 10.0,
-        ("smaller", 1, 1): 1.0,
-        ("smaller", 1, 2): 3.0,
-        ("smaller", 64, 1): 1.0,
-        ("smaller", 64, 2): 5.0,
-    }
     calls = []
 
-    def table(parent, smaller, images, batches, formats):
-        calls.append((tuple(batches), formats))
-        return [Latency(model, "keras", b, t, s, 0.0) for (model, b, t), s in seconds.items()]
+    def compare(parent, smaller, images, batches):
+        calls.append(tuple(batches))
+        return [[Timing(4.0, 0.0), Timing(3.0, 0.0)], [Timing(10.0, 0.0), Timing(5.0, 0.0)]]
 
-    monkeypatch.setattr(candidates, "latency", types.SimpleNamespace(table=table))
+    monkeypatch.setattr(candidates.latency, "compare", compare)
     (block,) = blocks.find_blocks(chain)
-    # With both threads, a quarter of the time of one image is saved, and half of that of 64.
+    # A quarter of the time of one image is saved, and half of that of 64.
     assert savings(save="latency").of(block) == pytest.approx((1 / 4 + 1 / 2) / 2)
     assert savings(save="latency").of(block) == pytest.approx(3 / 8)
-    assert calls == [((1, 64), ["keras"])]
+    assert calls == [(1, 64)]
     savings(save="latency", latency_batches="64").of(block)
-    assert calls[1:] == [((64,), ["keras"])]
+    assert calls[1:] == [(64,)]
     # What another machine has measured says nothing about this one.
     monkeypatch.setattr(candidates.platform, "node", lambda: "another")
     savings(save="latency", latency_batches="64").of(block)
-    assert calls[2:] == [((64,), ["keras"])]
+    assert calls[2:] == [(64,)]

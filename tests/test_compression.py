@@ -315,7 +315,7 @@ def test_a_step_whose_training_fails_is_undone(changing, flags, monkeypatch, cap
 def test_the_search_can_go_by_latency_and_measures_what_it_made(changing, flags, monkeypatch):
     """Each smaller network is said to take half the time, in every format."""
     halved = [Timing(2.0, 0.1), Timing(1.0, 0.1)]
-    monkeypatch.setattr(latency, "_on_threads", lambda *given: halved)
+    monkeypatch.setattr(latency, "_in_turns", lambda runs: halved)
     assert run(changing, *flags, "--save=latency", "--latency", "--latency_batches=1") == 0
     study = changing / "digits"
     result = compressions.read(study)

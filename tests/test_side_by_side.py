@@ -57,7 +57,7 @@ def test_a_process_that_is_killed_while_it_starts_leaves_the_others_their_work()
 def test_processes_ignore_ctrl_c_from_their_first_moment():
     before = signal.getsignal(signal.SIGINT)
     with workers._working("run_trials", None, [WHOLE]) as started:
-        (process,) = started.processes.values()
+        (process,) = started.values()
         status = Path(f"/proc/{process.pid}/status").read_text()
     ignored = int(re.search(r"SigIgn:\s+(\w+)", status)[1], 16)
     assert ignored >> (signal.SIGINT - 1) & 1

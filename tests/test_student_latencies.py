@@ -3,6 +3,7 @@
 import pytest
 
 from deep_net_triage.network import latency
+from deep_net_triage.network.latency import Timing
 from deep_net_triage.records import results
 from tests.studies import run
 
@@ -14,10 +15,9 @@ def compared(monkeypatch):
     """The (parent, student) pairs that were timed; their times are made up."""
     pairs = []
 
-    def compare(parent, student, image):
+    def compare(parent, student, images):
         pairs.append((parent, student))
-        both = (*NAMES, *(f"{name}_spread" for name in NAMES))
-        return {name: float(number) for number, name in enumerate(both)}
+        return [[Timing(2.0, 6.0), Timing(0.0, 4.0)], [Timing(3.0, 7.0), Timing(1.0, 5.0)]]
 
     monkeypatch.setattr(latency, "compare", compare)
     return pairs

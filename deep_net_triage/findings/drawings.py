@@ -30,7 +30,7 @@ class Picture:
 
     Attributes:
         number: of the figure; it keeps the ids of several figures on a page apart.
-        title: its caption.
+        title: its caption, which screen readers read out.
         figure: as matplotlib has it.
         note: what the caption adds to the title.
     """
@@ -40,27 +40,13 @@ class Picture:
     figure: Figure
     note: str = ""
 
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure of the page.
-
-    Attributes:
-        title: its caption, which screen readers read out.
-        svg: the picture, as markup.
-        number: of the figure.
-        note: what the caption adds to the title.
-    """
-
-    title: str
-    svg: Markup
-    number: int
-    note: str = ""
+    @property
+    def svg(self) -> Markup:
+        """The figure as inline SVG, the same bytes each time."""
+        return _draw(self.figure, self.title, f"figure{self.number}")
 
 
-def draw(picture: Picture) -> Drawing:
-    """Returns a figure as inline SVG, the same bytes each time."""
-    prefix, figure = f"figure{picture.number}", picture.figure
+def _draw(figure: Figure, title: str, prefix: str) -> Markup:
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": prefix, "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", transparent=True)
@@ -74,11 +60,10 @@ def draw(picture: Picture) -> Drawing:
         "style": f"max-width: {width:g}pt",
     }
     name = ElementTree.Element("title", {"id": f"{prefix}-title"})
-    name.text = picture.title
+    name.text = title
     root.insert(0, name)
     # Safe as markup: ElementTree has escaped every text and every attribute.
-    svg = Markup(ElementTree.tostring(root, encoding="unicode"))
-    return Drawing(picture.title, svg, picture.number, picture.note)
+    return Markup(ElementTree.tostring(root, encoding="unicode"))
 
 
 def _simplify(root: ElementTree.Element, prefix: str) -> None:

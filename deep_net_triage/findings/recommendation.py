@@ -33,17 +33,6 @@ class Recommendation:
     sure: bool
 
 
-def may_replace(difference: float, macs_saved: float, max_drop: float) -> bool:
-    """Returns whether a student saves multiply-accumulates and keeps enough accuracy.
-
-    Args:
-        difference: its accuracy minus the parent's, 0..1.
-        macs_saved: as a fraction of the parent's; what needs more is no compression.
-        max_drop: the accuracy that may be lost, 0..1.
-    """
-    return macs_saved > 0 and within(difference, max_drop)
-
-
 def within(difference: float, max_drop: float) -> bool:
     """Returns whether a network loses no more than may be lost.
 
@@ -58,15 +47,15 @@ def within(difference: float, max_drop: float) -> bool:
 def choose(students: Iterable[Recommendation], max_drop: float) -> Recommendation | None:
     """Returns the student to take; None if none may replace the parent.
 
-    It prefers students that are surely within `max_drop`, then those that save most, then those
-    that lose least.
+    Such a student saves multiply-accumulates and is within `max_drop`. Those that are surely
+    within it are preferred, then those that save most, then those that lose least.
 
     Args:
         students: all that were trained.
         max_drop: the accuracy that may be lost, 0..1.
     """
     return max(
-        (s for s in students if may_replace(s.cost.difference, s.macs_saved, max_drop)),
+        (s for s in students if s.macs_saved > 0 and within(s.cost.difference, max_drop)),
         key=lambda s: (s.sure, s.macs_saved, s.parameters_saved, s.cost.difference),
         default=None,
     )

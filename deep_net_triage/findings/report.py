@@ -13,7 +13,6 @@ from deep_net_triage.findings import (
     compression_path,
     cost_table,
     curves,
-    drawings,
     page,
     smaller_tables,
     smaller_text,
@@ -21,7 +20,7 @@ from deep_net_triage.findings import (
     verdict,
 )
 from deep_net_triage.findings.accuracy_cost import Cost
-from deep_net_triage.findings.drawings import Drawing, Picture
+from deep_net_triage.findings.drawings import Picture
 from deep_net_triage.findings.judgements import Judgement
 from deep_net_triage.findings.page import Cell, Column, Table
 from deep_net_triage.findings.recommendation import uncounted_text
@@ -160,11 +159,10 @@ def _costs(costs: Sequence[Cost]) -> Iterator[Column]:
 def _compression(smaller: Smaller) -> dict[str, object]:
     """Returns what the section on the compression of several blocks shows."""
     compression = smaller.compression
-    picture = compression_path.picture(smaller)
     return {
         "of_network": list(map(page.typeset, smaller_text.of_network(smaller))),
         "of_alternatives": list(map(page.typeset, smaller_text.of_alternatives(smaller))),
-        "drawing": drawings.draw(picture) if picture else None,
+        "drawing": compression_path.picture(smaller),
         "steps": smaller_tables.steps(smaller) if compression.steps else None,
         "alternatives": (
             smaller_tables.alternatives(smaller) if smaller.alternatives else None
@@ -181,15 +179,14 @@ def _compression(smaller: Smaller) -> dict[str, object]:
     }
 
 
-def _drawings(study: StudyResults, figures: Iterable[Picture]) -> list[Drawing]:
+def _drawings(study: StudyResults, figures: Iterable[Picture]) -> list[Picture]:
     """Returns the figures of the page's section of figures."""
-    drawn = [drawings.draw(picture) for picture in figures]
     means = curves.means(study)
-    if means:
-        blocks = [name for name in study.all_blocks() if any(b == name for b, _ in means)]
-        figure = curves.learning(means, study.baseline_accuracy, blocks)
-        drawn.append(drawings.draw(Picture(5, "Learning curves", figure, _CURVES_NOTE)))
-    return drawn
+    if not means:
+        return list(figures)
+    blocks = [name for name in study.all_blocks() if any(b == name for b, _ in means)]
+    figure = curves.learning(means, study.baseline_accuracy, blocks)
+    return [*figures, Picture(5, "Learning curves", figure, _CURVES_NOTE)]
 
 
 def _settings(study: StudyResults) -> Table:

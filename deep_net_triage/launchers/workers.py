@@ -18,7 +18,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
 from deep_net_triage import devices
@@ -31,6 +30,9 @@ from deep_net_triage.records import files
 
 # Not forked, because TensorFlow does not survive a fork.
 _CONTEXT = multiprocessing.get_context("spawn")
+
+# Processes, by the connection on which each receives its arguments and sends messages.
+_Workers = dict[Connection, multiprocessing.Process]
 
 
 def run(settings: Settings, command: str, progress: Progress) -> int:
@@ -88,32 +90,19 @@ def _alone(part: str, settings: Settings, arguments: tuple, board: Board) -> obj
         return _together(workers, [arguments], board)[0]
 
 
-@dataclass(frozen=True)
-class _Workers:
-    """Processes that run a function of `study.command`.
-
-    Attributes:
-        part: the function's name.
-        processes: by the connection on which each receives its arguments and sends messages.
-    """
-
-    part: str
-    processes: dict[Connection, multiprocessing.Process]
-
-
 def _together(workers: _Workers, arguments: Sequence[tuple], board: Board) -> list[object]:
     """Runs a part of a study in processes that are ready, and returns their results.
 
     Args:
-        workers: the processes.
+        workers: the processes, which run a function of `study.command`.
         arguments: for each of them, the function's arguments but the last, a messenger.
         board: shows their messages.
     """
     board.begin()
-    for connection, given in zip(workers.processes, arguments, strict=True):
+    for connection, given in zip(workers, arguments, strict=True):
         with contextlib.suppress(OSError):  # it was killed, which `_results` says
             connection.send(given)
-    returned = _results(dict(workers.processes), board)
+    returned = _results(dict(workers), board)
     board.check(bool(returned), "all processes ended without a result; run the command again")
     return returned
 
@@ -136,7 +125,7 @@ def _working(part: str, settings: Settings, shares: Sequence[Share]) -> Iterator
                 worker.start()
             workers[ours] = worker
             theirs.close()
-        yield _Workers(part, workers)
+        yield workers
     finally:
         for worker in workers.values():
             worker.terminate()

@@ -87,21 +87,16 @@ def similarity(
     return _alignment(*grams)
 
 
-def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
+def _alignment(*grams: np.ndarray) -> float:
     """Returns the linear centered kernel alignment of two sets of vectors.
 
     It uses the unbiased estimate of HSIC (Song et al. 2012, Eq. 5). Here features usually
     outnumber images, and the biased estimate is then close to 1 for unrelated vectors.
 
     Args:
-        first, second: (images, features), four images at least; the numbers of features may
-            differ.
+        grams: the Gram matrix of each set, (images, images), for four images at least, as
+            `_hollow_gram` returns it.
     """
-    return _alignment(_hollow_gram(first), _hollow_gram(second))
-
-
-def _alignment(*grams: np.ndarray) -> float:
-    """Returns the alignment of two sets of vectors, given their Gram matrices."""
     both, of_first, of_second = (_hsic(grams[a], grams[b]) for a, b in ((0, 1), (0, 0), (1, 1)))
     scale = np.sqrt(of_first * of_second)
     return float(both / scale) if scale > 0 else 0.0

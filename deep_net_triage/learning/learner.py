@@ -258,8 +258,8 @@ class RelativeError(keras.metrics.Metric):
     It is 0 for a perfect student and 1 for one that returns zeros.
     """
 
-    def __init__(self, name: str = "relative_error", dtype: str | None = None) -> None:
-        super().__init__(name=name, dtype=dtype)
+    def __init__(self) -> None:
+        super().__init__(name="relative_error")
         self.distance = self.add_variable((), "zeros", name="distance")
         self.norm = self.add_variable((), "zeros", name="norm")
 

@@ -49,29 +49,25 @@ class Timing:
 
 
 def compare(
-    parent: keras.Model, student: keras.Model, image: tuple[int, int, int]
-) -> dict[str, float]:
-    """Returns the latencies of a parent and its student, for one image and for 64.
+    parent: keras.Model,
+    smaller: keras.Model,
+    images: tf.Tensor,
+    batches: Sequence[int] = (1, LARGE_BATCH),
+) -> list[list[Timing]]:
+    """Returns the latencies of a parent and a smaller model for each number of images.
 
-    Nothing else should run on the machine meanwhile.
+    Both run in Keras, with all threads. Nothing else should run on the machine meanwhile.
 
     Args:
         parent: a model that takes images.
-        student: another one.
-        image: (height, width, channels) of an image.
-
-    Returns:
-        In seconds, `latency` for one image and `batch_latency` for 64, both of the student,
-        `parent_latency` and `parent_batch_latency`, and for each its spread, such as
-        `latency_spread`.
+        smaller: another one, which takes the same images.
+        images: (images, height, width, channels); the first ones are timed.
+        batches: numbers of images.
     """
-    latencies = {}
-    for name, images in (("latency", 1), ("batch_latency", LARGE_BATCH)):
-        batch = 255 * np.random.default_rng(0).uniform(size=(images, *image))
-        timings = _in_turns([_keras(model, batch) for model in (parent, student)])
-        for title, timing in zip((f"parent_{name}", name), timings, strict=True):
-            latencies |= {title: timing.median, f"{title}_spread": timing.spread}
-    return latencies
+    return [
+        _in_turns([_keras(model, _batch(images, number)) for model in (parent, smaller)])
+        for number in batches
+    ]
 
 
 def table(

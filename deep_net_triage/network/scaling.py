@@ -11,39 +11,23 @@ from deep_net_triage.network import channels, narrowing
 from deep_net_triage.network.channels import Channels
 
 
-def scaled(model: keras.Model, factor: float, *, seed: int) -> keras.Model:
-    """Returns a freshly initialised model of the same architecture with fewer channels.
-
-    The filters of each convolution and the units of each hidden dense layer are multiplied by
-    the factor and rounded, halves up, to one at least. Depthwise convolutions follow their
-    input. Layers whose outputs are added or multiplied have the same channels, and
-    grouped convolutions the same number in each group. The classes stay.
-
-    Args:
-        model: a flat functional model, as `graphs.flat` returns it; it is not changed.
-        factor: above 0, and 1 at most.
-        seed: of the layers' own initializers, and of layers that draw at random.
-
-    Raises:
-        InputError: for another factor, or if a layer works with its present channels only, such
-            as one that shuffles channels by a Reshape; the message names it.
-    """
-    if not 0 < factor <= 1:
-        raise InputError(f"factor={factor}: allowed: above 0, up to 1")
-    return _scaled(model, channels.of(model), Fraction(factor), seed)
-
-
 def scaled_to(model: keras.Model, macs: int, *, seed: int) -> keras.Model:
-    """Returns the widest model that `scaled` makes within some multiply-accumulates.
+    """Returns the widest model of the same architecture within some multiply-accumulates.
+
+    It is freshly initialised. The filters of each convolution and the units of each hidden
+    dense layer are multiplied by one factor and rounded, halves up, to one at least. Depthwise
+    convolutions follow their input. Layers whose outputs are added or multiplied have the same
+    channels, and grouped convolutions the same number in each group. The classes stay.
 
     Args:
         model: a flat functional model, as `graphs.flat` returns it; it is not changed.
         macs: the most multiply-accumulates that the scaled model may have for one image.
-        seed: as `scaled` takes it.
+        seed: of the layers' own initializers, and of layers that draw at random.
 
     Raises:
-        InputError: if a layer works with its present channels only, or one channel for each
-            layer takes more; the message gives the number that can be reached.
+        InputError: if a layer works with its present channels only, such as one that shuffles
+            channels by a Reshape, and the message names it; or if one channel for each layer
+            takes more, and the message gives the number that can be reached.
     """
     found = channels.of(model)
 

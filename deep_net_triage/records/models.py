@@ -71,7 +71,9 @@ def save(model: keras.Model, file: Path) -> None:
 
     The model's layers become trainable, and stay so.
     """
-    model = uncompiled(model)
+    # Without optimizer, metrics and traced functions. Single tensors, because lists of one
+    # would appear in an export's signature.
+    model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     synchronized = []
     for layer in model.layers:
         layer.trainable = True
@@ -84,12 +86,6 @@ def save(model: keras.Model, file: Path) -> None:
     finally:
         for layer in synchronized:
             layer.synchronized = True
-
-
-def uncompiled(model: keras.Model) -> keras.Model:
-    """Returns a model of the same layers without optimizer, metrics and traced functions."""
-    # Single tensors, because lists of one would appear in an export's signature.
-    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
 
 
 def weights_bytes(file: Path) -> int | None:

@@ -22,7 +22,6 @@ from deep_net_triage.methods import METHODS
 from deep_net_triage.network import costs, latency, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.network.halves import halves
-from deep_net_triage.network.latencies import pairs
 from deep_net_triage.records import files, results
 from deep_net_triage.records.results import Epoch
 from deep_net_triage.records.study_results import StudyResults
@@ -179,11 +178,8 @@ class Savings:
 
         Times that differ by no more than runs vary count as equal.
         """
-        batches = self.settings.latency_batches
-        timed = latency.table(self.network, student, self._images, batches, ["keras"])
-        most = max(timing.threads for timing in timed)
-        saved = []
-        for parent, smaller in pairs([one for one in timed if one.threads == most]):
+        batches, saved = self.settings.latency_batches, []
+        for parent, smaller in latency.compare(self.network, student, self._images, batches):
             difference = parent.median - smaller.median
             is_clear = abs(difference) > max(parent.spread, smaller.spread)
             saved.append(difference / parent.median if is_clear else 0.0)

@@ -7,6 +7,7 @@ from pathlib import Path
 from deep_net_triage.learning import memory
 from deep_net_triage.network import latency, surgery
 from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.latency import Timing
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import results
 from deep_net_triage.records.results import TrialResult
@@ -32,7 +33,7 @@ def measure(plan: Plan, parent: Parent, ledger: Ledger, progress: Progress) -> N
     if not plan.settings.latency:
         return
     trials = plan.settings.folder / "trials"
-    shape = tuple(plan.dataset.test.images.shape[1:])
+    images = plan.dataset.test.images
     with held(trials, progress, "latency: waiting for {}, which is measuring it"):
         for block in plan.blocks:
             lacking = dict(_without_latency(plan, ledger, block))
@@ -43,11 +44,24 @@ def measure(plan: Plan, parent: Parent, ledger: Ledger, progress: Progress) -> N
                 student = surgery.compress(
                     parent.model, block, initializer="glorot_uniform", seed=0
                 )
-                measured = latency.compare(parent.model, student, shape)
+                measured = _columns(latency.compare(parent.model, student, images))
             for folder, result in lacking.items():
                 row = dataclasses.replace(result.row, **measured)
                 results.write_result(folder, dataclasses.replace(result, row=row))
     ledger.write_table()
+
+
+def _columns(timings: list[list[Timing]]) -> dict[str, float]:
+    """Returns the latencies of a parent and its student as columns of a row, in seconds.
+
+    Args:
+        timings: of both for one image, and of both for a large batch.
+    """
+    columns = {}
+    for name, both in zip(("latency", "batch_latency"), timings, strict=True):
+        for column, timing in zip((f"parent_{name}", name), both, strict=True):
+            columns |= {column: timing.median, f"{column}_spread": timing.spread}
+    return columns
 
 
 def _without_latency(
