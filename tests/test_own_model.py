@@ -177,7 +177,7 @@ def test_a_model_of_other_weights_under_the_same_name_is_another_parent(own, tmp
             ["--export=onnx"],
             "'onnx' is not a format; allowed: litert, litert_int8, saved_model",
         ),
-        (["--compress", "--nosave_models"], "--compress and --export need the models"),
+        (["--compress", "--nosave_models"], "--compress and --export need saved models"),
         (["--block=stem:nothing", "--output_dir={own}/new"], "no layer nothing"),
     ],
 )
