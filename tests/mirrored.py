@@ -76,7 +76,7 @@ def main(replicas, policy, epochs, batch_size, methods, output, flags):
             for method in methods:
                 trained = retraining.run(method, 3, journal(f"{method}-{fed}"))
                 keep(f"{method}-{fed}", trained.model)
-        learning = surgery.copy(parent, synchronized=replicas > 1)
+        learning = surgery.copy(parent)
         surgery.copy_weights_and_reseed(learning, parent, 0)
         whole.train_parent(learning, dataset, chosen, journal("parent"))
         keep("parent", learning)

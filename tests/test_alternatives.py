@@ -160,14 +160,16 @@ def test_alternatives_stay_whatever_the_order_of_the_blocks(compared):
 
 
 def test_alternatives_have_ended_if_each_was_trained_as_it_would_be_now(compared, tmp_path):
-    compared_now = {True: 0.1, False: 0.01}, 4.0
+    scratch = dict.fromkeys(("scratch", "scratch_taught", "narrow"), 0.1)
+    rates = scratch | dict.fromkeys(("left_out", "pruned"), 0.01)
+    compared_now = rates, 4.0
     assert not alternatives.all_ended(tmp_path, [0], *compared_now)
     impossible = dict.fromkeys(("left_out", "scratch_taught"), "another shape")
     alternatives.write_refusals(tmp_path, impossible)
     assert alternatives.all_ended(tmp_path, [0], *compared_now)
     assert not alternatives.all_ended(tmp_path, [0, 1], *compared_now)
-    assert not alternatives.all_ended(tmp_path, [0], {True: 0.2, False: 0.01}, 4.0)
-    assert not alternatives.all_ended(tmp_path, [0], {True: 0.1, False: 0.01}, 2.0)
+    assert not alternatives.all_ended(tmp_path, [0], rates | {"narrow": 0.2}, 4.0)
+    assert not alternatives.all_ended(tmp_path, [0], rates, 2.0)
     failed = results.Failure({"seed": 0, "learning_rate": 0.01, "temperature": 4.0}, "why")
     results.write_result(tmp_path / "alternatives" / "pruned-seed0", failed)
     assert not alternatives.all_ended(tmp_path, [0], *compared_now)

@@ -11,13 +11,11 @@ from tests.toys import before, dtype_policy, toy_parent
 IMAGES = np.random.default_rng(0).normal(size=(13, 8, 8, 2)).astype(np.float32)
 
 
-def make_pair(block=1, seed=0, synchronized=False, optimizer=None):
+def make_pair(block=1, seed=0, optimizer=None):
     """A toy parent, its student and the pair, compiled as training compiles it."""
     parent = toy_parent()
     block = find_blocks(parent)[block]
-    student = surgery.compress(
-        parent, block, initializer="glorot_uniform", seed=seed, synchronized=synchronized
-    )
+    student = surgery.compress(parent, block, initializer="glorot_uniform", seed=seed)
     surgery.set_trainable(student, block, "block")
     pair = StudentTeacher(
         before(parent, block), surgery.segment(parent, block), surgery.segment(student, block)

@@ -112,11 +112,10 @@ def test_seed_and_settings_reach_the_new_layers(parent, block):
     assert not np.array_equal(kernel(3), kernel(4))
 
 
-def test_synchronized_reaches_every_batchnorm(parent, block):
-    for synchronized in (False, True):
-        student = surgery.compress(
-            parent, block, initializer="mean", seed=0, synchronized=synchronized
-        )
+def test_every_batchnorm_is_synchronized_or_none(parent, block):
+    student = surgery.compress(parent, block, initializer="mean", seed=0)
+    for synchronized in (True, False):
+        surgery.synchronize(student, synchronized)
         found = {
             layer.synchronized
             for layer in student.layers

@@ -213,8 +213,3 @@ class Settings:
 
     def _only(self, *names: str) -> dict[str, object]:
         return {name: getattr(self, name) for name in names}
-
-
-def rates_of_networks(settings: Settings) -> dict[bool, float]:
-    """Returns the learning rates of whole networks: from scratch (True), or trained already."""
-    return {True: settings.learning_rate, False: settings.classification_rate("model")}

@@ -4,7 +4,6 @@ All are compared on the same test images, paired by image. Seeds are not paired:
 differ.
 """
 
-import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from deep_net_triage.errors import DamagedFile
 from deep_net_triage.findings.recommendation import within
 from deep_net_triage.findings.statistics import Estimate, against_parent, unpaired_difference
 from deep_net_triage.network.latencies import Latency
@@ -172,18 +170,14 @@ def read(study: StudyResults) -> Smaller | None:
 
     Returns None without a compression, or if its result is damaged.
     """
-    compression = None
-    if study.folder and study.test_images:
-        with contextlib.suppress(DamagedFile):
-            compression = compressions.read(study.folder)
+    if not (study.folder and study.test_images):
+        return None
+    compression = files.unless_damaged(compressions.read, study.folder)
     if compression is None:
         return None
     failed = _failures(study.folder, compression)
     if not compression.blocks:
         return Smaller(compression, failed=failed)
-    latencies: tuple[Latency, ...] = ()
-    with contextlib.suppress(DamagedFile):
-        latencies = compressions.read_latencies(study.folder)
     read_in = alternatives.read(study.folder, study.test_images)
     refusals = alternatives.refusals(study.folder)
     return compare(
@@ -193,7 +187,7 @@ def read(study: StudyResults) -> Smaller | None:
         study.parent_correct,
         refused={KINDS[kind].title: refusals[kind] for kind in KINDS if kind in refusals},
         failed=failed | alternatives.failures(study.folder),
-        latencies=latencies,
+        latencies=files.unless_damaged(compressions.read_latencies, study.folder) or (),
     )
 
 
@@ -206,10 +200,9 @@ def _failures(study: Path, compression: Compression) -> dict[str, str]:
     failed = {}
     for pattern, read_in in (("half-*", results.read_trial), (finals, results.read_network)):
         for folder in sorted((study / compressions.FOLDER).glob(pattern)):
-            with contextlib.suppress(DamagedFile):
-                result = read_in(folder)
-                if isinstance(result, Failure):
-                    failed[folder.name] = result.reason
+            result = files.unless_damaged(read_in, folder)
+            if isinstance(result, Failure):
+                failed[folder.name] = result.reason
     return failed
 
 
@@ -276,9 +269,8 @@ def _correct(study: Path, compression: Compression, images: int) -> dict[int, np
     correct = {}
     for seed, folder, recorded in trained(study, compression):
         file = folder / results.CORRECT
-        with contextlib.suppress(DamagedFile):
-            if files.is_as_recorded(file, recorded):
-                correct[seed] = correctness.read(file, images)
+        if files.is_as_recorded(file, recorded):
+            correct[seed] = correctness.read(file, images)
     return correct
 
 
@@ -289,20 +281,18 @@ _Trained = tuple[int, Path, dict[str, str]]
 def _finals(study: Path, compression: Compression) -> Iterator[_Trained]:
     for final in compression.finals:
         folder = study / compressions.FOLDER / final.folder
-        with contextlib.suppress(DamagedFile):
-            made = results.read_network(folder)
-            recorded = final.accuracy, compression.macs
-            if isinstance(made, NetworkResult) and (made.accuracy, made.macs) == recorded:
-                yield final.seed, folder, made.files
+        made = files.unless_damaged(results.read_network, folder)
+        recorded = final.accuracy, compression.macs
+        if isinstance(made, NetworkResult) and (made.accuracy, made.macs) == recorded:
+            yield final.seed, folder, made.files
 
 
 def _last_step(study: Path, compression: Compression) -> Iterator[_Trained]:
     steps = enumerate(compression.steps, start=1)
     number, step = [numbered for numbered in steps if numbered[1].kept][-1]
     folder = compressions.step_folder(study, number, step.method, step.block)
-    with contextlib.suppress(DamagedFile):
-        made = results.read_trial(folder)
-        if isinstance(made, TrialResult):
-            reached = made.row.chosen_accuracy, made.row.macs
-            if reached == (step.accuracy, step.macs):
-                yield made.row.seed, folder, made.files
+    made = files.unless_damaged(results.read_trial, folder)
+    if isinstance(made, TrialResult):
+        reached = made.row.chosen_accuracy, made.row.macs
+        if reached == (step.accuracy, step.macs):
+            yield made.row.seed, folder, made.files

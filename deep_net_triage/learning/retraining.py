@@ -124,6 +124,7 @@ class Retraining:
         self.source = source
         self.settings = settings
         self.student = self._untrained()
+        surgery.synchronize(self.student, devices.replicas() > 1)
         convolutions.speed_up(self.student)
         self._initial_accuracies: dict[tuple[str | None, int, str], float] = {}
 
@@ -160,16 +161,14 @@ class Retraining:
         return Trained(self.student, facts["initial_accuracy"], distilled, final_correct)
 
     def _untrained(self) -> keras.Model:
-        synchronized = devices.replicas() > 1
         if self.block is None:
-            return surgery.copy(self.parent, synchronized=synchronized)
+            return surgery.copy(self.parent)
         return surgery.compress(
             self.parent,
             self.block,
             initializer="glorot_uniform",
             seed=0,
             batchnorm_momentum=self.settings.batchnorm_momentum,
-            synchronized=synchronized,
         )
 
     def _start(self, row: Method, seed: int) -> None:

@@ -77,7 +77,7 @@ def measure(
     through_parent = _forward(parent, image)
     size = timed_training.share_of_batch(settings)
     if timed is None:
-        copy = surgery.copy(parent, synchronized=devices.replicas() > 1)
+        copy = surgery.copy(parent)
         learner = whole.learner_of_parent(copy, dataset, settings)
         timed = TimedTraining(learner, dataset, settings)
     sizes = sorted({timed.fewest, min(_MORE_IMAGES * timed.fewest, size)})

@@ -14,7 +14,7 @@ from deep_net_triage.learning.batches import Examples
 from deep_net_triage.learning.learner import Classifier
 from deep_net_triage.learning.optimizers import LearningRates
 from deep_net_triage.learning.taught import Taught
-from deep_net_triage.network import convolutions
+from deep_net_triage.network import convolutions, surgery
 from deep_net_triage.network.blocks import Block
 from deep_net_triage.records.journal import Journal
 
@@ -103,10 +103,7 @@ def _compiled(
     """Returns what trains all layers of a network on so many images per epoch."""
     convolutions.speed_up(network)
     network.trainable = True
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            # A loaded model's are not. Each replica would normalise by its own small share.
-            layer.synchronized = devices.replicas() > 1
+    surgery.synchronize(network, devices.replicas() > 1)
     learner = Classifier(network, settings.label_smoothing, settings.clip_norm)
     if lesson.teacher:
         learned = "both" if lesson.blocks else "logits"

@@ -19,7 +19,6 @@ def compress(
     initializer: str,
     seed: int,
     batchnorm_momentum: float = 0.9,
-    synchronized: bool = False,
 ) -> keras.Model:
     """Returns a student: a copy of the parent with a block replaced by one convolution (Eq. 1).
 
@@ -34,21 +33,19 @@ def compress(
         initializer: `glorot_uniform`, or `mean` for the averages over the block (Eq. 2).
         seed: of the random initialisation.
         batchnorm_momentum: of the compressed block's moving statistics.
-        synchronized: whether batch norms take the statistics of the global batch, without
-            which those of several replicas differ.
 
     Raises:
         InputError: if the block is not one of this model, or for another initializer.
     """
     check_belongs(parent, block)
-    compressed = _new_layers(parent, block, batchnorm_momentum, synchronized)
+    compressed = _new_layers(parent, block, batchnorm_momentum)
 
     def call_compressed(tensor: keras.KerasTensor) -> keras.KerasTensor:
         for layer in compressed:
             tensor = layer(tensor)
         return tensor
 
-    student = replace(parent, block, call_compressed, synchronized=synchronized)
+    student = replace(parent, block, call_compressed)
     student.name = f"{parent.name}_{block.name}_compressed"
     initialize(student, parent, block, initializer=initializer, seed=seed)
     return student
@@ -58,8 +55,6 @@ def replace(
     parent: keras.Model,
     block: Block,
     replacement: Callable[[keras.KerasTensor], keras.KerasTensor],
-    *,
-    synchronized: bool = False,
 ) -> keras.Model:
     """Returns a copy of the parent, with new weights, in which a function replaces a block.
 
@@ -68,12 +63,8 @@ def replace(
         block: one of its blocks.
         replacement: takes the tensor that the block receives, and returns one of the shape that
             the block's last layer returns.
-        synchronized: whether batch norms take the statistics of the global batch.
     """
     received, originals = {}, graphs.by_name(parent)
-
-    def copy(operation: keras.Operation) -> keras.Operation:
-        return _copied(operation, synchronized)
 
     def call(operation: keras.Operation, *args: object, **kwargs: object) -> object:
         """Calls a copy, and the replacement in place of the block's last layer."""
@@ -87,7 +78,7 @@ def replace(
             return keras.tree.map_structure(lambda _: inputs, originals[operation.name].output)
         return replacement(received["tensor"])
 
-    return keras.models.clone_model(parent, clone_function=copy, call_function=call)
+    return keras.models.clone_model(parent, clone_function=graphs.copied, call_function=call)
 
 
 def bypass(parent: keras.Model, block: Block) -> keras.Model | None:
@@ -170,16 +161,9 @@ def initialize(
     reseed(student, seed)
 
 
-def copy(model: keras.Model, *, synchronized: bool = False) -> keras.Model:
-    """Returns a model of the same layers with new weights.
-
-    Args:
-        model: a functional model.
-        synchronized: whether batch norms take the statistics of the global batch.
-    """
-    return keras.models.clone_model(
-        model, clone_function=lambda operation: _copied(operation, synchronized)
-    )
+def copy(model: keras.Model) -> keras.Model:
+    """Returns a functional model of the same layers with new weights."""
+    return keras.models.clone_model(model, clone_function=graphs.copied)
 
 
 def copy_weights_and_reseed(model: keras.Model, original: keras.Model, seed: int) -> None:
@@ -203,6 +187,17 @@ def segment(model: keras.Model, block: Block) -> keras.Model:
     return graphs.cut(model, block.received_by(model), block.returned_by(model))
 
 
+def synchronize(model: keras.Model, over_replicas: bool) -> None:
+    """Sets whether a model's batch norms take the statistics of the batch of all replicas.
+
+    Otherwise each replica normalizes by its own share of the batch. It counts when a step is
+    next traced.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = over_replicas
+
+
 def set_trainable(student: keras.Model, block: Block, updates: str) -> None:
     """Sets which of a student's layers are trainable; it counts when a step is next traced.
 
@@ -218,10 +213,7 @@ def set_trainable(student: keras.Model, block: Block, updates: str) -> None:
 
 
 def _new_layers(
-    parent: keras.Model,
-    block: Block,
-    batchnorm_momentum: float = 0.9,
-    synchronized: bool = False,
+    parent: keras.Model, block: Block, batchnorm_momentum: float = 0.9
 ) -> tuple[keras.Operation, ...]:
     conv_name, bn_name, activation_name = block.compressed_layers
     shape = block.shape
@@ -229,9 +221,7 @@ def _new_layers(
     kind = keras.layers.SeparableConv2D if separable else keras.layers.Conv2D
     return (
         kind(shape.filters, KERNEL_SIZE, shape.strides, padding=shape.padding, name=conv_name),
-        keras.layers.BatchNormalization(
-            momentum=batchnorm_momentum, synchronized=synchronized, name=bn_name
-        ),
+        keras.layers.BatchNormalization(momentum=batchnorm_momentum, name=bn_name),
         _activation(parent, block, activation_name),
     )
 
@@ -251,10 +241,3 @@ def _own_activation(parent: keras.Model, block: Block) -> keras.Operation | Call
     own = graphs.by_name(parent)[block.activation]
     # Of a convolution, or of an Activation layer; it may itself be a layer, such as a PReLU.
     return getattr(own, "activation", None) or own
-
-
-def _copied(operation: keras.Operation, synchronized: bool) -> keras.Operation:
-    copy = graphs.copied(operation)
-    if isinstance(copy, keras.layers.BatchNormalization):
-        copy.synchronized = synchronized
-    return copy

@@ -28,7 +28,6 @@ class VGG16:
         width: the factor of filters and dense units.
         dropout: the rate after `fc1` and `fc2`.
         batchnorm_momentum: of the moving statistics.
-        synchronized: whether batch norm takes the statistics of the global batch.
     """
 
     input_shape: tuple[int | None, int | None, int]
@@ -39,7 +38,6 @@ class VGG16:
     width: float = 1.0
     dropout: float = 0.0
     batchnorm_momentum: float = 0.9
-    synchronized: bool = False
 
     def build(self) -> keras.Model:
         """Returns the untrained network.
@@ -96,7 +94,6 @@ class VGG16:
         x = keras.layers.BatchNormalization(
             momentum=self.batchnorm_momentum,
             epsilon=BATCHNORM_EPSILON,
-            synchronized=self.synchronized,
             name=f"{block}_bn{n}",
         )(x)
         return keras.layers.ReLU(name=f"{block}_relu{n}")(x)

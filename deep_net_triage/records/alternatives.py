@@ -1,6 +1,5 @@
 """The results of `--alternatives`: a folder for each training in `alternatives/`."""
 
-import contextlib
 import itertools
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from deep_net_triage.errors import DamagedFile
 from deep_net_triage.records import compressions, correctness, files, results
 from deep_net_triage.records.compressions import Compression
 from deep_net_triage.records.results import Failure, NetworkResult
@@ -91,7 +89,7 @@ def folder_of(study: Path, kind: str, seed: int) -> Path:
 
 
 def all_ended(
-    study: Path, seeds: Iterable[int], rates: Mapping[bool, float], temperature: float
+    study: Path, seeds: Iterable[int], rates: Mapping[str, float], temperature: float
 ) -> bool:
     """Returns whether each kind that is possible has been trained from each seed.
 
@@ -115,12 +113,12 @@ def all_ended(
 
 
 def _used(
-    kind: str, result: NetworkResult | Failure, rates: Mapping[bool, float], temperature: float
+    kind: str, result: NetworkResult | Failure, rates: Mapping[str, float], temperature: float
 ) -> bool:
     """Returns whether a training used this learning rate and, if taught, this temperature."""
-    settings, own = result.settings, KINDS[kind]
-    same_rate = settings["learning_rate"] == rates[own.from_scratch]
-    return same_rate and (not own.taught or settings["temperature"] == temperature)
+    settings = result.settings
+    same_rate = settings["learning_rate"] == rates[kind]
+    return same_rate and (not KINDS[kind].taught or settings["temperature"] == temperature)
 
 
 def read(study: Path, images: int) -> list[Alternative]:
@@ -171,9 +169,7 @@ def write_refusals(study: Path, refusals: dict[str, str]) -> None:
 
 def refusals(study: Path) -> dict[str, str]:
     """Returns why some kinds can't be made of this network, by their names."""
-    with contextlib.suppress(DamagedFile):
-        return files.read_json(study / FOLDER / "refused.json") or {}
-    return {}
+    return files.unless_damaged(files.read_json, study / FOLDER / "refused.json") or {}
 
 
 def _without_seed(settings: Mapping[str, object]) -> dict[str, object]:
@@ -185,15 +181,14 @@ def _ended(study: Path) -> Iterator[tuple[str, Path, NetworkResult | Failure]]:
     """Yields kind, folder and result of each training that has ended, if it is not damaged."""
     for kind in KINDS:
         for folder in sorted((study / FOLDER).glob(f"{kind}-seed*/")):
-            with contextlib.suppress(DamagedFile):
-                result = results.read_network(folder)
-                # A copy of a folder, under another name, does not count.
-                if result and folder == folder_of(study, kind, result.settings["seed"]):
-                    yield kind, folder, result
+            result = files.unless_damaged(results.read_network, folder)
+            # A copy of a folder, under another name, does not count.
+            if result and folder == folder_of(study, kind, result.settings["seed"]):
+                yield kind, folder, result
 
 
 def remove_those_of_another(
-    study: Path, compression: Compression, rates: Mapping[bool, float], temperature: float
+    study: Path, compression: Compression, rates: Mapping[str, float], temperature: float
 ) -> list[Path]:
     """Removes latencies of, and alternatives to, another compressed network.
 
@@ -202,15 +197,13 @@ def remove_those_of_another(
     Args:
         study: the study's folder, with the result of the compression before this one, if any.
         compression: of the network that stays.
-        rates: the learning rates of networks that are trained from scratch (True) or not.
+        rates: the learning rate of each kind.
         temperature: of distillation.
 
     Returns:
         The folders of the alternatives that were removed.
     """
-    before = None
-    with contextlib.suppress(DamagedFile):
-        before = compressions.read(study)
+    before = files.unless_damaged(compressions.read, study)
     same = before and _compared(before) == _compared(compression)
     if not same:
         compressions.remove_latencies(study)

@@ -5,11 +5,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from deep_net_triage.errors import DamagedFile, InputError
 from deep_net_triage.records import processes
+
+Read = TypeVar("Read")
 
 _SEAL = "sha256"  # the key in a JSON file for the digest of its other entries
 
@@ -127,6 +130,14 @@ def read_json(file: Path) -> dict[str, object] | None:
     if not whole:
         raise DamagedFile(f"{file} is damaged: its content has changed")
     return value
+
+
+def unless_damaged(read: Callable[..., Read], *arguments: object) -> Read | None:
+    """Returns what a function reads with some arguments; None if a file is damaged."""
+    try:
+        return read(*arguments)
+    except DamagedFile:
+        return None
 
 
 def digest(file: Path) -> str:

@@ -35,7 +35,7 @@ class Command:
     hardware: dict[str, object]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Description:
     """The content of `study.json`.
 
@@ -132,10 +132,8 @@ def _block(content: dict[str, object]) -> BlockDescription:
 
 def blocks_of(file: Path) -> tuple[BlockDescription, ...]:
     """Returns the blocks in `study.json`; empty if the file is missing or damaged."""
-    try:
-        return read(file).blocks
-    except DamagedFile:
-        return ()
+    description = files.unless_damaged(read, file)
+    return description.blocks if description else ()
 
 
 def write(file: Path, description: Description, say: Callable[[str], None]) -> None:

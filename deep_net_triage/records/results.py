@@ -7,10 +7,10 @@ A trial's folder and the parent's hold `epochs.jsonl`, `result.json`, the files 
 import csv
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from deep_net_triage.errors import DamagedFile
 from deep_net_triage.records import files
@@ -221,6 +221,9 @@ class NetworkResult:
     files: dict[str, str] = field(default_factory=dict)
 
 
+Result = TypeVar("Result", TrialResult, ParentResult, NetworkResult)
+
+
 def differences(recorded: Mapping[str, object], wanted: Mapping[str, object]) -> list[str]:
     """Returns one text per setting that differs, such as `epochs: 2, now 3`.
 
@@ -255,10 +258,7 @@ def read_trial(folder: Path) -> TrialResult | Failure | None:
     Raises:
         DamagedFile: if `result.json` has changed since it was written.
     """
-    content = files.read_json(folder / "result.json")
-    if content and content.pop("status") == "finished":
-        return TrialResult(content["settings"], Row(**content["row"]), content["files"])
-    return content and Failure(content["settings"], content["reason"])
+    return _read(folder, lambda row, **others: TrialResult(row=Row(**row), **others))
 
 
 def read_parent(folder: Path) -> ParentResult | None:
@@ -267,11 +267,8 @@ def read_parent(folder: Path) -> ParentResult | None:
     Raises:
         DamagedFile: if `result.json` has changed since it was written.
     """
-    content = files.read_json(folder / "result.json")
-    if not content or content.pop("status") != "finished":
-        return None
-    del content["reason"]
-    return ParentResult(**content)
+    result = _read(folder, ParentResult)
+    return None if isinstance(result, Failure) else result
 
 
 def read_network(folder: Path) -> NetworkResult | Failure | None:
@@ -280,13 +277,15 @@ def read_network(folder: Path) -> NetworkResult | Failure | None:
     Raises:
         DamagedFile: if `result.json` has changed since it was written.
     """
+    return _read(folder, NetworkResult)
+
+
+def _read(folder: Path, finished: Callable[..., Result]) -> Result | Failure | None:
     content = files.read_json(folder / "result.json")
-    if not content:
+    if content is None:
         return None
     status, reason = content.pop("status"), content.pop("reason")
-    if status == "finished":
-        return NetworkResult(**content)
-    return Failure(content["settings"], reason)
+    return finished(**content) if status == "finished" else Failure(content["settings"], reason)
 
 
 def write_result(

@@ -1,6 +1,5 @@
 """Reads a study from disk once, for tables, figures, claims and the page."""
 
-import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from deep_net_triage.errors import DamagedFile, InputError
+from deep_net_triage.errors import InputError
 from deep_net_triage.methods import CONTROL, METHODS
-from deep_net_triage.network.descriptions import BlockDescription, Refused
 from deep_net_triage.records import correctness, files, provenance, results
-from deep_net_triage.records.provenance import Command
+from deep_net_triage.records.provenance import Description
 from deep_net_triage.records.results import Epoch, Failure, ParentResult, Row, TrialResult
 
 # A trial: method, block, seed.
@@ -20,8 +18,8 @@ TrialKey = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
-class StudyResults:
-    """The results of one data set.
+class StudyResults(Description):
+    """The results of one data set, with what `study.json` says of it.
 
     Attributes:
         dataset: the data set's name.
@@ -35,20 +33,10 @@ class StudyResults:
         parent_correct: as `correct`, for the parent; None if the file is missing or damaged.
         epochs: learning curves by trial, without those in damaged files.
         failures: the reason of each failed trial, by the name of its folder.
-        blocks: the network's blocks in network order.
-        share_layers: whether a layer belongs to several of these blocks.
-        refused: segments that can't be replaced by one convolution.
-        uncounted: layers whose multiply-accumulates are not counted.
-        settings: the settings that all trials share, as in `study.json`.
-        classes: the number of classes; None if unknown.
-        near_duplicates: the number of test images that are nearly equal to a training image;
-            None if they were not counted.
-        parent_ended: when and why the parent's training ended; None if it was not trained here.
-        commands: the commands that added to the study.
         folder: the study's folder; None if the study was not read from disk.
     """
 
-    dataset: str
+    dataset: str = field()  # unlike a description, a study always has one
     baseline_accuracy: float
     rows: tuple[Row, ...] = ()
     controls: tuple[Row, ...] = ()
@@ -57,15 +45,6 @@ class StudyResults:
     parent_correct: np.ndarray | None = None
     epochs: Mapping[TrialKey, tuple[Epoch, ...]] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
-    blocks: tuple[BlockDescription, ...] = ()
-    share_layers: bool = False
-    refused: tuple[Refused, ...] = ()
-    uncounted: tuple[str, ...] = ()
-    settings: Mapping[str, object] = field(default_factory=dict)
-    classes: int | None = None
-    near_duplicates: int | None = None
-    parent_ended: str | None = None
-    commands: tuple[Command, ...] = ()
     folder: Path | None = None
 
     @property
@@ -151,10 +130,9 @@ def read_trials(study: Path) -> dict[Path, TrialResult | Failure]:
     """Returns the undamaged results of ended trials by folder."""
     ended = {}
     for folder in sorted((study / "trials").glob("*/")):
-        with contextlib.suppress(DamagedFile):
-            result = results.read_trial(folder)
-            if result is not None and not is_copy(folder, result):
-                ended[folder] = result
+        result = files.unless_damaged(results.read_trial, folder)
+        if result is not None and not is_copy(folder, result):
+            ended[folder] = result
     return ended
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import keras
 
-from deep_net_triage.commands.settings import rates_of_networks
 from deep_net_triage.errors import InputError
 from deep_net_triage.learning.whole import Lesson
 from deep_net_triage.network import scaling, surgery
@@ -26,6 +25,7 @@ from deep_net_triage.records import alternatives, compressions, models
 from deep_net_triage.records.alternatives import FOLDER, KINDS
 from deep_net_triage.records.compressions import Compression
 from deep_net_triage.study.identity import Parent
+from deep_net_triage.study.outcomes import rates_of_alternatives
 from deep_net_triage.study.plan import Plan
 from deep_net_triage.study.trials import LaterTrainings
 from deep_net_triage.study.watching import held
@@ -79,7 +79,7 @@ def _train(
 ) -> None:
     """Trains an alternative from one seed."""
     settings = trainings.identity.settings
-    rate = rates_of_networks(settings)[KINDS[kind].from_scratch]
+    rate = rates_of_alternatives(settings)[kind]
     teacher = trainings.parent.model if KINDS[kind].taught else None
     folder = alternatives.folder_of(settings.folder, kind, seed)
     name = f"alternative {KINDS[kind].title}, seed {seed}"

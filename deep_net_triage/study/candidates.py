@@ -4,7 +4,6 @@ A block's method and cost are those of the study's trials; a half gets a trial o
 Accuracies are measured on the images that judge: the held-out ones, or else the test images.
 """
 
-import contextlib
 import math
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ import tensorflow as tf
 
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
-from deep_net_triage.errors import DamagedFile, InputError
+from deep_net_triage.errors import InputError
 from deep_net_triage.findings.recommendation import within
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network import costs, latency, surgery
@@ -163,9 +162,7 @@ class Savings:
             "precision": self.settings.precision,
             "machine": devices.describe() | {"name": platform.node()},
         }
-        known = {}
-        with contextlib.suppress(DamagedFile):
-            known = files.read_json(self._file) or {}
+        known = files.unless_damaged(files.read_json, self._file) or {}
         if known.get("measured") != measured:
             known = {"measured": measured, "saved": {}}
         if block.name not in known["saved"]:

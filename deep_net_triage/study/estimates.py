@@ -4,22 +4,21 @@ A training step of the parent is timed, and so are forward passes through the pa
 and their replacements. How often each method computes what is known.
 """
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from deep_net_triage.commands.settings import Settings, rates_of_networks
-from deep_net_triage.errors import DamagedFile
+from deep_net_triage.commands.settings import Settings
 from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
 from deep_net_triage.learning.timings import Timings
 from deep_net_triage.methods import TABLE
 from deep_net_triage.network.blocks import Block
-from deep_net_triage.records import alternatives, compressions, results
+from deep_net_triage.records import alternatives, compressions, files, results
 from deep_net_triage.records.alternatives import KINDS
 from deep_net_triage.records.compressions import Compression
 from deep_net_triage.study.identity import Trial
+from deep_net_triage.study.outcomes import rates_of_alternatives
 from deep_net_triage.wording import duration, listed
 
 # What it takes to trace a step, as a share of what it takes to trace a process's first.
@@ -255,7 +254,7 @@ def left_afterwards(
     made = ended_compression(settings, blocks)
     if made is None:
         return expected
-    lesson = rates_of_networks(settings), settings.temperature
+    lesson = rates_of_alternatives(settings), settings.temperature
     seeds = settings.final_seeds
     if not made.blocks or alternatives.all_ended(settings.folder, seeds, *lesson):
         return Afterwards()
@@ -270,9 +269,7 @@ def ended_compression(settings: Settings, blocks: Sequence[Block]) -> Compressio
         settings: of the command.
         blocks: that it triages.
     """
-    recorded = None
-    with contextlib.suppress(DamagedFile):
-        recorded = compressions.read(settings.folder)
+    recorded = files.unless_damaged(compressions.read, settings.folder)
     if recorded is None or (recorded.save, recorded.max_drop) != (
         settings.save,
         settings.max_drop,
@@ -290,8 +287,8 @@ def ended_compression(settings: Settings, blocks: Sequence[Block]) -> Compressio
     }
     trained = []
     for final in recorded.finals:
-        with contextlib.suppress(DamagedFile):
-            made = results.read_network(settings.folder / compressions.FOLDER / final.folder)
-            if made and asked.items() <= made.settings.items():
-                trained.append(final.seed)
+        folder = settings.folder / compressions.FOLDER / final.folder
+        made = files.unless_damaged(results.read_network, folder)
+        if made and asked.items() <= made.settings.items():
+            trained.append(final.seed)
     return recorded if tuple(trained) == settings.final_seeds else None

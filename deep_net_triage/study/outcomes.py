@@ -5,12 +5,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from deep_net_triage.commands.settings import Settings, rates_of_networks
+import keras
+import numpy as np
+
+from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import DamagedFile, TrainingFailed
-from deep_net_triage.records import alternatives, checkpoints, results
+from deep_net_triage.images.splits import Split
+from deep_net_triage.learning import guards, predictions
+from deep_net_triage.records import (
+    alternatives,
+    checkpoints,
+    correctness,
+    files,
+    models,
+    results,
+)
 from deep_net_triage.records.compressions import Compression
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, NetworkResult, TrialResult
+from deep_net_triage.records.summaries import Curve, summarize
+from deep_net_triage.study.watching import CHECKING
 
 Result = TypeVar("Result", TrialResult, NetworkResult)
 
@@ -46,6 +60,46 @@ def run_and_record(
     return result
 
 
+def save_and_check(
+    model: keras.Model,
+    journal: Journal,
+    test: Split,
+    reports_last_epoch: bool,
+    *,
+    saves: bool = True,
+    stored: str = "exact",
+) -> tuple[Curve, np.ndarray]:
+    """Saves a trained model, checks the file, and writes which test images it gets right.
+
+    Args:
+        model: as its training left it.
+        journal: of that training.
+        test: the test images.
+        reports_last_epoch: as for `summarize`.
+        saves: whether to save the model. If not, the model in memory is tried.
+        stored: as for `guards.check_saved`.
+
+    Returns:
+        A summary of the learning curve, and which test images the model classifies correctly,
+        bool, (images,).
+
+    Raises:
+        TrainingFailed: if the saved model is not the trained one.
+    """
+    folder = journal.folder
+    journal.watch.step(CHECKING)
+    curve = summarize(results.read_epochs(folder), reports_last_epoch)
+    journal.check_lock()
+    if saves:
+        file = folder / "model.keras"
+        models.save(model, file)
+        correct = guards.check_saved(file, model, test, curve.chosen_accuracy, stored)
+    else:
+        correct = predictions.correct(model, test.images, test.labels)
+    correctness.write(folder / results.CORRECT, correct)
+    return curve, correct
+
+
 def reuse_or_remove(
     folder: Path,
     read: Callable[[Path], Result | Failure | None],
@@ -79,6 +133,13 @@ def reuse_or_remove(
     return None
 
 
+def rates_of_alternatives(settings: Settings) -> dict[str, float]:
+    """Returns the learning rate of each kind of alternative."""
+    scratch, trained = settings.learning_rate, settings.classification_rate("model")
+    kinds = alternatives.KINDS.items()
+    return {name: scratch if kind.from_scratch else trained for name, kind in kinds}
+
+
 def remove_alternatives(
     settings: Settings, compression: Compression, say: Callable[[str], None]
 ) -> None:
@@ -90,7 +151,7 @@ def remove_alternatives(
         say: receives a message about each.
     """
     removed = alternatives.remove_those_of_another(
-        settings.folder, compression, rates_of_networks(settings), settings.temperature
+        settings.folder, compression, rates_of_alternatives(settings), settings.temperature
     )
     for folder in removed:
         say(f"{folder} is removed: it belongs to another compressed network or other settings")
@@ -98,8 +159,7 @@ def remove_alternatives(
 
 def same_training(one: Path, other: Path) -> bool:
     """Returns whether two folders hold undamaged results of trials with equal settings."""
-    try:
-        first, second = results.read_trial(one), results.read_trial(other)
-    except DamagedFile:
-        return False
+    first, second = (
+        files.unless_damaged(results.read_trial, folder) for folder in (one, other)
+    )
     return bool(first and second and first.settings == second.settings)

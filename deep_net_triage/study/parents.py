@@ -8,19 +8,19 @@ from pathlib import Path
 import keras
 
 from deep_net_triage import devices
-from deep_net_triage.errors import DamagedFile, InputError, TrainingFailed
+from deep_net_triage.errors import InputError, TrainingFailed
 from deep_net_triage.learning import guards, memory, predictions, training, whole
 from deep_net_triage.learning.learner import Classifier
 from deep_net_triage.network import costs, imagenet
 from deep_net_triage.progress import Progress
-from deep_net_triage.records import checkpoints, correctness, models, results
+from deep_net_triage.records import checkpoints, correctness, files, models, results
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, ParentResult
-from deep_net_triage.records.summaries import summarize
 from deep_net_triage.study.identity import Parent
 from deep_net_triage.study.ledger import EarlierResults
+from deep_net_triage.study.outcomes import save_and_check
 from deep_net_triage.study.plan import Plan
-from deep_net_triage.study.watching import CHECKING, ShownTraining, held
+from deep_net_triage.study.watching import ShownTraining, held
 
 
 def make(plan: Plan, earlier: EarlierResults, progress: Progress) -> tuple[Parent, str]:
@@ -59,10 +59,7 @@ def make(plan: Plan, earlier: EarlierResults, progress: Progress) -> tuple[Paren
 def _taken_over(plan: Plan, earlier: EarlierResults, folder: Path) -> keras.Model | None:
     """Returns a parent that another process has made since this command began, if any."""
     ledger = earlier.ledger
-    try:
-        recorded = ledger.recorded_parent()
-    except DamagedFile:
-        recorded = None
+    recorded = files.unless_damaged(ledger.recorded_parent)
     if not recorded:
         return None
     differing = plan.identity.parent_differences(recorded, ledger.parent_sha256)
@@ -104,14 +101,9 @@ def _trained(plan: Plan, check_lock: Callable[[], None], progress: Progress) -> 
 def _train(plan: Plan, journal: Journal) -> ParentResult:
     parent, folder = plan.network, journal.folder
     whole.train_parent(parent, plan.dataset, plan.settings, journal)
-    journal.watch.step(CHECKING)
-    curve = summarize(results.read_epochs(folder), plan.settings.reports_last_epoch)
-    journal.check_lock()
-    models.save(parent, folder / "model.keras")
-    correct = guards.check_saved(
-        folder / "model.keras", parent, plan.dataset.test, curve.chosen_accuracy
+    curve, _ = save_and_check(
+        parent, journal, plan.dataset.test, plan.settings.reports_last_epoch
     )
-    correctness.write(folder / results.CORRECT, correct)
     result = ParentResult(
         settings=journal.settings,
         baseline_accuracy=curve.chosen_accuracy,

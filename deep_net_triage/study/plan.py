@@ -11,7 +11,6 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
-from deep_net_triage import devices
 from deep_net_triage.commands.settings import GIB, Settings
 from deep_net_triage.errors import InputError
 from deep_net_triage.images.splits import Dataset
@@ -182,7 +181,6 @@ def untrained(settings: Settings, dataset: Dataset) -> keras.Model:
         width=settings.width,
         dropout=settings.dropout,
         batchnorm_momentum=settings.batchnorm_momentum,
-        synchronized=devices.replicas() > 1,
     ).build()
 
 

@@ -9,16 +9,14 @@
    processes that begin a study together agree.
 """
 
-import contextlib
 import dataclasses
 
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
-from deep_net_triage.errors import DamagedFile
 from deep_net_triage.learning import precision
 from deep_net_triage.learning.timed_training import TimedTraining
 from deep_net_triage.progress import Progress
-from deep_net_triage.records import provenance, results
+from deep_net_triage.records import files, provenance, results
 from deep_net_triage.study.plan import Plan, untrained
 
 
@@ -61,11 +59,8 @@ def choose(plan: Plan, progress: Progress) -> tuple[str, TimedTraining | None]:
 
 def _recorded(settings: Settings) -> str | None:
     """Returns the precision of the study in a folder; None if there is none to be read."""
-    with contextlib.suppress(DamagedFile):
-        study = provenance.read(settings.folder / "study.json")
-        if study.settings:
-            return study.settings["precision"]
-    with contextlib.suppress(DamagedFile):
-        parent = results.read_parent(settings.folder / "parent")
-        return parent and parent.settings.get("precision")
-    return None
+    study = files.unless_damaged(provenance.read, settings.folder / "study.json")
+    if study and study.settings:
+        return study.settings["precision"]
+    parent = files.unless_damaged(results.read_parent, settings.folder / "parent")
+    return parent and parent.settings.get("precision")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
 from deep_net_triage.images.splits import Dataset
@@ -15,7 +14,6 @@ from deep_net_triage.learning import (
     evidence,
     guards,
     memory,
-    predictions,
     tensorboard,
     whole,
 )
@@ -28,10 +26,9 @@ from deep_net_triage.progress import Progress
 from deep_net_triage.records import checkpoints, correctness, models, results
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, NetworkResult, Row, TrialResult
-from deep_net_triage.records.summaries import summarize
 from deep_net_triage.study.identity import Identity, Parent, Trial
-from deep_net_triage.study.outcomes import reuse_or_remove, run_and_record
-from deep_net_triage.study.watching import CHECKING, ShownTraining
+from deep_net_triage.study.outcomes import reuse_or_remove, run_and_record, save_and_check
+from deep_net_triage.study.watching import ShownTraining
 from deep_net_triage.wording import duration, signed
 
 
@@ -94,17 +91,18 @@ class BlockTrials:
         """Trains, saves and checks a student, and returns its result."""
         folder = journal.folder
         trained = self.retraining.run(trial.method, trial.seed, journal)
-        journal.watch.step(CHECKING)
+        reads = TABLE[trial.method].reads_activations
+        curve, correct = save_and_check(
+            trained.model,
+            journal,
+            self.retraining.dataset.test,
+            self.settings.reports_last_epoch,
+            saves=self.settings.save_models,
+            stored=self.settings.activation_dtype if reads else "exact",
+        )
         similarity = self.block and evidence.similarity(
             self.parent.model, trained.model, self.block, self.retraining.source
         )
-        epochs = results.read_epochs(folder)
-        curve = summarize(epochs, self.settings.reports_last_epoch)
-        journal.check_lock()
-        reads = TABLE[trial.method].reads_activations
-        stored = self.settings.activation_dtype if reads else "exact"
-        correct = self._saved(trained.model, folder, curve.chosen_accuracy, stored)
-        correctness.write(folder / results.CORRECT, correct)
         final = correct if trained.final_correct is None else trained.final_correct
         correctness.write(folder / results.FINAL_CORRECT, final)
         baseline = self.parent.baseline_accuracy
@@ -117,7 +115,7 @@ class BlockTrials:
             initial_accuracy=trained.initial_accuracy,
             distilled_accuracy=trained.distilled_accuracy,
             similarity=similarity,
-            distill_epochs=sum(epoch.phase == "distill" for epoch in epochs),
+            distill_epochs=len(journal.of_phase("distill")),
             accuracy_drop=round(baseline - curve.chosen_accuracy, 12),
             final_drop=round(baseline - curve.final_accuracy, 12),
             seconds=journal.seconds,
@@ -137,21 +135,6 @@ class BlockTrials:
             "parent_macs": costs.macs(self.parent.model),
             "parent_bytes": self.parent.weights_bytes,
         }
-
-    def _saved(
-        self, model: keras.Model, folder: Path, accuracy: float, stored: str
-    ) -> np.ndarray:
-        """Saves a student if the settings say so, and checks what was saved.
-
-        Returns:
-            Which test images it classifies correctly, bool, (images,).
-        """
-        test = self.retraining.dataset.test
-        if not self.settings.save_models:
-            return predictions.correct(model, test.images, test.labels)
-        file = folder / "model.keras"
-        models.save(model, file)
-        return guards.check_saved(file, model, test, accuracy, stored)
 
     def _curves(self, folder: Path) -> tensorboard.Curves | None:
         if not self.settings.tensorboard:
@@ -269,24 +252,17 @@ class LaterTrainings:
 
     def _saved(self, network: keras.Model, journal: Journal) -> NetworkResult:
         """Saves and checks a trained network, and returns its result."""
-        folder, settings = journal.folder, self.identity.settings
-        journal.watch.step(CHECKING)
-        epochs = results.read_epochs(folder)
-        curve = summarize(epochs, settings.reports_last_epoch)
-        journal.check_lock()
-        file = folder / "model.keras"
-        models.save(network, file)
-        correct = guards.check_saved(file, network, self.dataset.test, curve.chosen_accuracy)
-        correctness.write(folder / results.CORRECT, correct)
+        reports_last = self.identity.settings.reports_last_epoch
+        curve, _ = save_and_check(network, journal, self.dataset.test, reports_last)
         return NetworkResult(
             settings=journal.settings,
             accuracy=curve.chosen_accuracy,
-            judged_accuracy=epochs[curve.chosen_epoch - 1].judged_by,
-            epochs=len(epochs),
+            judged_accuracy=journal.epochs[curve.chosen_epoch - 1].judged_by,
+            epochs=len(journal.epochs),
             parameters=costs.parameters(network),
             macs=costs.macs(network),
             seconds=journal.seconds,
-            files=results.digests(folder),
+            files=results.digests(journal.folder),
         )
 
     def _of_network(self, network: keras.Model, lesson: Lesson) -> dict[str, object]:
