@@ -278,7 +278,9 @@ def _optimization(declared: _Declared) -> None:
         "Learning rate from scratch, and wherever the more specific rates are not set.",
     )
     declared.positive(
-        "retrain_learning_rate", None, "Learning rate of a student's whole model."
+        "retrain_learning_rate",
+        None,
+        "Learning rate of what the parent has trained, in methods that train the whole model.",
     )
     declared.positive(
         "layer_learning_rate",

@@ -17,7 +17,7 @@ _EXAMPLES = (
         "--parent=my_model.keras --image_dir=photos --list_blocks",
     ),
     (
-        "Make it smaller, and lose two points of accuracy at most",
+        "Make it smaller, and undo what clearly loses more than two points of accuracy",
         "--parent=my_model.keras --image_dir=photos --method=stn_kd --compress --max_drop=0.02",
     ),
 )

@@ -322,7 +322,7 @@ def why_not(folds: Sequence[Fold]) -> str | None:
 def _left_aside(name: str, folds: Sequence[Fold]) -> str | None:
     """Returns why a data set's verdicts don't count; None if they do."""
     if name not in DECIDING:
-        return "This data set is descriptive: it enters claim 7 and decides no other claim."
+        return "This data set enters claim 7 only."
     if len(folds) < PLANNED[name]:
         return f"Only {len(folds)} of {PLANNED[name]} folds have been run."
     return why_not(folds)

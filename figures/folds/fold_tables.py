@@ -23,7 +23,7 @@ def described(name: str, folds: Sequence[Fold], result: SetResult) -> str:
         f"({100 * min(parents):.1f} to {100 * max(parents):.1f}); {near} of {images:,} test "
         "images are nearly equal to a training image."
     )
-    return f"{line} Left aside. {result.left_aside}" if result.left_aside else line
+    return f"{line} No verdicts. {result.left_aside}" if result.left_aside else line
 
 
 def contrast_table(folds: Sequence[Fold]) -> Iterator[str]:

@@ -27,16 +27,16 @@ SCALES = {"known": EXPECTED - CHANCE, "least": min(EXPECTED - CHANCE, 1 - EXPECT
 
 
 # What is true, the claim, the right verdict, and the value of all its parts; None for those of
-# the committed study.
+# the first study.
 TRUTHS = (
-    ("blocks differ as in the committed study", "1", "not supported", None),
+    ("blocks differ as in the first study", "1", "not supported", None),
     ("nothing differs", "1", "not supported", 0.0),
     ("whole models gain 2 points at each block", "1", "supported", 0.02),
     ("nothing differs", "2a", "supported", 0.0),
     ("2 points are lost", "2a", "not supported", -0.02),
-    ("layers gain as in the committed study", "2b", "not supported", None),
+    ("layers gain as in the first study", "2b", "not supported", None),
     ("nothing differs", "2b", "supported", 0.0),
-    ("blocks differ as in the committed study", "4", "not supported", None),
+    ("blocks differ as in the first study", "4", "not supported", None),
     ("nothing differs", "4", "supported", 0.0),
 )
 
