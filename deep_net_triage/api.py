@@ -19,7 +19,7 @@ from deep_net_triage.commands.options import CompressOptions, Options, Saving, a
 from deep_net_triage.errors import InputError
 from deep_net_triage.images.splits import Dataset, Split
 from deep_net_triage.network import blocks, graphs, surgery
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import compressions, models
 from deep_net_triage.records.compressions import Step

@@ -185,7 +185,7 @@ def _draws_bars(stream: TextIO) -> bool:
 
 
 def _left(seconds: float | None) -> str:
-    return "" if seconds is None else f"{duration(seconds)} left"
+    return f"{duration(seconds)} left" if seconds else ""
 
 
 def _rate(images_per_second: float) -> str:

@@ -4,8 +4,7 @@ import pytest
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.network import blocks, inventory, surgery
-from deep_net_triage.network.descriptions import Refused
-from deep_net_triage.network.segments import Shape
+from deep_net_triage.network.descriptions import Refused, Shape
 
 
 def test_vgg16_has_five_blocks(vgg):

@@ -8,8 +8,8 @@ import pytest
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.network import blocks, surgery
+from deep_net_triage.network.descriptions import Shape
 from deep_net_triage.network.halves import halves
-from deep_net_triage.network.segments import Shape
 
 
 def conv(name, filters=4, size=3, **settings):

@@ -10,8 +10,9 @@ from deep_net_triage.network.blocks import find_blocks
 from deep_net_triage.records import files, results, study_results
 from deep_net_triage.records.locks import Lock
 from deep_net_triage.records.results import Failure, ParentResult, Row, TrialResult
+from deep_net_triage.study.earlier_results import EarlierResults
 from deep_net_triage.study.identity import Identity, Trial
-from deep_net_triage.study.ledger import EarlierResults, Ledger
+from deep_net_triage.study.ledger import Ledger
 from tests.studies import interrupted
 from tests.toys import toy_parent
 
@@ -172,6 +173,20 @@ def test_finished_and_interrupted_trials_of_other_settings_are_replaced_together
     earlier.compare_trials(trials)
     earlier.remove()
     assert not any(one.exists() for one in (compressed, folder, before.folder_of(trials[0])))
+
+
+def test_what_another_job_has_replaced_meanwhile_stays(new_ledger, trials):
+    """Two jobs with --overwrite find the same old trials; the first has begun anew already."""
+    for trial in trials[:2]:
+        write(new_ledger(epochs=3), trial)
+    (new_ledger().folder / "compressed").mkdir()
+    jobs = [EarlierResults(new_ledger(overwrite=True)) for _ in range(2)]
+    for job in jobs:
+        job.compare_trials(trials)
+    jobs[0].remove()
+    write(new_ledger(), trials[0])  # under settings of now
+    jobs[1].remove()
+    assert [jobs[1].ledger.is_finished(trial) for trial in trials[:2]] == [True, False]
 
 
 def test_a_damaged_trial_of_another_command_is_named_and_stays(new_ledger, trials):

@@ -1,7 +1,10 @@
 """What an earlier command has left of a training that this one is to run."""
 
+import types
+
 import pytest
 
+from deep_net_triage.errors import LockLost, TrainingFailed
 from deep_net_triage.records import checkpoints, results
 from deep_net_triage.records.results import Failure, NetworkResult
 from deep_net_triage.study import outcomes
@@ -44,6 +47,20 @@ def test_a_training_whose_model_was_removed_is_made_again(tmp_path, capsys):
     assert left_of(folder, {}) is None
     assert not folder.exists()
     assert "model.keras is missing; it is made again" in capsys.readouterr().out
+
+
+def test_a_failure_after_another_process_has_taken_over_leaves_its_model(tmp_path):
+    def lost():
+        raise LockLost("taken over")
+
+    def train():
+        raise TrainingFailed("the saved model's weights are not those that were trained")
+
+    (tmp_path / "model.keras").touch()
+    journal = types.SimpleNamespace(folder=tmp_path, settings={}, epochs=[], check_lock=lost)
+    with pytest.raises(LockLost):
+        outcomes.run_and_record(journal, "trial", train, str, print)
+    assert (tmp_path / "model.keras").exists()
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK nonsense"])

@@ -13,7 +13,7 @@ from deep_net_triage.learning import guards, memory, precision, timed_training, 
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import locks, results
 from deep_net_triage.study import command, parents, plan
-from tests.studies import TINY, read
+from tests.studies import TINY, interrupted, read
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +76,24 @@ def test_a_study_that_another_process_has_begun_meanwhile_gives_the_precision(
     monkeypatch.setattr(command.precisions, "as_recorded", lambda chosen: chosen)
     made, count = begun(0.5)
     assert (made.settings.precision, count) == ("mixed_bfloat16", 1)
+
+
+def test_a_study_keeps_its_precision_on_another_kind_of_machine(begun, monkeypatch):
+    begun(1.5)
+    monkeypatch.setattr(devices, "trains_in_bfloat16", lambda: False)
+    made, count = begun(0.5)
+    assert (made.settings.precision, count) == ("mixed_bfloat16", 1)
+
+
+def test_a_study_that_another_process_began_while_images_were_read_is_continued(
+    begun, monkeypatch
+):
+    """Its parent is interrupted, in a precision that no measurement here may contradict."""
+    made, _ = begun(1.5)
+    interrupted(made.settings.folder / "parent", made.identity.of_parent())
+    monkeypatch.setattr(command.precisions, "as_recorded", lambda chosen: chosen)
+    again, count = begun(0.5)
+    assert (again.settings.precision, count) == ("mixed_bfloat16", 1)
 
 
 def test_the_record_outlives_a_damaged_study_file(begun, tmp_path, monkeypatch):

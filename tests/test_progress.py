@@ -113,6 +113,15 @@ def test_a_file_gets_a_line_a_minute_of_work_that_takes_longer(clock):
     ]
 
 
+def test_work_after_all_that_was_expected_has_no_time_left(clock):
+    stream = io.StringIO()
+    progress = Progress(stream)
+    progress.expect([])
+    clock[0] = 60
+    progress.step("export", Step("testing model.tflite", 640, 10000, "image"))
+    assert stream.getvalue() == "export  testing model.tflite  image 640/10000\n"
+
+
 def test_each_process_has_a_minute_of_its_own(clock):
     stream = io.StringIO()
     progress = Progress(stream)

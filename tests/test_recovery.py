@@ -11,7 +11,7 @@ import pytest
 import run_triage
 from deep_net_triage.records import processes, results, study_results
 from deep_net_triage.records.journal import Journal
-from deep_net_triage.study.ledger import EarlierResults
+from deep_net_triage.study.earlier_results import EarlierResults
 from deep_net_triage.study.study import Study
 from tests.studies import TINY, read, run, snapshot
 

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from deep_net_triage.network.blocks import Block
-from deep_net_triage.network.segments import Shape
+from deep_net_triage.network.block import Block
+from deep_net_triage.network.descriptions import Shape
 from deep_net_triage.study import selection
 from deep_net_triage.study.selection import Candidate
 

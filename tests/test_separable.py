@@ -11,6 +11,7 @@ from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import for_model
 from deep_net_triage.methods import METHODS, TABLE
 from deep_net_triage.network import blocks, inventory, surgery
+from deep_net_triage.network.block import REPLACEMENTS
 from deep_net_triage.network.blocks import find_blocks
 from deep_net_triage.network.halves import halves
 from tests.studies import read
@@ -70,8 +71,7 @@ def test_random_kernels_have_kerass_ranges_and_are_drawn_apart():
 @pytest.mark.parametrize("number", [0, 1])
 def test_from_the_mean_it_starts_as_the_convolution_does(parent, number):
     plain, separable = (
-        student_of(parent, find_blocks(parent, kind)[number], "mean")
-        for kind in blocks.REPLACEMENTS
+        student_of(parent, find_blocks(parent, kind)[number], "mean") for kind in REPLACEMENTS
     )
     expected = plain.predict(IMAGES, verbose=0)
     np.testing.assert_allclose(
@@ -112,7 +112,7 @@ def test_alignment_rearranges_the_pointwise_filters(parent, toy_dataset):
 
 
 def test_it_determines_the_trials_that_compress(small_settings):
-    plain, separable = (small_settings(replacement=kind) for kind in blocks.REPLACEMENTS)
+    plain, separable = (small_settings(replacement=kind) for kind in REPLACEMENTS)
     differing = {n for n in TABLE if plain.of_trial(n) != separable.of_trial(n)}
     assert differing == set(METHODS)
     # So that results from before it was a flag stay valid.

@@ -23,7 +23,7 @@ KUBERNETES = {"JOB_COMPLETION_INDEX": "2"}
         ("3/4", SLURM, (3, 4)),
         ("auto", SLURM, (3, 5)),  # 1, 3, 5, 7
         ("auto", SLURM | KUBERNETES, (3, 5)),
-        ("auto/8", SLURM, (3, 8)),
+        ("auto/5", SLURM, (3, 5)),
         ("auto/3", KUBERNETES, (2, 3)),
     ],
 )
@@ -41,6 +41,7 @@ def test_a_job_learns_its_part(text, environment, expected):
         ("auto", {}, "neither SLURM_ARRAY_TASK_ID nor JOB_COMPLETION_INDEX"),
         ("auto", KUBERNETES, "the number of jobs is unknown"),
         ("auto/2", KUBERNETES, "job 2 of 2"),
+        ("auto/8", SLURM, "has 5 jobs, not 8; .* --shard=i/8"),  # some of eight, run again
         ("auto", SLURM | {"SLURM_ARRAY_TASK_ID": "x"}, "neither SLURM"),
     ],
 )

@@ -7,8 +7,8 @@ import pytest
 from deep_net_triage.errors import InputError
 from deep_net_triage.network import costs, graphs, surgery
 from deep_net_triage.network.blocks import find_blocks, named
+from deep_net_triage.network.descriptions import Shape
 from deep_net_triage.network.graphs import by_name
-from deep_net_triage.network.segments import Shape
 from tests.toys import before
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 2)).astype(np.float32)

@@ -280,7 +280,7 @@ def _optimization(declared: _Declared) -> None:
     declared.positive(
         "retrain_learning_rate",
         None,
-        "Learning rate of what the parent has trained, in methods that train the whole model.",
+        "Learning rate of a student's old layers, if trained.",
     )
     declared.positive(
         "layer_learning_rate",

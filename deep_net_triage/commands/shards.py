@@ -30,6 +30,12 @@ def parse(text: str | None, environment: Mapping[str, str]) -> tuple[int, int] |
     index, count = typed[1], typed[2]
     if index == "auto":
         index, array_count = _from_environment(text, environment)
+        if count and array_count not in (None, count):
+            # Its number counts from the first job of this array, not of the one before.
+            raise InputError(
+                f"--shard={text}: this job array has {array_count} jobs, not {count}; to run "
+                f"some of the {count} again, name the part of each: --shard=i/{count}"
+            )
         count = count or array_count
         if count is None:
             raise InputError(f"--shard={text}: the number of jobs is unknown; {_ALLOWED}")

@@ -27,7 +27,7 @@ from deep_net_triage.findings.verdict import Verdict
 from deep_net_triage.methods import GROUPS
 from deep_net_triage.network import blocks as network_blocks
 from deep_net_triage.network import surgery
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import files
 from deep_net_triage.records.study_results import StudyResults, mean

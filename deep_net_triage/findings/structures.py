@@ -13,7 +13,7 @@ from deep_net_triage.wording import sides
 if TYPE_CHECKING:  # most figures are drawn without TensorFlow, in a second instead of ten
     import keras
 
-    from deep_net_triage.network.blocks import Block
+    from deep_net_triage.network.block import Block
 
 _KINDS = {
     "Conv2D": ("Conv {0[0]}×{0[1]}, {1}", "#CFE3F3"),

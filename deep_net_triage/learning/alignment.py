@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from deep_net_triage.learning import predictions
 from deep_net_triage.learning.batches import Rows
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.network.graphs import by_name
 
 # More would make the correlations more exact, but each trial with a random start computes them.

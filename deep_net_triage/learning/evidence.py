@@ -15,7 +15,7 @@ from deep_net_triage.learning import predictions
 from deep_net_triage.learning.batches import Rows
 from deep_net_triage.learning.sources import Source
 from deep_net_triage.network import graphs, surgery
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.network.graphs import by_name
 
 # More images make the estimate more exact; its cost grows with their square.

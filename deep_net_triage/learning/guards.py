@@ -14,7 +14,7 @@ import numpy as np
 from deep_net_triage.errors import TrainingFailed
 from deep_net_triage.images.splits import Split
 from deep_net_triage.learning import predictions
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 
 # The saved model is evaluated on images, eagerly. Its trial may have read stored activations
 # and run compiled steps, which round differently. So one image plus this share of all images

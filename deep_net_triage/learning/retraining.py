@@ -22,7 +22,7 @@ from deep_net_triage.learning.sources import Source, for_model
 from deep_net_triage.learning.taught import Taught
 from deep_net_triage.methods import TABLE, Method
 from deep_net_triage.network import convolutions, graphs, surgery
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.summaries import summarize
 

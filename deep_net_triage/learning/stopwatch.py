@@ -15,7 +15,7 @@ from deep_net_triage.learning import timed_training, whole
 from deep_net_triage.learning.timed_training import MOST_STEPS, TimedTraining
 from deep_net_triage.learning.timings import BlockTimings, Timings
 from deep_net_triage.network import costs, graphs, surgery
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 
 # Training steps are timed for about this many seconds, forward passes for a fraction of it.
 _SECONDS = 0.8

@@ -8,7 +8,7 @@ import tensorflow as tf
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.learning.learner import Classifier, squared_distances
 from deep_net_triage.network import graphs
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.network.graphs import Graph
 
 # Layers of a model that change images at random while it trains.

@@ -21,7 +21,7 @@ from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning.array_stores import ArrayStore, SharedArrayStore
 from deep_net_triage.learning.sources import Place, Source, for_block
 from deep_net_triage.network import graphs
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.steps import Report, Reporter, Step
 
 

@@ -15,7 +15,7 @@ from deep_net_triage.learning.learner import Classifier
 from deep_net_triage.learning.optimizers import LearningRates
 from deep_net_triage.learning.taught import Taught
 from deep_net_triage.network import convolutions, surgery
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.records.journal import Journal
 
 

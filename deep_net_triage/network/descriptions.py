@@ -1,12 +1,27 @@
 """The blocks of a model as plain values and as a table, free of Keras and TensorFlow.
 
-`study.json` stores these values, and everything that shows a study reads them back.
+`study.json` stores the descriptions, and everything that shows a study reads them back.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deep_net_triage.wording import counted, sides
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The 3x3 convolution that turns a segment's input into a tensor of its output's shape.
+
+    Attributes:
+        filters: the segment's output channels.
+        strides: the segment's total stride, (rows, columns).
+        padding: `same`, or `valid` if the segment trims the map's edge by one pixel.
+    """
+
+    filters: int
+    strides: tuple[int, int]
+    padding: str
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import keras
 
 from deep_net_triage.network import blocks, costs, kinds, segments, surgery
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.network.graphs import Graph
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import keras
 
 from deep_net_triage.network import costs, segments, surgery
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.network.descriptions import BlockDescription
 from deep_net_triage.network.graphs import Graph, by_name
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.network import channels, narrowing
-from deep_net_triage.network.blocks import Block, check_belongs
+from deep_net_triage.network.block import Block
+from deep_net_triage.network.blocks import check_belongs
 from deep_net_triage.network.channels import Channels, Group
 
 

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import keras
 
 from deep_net_triage.network import activations, kinds
+from deep_net_triage.network.descriptions import Shape
 from deep_net_triage.network.graphs import Graph
 from deep_net_triage.network.initializers import KERNEL_SIZE
 from deep_net_triage.wording import sides
@@ -15,21 +15,6 @@ HEAD = "it belongs to the classifier's head"
 
 # Sides to try for a map with open sides: one for each remainder of a stride of 2 or 4.
 _SIDES = (64, 65, 66, 67)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The 3x3 convolution that turns a segment's input into a tensor of its output's shape.
-
-    Attributes:
-        filters: the segment's output channels.
-        strides: the segment's total stride, (rows, columns).
-        padding: `same`, or `valid` if the segment trims the map's edge by one pixel.
-    """
-
-    filters: int
-    strides: tuple[int, int]
-    padding: str
 
 
 def runs(graph: Graph) -> list[tuple[list[list[str]], str | None]]:
@@ -124,7 +109,7 @@ def refusal(graph: Graph, names: list[str], kind: str = "conv") -> str | None:
     Args:
         graph: of the whole model.
         names: the segment's operations in order; all of them depend on what the first receives.
-        kind: of the convolution, one of `blocks.REPLACEMENTS`.
+        kind: of the convolution, one of `block.REPLACEMENTS`.
     """
     if sum(kinds.is_convolution(graph.operations[name]) for name in names) < 2:
         return "it has fewer than two convolutions, so replacing it saves nothing"

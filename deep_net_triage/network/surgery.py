@@ -6,7 +6,8 @@ import keras
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.network import graphs, initializers
-from deep_net_triage.network.blocks import Block, check_belongs
+from deep_net_triage.network.block import Block
+from deep_net_triage.network.blocks import check_belongs
 from deep_net_triage.network.initializers import KERNEL_SIZE
 
 _INITIALIZERS = ("glorot_uniform", "mean")

@@ -16,7 +16,7 @@ import keras
 from deep_net_triage.errors import InputError
 from deep_net_triage.learning.whole import Lesson
 from deep_net_triage.network import scaling, surgery
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.network.halves import halves
 from deep_net_triage.network.narrowing import redrawn
 from deep_net_triage.network.pruning import pruned_to
@@ -106,6 +106,10 @@ class _Networks:
         known = {block.name: block for block in plan.blocks}
         for block in plan.blocks:
             known |= {half.name: half for half in halves(plan.network, block)}
+        if unknown := [name for name in compression.blocks if name not in known]:
+            raise InputError(
+                f"another command has compressed {listed(unknown)}; run this one again"
+            )
         self.blocks: list[Block] = [known[name] for name in compression.blocks]
 
     def make(self, kind: str, seed: int) -> keras.Model:

@@ -19,7 +19,7 @@ from deep_net_triage.errors import InputError
 from deep_net_triage.findings.recommendation import within
 from deep_net_triage.methods import METHODS
 from deep_net_triage.network import costs, latency, surgery
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.network.halves import halves
 from deep_net_triage.records import files, results
 from deep_net_triage.records.results import Epoch

@@ -35,14 +35,11 @@ from deep_net_triage.study import (
     student_latencies,
     unseen,
 )
-from deep_net_triage.study.budget import Budget
+from deep_net_triage.study.earlier_results import EarlierResults
 from deep_net_triage.study.identity import Identity, Parent
-from deep_net_triage.study.inputs import Inputs
-from deep_net_triage.study.ledger import EarlierResults, Ledger
+from deep_net_triage.study.ledger import Ledger
 from deep_net_triage.study.plan import Plan, make_plan
 from deep_net_triage.study.study import Study
-
-IN_MEMORY = "a model in memory"
 
 # Each trial to run, by its number: when its earlier failure was recorded, in nanoseconds; None
 # without one.
@@ -82,7 +79,7 @@ def run(
     settings: Settings,
     typed: str,
     progress: Progress,
-    given: Inputs | None = None,
+    given: inputs.Inputs | None = None,
     start_workers: StartWorkers | None = None,
     quick: Quick | None = None,
 ) -> int:
@@ -197,7 +194,7 @@ def finish(settings: Settings, typed: str, started: float, progress: Progress) -
 def _opened(
     settings: Settings,
     progress: Progress,
-    given: Inputs | None = None,
+    given: inputs.Inputs | None = None,
     verifies: bool = True,
     quick: Quick | None = None,
 ) -> Iterator[Opened]:
@@ -212,8 +209,11 @@ def _opened(
         settings, dataset, model = read.settings, read.dataset, read.model
         if settings.compress and settings.validation_fraction and model and verifies:
             unseen.check(model, dataset)
+        if is_undecided and not model:
+            # Another command may have begun the study while this one read the images.
+            settings = precisions.recorded_meanwhile(settings)
         digest = splits.digest(dataset)
-        source = IN_MEMORY if given else settings.parent and str(settings.parent)
+        source = "a model in memory" if given else settings.parent and str(settings.parent)
         identity = Identity(settings, len(dataset.train), len(dataset.test), digest, source)
         sha256 = guards.weights_digest(model) if model else None
         in_folder = EarlierResults(Ledger(identity, sha256, progress.say, verifies))
@@ -240,7 +240,7 @@ def _begin(opened: Opened, typed: str, started: float) -> tuple[Opened, int]:
     return opened, foreseen.side_by_side
 
 
-def _foresee(opened: Opened, typed: str, started: float) -> tuple[Opened, Budget]:
+def _foresee(opened: Opened, typed: str, started: float) -> tuple[Opened, budget.Budget]:
     """Settles a study's precision, removes outdated results, and returns study and budget."""
     timed = None
     if opened.measures_precision:
@@ -266,7 +266,7 @@ def _parent(opened: Opened) -> Parent:
     return parent
 
 
-def _say(foreseen: Budget, opened: Opened) -> None:
+def _say(foreseen: budget.Budget, opened: Opened) -> None:
     """Prints what a study will take and, if that is long, how to make it short."""
     opened.progress.say(budget.summary(foreseen))
     if later := str(foreseen.afterwards):

@@ -13,7 +13,7 @@ from deep_net_triage.commands.settings import Settings
 from deep_net_triage.forecast import ExpectedPhase, ExpectedTraining
 from deep_net_triage.learning.timings import Timings
 from deep_net_triage.methods import TABLE
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.records import alternatives, compressions, files, results
 from deep_net_triage.records.alternatives import KINDS
 from deep_net_triage.records.compressions import Compression

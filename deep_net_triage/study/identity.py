@@ -7,7 +7,7 @@ import keras
 
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.methods import NO_BLOCK
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.records import results
 from deep_net_triage.records.results import ParentResult
 

@@ -10,7 +10,7 @@ import keras
 from deep_net_triage.errors import InputError
 from deep_net_triage.learning import guards
 from deep_net_triage.network import exports
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.records import models
 from deep_net_triage.records.compressions import Step
 

@@ -51,6 +51,7 @@ def run_and_record(
     try:
         result: Result | Failure = train()
     except TrainingFailed as failure:
+        journal.check_lock()  # the model may be that of a process which has taken over
         (journal.folder / "model.keras").unlink(missing_ok=True)
         result = Failure(journal.settings, str(failure))
         say(f"{name}  failed: {failure}")

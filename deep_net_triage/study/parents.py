@@ -16,8 +16,8 @@ from deep_net_triage.progress import Progress
 from deep_net_triage.records import checkpoints, correctness, files, models, results
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.records.results import Failure, ParentResult
+from deep_net_triage.study.earlier_results import EarlierResults
 from deep_net_triage.study.identity import Parent
-from deep_net_triage.study.ledger import EarlierResults
 from deep_net_triage.study.outcomes import save_and_check
 from deep_net_triage.study.plan import Plan
 from deep_net_triage.study.watching import ShownTraining, held

@@ -24,12 +24,12 @@ from deep_net_triage.network import (
     inventory,
     vgg16,
 )
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.network.descriptions import BlockDescription, Refused
 from deep_net_triage.records import models
 from deep_net_triage.records.provenance import Command, Description
+from deep_net_triage.study.earlier_results import EarlierResults
 from deep_net_triage.study.identity import Identity, Trial
-from deep_net_triage.study.ledger import EarlierResults
 
 _COMPARED = 32  # images, by which two models of equal weights are compared
 

@@ -1,15 +1,17 @@
 """Which precision a study has if the user leaves it to the program (`--precision=auto`).
 
-1. On a CPU without instructions for bfloat16 it is float32; on GPUs `devices` decides.
-2. A study that exists keeps the precision in its `study.json` or, if that file is damaged, in
-   its parent's result, so that no second measurement can refuse it.
-3. A deterministic study is in float32, because a measurement may come out differently each
+1. A study that exists keeps the precision in its `study.json` or, if that file is damaged, in
+   its parent's result, so that neither a second measurement nor another machine can refuse it.
+2. A deterministic study is in float32, because a measurement may come out differently each
    time. So is a study of a given model, whose layers keep the precision they were saved with.
+3. On a CPU without instructions for bfloat16 it is float32; on GPUs `devices` decides.
 4. Otherwise a training step is measured both ways, under the lock of `study.json`, so that
    processes that begin a study together agree.
 """
 
 import dataclasses
+
+import keras
 
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
@@ -30,11 +32,22 @@ def is_undecided(settings: Settings) -> bool:
 
 
 def as_recorded(settings: Settings) -> Settings:
-    """Returns settings with the precision of the study in their folder, if it is undecided."""
+    """Returns settings with the precision of the study in their folder, if none is typed."""
     recorded = _recorded(settings)
-    if recorded and is_undecided(settings):
+    if recorded and settings.precision == "auto" and not settings.deterministic:
         return dataclasses.replace(settings, precision=recorded)
     return settings
+
+
+def recorded_meanwhile(settings: Settings) -> Settings:
+    """Returns settings with the precision of a study that another command has begun, if any.
+
+    Layers that are made from now on have it.
+    """
+    recorded = _recorded(settings)
+    if recorded:
+        keras.config.set_dtype_policy(recorded)
+    return dataclasses.replace(settings, precision=recorded or settings.precision)
 
 
 def choose(plan: Plan, progress: Progress) -> tuple[str, TimedTraining | None]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deep_net_triage.findings.recommendation import within
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 
 
 @dataclass(frozen=True)

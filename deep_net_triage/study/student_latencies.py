@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deep_net_triage.learning import memory
 from deep_net_triage.network import latency, surgery
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.network.latency import Timing
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import results

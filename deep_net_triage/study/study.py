@@ -15,7 +15,7 @@ from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import Source, for_model
 from deep_net_triage.learning.walk import Walk
 from deep_net_triage.methods import TABLE
-from deep_net_triage.network.blocks import Block
+from deep_net_triage.network.block import Block
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import locks, results
 from deep_net_triage.records.locks import Lock

@@ -100,11 +100,11 @@ class BlockTrials:
             saves=self.settings.save_models,
             stored=self.settings.activation_dtype if reads else "exact",
         )
+        final = correct if trained.final_correct is None else trained.final_correct
+        correctness.write(folder / results.FINAL_CORRECT, final)
         similarity = self.block and evidence.similarity(
             self.parent.model, trained.model, self.block, self.retraining.source
         )
-        final = correct if trained.final_correct is None else trained.final_correct
-        correctness.write(folder / results.FINAL_CORRECT, final)
         baseline = self.parent.baseline_accuracy
         guards.check_parent(self.parent.model, self.parent.weights_sha256)
         row = Row(
