@@ -18,7 +18,7 @@ from deep_net_triage.commands import checks, command_line
 from deep_net_triage.commands.options import CompressOptions, Options, Saving, as_arguments
 from deep_net_triage.errors import InputError
 from deep_net_triage.images.splits import Dataset, Split
-from deep_net_triage.network import blocks, graphs, surgery
+from deep_net_triage.network import blocks, flattening, surgery
 from deep_net_triage.network.block import Block
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import compressions, models
@@ -77,7 +77,7 @@ def find_blocks(model: keras.Model, *, replacement: str = "conv") -> tuple[Block
         InputError: if the model has no block, or can't be triaged, which the message explains;
             or if `replacement` is neither of the two.
     """
-    return blocks.find_blocks(graphs.flat(model), replacement)
+    return blocks.find_blocks(flattening.flat(model), replacement)
 
 
 @_flags_as_keywords()
@@ -102,7 +102,7 @@ def replace_block(
         InputError: if the model has no such block or can't be triaged, or if an argument has
             another value than those above.
     """
-    parent = graphs.flat(model)
+    parent = flattening.flat(model)
     if not isinstance(block, Block):
         found = blocks.survey(parent, replacement).blocks
         (block,) = blocks.select(parent, found, (str(block),), replacement)

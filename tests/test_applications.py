@@ -10,7 +10,7 @@ import pytest
 
 import deep_net_triage as dnt
 import run_triage
-from deep_net_triage.network import costs, graphs, inventory, outputs, surgery
+from deep_net_triage.network import costs, flattening, inventory, outputs, surgery
 from deep_net_triage.network.blocks import survey
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.records import study_results
@@ -41,7 +41,7 @@ def network(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_blocks_are_found_and_each_can_be_replaced(name):
-    parent = graphs.flat(network(name))
+    parent = flattening.flat(network(name))
     assert not outputs.returns_logits(parent)
     assert costs.uncounted(parent) == ()
     found = survey(parent)
@@ -69,7 +69,7 @@ def test_blocks_are_found_and_each_can_be_replaced(name):
 
 @pytest.mark.slow
 def test_the_convolutions_of_a_classifier_are_no_block():
-    found = survey(graphs.flat(network("MobileNetV3Small")))
+    found = survey(flattening.flat(network("MobileNetV3Small")))
     assert len(found.blocks) == BLOCKS["MobileNetV3Small"]
     assert found.refused[-1] == Refused(
         "conv_2", "logits", "it belongs to the classifier's head"
@@ -79,12 +79,12 @@ def test_the_convolutions_of_a_classifier_are_no_block():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["EfficientNetV2B0", "ConvNeXtTiny"])
 def test_newer_networks_have_as_many_blocks_as_the_page_states(name):
-    assert len(survey(graphs.flat(network(name))).blocks) == BLOCKS[name]
+    assert len(survey(flattening.flat(network(name))).blocks) == BLOCKS[name]
 
 
 @pytest.mark.slow
 def test_one_block_across_all_resolutions_says_why():
-    parent = graphs.flat(network("NASNetMobile"))
+    parent = flattening.flat(network("NASNetMobile"))
     (block,) = survey(parent).blocks
     assert len(block.convolutions) == 195
     (line,) = inventory.undivided(parent, [block])

@@ -10,7 +10,7 @@ import pytest
 import deep_net_triage as dnt
 from deep_net_triage.commands.settings import GIB
 from deep_net_triage.errors import InputError
-from deep_net_triage.network import blocks, costs, graphs, pruning, surgery
+from deep_net_triage.network import blocks, costs, flattening, graphs, pruning, surgery
 from deep_net_triage.network.blocks import find_blocks
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.records import models
@@ -154,7 +154,7 @@ def built(construct):
 def test_a_block_with_it_is_found_compressed_and_retrained(
     construct, toy_dataset, small_settings, saved, tmp_path
 ):
-    parent = graphs.flat(built(construct))
+    parent = flattening.flat(built(construct))
     block = find_blocks(parent)[0]
     assert (block.convolutions, block.activation) == CONSTRUCTS[construct]
     assert block.pool == "pool"
@@ -311,9 +311,9 @@ def test_branches_that_do_not_fit_the_images_are_refused():
     pooled = layers.MaxPooling2D(2)(images)
     x = layers.GlobalAveragePooling2D()(layers.Add()([halved, pooled]))
     model = keras.Model(images, x, name="forked")
-    assert graphs.flat(model, (32, 32, 2)).name == "forked"
+    assert flattening.flat(model, (32, 32, 2)).name == "forked"
     with pytest.raises(InputError, match="forked does not take images of 33 x 33 x 2 "):
-        graphs.flat(model, (33, 33, 2))
+        flattening.flat(model, (33, 33, 2))
 
 
 def test_a_dilated_convolution_that_trims_the_map_is_refused():

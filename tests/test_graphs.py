@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.network import graphs, narrowing, surgery
+from deep_net_triage.network import flattening, graphs, narrowing, surgery
 from deep_net_triage.network.blocks import find_blocks
 
 
@@ -39,7 +39,7 @@ def nested():
 
 def test_a_flat_model_computes_the_same():
     model = nested()
-    flat = graphs.flat(model, (8, 6, 3))
+    flat = flattening.flat(model, (8, 6, 3))
     assert flat.input_shape == (None, 8, 6, 3)
     assert not any(isinstance(layer, keras.Model) for layer in flat.layers)
     names = [layer.name for layer in flat.layers if layer.weights]
@@ -52,7 +52,7 @@ def test_a_flat_model_computes_the_same():
 
 
 def test_what_is_flat_is_cut_and_compressed():
-    flat = graphs.flat(nested(), (8, 6, 3))
+    flat = flattening.flat(nested(), (8, 6, 3))
     (block,) = find_blocks(flat)
     assert block.convolutions == ("a", "middle_a", "b")
     student = surgery.compress(flat, block, initializer="mean", seed=0)
@@ -69,7 +69,7 @@ def test_a_normalization_that_was_adapted_goes_on_with_what_it_learnt():
     model = keras.Sequential(
         [keras.Input((8, 8, 3)), normalize, conv(), conv(), keras.layers.Flatten()]
     )
-    flat = graphs.flat(model)
+    flat = flattening.flat(model)
     np.testing.assert_allclose(flat(images), model(images), rtol=1e-4, atol=1e-5)
     (block,) = find_blocks(flat)
     student = surgery.compress(flat, block, initializer="mean", seed=0)
@@ -84,7 +84,7 @@ def test_a_normalization_within_another_layer_keeps_its_statistics():
     before = keras.layers.Pipeline([normalize, keras.layers.RandomFlip()])
     layers = [keras.Input((8, 8, 3)), before, conv(name="a"), conv(name="b")]
     model = keras.Sequential([*layers, keras.layers.Flatten()])
-    flat = graphs.flat(model)
+    flat = flattening.flat(model)
     expected = model(images, training=False)
     np.testing.assert_allclose(flat(images, training=False), expected, rtol=1e-4, atol=1e-5)
     redrawn = narrowing.redrawn(flat, seed=1)
@@ -97,7 +97,7 @@ def test_integers_become_floating_numbers_at_a_model_that_takes_those():
     inner = keras.Sequential([keras.Input((8, 8, 3)), conv(name="a"), keras.layers.Flatten()])
     model = moved(keras.Sequential([keras.Input((8, 8, 3), dtype="uint8"), inner]))
     pixels = np.random.default_rng(1).integers(0, 256, (3, 8, 8, 3)).astype(np.uint8)
-    flat = graphs.flat(model)
+    flat = flattening.flat(model)
     assert flat.inputs[0].dtype == "uint8"
     kernel, bias = (weight.numpy() for weight in flat.get_layer("a").weights)
     padded = np.pad(pixels.astype(np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -124,7 +124,7 @@ def test_layers_before_the_blocks_are_copied_whatever_arguments_they_take(layer)
     x = images = keras.Input((8, 8, 3))
     x = conv(name="b")(conv(name="a")(keras.ops.cast(layer(x), "float32")))
     model = moved(keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(x))))
-    flat = graphs.flat(model)
+    flat = flattening.flat(model)
     pixels = np.random.default_rng(1).uniform(0, 255, (3, 8, 8, 3)).astype(np.float32)
     expected = model(pixels, training=False)
     np.testing.assert_allclose(flat(pixels, training=False), expected, rtol=1e-4)
@@ -139,7 +139,7 @@ def test_a_dictionary_as_output_becomes_its_tensor():
     images = keras.Input((8, 8, 3))
     features = keras.layers.Flatten()(conv(name="b")(conv(name="a")(images)))
     model = moved(keras.Model(images, {"classes": keras.layers.Dense(2)(features)}))
-    flat = graphs.flat(model)
+    flat = flattening.flat(model)
     pixels = np.random.default_rng(1).uniform(0, 255, (3, 8, 8, 3)).astype(np.float32)
     np.testing.assert_allclose(flat(pixels), model(pixels)["classes"], rtol=1e-5)
 
@@ -157,7 +157,7 @@ def test_layers_whose_names_clash_all_get_their_weights(order, expected):
     for name in order:
         x = conv(3, name=name)(x) if name else inner(x)
     model = moved(keras.Model(images, keras.layers.Flatten()(x)))
-    flat = graphs.flat(model)
+    flat = flattening.flat(model)
     names = [layer.name for layer in flat.layers if layer.weights]
     assert names == expected
     pixels = np.random.default_rng(1).uniform(0, 255, (3, 8, 8, 3)).astype(np.float32)
@@ -171,6 +171,13 @@ class Subclassed(keras.Model):
 
     def call(self, inputs):
         return self.layer(inputs)
+
+
+class Halved(keras.Model):
+    """Functional, but for what happens to the images first."""
+
+    def call(self, inputs, training=None):
+        return super().call(inputs / 2, training=training)
 
 
 class Unconfigured(keras.layers.Layer):
@@ -214,6 +221,18 @@ def two_inputs():
     return keras.Model([a, b], keras.layers.Add()([a, b]))
 
 
+def halved():
+    images = keras.Input((8, 8, 3))
+    return Halved(images, conv()(images), name="half")
+
+
+def a_model_of_two_inputs_inside():
+    images = keras.Input((8, 8, 3))
+    model = two_inputs()
+    model.name = "joined"
+    return keras.Model(images, model([conv(3)(images), images]))
+
+
 def two_outputs():
     x = images = keras.Input((8, 8, 3))
     return keras.Model(images, [conv()(x), conv()(x)])
@@ -233,7 +252,10 @@ def around(layer, shape=(8, 8, 3)):
         (lambda: around(Subclassed()), "own is a subclassed model"),
         (shared, "twice is called twice"),
         (shared_with_a_model_in_it, "twice is called twice"),
+        (halved, "half is a subclassed model .Halved. with a call of its own"),
+        (lambda: around(halved()), "half is a subclassed model"),
         (two_inputs, "has 2 inputs; allowed: one"),
+        (a_model_of_two_inputs_inside, "joined, a model in .*, takes 2 tensors; allowed: one"),
         (two_outputs, "has 2 outputs; allowed: one"),
         (
             lambda: around(keras.layers.Dense(3), (5,)),
@@ -265,7 +287,7 @@ def around(layer, shape=(8, 8, 3)):
 )
 def test_what_can_not_be_made_flat_is_refused_by_name(build, reason):
     with pytest.raises(InputError, match=reason):
-        graphs.flat(build())
+        flattening.flat(build())
 
 
 def test_a_block_does_not_begin_or_end_at_an_operation_that_returns_several_tensors():

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from deep_net_triage.errors import ExportFailed
-from deep_net_triage.network import litert
+from deep_net_triage.network import graphs, litert
 from tests.toys import dtype_policy
 
 
@@ -77,6 +77,17 @@ def test_int8_is_calibrated_on_images_of_all_classes(tmp_path):
     expected = np.asarray(model(bright))
     returned = litert.runner(tmp_path / "model.tflite")(bright)
     assert np.abs(returned - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_what_a_wrapper_holds_is_in_float32_as_well():
+    with dtype_policy("mixed_bfloat16"):
+        x = images = keras.Input((6, 6, 1))
+        x = keras.layers.SpectralNormalization(keras.layers.Conv2D(4, 3))(x)
+        model = keras.Model(images, keras.layers.Flatten()(x))
+    copy = litert.in_float32(model)
+    assert {layer.compute_dtype for layer in graphs.with_held(copy)} == {"float32"}
+    for was, now in zip(model.get_weights(), copy.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
 
 
 def test_a_model_of_mixed_precision_is_written_in_float32(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import run_triage
-from deep_net_triage.network import blocks, graphs, surgery
+from deep_net_triage.network import blocks, flattening, surgery
 from deep_net_triage.records import models, results, study_results
 from tests.studies import read, snapshot
 
@@ -201,7 +201,7 @@ def test_a_legacy_file_is_the_same_model(own, capsys):
 
 
 def test_a_shortcut_around_a_compressed_branch_passes_on_what_it_did(own):
-    parent = graphs.flat(keras.models.load_model(own / "own.keras"))
+    parent = flattening.flat(keras.models.load_model(own / "own.keras"))
     block = blocks.named(parent, "b_conv1", "b_conv2")
     student = surgery.compress(parent, block, initializer="mean", seed=0)
     names = ("b_shortcut", block.compressed_layers[-1], "b_add")

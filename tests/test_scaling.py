@@ -175,3 +175,16 @@ def test_scaled_models_train_and_load_and_keep_their_precision(tmp_path):
     small = scaling.scaled_to(model, costs.macs(model) // 2, seed=0)
     assert {layer.dtype_policy.name for layer in small.layers[1:]} == {"mixed_bfloat16"}
     check_trains_and_loads(small, tmp_path)
+
+
+def test_a_network_of_the_users_own_convolutions_alone_is_refused():
+    """Of their classes it is not known that filters are channels."""
+
+    class Standardized(layers.Conv2D):
+        pass
+
+    images = keras.Input((8, 8, 2))
+    x = Standardized(3, 3)(images)
+    model = keras.Model(images, layers.GlobalAveragePooling2D()(x), name="own")
+    with pytest.raises(InputError, match="own has no convolution or dense layer of Keras"):
+        scaling.scaled_to(model, 10, seed=0)

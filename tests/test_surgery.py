@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.network import costs, graphs, surgery
+from deep_net_triage.network import costs, flattening, surgery
 from deep_net_triage.network.blocks import find_blocks, named
 from deep_net_triage.network.descriptions import Shape
 from deep_net_triage.network.graphs import by_name
+from deep_net_triage.records import models
 from tests.toys import before
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 2)).astype(np.float32)
@@ -71,7 +72,7 @@ def test_an_activation_with_weights_within_another_layer_is_copied(within):
     model = keras.Model(images, keras.layers.Dense(2)(x))
     model(IMAGES)  # Keras builds what a layer holds at its first call
     slopes.alpha.assign(np.full(slopes.alpha.shape, 0.25))
-    flat = graphs.flat(model)
+    flat = flattening.flat(model)
     (found,) = find_blocks(flat)
     student = surgery.compress(flat, found, initializer="mean", seed=0)
     copy = student.get_layer(found.compressed_layers[-1])
@@ -122,6 +123,18 @@ def test_every_batchnorm_is_synchronized_or_none(parent, block):
             if isinstance(layer, keras.layers.BatchNormalization)
         }
         assert found == {synchronized}
+
+
+def test_a_batchnorm_inside_a_layer_is_synchronized_and_saved_as_it_is_alone(tmp_path):
+    held = keras.layers.BatchNormalization()
+    images = keras.Input((8, 8, 2))
+    model = keras.Model(images, keras.layers.Pipeline([held])(images))
+    surgery.synchronize(model, True)
+    assert held.synchronized
+    models.save(model, tmp_path / "model.keras")
+    assert held.synchronized
+    (saved,) = keras.models.load_model(tmp_path / "model.keras").layers[1].layers
+    assert not saved.synchronized
 
 
 def test_frozen_parent_gives_a_student_that_can_learn(parent, block):

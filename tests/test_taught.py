@@ -7,7 +7,7 @@ from deep_net_triage.learning import taught
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import for_model
 from deep_net_triage.learning.taught import Taught
-from deep_net_triage.network import graphs, surgery
+from deep_net_triage.network import flattening, surgery
 from deep_net_triage.network.blocks import find_blocks
 from tests.conftest import new_journal
 from tests.toys import toy_parent
@@ -24,6 +24,18 @@ def pair(settings, end=None):
     student = surgery.compress(parent, block, initializer="glorot_uniform", seed=1)
     surgery.set_trainable(student, block, "model")
     return parent, student, block, Taught(student, parent, (block,), settings)
+
+
+@keras.saving.register_keras_serializable()
+class Turned(keras.layers.Layer):
+    """A user's layer that holds an augmentation."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.flip = keras.layers.RandomFlip()
+
+    def call(self, images, training=False):
+        return self.flip(images, training=training)
 
 
 def test_divergences_against_scipy():
@@ -62,6 +74,7 @@ def test_the_loss_is_labels_plus_what_the_parent_returns(distill, toy_dataset, s
     [
         lambda: keras.layers.RandomFlip(),
         lambda: keras.layers.Pipeline([keras.layers.RandomFlip()]),
+        Turned,
         lambda: keras.layers.Solarization(0.3, 0.3, (0, 1)),
     ],
 )
@@ -72,7 +85,7 @@ def test_both_see_the_images_that_the_model_itself_changes_at_random(
     inner = toy_parent()
     images = keras.Input((8, 8, 2))
     x = augmentation()(keras.layers.Rescaling(1 / 255)(images))
-    parent = graphs.flat(keras.Model(images, inner(x)))
+    parent = flattening.flat(keras.Model(images, inner(x)))
     block = find_blocks(parent)[0]
     student = surgery.copy(parent)
     student.set_weights(parent.get_weights())

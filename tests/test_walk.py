@@ -15,7 +15,7 @@ from deep_net_triage.learning.array_stores import ArrayStore, SharedArrayStore
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import for_model
 from deep_net_triage.learning.walk import Walk
-from deep_net_triage.network import blocks, graphs, vgg16
+from deep_net_triage.network import blocks, flattening, vgg16
 from deep_net_triage.network.blocks import find_blocks
 from tests.conftest import new_journal
 from tests.toys import toy_parent
@@ -210,7 +210,7 @@ def test_a_parent_of_no_fixed_size_is_kept_at_that_of_the_images(
         x = keras.layers.MaxPooling2D(2)(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
     # A study fixes the sides before it walks.
-    parent = graphs.flat(keras.Model(images, keras.layers.Dense(3)(x)), (8, 8, 2))
+    parent = flattening.flat(keras.Model(images, keras.layers.Dense(3)(x)), (8, 8, 2))
     walk = walk_through(parent, toy_dataset, new_store(tmp_path), small_settings())
     source = walk.source_for(find_blocks(parent)[1])
     assert source.train.shape == (27, 4, 4, 3)

@@ -278,9 +278,7 @@ def _optimization(declared: _Declared) -> None:
         "Learning rate from scratch, and wherever the more specific rates are not set.",
     )
     declared.positive(
-        "retrain_learning_rate",
-        None,
-        "Learning rate of a student's old layers, if trained.",
+        "retrain_learning_rate", None, "Learning rate of a student's old layers, if trained."
     )
     declared.positive(
         "layer_learning_rate",

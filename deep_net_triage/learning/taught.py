@@ -9,7 +9,7 @@ from deep_net_triage.commands.settings import Settings
 from deep_net_triage.learning.learner import Classifier, squared_distances
 from deep_net_triage.network import graphs
 from deep_net_triage.network.block import Block
-from deep_net_triage.network.graphs import Graph
+from deep_net_triage.network.graphs import Graph, with_held
 
 # Layers of a model that change images at random while it trains.
 _AUGMENTATIONS = tuple(
@@ -80,7 +80,12 @@ def _augmented_by(model: keras.Model) -> keras.KerasTensor:
     """
     graph = Graph(model)
     ends = [graph.operations[step[-1]] for step in graph.trunk()]
-    augmented = [end.output for end in ends if isinstance(end, _AUGMENTATIONS)]
+    layers = [end for end in ends if isinstance(end, keras.layers.Layer)]
+    augmented = [
+        layer.output
+        for layer in layers
+        if any(isinstance(held, _AUGMENTATIONS) for held in with_held(layer))
+    ]
     return augmented[-1] if augmented else model.inputs[0]
 
 

@@ -34,7 +34,7 @@ def survey(model: keras.Model, replacement: str = "conv") -> Survey:
     """Returns every segment of a model that holds a convolution, as a block or refused.
 
     Args:
-        model: a flat functional model, as `graphs.flat` returns it.
+        model: a flat functional model, as `flattening.flat` returns it.
         replacement: of the blocks, one of `REPLACEMENTS`.
 
     Raises:
@@ -65,7 +65,7 @@ def find_blocks(model: keras.Model, replacement: str = "conv") -> tuple[Block, .
     """Returns a model's blocks in order.
 
     Args:
-        model: a flat functional model, as `graphs.flat` returns it.
+        model: a flat functional model, as `flattening.flat` returns it.
         replacement: of the blocks, one of `REPLACEMENTS`.
 
     Raises:

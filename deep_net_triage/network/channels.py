@@ -95,7 +95,7 @@ class Channels:
 
 
 def of(model: keras.Model) -> Channels:
-    """Returns the channels of a flat functional model, as `graphs.flat` returns it."""
+    """Returns the channels of a flat functional model, as `flattening.flat` returns it."""
     trace = _Trace(model.inputs[0])
 
     def record(operation: keras.Operation, *args: object, **kwargs: object) -> object:

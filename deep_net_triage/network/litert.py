@@ -99,13 +99,14 @@ def in_float32(model: keras.Model) -> keras.Model:
 
     LiteRT has no kernels for bfloat16.
     """
-    if all(layer.compute_dtype == "float32" for layer in model.layers):
+    if all(layer.compute_dtype == "float32" for layer in graphs.with_held(model)):
         return model
 
     def copied(operation: keras.Operation) -> keras.Operation:
         copy = graphs.copied(operation)
         if isinstance(copy, keras.layers.Layer):
-            copy.dtype_policy = "float32"
+            for layer in graphs.with_held(copy):
+                layer.dtype_policy = "float32"
         return copy
 
     copy = keras.models.clone_model(model, clone_function=copied)

@@ -32,7 +32,7 @@ def pruned_to(model: keras.Model, blocks: Iterable[Block], macs: int) -> keras.M
     operation of an unknown kind, since the channels that stay would then change.
 
     Args:
-        model: a flat functional model, as `graphs.flat` returns it; it is not changed.
+        model: a flat functional model, as `flattening.flat` returns it; it is not changed.
         blocks: some of its blocks.
         macs: the most multiply-accumulates that the pruned model may have for one image.
 

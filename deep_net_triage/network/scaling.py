@@ -20,7 +20,7 @@ def scaled_to(model: keras.Model, macs: int, *, seed: int) -> keras.Model:
     channels, and grouped convolutions the same number in each group. The classes stay.
 
     Args:
-        model: a flat functional model, as `graphs.flat` returns it; it is not changed.
+        model: a flat functional model, as `flattening.flat` returns it; it is not changed.
         macs: the most multiply-accumulates that the scaled model may have for one image.
         seed: of the layers' own initializers, and of layers that draw at random.
 
@@ -42,6 +42,10 @@ def scaled_to(model: keras.Model, macs: int, *, seed: int) -> keras.Model:
             for width in range(1, len(group.channels) + 1)
         }
     )
+    if not factors:
+        raise InputError(
+            f"{model.name} has no convolution or dense layer of Keras whose width can change"
+        )
     number = bisect.bisect_right(factors, macs, key=needed)
     if number == 0:
         raise InputError(

@@ -29,7 +29,7 @@ def compress(
     stays. All other layers have copies of the parent's weights.
 
     Args:
-        parent: a flat functional model, as `graphs.flat` returns it; it is not changed.
+        parent: a flat functional model, as `flattening.flat` returns it; it is not changed.
         block: one of its blocks.
         initializer: `glorot_uniform`, or `mean` for the averages over the block (Eq. 2).
         seed: of the random initialisation.
@@ -194,7 +194,7 @@ def synchronize(model: keras.Model, over_replicas: bool) -> None:
     Otherwise each replica normalizes by its own share of the batch. It counts when a step is
     next traced.
     """
-    for layer in model.layers:
+    for layer in graphs.with_held(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = over_replicas
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 
 from deep_net_triage.errors import InputError
+from deep_net_triage.network import graphs
 from deep_net_triage.records import files
 
 _LAMBDA = (
@@ -74,12 +75,12 @@ def save(model: keras.Model, file: Path) -> None:
     # Without optimizer, metrics and traced functions. Single tensors, because lists of one
     # would appear in an export's signature.
     model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    synchronized = []
     for layer in model.layers:
         layer.trainable = True
-        if getattr(layer, "synchronized", False):
-            synchronized.append(layer)
-            layer.synchronized = False  # other backends can't load synchronized layers
+    layers = graphs.with_held(model)
+    synchronized = [layer for layer in layers if getattr(layer, "synchronized", False)]
+    for layer in synchronized:
+        layer.synchronized = False  # other backends can't load synchronized layers
     try:
         with files.replacing(file) as unfinished:
             model.save(unfinished)
