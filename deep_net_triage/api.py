@@ -106,7 +106,9 @@ def replace_block(
     if not isinstance(block, Block):
         found = blocks.survey(parent, replacement).blocks
         (block,) = blocks.select(parent, found, (str(block),), replacement)
-    return surgery.compress(parent, block, initializer=initializer, seed=seed)
+    student = surgery.compress(parent, block, initializer=initializer, seed=seed)
+    surgery.synchronize(student, False)
+    return student
 
 
 @_flags_as_keywords()

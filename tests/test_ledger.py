@@ -179,13 +179,19 @@ def test_what_another_job_has_replaced_meanwhile_stays(new_ledger, trials):
     """Two jobs with --overwrite find the same old trials; the first has begun anew already."""
     for trial in trials[:2]:
         write(new_ledger(epochs=3), trial)
-    (new_ledger().folder / "compressed").mkdir()
+    compressed = new_ledger().folder / "compressed"
+    compressed.mkdir()
     jobs = [EarlierResults(new_ledger(overwrite=True)) for _ in range(2)]
     for job in jobs:
         job.compare_trials(trials)
     jobs[0].remove()
     write(new_ledger(), trials[0])  # under settings of now
+    begun = new_ledger().folder_of(trials[1])
+    begun.mkdir()  # no epoch has ended yet
+    compressed.mkdir()
     jobs[1].remove()
+    assert begun.is_dir()
+    assert compressed.is_dir()
     assert [jobs[1].ledger.is_finished(trial) for trial in trials[:2]] == [True, False]
 
 

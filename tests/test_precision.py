@@ -73,7 +73,8 @@ def test_a_study_that_another_process_has_begun_meanwhile_gives_the_precision(
 ):
     """The first process holds the lock; the second planned before there was a record."""
     begun(1.5)
-    monkeypatch.setattr(command.precisions, "as_recorded", lambda chosen: chosen)
+    for look in ("as_recorded", "recorded_meanwhile"):
+        monkeypatch.setattr(command.precisions, look, lambda chosen: chosen)
     made, count = begun(0.5)
     assert (made.settings.precision, count) == ("mixed_bfloat16", 1)
 

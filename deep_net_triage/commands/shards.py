@@ -30,7 +30,7 @@ def parse(text: str | None, environment: Mapping[str, str]) -> tuple[int, int] |
     index, count = typed[1], typed[2]
     if index == "auto":
         index, array_count = _from_environment(text, environment)
-        if count and array_count not in (None, count):
+        if count and array_count and int(array_count) != int(count):
             # Its number counts from the first job of this array, not of the one before.
             raise InputError(
                 f"--shard={text}: this job array has {array_count} jobs, not {count}; to run "

@@ -33,7 +33,8 @@ def run(settings: Settings, command: str, progress: Progress) -> int:
         progress: prints the messages of all processes.
 
     Raises:
-        InputError: if Ray is not installed, or no cluster is at the address.
+        InputError: if Ray is not installed, no cluster is at the address, or no node has as
+            many GPUs as `--replicas` asks for.
         WorkerEnded: if a part of the study ends early.
     """
     ray = _connected(settings.ray_address)

@@ -76,11 +76,11 @@ class Taught(Classifier):
 def _augmented_by(model: keras.Model) -> keras.KerasTensor:
     """Returns the output of a model's last augmentation layer; its input without such a layer.
 
-    Only layers through which all paths lead count.
+    Only layers through which all paths lead count, and none that has something to learn.
     """
     graph = Graph(model)
     ends = [graph.operations[step[-1]] for step in graph.trunk()]
-    layers = [end for end in ends if isinstance(end, keras.layers.Layer)]
+    layers = [end for end in ends if isinstance(end, keras.layers.Layer) and not end.weights]
     augmented = [
         layer.output
         for layer in layers

@@ -99,7 +99,8 @@ def in_float32(model: keras.Model) -> keras.Model:
 
     LiteRT has no kernels for bfloat16.
     """
-    if all(layer.compute_dtype == "float32" for layer in graphs.with_held(model)):
+    held = [one for layer in model.layers for one in graphs.with_held(layer)]
+    if all(layer.compute_dtype == "float32" for layer in held):
         return model
 
     def copied(operation: keras.Operation) -> keras.Operation:

@@ -40,6 +40,9 @@ def run(plan: Plan, parent: Parent, progress: Progress, begins: Callable[[str], 
         parent: of the study.
         progress: shows messages, and how far the work has come.
         begins: called with the name of each training that begins.
+
+    Raises:
+        InputError: if another command has compressed other blocks meanwhile.
     """
     study = plan.settings.folder
     folder = study / FOLDER
@@ -97,6 +100,9 @@ class _Networks:
         plan: of the study.
         parent: its network, trained.
         compression: what came of it; some block was compressed.
+
+    Raises:
+        InputError: if one of its blocks is not of this plan.
     """
 
     def __init__(self, plan: Plan, parent: keras.Model, compression: Compression) -> None:

@@ -59,8 +59,8 @@ class Opened:
         earlier: what is in the study's folder.
         progress: shows messages, and how far the work has come.
         quick: how to make the study a small one; None for no advice.
-        measures_precision: whether the precision is still to be measured; until then the plan
-            is one for float32.
+        measures_precision: whether the precision is still to be measured, unless another
+            process has done so; until then the plan is one for float32.
     """
 
     plan: Plan
@@ -202,8 +202,7 @@ def _opened(
     files.check_writable(settings.folder)
     if settings.tensorboard:
         tensorboard.check_installed()
-    if not (settings.parent or given):
-        settings = precisions.as_recorded(settings)
+    settings = precisions.as_recorded(settings)
     is_undecided = precisions.is_undecided(settings)
     with inputs.loaded(settings, progress, given) as read:
         settings, dataset, model = read.settings, read.dataset, read.model

@@ -15,7 +15,6 @@
 6. Nothing is replaced while another process works on it.
 """
 
-import itertools
 import shutil
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -38,6 +37,9 @@ class EarlierResults:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.folder = ledger.folder
+        # By training: when what is compared was written. Noted before it is read, because
+        # comparing can take minutes, in which another process may replace it.
+        self._noted: dict[Path, int | None] = {}
 
     def compare_parent(self, computes_alike: Callable[[Path], bool] | None = None) -> None:
         """Compares the parent in the folder with the command's, and uses it if they agree.
@@ -50,6 +52,7 @@ class EarlierResults:
             InputError: by rules 1 and 6.
         """
         folder, ledger = self.folder / "parent", self.ledger
+        self._noted[folder] = _written(folder)
         try:
             recorded = ledger.recorded_parent()
         except DamagedFile as damage:
@@ -64,7 +67,7 @@ class EarlierResults:
             differing = ["the model: equal weights, but other layers without weights"]
         if differing:
             trials = (self.folder / "trials").glob("*/")
-            self._refuse_or_replace("a parent", differing, [*trials, folder])
+            self._refuse_or_replace("a parent", differing, [folder, *trials])
             # The model stays: it may be the one that is given.
             own = [folder / name for name in ("result.json", "epochs.jsonl")]
             shown = [self.folder / name for name in ("trials", "report.html", "figures")]
@@ -95,6 +98,8 @@ class EarlierResults:
         ledger, sha256 = self.ledger, self.ledger.parent_sha256
         if self.folder / "trials" in ledger.outdated:
             return
+        folders = (self.folder / "trials").glob("*/")
+        self._noted |= {folder: _written(folder) for folder in folders}
         own = {ledger.folder_of(trial) for trial in trials}
         differing = {}
         for folder, result in ledger.trials().items():
@@ -149,13 +154,16 @@ class EarlierResults:
             outdated = [
                 path
                 for path, (training, written) in self.ledger.outdated.items()
-                if path.exists() and _written(training) == written
+                if path.exists()
+                and written is not None
+                and written == _written(training)
+                and not locks.holder(results.lock_file(training))
             ]
             for path in outdated:
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:
-                    path.unlink()
+                    path.unlink(missing_ok=True)
         self.ledger.outdated.clear()
         (self.folder / "trials").mkdir(exist_ok=True)
         if outdated:
@@ -168,10 +176,11 @@ class EarlierResults:
             paths: of the results.
             training: the folder of the training that says so, by its settings or its damage.
         """
-        written = _written(training)
-        self.ledger.outdated |= dict.fromkeys(paths, (training, written))
+        noted = training, self._noted.get(training)
+        self.ledger.outdated |= dict.fromkeys(paths, noted)
 
     def _refuse_or_replace(self, what: str, differing: list[str], folders: list[Path]) -> None:
+        """Applies rules 1, 2 and 6 to trainings; the first one differs by some settings."""
         texts = "; ".join(differing)
         if not self.ledger.identity.settings.overwrite:
             raise InputError(
@@ -196,10 +205,14 @@ class EarlierResults:
         self.ledger.say(f"{what} with other settings will be replaced ({texts}){along}")
 
 
-def _written(training: Path) -> int:
-    """Returns when a training's result or newest checkpoint was written, in nanoseconds.
+def _written(training: Path) -> int | None:
+    """Returns when a training's result or else its newest checkpoint was written.
 
-    Returns 0 if it has neither.
+    Returns:
+        The time in nanoseconds; None if the training has neither, or is being replaced.
     """
-    files = itertools.chain(training.glob("result.json"), training.glob("checkpoint-*.npz"))
-    return max((file.stat().st_mtime_ns for file in files), default=0)
+    files = [*training.glob("result.json")] or training.glob("checkpoint-*.npz")
+    try:
+        return max((file.stat().st_mtime_ns for file in files), default=None)
+    except FileNotFoundError:
+        return None

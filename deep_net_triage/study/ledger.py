@@ -27,7 +27,7 @@ class Ledger:
             command runs those trials again.
         damaged: by folder, what is wrong with a trial; emptied once the user has been told.
         outdated: files and folders to remove before the study begins, because their results
-            don't count; with each, the training that says so, and when that was last written.
+            don't count; with each, the training that says so, and when that was written.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Ledger:
         self.verifies = verifies
         self.say = say
         self.damaged: dict[Path, DamagedFile] = {}
-        self.outdated: dict[Path, tuple[Path, int]] = {}
+        self.outdated: dict[Path, tuple[Path, int | None]] = {}
         self._read: dict[Path, tuple[int, TrialResult | Failure | None]] = {}
 
     def recorded_parent(self) -> ParentResult | None:

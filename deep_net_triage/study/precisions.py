@@ -2,9 +2,10 @@
 
 1. A study that exists keeps the precision in its `study.json` or, if that file is damaged, in
    its parent's result, so that neither a second measurement nor another machine can refuse it.
-2. A deterministic study is in float32, because a measurement may come out differently each
-   time. So is a study of a given model, whose layers keep the precision they were saved with.
-3. On a CPU without instructions for bfloat16 it is float32; on GPUs `devices` decides.
+2. On GPUs `devices` decides.
+3. On a CPU without instructions for bfloat16 it is float32. On others, so is a deterministic
+   study, because a measurement may come out differently each time, and a study of a given
+   model, whose layers keep the precision they were saved with.
 4. Otherwise a training step is measured both ways, under the lock of `study.json`, so that
    processes that begin a study together agree.
 """
@@ -34,7 +35,7 @@ def is_undecided(settings: Settings) -> bool:
 def as_recorded(settings: Settings) -> Settings:
     """Returns settings with the precision of the study in their folder, if none is typed."""
     recorded = _recorded(settings)
-    if recorded and settings.precision == "auto" and not settings.deterministic:
+    if recorded and settings.precision == "auto":
         return dataclasses.replace(settings, precision=recorded)
     return settings
 
@@ -56,7 +57,7 @@ def choose(plan: Plan, progress: Progress) -> tuple[str, TimedTraining | None]:
     If it was measured, the training that was timed in this precision is returned as well.
 
     Args:
-        plan: of a study whose parent is trained; in float32.
+        plan: of a study whose parent is trained; in float32, or as another process recorded.
         progress: is told what was measured.
     """
     settings, dataset = plan.settings, plan.dataset
