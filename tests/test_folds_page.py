@@ -27,6 +27,7 @@ import beside  # noqa: E402
 import block_figure  # noqa: E402
 import contrasts  # noqa: E402
 import fold_results  # noqa: E402
+import fold_tables  # noqa: E402
 import headlines  # noqa: E402
 
 WHOLE = ("cm_rw", "cm_mw", "stn_cm")
@@ -345,6 +346,28 @@ def test_the_figure_shows_each_method_at_each_block_and_the_parent():
     assert all(low < -25 < high for _, low, high in few.cells.values())
     figure = block_figure.draw([panel, panel])
     first, second = figure.axes
+    assert not first.texts
     markers = [line for line in first.lines if line.get_marker() not in ("None", None, "")]
     assert len(markers) == 30
     assert first.get_ylim() == second.get_ylim()
+
+
+def test_a_mean_beyond_the_axis_stands_at_its_edge_with_its_number():
+    folds = made_up_folds({("stn", "block2"): 0.5}, noise=0.0)
+    (panel,) = block_figure.draw([block_figure.of_folds("CIFAR-10", folds)]).axes
+    (number,) = panel.texts
+    assert number.get_text() == "\N{MINUS SIGN}20"
+    assert number.xy[1] == panel.get_ylim()[0] == -12
+
+
+def test_a_trial_that_got_stuck_is_named_beside_its_data_set():
+    folds = made_up_folds({("cl_rw", "block5"): 0.34}, noise=0.0)[:1]
+    said = fold_tables.described("mnist", folds, fold_results.judge("mnist", folds))
+    assert said.endswith(
+        "In fold 0, CL-RW at block5 got stuck: it ended at 34.0 %. It counts like any other "
+        "trial."
+    )
+    well = made_up_folds({("cl_rw", "block5"): 0.36}, noise=0.0)[:1]
+    assert "stuck" not in fold_tables.described(
+        "mnist", well, fold_results.judge("mnist", well)
+    )

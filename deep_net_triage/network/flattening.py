@@ -1,6 +1,7 @@
 """A model as one flat graph: which models can be triaged, and models inside them opened."""
 
 import itertools
+from collections.abc import Callable
 
 import keras
 
@@ -29,12 +30,12 @@ def flat(model: keras.Model, image: tuple[int | None, ...] | None = None) -> ker
     own = image_shape(model)
     entry = model.inputs[0]
     images = keras.Input(own if image is None else image, dtype=entry.dtype, name=entry.name)
-    copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
-    returned = _applied(model, images, copies, {images.name}, set(), ())
+    copier = _Copier(taken={images.name})
+    returned = copier.apply(model, images)
     graph = keras.Model(images, keras.tree.flatten(returned)[0], name=model.name)
     for layer in graph.layers:
         _check_size_in_inference(layer)
-    for original, copy in copies:
+    for original, copy in copier.copies:
         copy_weights(original, copy)
     return graph
 
@@ -60,77 +61,91 @@ def image_shape(model: keras.Model) -> tuple[int | None, int | None, int]:
     return shape
 
 
-def _applied(
-    model: keras.Model,
-    inputs: keras.KerasTensor,
-    copies: list[tuple[keras.layers.Layer, keras.layers.Layer]],
-    names: set[str],
-    called: set[int],
-    within: tuple[str, ...],
-) -> keras.KerasTensor:
-    """Applies copies of a model's operations to a tensor, and returns the output.
+class _Copier:
+    """Applies copies of a model's operations, and of those of the models inside it.
 
     Args:
-        model: Sequential or functional.
-        inputs: the tensor.
-        copies: each layer and its copy are appended to it.
-        names: those of the copies so far; the new ones are added.
-        called: the ids of the original operations so far; the new ones are added.
-        within: the names of the models that hold this one, outermost first.
+        taken: the names that no copy may have.
+
+    Attributes:
+        copies: each layer that has been called, and its copy.
     """
-    if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs, model.outputs, name=model.name)
 
-    def unused(name: str) -> str:
-        names.add(free := _unused(name, within, names))
-        return free
+    def __init__(self, taken: set[str]) -> None:
+        self.copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
+        self._names = taken
+        self._called: set[int] = set()
 
-    def opened(operation: keras.Model, tensor: keras.KerasTensor) -> keras.KerasTensor:
-        _check_is_graph(operation)
-        if len(operation.inputs) != 1:
-            raise InputError(
-                f"{operation.name}, a model in {model.name}, takes {len(operation.inputs)} "
-                "tensors; allowed: one"
+    def apply(
+        self, model: keras.Model, inputs: keras.KerasTensor, within: tuple[str, ...] = ()
+    ) -> keras.KerasTensor:
+        """Applies copies of a model's operations to a tensor, and returns the output.
+
+        Args:
+            model: Sequential or functional.
+            inputs: the tensor.
+            within: the names of the models that hold this one, outermost first.
+        """
+        if isinstance(model, keras.Sequential):
+            model = keras.Model(model.inputs, model.outputs, name=model.name)
+        # Keras 3.15 has no public way to walk through a model with one's own functions that
+        # also opens the models inside it: `clone_model` keeps those whole. A test holds this
+        # one.
+        try:
+            return model._run_through_graph(
+                inputs, operation_fn=lambda operation: self._callable(operation, within)
             )
-        holders = (*within, operation.name)
-        taken = operation.inputs[0].dtype
-        # Keras casts what a model in a model receives; its layers cast no integers.
-        if "int" in tensor.dtype and "float" in taken:
-            cast = keras.layers.Rescaling(1.0, dtype=taken, name=unused("cast"))
-            tensor = cast(tensor)
-        return _applied(operation, tensor, copies, names, called, holders)
+        except InputError:
+            raise
+        except ValueError as error:  # branches that fit each other for other sides only
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{model.name} does not take images of {sides(inputs.shape[1:])} "
+                f"({reason[:160]})"
+            ) from error
 
-    def callable_for(operation: keras.Operation) -> object:
-        if id(operation) in called:
+    def _callable(
+        self, operation: keras.Operation, within: tuple[str, ...]
+    ) -> Callable[..., object]:
+        """Returns what is called in place of an operation: its copy, or copies of a model's."""
+        if id(operation) in self._called:
             raise InputError(f"{operation.name} is called twice; allowed: once per layer")
-        called.add(id(operation))
+        self._called.add(id(operation))
         if isinstance(operation, keras.Model):
-            return lambda *args, **kwargs: opened(operation, first_tensor(args, kwargs))
+            return lambda *args, **kwargs: self._opened(
+                operation, first_tensor(args, kwargs), within
+            )
         _check_is_no_lambda(operation)
-        copy = copied(operation, unused(operation.name))
+        copy = copied(operation, self._unused(operation.name, within))
         if isinstance(operation, keras.layers.Layer):
-            copies.append((operation, copy))
+            self.copies.append((operation, copy))
         return copy
 
-    # Keras 3.15 has no public way to walk through a model with one's own functions that also
-    # opens the models inside it: `clone_model` keeps those whole. A test holds this one.
-    try:
-        return model._run_through_graph(inputs, operation_fn=callable_for)
-    except InputError:
-        raise
-    except ValueError as error:  # branches that fit each other for other sides only
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{model.name} does not take images of {sides(inputs.shape[1:])} ({reason[:160]})"
-        ) from error
+    def _opened(
+        self, model: keras.Model, tensor: keras.KerasTensor, within: tuple[str, ...]
+    ) -> keras.KerasTensor:
+        """Applies copies of the operations of a model inside another one."""
+        _check_is_graph(model)
+        if len(model.inputs) != 1:
+            raise InputError(
+                f"{model.name}, a model inside another, takes {len(model.inputs)} tensors; "
+                "allowed: one"
+            )
+        taken = model.inputs[0].dtype
+        # Keras casts what a model in a model receives; its layers cast no integers.
+        if "int" in tensor.dtype and "float" in taken:
+            name = self._unused("cast", within)
+            tensor = keras.layers.Rescaling(1.0, dtype=taken, name=name)(tensor)
+        return self.apply(model, tensor, (*within, model.name))
 
-
-def _unused(name: str, within: tuple[str, ...], names: set[str]) -> str:
-    """Returns a name that is not among others: itself, with its holders, or with a number."""
-    if name in names:
-        name = "_".join((*within, name))
-    numbered = (f"{name}_{number}" for number in itertools.count(2))
-    return next(free for free in itertools.chain([name], numbered) if free not in names)
+    def _unused(self, name: str, within: tuple[str, ...]) -> str:
+        """Returns a name for a copy: the same, with its holders, or with a number."""
+        if name in self._names:
+            name = "_".join((*within, name))
+        numbered = (f"{name}_{number}" for number in itertools.count(2))
+        free = next(n for n in itertools.chain([name], numbered) if n not in self._names)
+        self._names.add(free)
+        return free
 
 
 def _check_is_graph(model: keras.Model) -> None:

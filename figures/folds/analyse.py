@@ -199,8 +199,8 @@ def page(
         yield "*Accuracy less the control's. Markers are means over folds with uncorrected 95 %"
         yield f"intervals{few}; an interval that can't be seen is shorter than its marker. The"
         yield "yellow line, whose thickness means nothing, is the mean of the parents; the"
-        yield "dotted line is the control. A mean that lies below the axis stands at its edge,"
-        yield "with its number.*"
+        yield "dotted line is the control. A mean beyond the axis stands at its edge, with its"
+        yield "number.*"
     for name, folds in sets.items():
         yield ""
         yield f"## {looks.title(name)}"

@@ -18,8 +18,7 @@ from deep_net_triage.records.study_results import StudyResults, mean
 from deep_net_triage.wording import signed
 
 _WIDTH, _HEIGHT = 4.2, 3.6  # inches of a panel
-# The axis ends here, in points. A mean below it stands at the edge, with its number.
-FURTHEST = 12.0
+_FURTHEST = 12.0  # points; a mean further from the control stands there, with its number
 _SPREAD = 0.8  # of a block's column, over which methods stand side by side
 
 
@@ -83,18 +82,17 @@ def draw(panels: Sequence[Panel]) -> Figure:
             place = (methods.index(method) + 0.5) / len(methods) - 0.5
             x = blocks.index(block) + _SPREAD * place
             each.plot([x, x], ends, color=METHODS[method].colour, lw=1.2, zorder=2)
-            shown_at = max(value, -FURTHEST)
-            each.plot([x], [shown_at], zorder=3, clip_on=False, **looks.marker_style(method))
-            if value < -FURTHEST:
+            y = min(max(value, -_FURTHEST), _FURTHEST)
+            each.plot([x], [y], zorder=3, clip_on=False, **looks.marker_style(method))
+            if y != value:
                 number = signed(value, 0).replace("-", "\N{MINUS SIGN}")
-                each.annotate(
-                    number, (x, shown_at), (-6, 6), textcoords="offset points", ha="right"
-                )
+                inwards = (-6, 6 if y < 0 else -12)
+                each.annotate(number, (x, y), inwards, textcoords="offset points", ha="right")
         each.set_xticks(range(len(blocks)), map(looks.block_title, blocks))
         each.set_xlim(-0.5, len(blocks) - 0.5)
     shown = [*map(looks.marker, contrasts.SIX), looks.parent()]
     shown.append(Line2D([], [], color=looks.INK, lw=1, ls=":", label="control"))
     looks.legend(figure, shown)
     low, high = axes[0].get_ylim()
-    axes[0].set_ylim(max(low, -FURTHEST), min(high, FURTHEST))
+    axes[0].set_ylim(max(low, -_FURTHEST), min(high, _FURTHEST))
     return figure

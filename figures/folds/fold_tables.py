@@ -8,7 +8,7 @@ import verdicts
 from contrasts import CLAIMS
 from fold_results import PLANNED, Fold, SetResult
 
-from deep_net_triage.methods import METHODS
+from deep_net_triage.methods import CONTROL, METHODS, NO_BLOCK
 from deep_net_triage.records.study_results import mean
 from deep_net_triage.wording import signed
 
@@ -23,7 +23,21 @@ def described(name: str, folds: Sequence[Fold], result: SetResult) -> str:
         f"({100 * min(parents):.1f} to {100 * max(parents):.1f}); {near} of {images:,} test "
         "images are nearly equal to a training image."
     )
-    return f"{line} No verdicts. {result.left_aside}" if result.left_aside else line
+    if result.left_aside:
+        line = f"{line} No verdicts. {result.left_aside}"
+    return " ".join([line, *_stuck(folds)])
+
+
+def _stuck(folds: Sequence[Fold]) -> Iterator[str]:
+    """Yields a sentence on each trial that ended below half of its control's accuracy."""
+    for fold in folds:
+        accuracies = fold.values["accuracy"]
+        for (method, block), accuracy in accuracies.items():
+            if accuracy < accuracies[CONTROL, NO_BLOCK] / 2:
+                yield (
+                    f"In fold {fold.number}, {METHODS[method].title} at {block} got stuck: it "
+                    f"ended at {100 * accuracy:.1f} %. It counts like any other trial."
+                )
 
 
 def contrast_table(folds: Sequence[Fold]) -> Iterator[str]:
