@@ -59,6 +59,11 @@ def test_neighbouring_blocks_are_left_out_in_any_order(chain, order):
     np.testing.assert_allclose(made(images), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_blocks_that_another_command_has_compressed_meanwhile_are_refused(chain):
+    with pytest.raises(InputError, match="another command has compressed c3-c4; run this"):
+        networks(chain, ("c1:c2",), ("c1-c2", "c3-c4"))
+
+
 def test_a_block_that_changes_the_shape_stays(chain):
     made = networks(chain, ("c1:c2", "c5:c6"), ("c1-c2", "c5-c6")).make("left_out", 0)
     convolutions = [x.name for x in made.layers if isinstance(x, keras.layers.Conv2D)]

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 import types
+from unittest import mock
 
 import pytest
 
 import run_triage
 from deep_net_triage import devices
 from deep_net_triage.devices import Share
+from deep_net_triage.errors import InputError
 from deep_net_triage.launchers import ray_cluster
 from deep_net_triage.records import results, study_results
 from tests.studies import TINY, newcomer, run
@@ -71,6 +73,16 @@ def test_the_time_left_on_a_cluster_is_divided_by_all_its_tasks_at_once():
     assert changed == ("expect", (("parent", "trial"), 3, 20.0))
     said = ("say", ("a line",))
     assert ray_cluster._Cluster._of_cluster(cluster, said) == said
+
+
+def test_more_replicas_than_any_node_has_gpus_are_refused():
+    """Ray would wait for such a node for ever."""
+    ray = mock.MagicMock()
+    resources = {"CPU": 8.0, "GPU": 4.0}
+    ray.nodes.return_value = [{"Alive": True, "Resources": resources}]
+    with pytest.raises(InputError, match="--replicas=8: a node has 4 GPUs at most"):
+        ray_cluster._Cluster(ray, 8, board=None)
+    assert ray_cluster._Cluster(ray, 4, board=None).for_one["num_gpus"] == 4
 
 
 @pytest.mark.parametrize(

@@ -88,10 +88,7 @@ class _Cluster:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         gpus = max(node.get("GPU", 0) for node in nodes)
         if gpus and replicas and replicas > gpus:
-            raise InputError(
-                f"--replicas={replicas}: no node has more than {gpus:g} GPUs; allowed: at most "
-                "that"
-            )
+            raise InputError(f"--replicas={replicas}: a node has {gpus:g} GPUs at most")
         # Without GPUs, a task uses all cores of a node.
         cores = [node["CPU"] for node in nodes if node.get("CPU")]
         cpus = 1 if gpus else min(cores, default=1)
