@@ -75,8 +75,9 @@ def test_the_time_left_on_a_cluster_is_divided_by_all_its_tasks_at_once():
     assert ray_cluster._Cluster._of_cluster(cluster, said) == said
 
 
-def test_more_replicas_than_any_node_has_gpus_are_refused():
+def test_more_replicas_than_any_node_has_gpus_are_refused(monkeypatch):
     """Ray would wait for such a node for ever."""
+    monkeypatch.setattr(ray_cluster._Cluster, "_on", lambda self, node: {})
     ray = mock.MagicMock()
     resources = {"CPU": 8.0, "GPU": 4.0}
     ray.nodes.return_value = [{"Alive": True, "Resources": resources}]

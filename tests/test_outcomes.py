@@ -1,14 +1,18 @@
 """What an earlier command has left of a training that this one is to run."""
 
+import json
 import types
 
+import numpy as np
 import pytest
 
 from deep_net_triage.errors import LockLost, TrainingFailed
-from deep_net_triage.records import checkpoints, results
-from deep_net_triage.records.results import Failure, NetworkResult
+from deep_net_triage.learning import predictions
+from deep_net_triage.records import checkpoints, correctness, results
+from deep_net_triage.records.results import Epoch, Failure, NetworkResult
 from deep_net_triage.study import outcomes
 from tests.studies import interrupted
+from tests.toys import toy_parent
 
 
 def left_of(folder, wanted):
@@ -61,6 +65,33 @@ def test_a_failure_after_another_process_has_taken_over_leaves_its_model(tmp_pat
     with pytest.raises(LockLost):
         outcomes.run_and_record(journal, "trial", train, str, print)
     assert (tmp_path / "model.keras").exists()
+
+
+@pytest.mark.parametrize("saves", [True, False])
+def test_a_model_that_is_not_saved_as_it_was_trained_is_no_result(
+    saves, tmp_path, toy_dataset, monkeypatch
+):
+    model, test = toy_parent(), toy_dataset.test
+    right = predictions.correct(model, test.images, test.labels)
+    epoch = Epoch(phase="train", epoch=1, loss=1.0, val_accuracy=right.mean(), seconds=1.0)
+    (tmp_path / "epochs.jsonl").write_text(json.dumps(epoch.as_json()) + "\n")
+    journal = types.SimpleNamespace(
+        folder=tmp_path,
+        check_lock=lambda: None,
+        watch=types.SimpleNamespace(step=lambda step: None),
+    )
+    curve, correct = outcomes.save_and_check(model, journal, test, True, saves=saves)
+    assert curve.chosen_accuracy == right.mean()
+    np.testing.assert_array_equal(correct, right)
+    np.testing.assert_array_equal(
+        correctness.read(tmp_path / results.CORRECT, len(test)), right
+    )
+    assert (tmp_path / "model.keras").exists() == saves
+    other = toy_parent(seed=1)
+    monkeypatch.setattr(outcomes.models, "save", lambda model, file: other.save(file))
+    if saves:
+        with pytest.raises(TrainingFailed, match="weights are not those that were trained"):
+            outcomes.save_and_check(model, journal, test, True)
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK nonsense"])
