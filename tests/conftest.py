@@ -1,5 +1,6 @@
 """What the tests share: two logical processors, toy networks, toy images."""
 
+import dataclasses
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,7 +16,11 @@ import tensorflow as tf
 
 from deep_net_triage.commands import command_line
 from deep_net_triage.network import vgg16
+from deep_net_triage.network.blocks import find_blocks
 from deep_net_triage.records.journal import Journal
+from deep_net_triage.study.identity import Identity, Trial
+from deep_net_triage.study.ledger import Ledger
+from tests.ledgers import PARENT
 from tests.studies import run
 from tests.toys import Watcher, toy_images, toy_parent
 
@@ -110,3 +115,22 @@ def study(finished, tmp_path):
     """A copy of the finished study that a test may change."""
     shutil.copytree(finished, tmp_path / "digits")
     return tmp_path / "digits"
+
+
+@pytest.fixture
+def trials():
+    blocks = find_blocks(toy_parent())
+    return [Trial(method, block, 0) for block in blocks for method in ("cl_rw", "stn")]
+
+
+@pytest.fixture
+def new_ledger(small_settings, tmp_path):
+    """A ledger of a folder in which trials write their results as `write` does."""
+
+    def make(say=print, shard=None, **more):
+        settings = small_settings(dataset="toy", output_dir=tmp_path, **more)
+        settings = dataclasses.replace(settings, shard=shard)
+        (settings.folder / "trials").mkdir(parents=True, exist_ok=True)
+        return Ledger(Identity(settings, 27, 10, "digest", None), PARENT, say)
+
+    return make
