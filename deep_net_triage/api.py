@@ -172,7 +172,7 @@ def compress_within(
     """Makes a trained model as small or fast as a loss of accuracy allows.
 
     Its blocks are triaged. Those that save most are then replaced one after another, and the
-    model is retrained each time; a step that loses too much is undone. Held-out images judge
+    model is retrained each time; a step that loses too much is undone. Validation images judge
     the steps; the test images only measure. As for `triage`, files remain and an interrupted
     call continues only if the option `output_dir` names a folder. The smaller model doesn't
     depend on that folder.
@@ -181,7 +181,7 @@ def compress_within(
         model: as for `triage`.
         train: as for `triage`.
         test: as for `triage`.
-        validation: held-out images and their labels, which the model was not trained on; None
+        validation: validation images and their labels, which the model was not trained on; None
             to hold out the share `validation_fraction` of `train`.
         max_drop: the accuracy that may be lost, 0..1.
         save: what to save as much of as possible; latency is measured on this machine, so that

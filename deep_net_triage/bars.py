@@ -47,9 +47,6 @@ class Bars:
     """Rows with bars at the bottom of a terminal; a thread draws them several times a second.
 
     A spinner at the beginning of each row shows that a long step has not hung.
-
-    Args:
-        stream: the terminal.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -113,7 +110,7 @@ class _Console(Console):
 
 
 def layout(rows: list[Row], width: int, columns: list[int]) -> Iterator[tuple[str, int, str]]:
-    """Yields for each row what stands left of its bar, the bar's width, and what stands right.
+    """Yields for each row the text left of its bar, the bar's width, and the text right of it.
 
     With its spinner, which takes two columns, no row is wider than `width`. If there is room
     for bars, rows are aligned in columns; otherwise each shows as many parts as fit.
@@ -132,7 +129,7 @@ def layout(rows: list[Row], width: int, columns: list[int]) -> Iterator[tuple[st
     works = max((cell_len(row.work) for row in rows), default=0)
     works = works and max(works, _USUAL_WORK)
     left = names + (works and len(_GAP) + works)
-    # Two details are worth more than the bar.
+    # The bar gives way before there are fewer than two details.
     for shown in range(len(columns), min(len(columns), 2) - 1, -1):
         room = width - left - len(_GAP) - sum(len(_GAP) + column for column in columns[:shown])
         if room >= _NARROWEST_BAR:
@@ -151,7 +148,7 @@ def layout(rows: list[Row], width: int, columns: list[int]) -> Iterator[tuple[st
 def _narrow(row: Row, width: int) -> str:
     """Returns a row without a bar: as many details as fit, then a part of the name."""
     count, *_ = details = [detail for detail in row.details if detail] or [""]
-    # What may stand behind the name, and the shortest part of the name in front of it.
+    # What may follow the name, and the shortest name that it may follow.
     ends = [
         *(((row.work, *details[:shown]), row.name) for shown in range(len(details), 1, -1)),
         ((row.work, count), row.name[:_SHORTEST_NAME]),

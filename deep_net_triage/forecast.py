@@ -105,7 +105,7 @@ class Forecast:
         self._begun: set[tuple[str, str]] = set()
         # By training: seconds of its epochs.
         self._inside: dict[str, float] = {}
-        self._around: list[tuple[float, float]] = []  # what it took, and should have taken
+        self._around: list[tuple[float, float]] = []  # seconds: measured, expected
 
     def expect(
         self,
@@ -156,7 +156,7 @@ class Forecast:
         if expected and key in self._begun:
             self._kinds[expected.kind].later.append(seconds)
         elif expected:
-            # How much of it was tracing is unknown: its share is taken to be as estimated.
+            # Tracing is not timed apart; its share is taken to be the estimated one.
             whole = (expected.seconds or 0.0) + expected.tracing
             share = expected.seconds / whole if expected.seconds else 1.0
             self._kinds[expected.kind].first.append(share * seconds)
@@ -231,8 +231,8 @@ def _ratio(pairs: list[tuple[float, float]], of: float = 0.0) -> float:
 
     Args:
         pairs: what was seen, and what was expected.
-        of: what the ratio is applied to. What exceeds the sum of what was expected counts as
-            seen as it was expected.
+        of: what the ratio is applied to. The part of it that exceeds all that was expected
+            counts as seen as expected.
     """
     expected = sum(pair[1] for pair in pairs)
     unseen = max(0.0, of - expected)

@@ -151,11 +151,7 @@ class Progress:
             self._write("  ".join(filter(None, parts)), process)
 
     def idle(self, process: int = 0) -> None:
-        """Removes the bar of a process that has ended its work.
-
-        Args:
-            process: the number of the process, where there are several.
-        """
+        """Removes the bar of a process that has ended its work."""
         if self._rows.pop(process, None):
             self._bars.remove(process)
 

@@ -45,11 +45,7 @@ def ignore(step: Step) -> None:
 
 
 class Reporter:
-    """Reports how far one piece of work after another has come, not too often.
-
-    Args:
-        report: receives the reports.
-    """
+    """Reports how far one piece of work after another has come, not too often."""
 
     def __init__(self, report: Report) -> None:
         self._report = report

@@ -8,11 +8,7 @@ from typing import TextIO
 
 
 class BrokenPipeSafe:
-    """A stream that can be written to even if nobody reads it any more.
-
-    Args:
-        stream: the stream to write to.
-    """
+    """A stream that can be written to even if nobody reads it any more."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

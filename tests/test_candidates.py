@@ -34,7 +34,7 @@ def savings(chain, small_settings, tmp_path):
 
 
 def curve(*judged, distilled=1):
-    """A distilled epoch, then epochs that held-out images judge, not the test images."""
+    """A distilled epoch, then epochs that validation images judge, not the test images."""
     epochs = [Epoch(phase="distill", epoch=n + 1, loss=1, seconds=1) for n in range(distilled)]
     for number, accuracy in enumerate(judged, 1):
         epochs.append(

@@ -77,10 +77,10 @@ def test_where_the_final_retraining_gained_nothing_the_path_ends_with_the_last_s
 
 def test_the_caption_says_which_images_decided_only_if_they_are_not_those_shown():
     found = smaller()
-    assert "Held-out images" in compression_path.picture(found).note
+    assert "Validation images" in compression_path.picture(found).note
     by_test = dataclasses.replace(found.compression, held_out=0)
     found = dataclasses.replace(found, compression=by_test)
-    assert "Held-out" not in compression_path.picture(found).note
+    assert "Validation" not in compression_path.picture(found).note
 
 
 def test_alternatives_stand_side_by_side_above_what_they_save():

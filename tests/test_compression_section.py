@@ -69,7 +69,7 @@ def test_it_follows_the_verdict_with_sentences_a_figure_and_tables(tmp_path):
         "narrow-seed0: loss is no longer finite",
     ]
     (caption,) = [each for each in shown.iter() if each.get("id") == "candidates-caption"]
-    assert "What each loses alone is measured on held-out images;" in text(caption)
+    assert "What each loses alone is measured on validation images;" in text(caption)
     assert "{{" not in text(page)
     assert figures(page) == [("6", "Accuracy"), ("5", "Learning")]
     names = [element.get("id") for element in page.iter() if element.get("id")]

@@ -375,7 +375,7 @@ def test_uncounted_layers_are_named_beside_the_numbers_they_are_missing_in(tmp_p
 
 
 def test_the_parent_stands_beside_the_accuracy_that_was_chosen_like_its_own(study, tmp_path):
-    """With held-out images the parent's accuracy is not the best on the test images."""
+    """With validation images the parent's accuracy is not the best on the test images."""
     held_out = dataclasses.replace(
         study, settings={**study.settings, "validation_fraction": 0.1}, folder=tmp_path
     )

@@ -26,7 +26,7 @@ def test_steps_stand_between_the_parent_and_the_final_retraining():
     assert shown(smaller_tables.steps(smaller(of=compression(steps=steps)))) == {
         "block": ["parent", "block2", "block4_last", "block3", "block1", FINAL],
         "method": ["", "STN", "STN", "CM-RW", "STN", ""],
-        "accuracy, % held-out images": ["91.0", "90.5", "88.0", "89.5", GAP, "89.8"],
+        "accuracy, % validation images": ["91.0", "90.5", "88.0", "89.5", GAP, "89.8"],
         "accuracy, % test images": ["90.0", "89.3", "87.1", "88.4", GAP, "88.9"],
         "saved so far, % MACs": ["0.0", "20.0", "50.0", "40.0", GAP, "40.0"],
         "saved so far, % parameters": ["0.0", "10.0", "17.5", "25.0", GAP, "25.0"],
@@ -37,7 +37,7 @@ def test_steps_stand_between_the_parent_and_the_final_retraining():
 def test_where_the_test_images_decide_they_have_one_column():
     finals = (dataclasses.replace(compression().finals[0], judged_accuracy=0.8),)
     table = shown(smaller_tables.steps(smaller(of=compression(held_out=0, finals=finals))))
-    assert "accuracy, % held-out images" not in table
+    assert "accuracy, % validation images" not in table
     assert table["method"][-1] == ""
     assert table["outcome"][-1] == "undone"
 

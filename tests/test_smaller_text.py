@@ -10,7 +10,7 @@ from deep_net_triage.network.latencies import Latency
 from tests.compressions import compressed, compression, estimate, right, rival, smaller, undone
 
 HELD_OUT = (
-    "5,000 held-out images decided what to compress. The test images had no part in that."
+    "5,000 validation images decided what to compress. The test images had no part in that."
 )
 DECIDED = "The test images decided this, so the accuracy of this network is optimistic."
 SAVED = (
@@ -56,7 +56,7 @@ def test_test_images_that_decide_make_the_accuracy_optimistic_and_too_large_a_lo
     assert said[2:] == [
         "The mean is 0.1 points beyond the allowed drop of 2.0 points.",
         "The test images themselves decided what to compress, so this accuracy is "
-        "optimistic. With --validation_fraction, held-out images decide instead.",
+        "optimistic. With --validation_fraction, validation images decide instead.",
     ]
 
 
@@ -147,7 +147,7 @@ def test_a_final_retraining_that_gained_nothing_or_failed():
         dataclasses.replace(final, judged_accuracy=0.8) for final in compression().finals
     )
     assert sentences(of=compression(finals=finals))[-1] == (
-        "The final retraining lowered the accuracy on the held-out images; the network is "
+        "The final retraining lowered the accuracy on the validation images; the network is "
         "saved as it was before."
     )
     assert sentences(of=compression(finals=()))[-1] == (

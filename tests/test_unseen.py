@@ -1,4 +1,4 @@
-"""Parents that have seen the held-out images, and others that have not."""
+"""Parents that have seen the validation images, and others that have not."""
 
 import keras
 import numpy as np
@@ -40,7 +40,7 @@ def test_a_parent_that_was_trained_on_the_held_out_images_is_refused(parent):
     with pytest.raises(InputError) as refusal:
         unseen.check(parent, dataset(train=0.99, held_out=0.98, test=0.8))
     said = str(refusal.value)
-    assert "98.0 % of the 500 held-out images" in said
+    assert "98.0 % of the 500 validation images" in said
     assert "80.0 % of the test images" in said
     assert "--validation_fraction=0" in said
 
@@ -48,7 +48,7 @@ def test_a_parent_that_was_trained_on_the_held_out_images_is_refused(parent):
 @pytest.mark.parametrize(
     ("train", "held_out", "test"),
     [
-        (0.99, 0.81, 0.8),  # the usual: as unsure of held-out as of test images
+        (0.99, 0.81, 0.8),  # the usual: as unsure of validation as of test images
         (0.99, 0.9, 0.8),  # the test images are harder ones, but those held out are new to it
         (0.95, 0.95, 0.94),  # what it has learned holds for all images
         (0.99, 0.7, 0.8),

@@ -430,7 +430,7 @@ def test_where_the_schedule_settles_the_last_epoch_is_the_one_that_counts():
         ),
         (
             {"epochs": 15, "validation_fraction": 0.1},
-            "of 15, that did best on held-out images.",
+            "of 15, that did best on validation images.",
         ),
     ],
 )

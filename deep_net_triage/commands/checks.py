@@ -90,9 +90,9 @@ def _of_compression(given: dict[str, object]) -> Iterator[str]:
         yield f"--compress needs a method that replaces a block, not --method={method}"
     if compress and given["shard"]:
         yield (
-            "--compress and --alternatives need all trials, and --shard runs a part: run the "
-            "jobs without --compress but with --validation_fraction=0.1, its default with "
-            "--compress; then run this command without --shard"
+            "--compress needs all trials, and --shard runs a part: run the jobs without "
+            "--compress but with --validation_fraction=0.1, its default with --compress; then "
+            "run this command without --shard"
         )
     if given["export"] and given["shard"]:
         yield (

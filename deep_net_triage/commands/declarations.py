@@ -91,7 +91,8 @@ def _what_runs(declared: _Declared) -> None:
         "digits, which comes with the package, or the name of a TFDS image classification set.",
     )
     names = ", ".join(methods.METHODS)
-    declared.text("method", "all", f"Comma-separated: {names}, paper (5), all (6), control.")
+    groups = ", ".join(f"{name} ({len(group)})" for name, group in methods.GROUPS.items())
+    declared.text("method", "all", f"Comma-separated: {names}, {groups}, control.")
     declared.switch(
         "control",
         True,
@@ -250,7 +251,7 @@ def _training(declared: _Declared) -> None:
     declared.choice(
         "precision",
         _PRECISIONS,
-        "Precision of training; auto: 16 bits on GPUs made for it, and on CPUs if faster.",
+        "Precision of training; auto: 16 bits on GPUs with tensor cores, on CPUs if faster.",
     )
     declared.switch(
         "deterministic",

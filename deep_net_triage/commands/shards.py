@@ -15,10 +15,6 @@ def parse(text: str | None, environment: Mapping[str, str]) -> tuple[int, int] |
     `_STEP` and `_COUNT`). `auto/n` also reads the index of a Kubernetes indexed job
     (`JOB_COMPLETION_INDEX`), where the environment does not hold the number of jobs.
 
-    Args:
-        text: the value of `--shard`.
-        environment: environment variables.
-
     Raises:
         InputError: if the value is malformed or out of range, or the environment lacks it.
     """

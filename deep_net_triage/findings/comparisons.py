@@ -22,10 +22,9 @@ def at_chosen_epoch(study: StudyResults, rows: Sequence[Row]) -> Cost:
 
 
 def at_last_epoch(study: StudyResults, rows: Sequence[Row]) -> Cost | None:
-    """Returns the same at the last epochs of trials and control.
+    """Returns the cost at the last epochs of trials and control; None if these are chosen.
 
-    The parent stays the model that the students started from, that of its chosen epoch. Returns
-    None where the schedule makes the last epoch the chosen one.
+    The parent stays the model that the students started from, that of its chosen epoch.
     """
     if study.reports_last_epoch:
         return None

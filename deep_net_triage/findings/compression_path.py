@@ -24,7 +24,7 @@ _NOTE = (
     "that it saves. 95 % intervals, paired with the parent, are over test images and, where "
     "there are several, seeds. An arrow points to an accuracy too low to show."
 )
-_HELD_OUT = " Held-out images, and not the accuracy shown, decided which steps were kept."
+_HELD_OUT = " Validation images, and not the accuracy shown, decided which steps were kept."
 _SIZE = 5.2, 4.2  # inches, as wide as the other figures
 _PANELS = 12  # the width of the path's panel beside alternatives of a width of 1
 # A network this many times as far below the parent as the path and `max_drop` is drawn at the

@@ -175,7 +175,7 @@ def _compression(smaller: Smaller) -> dict[str, object]:
         "candidates": (
             smaller_tables.candidates(compression) if compression.candidates else None
         ),
-        "deciding": "held-out" if compression.held_out else "test",
+        "deciding": "validation" if compression.held_out else "test",
     }
 
 

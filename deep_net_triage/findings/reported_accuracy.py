@@ -26,7 +26,7 @@ def sentence(study: StudyResults) -> str:
         return f"Accuracies are {LAST_EPOCH}."
     epochs = study.settings.get("epochs")
     of_all = f", of {epochs}," if epochs else ""
-    by = "held-out images" if study.holds_out else "the test images"
+    by = "validation images" if study.holds_out else "the test images"
     return f"A student's test accuracy is taken at the epoch{of_all} that did best on {by}."
 
 

@@ -69,9 +69,9 @@ class Standing:
         costlier: alternatives that are better but take more arithmetic, best first.
         level: alternatives that no interval tells apart from the compressed network.
         worse: alternatives whose whole interval is below it, the closest one first.
-        foremost: `better`; without any, the compressed network and those level with it.
+        foremost: `better`; if that is empty, the compressed network and `level`.
         unbeaten: the foremost networks that no interval shows to be worse than another of them.
-        eligible: of the unbeaten ones, if possible, those that lose no more than is allowed.
+        eligible: those of `unbeaten` that lose no more than is allowed; all of it if none do.
         to_take: the cheapest eligible network; None if no block was compressed.
     """
 
@@ -147,7 +147,7 @@ class Smaller:
     def cheapest(self, networks: Sequence[Rival]) -> Rival:
         """Returns a network of about the fewest multiply-accumulates.
 
-        Of several, it is that of the fewest runs; of as many runs, the most accurate.
+        Ties go to the network with fewer runs, then to the more accurate one.
         """
         cheap = self.as_cheap(networks)
         return min(cheap, key=lambda rival: (rival.runs, -rival.accuracy, rival.macs))

@@ -44,7 +44,7 @@ def steps(smaller: Smaller) -> Table:
         Column("method", page.words(methods)),
     ]
     if compression.held_out:
-        columns.append(_percent("held-out images", judged, "accuracy, %"))
+        columns.append(_percent("validation images", judged, "accuracy, %"))
     macs_saved = [own and smaller.macs_saved(own) for own in macs]
     parameters_saved = [own and smaller.parameters_saved(own) for own in parameters]
     columns += [

@@ -154,19 +154,19 @@ def _over_seeds(rival: Rival) -> str:
 def _judges(held_out: int) -> str:
     if held_out:
         return (
-            f"{held_out:,} held-out images decided what to compress. The test images had no "
+            f"{held_out:,} validation images decided what to compress. The test images had no "
             "part in that."
         )
     return (
         "The test images themselves decided what to compress, so this accuracy is "
-        "optimistic. With --validation_fraction, held-out images decide instead."
+        "optimistic. With --validation_fraction, validation images decide instead."
     )
 
 
 def _final(smaller: Smaller) -> list[str]:
     if smaller.compression.final:
         return []
-    images = "held-out" if smaller.compression.held_out else "test"
+    images = "validation" if smaller.compression.held_out else "test"
     lowered = f"lowered the accuracy on the {images} images"
     happened = lowered if smaller.compression.finals else "failed"
     return [f"The final retraining {happened}; the network is saved as it was before."]

@@ -32,14 +32,7 @@ _NETWORK, _PARENT, _STUDENT = -1.15, 0.0, 1.15
 def draw(
     parent: "keras.Model", student: "keras.Model", block: "Block", blocks: Sequence["Block"]
 ) -> Figure:
-    """Returns Figure 1: the network, one of its blocks, and the single layer in its place.
-
-    Args:
-        parent: the model with the block.
-        student: the model with the block compressed.
-        block: the block to draw.
-        blocks: all blocks of the parent, in its order.
-    """
+    """Returns Figure 1: the network, one of its blocks, and the single layer in its place."""
     pool = (block.pool,) if block.pool else ()
     before = _boxes(parent, (*block.layers, *pool))
     after = _boxes(student, (*block.compressed_layers, *pool))

@@ -55,7 +55,7 @@ MEASURES = {
     "chosen_accuracy": Measure(
         _ACCURACY,
         "chosen",
-        "after the epoch that is best on held-out images or, if there are none, on test "
+        "after the epoch that is best on validation images or, if there are none, on test "
         "images; where the learning rate falls to zero, after the last epoch",
         "accuracy",
     ),

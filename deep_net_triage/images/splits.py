@@ -88,7 +88,7 @@ def hold_out(dataset: Dataset, fraction: float) -> Dataset:
     """Returns a data set with a part of its training images held out.
 
     Class proportions are kept, and each class keeps at least one training image if possible.
-    A data set that has held-out images of its own is returned as it is.
+    A data set that has validation images of its own is returned as it is.
 
     Raises:
         InputError: if no image is held out, or none is left to train on.

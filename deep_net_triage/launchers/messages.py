@@ -16,11 +16,7 @@ _WITH_A_ROW = ("epoch", "step")
 
 
 class Messenger:
-    """Has the methods of `Progress`, and sends their arguments to another process.
-
-    Args:
-        send: sends a message.
-    """
+    """Has the methods of `Progress`, and sends their arguments to another process."""
 
     def __init__(self, send: Callable[[Message], None]) -> None:
         self._send = send
@@ -67,9 +63,6 @@ class Board:
     """Shows the messages of several processes in one place.
 
     A line that several processes send, such as that they read the images, is shown once.
-
-    Args:
-        progress: prints the messages.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -83,12 +76,7 @@ class Board:
         self._endings.clear()
 
     def show(self, message: Message, process: int = 0) -> None:
-        """Shows a message; remembers which processes ended early, and why.
-
-        Args:
-            message: as a messenger sent it.
-            process: the number of the process that sent it.
-        """
+        """Shows a message; remembers which processes ended early, and why."""
         kind, content = message
         if kind == _FAILED:
             self._endings.setdefault(process, content)

@@ -27,11 +27,6 @@ _GLANCE = 0.5  # seconds between two reads of the mailbox
 def run(settings: Settings, command: str, progress: Progress) -> int:
     """Runs a study on a Ray cluster, and returns the number of failed trials.
 
-    Args:
-        settings: the command's settings, with the cluster's address.
-        command: the command line as typed, for `study.json`.
-        progress: prints the messages of all processes.
-
     Raises:
         InputError: if Ray is not installed, no cluster is at the address, or no node has as
             many GPUs as `--replicas` asks for.
@@ -71,13 +66,7 @@ def _connected(address: str) -> ModuleType:
 
 
 class _Cluster:
-    """Runs tasks on a cluster, and shows their messages.
-
-    Args:
-        ray: the connected module.
-        replicas: the value of `--replicas`.
-        board: shows the messages.
-    """
+    """Runs tasks on a cluster, and shows their messages."""
 
     def __init__(self, ray: ModuleType, replicas: int | None, board: Board) -> None:
         self.ray = ray

@@ -38,11 +38,6 @@ _Workers = dict[Connection, multiprocessing.Process]
 def run(settings: Settings, command: str, progress: Progress) -> int:
     """Runs a study with several trials at once, and returns the number of failed trials.
 
-    Args:
-        settings: the command's settings, with the number of trials at once.
-        command: the command line as typed, for `study.json`.
-        progress: prints the messages of all processes.
-
     Raises:
         WorkerEnded: if all processes of a part of the study end early.
     """
@@ -59,11 +54,6 @@ def ready_to_run_trials(
     settings: Settings, board: Board, count: int
 ) -> Iterator[Callable[[dict[int, int | None]], None]]:
     """Starts processes that import TensorFlow, and then wait for the trials of a study.
-
-    Args:
-        settings: the command's.
-        board: shows the messages of the processes.
-        count: the number of processes.
 
     Yields:
         A function that takes what `study.command.make_parent` returns, runs the trials, and
@@ -109,13 +99,7 @@ def _together(workers: _Workers, arguments: Sequence[tuple], board: Board) -> li
 
 @contextlib.contextmanager
 def _working(part: str, settings: Settings, shares: Sequence[Share]) -> Iterator[_Workers]:
-    """Starts processes, one for each share of the machine, which end when the context does.
-
-    Args:
-        part: the name of the function of `study.command` that they will run.
-        settings: of the command.
-        shares: of the machine.
-    """
+    """Starts processes, one for each share of the machine, which end when the context does."""
     workers = {}
     try:
         for share in shares:

@@ -1,8 +1,8 @@
 """Storage for arrays with one row per image, of one process or of several in one folder.
 
 The walk through the parent computes an array once, and trials read it many times. A store keeps
-arrays by name, and remembers those that it refused. A refusal is final: to store an array later
-would change where the computation of others starts, and so how their values are rounded.
+arrays by name, and remembers those that it refused. A refusal is final: if an array
+were stored later, the computation of others would start from it and round differently.
 """
 
 import math

@@ -1,8 +1,8 @@
 """Evidence about a block that needs no training.
 
-Two accuracies tell what the block contributes: with its kernels drawn anew, and without the
-block. The similarity tells how well a trained replacement imitates the block, whatever the
-accuracy is.
+Two accuracies of the parent tell what the block contributes: with the block's kernels drawn
+anew, and with the block bypassed. Linear CKA tells how similar the output of a trained
+replacement is to the block's.
 """
 
 import math

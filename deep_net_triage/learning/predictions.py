@@ -28,12 +28,7 @@ def correct(model: keras.Model, rows: Rows, labels: tf.Tensor) -> np.ndarray:
 
 
 def outputs(model: keras.Model, rows: Rows) -> Iterator[tf.Tensor]:
-    """Yields what a model returns for one batch of rows after another, in their order.
-
-    Args:
-        model: with one output.
-        rows: as the model takes them.
-    """
+    """Yields what a model returns for one batch of rows after another, in their order."""
     at_once = images_at_once(model)
     for first in range(0, len(rows), at_once):
         batch = tf.cast(rows[first : first + at_once], model.inputs[0].dtype)

@@ -25,7 +25,7 @@ class Source:
         train: of the training images, in the data set's order; with fixed draws, several rows
             for each image, as in `batches.Examples`.
         test: of the test images.
-        validation: of the held-out images; None if none are held out.
+        validation: of the validation images; None without these.
         targets: what the parent's block returns for the rows of `train`; None if it is
             computed in each epoch.
         augment: how training images change from epoch to epoch, as in `batches.Examples`.

@@ -27,8 +27,8 @@ _PASSES_PER_STEP = 3
 _MORE_IMAGES = 8
 # Twice as many trials at once pay off if a step slows down by less than this factor.
 _WORTHWHILE = 1.7
-# A process that was started on all cores has too many threads for its share of them. One that
-# is started on the share is faster by this factor.
+# This process has a thread for each core of the machine. A worker that starts on a share of the
+# cores has fewer, and is faster by this factor.
 _CROWDED = 1.2
 # Multiply-accumulates in a second, and the seconds that even the smallest step takes.
 _ASSUMED_SPEED, _ASSUMED_STEP, _ASSUMED_TRACING = 25e9, 0.01, 1.0

@@ -60,7 +60,7 @@ class Evaluation:
 
     Attributes:
         test: the test images.
-        held_out: the held-out images, by which an epoch is judged; None if it is judged by
+        held_out: the validation images, by which an epoch is judged; None if it is judged by
             the test images, as in the paper.
     """
 
@@ -263,7 +263,7 @@ class _Recorder(keras.callbacks.Callback):
         journal: receives each epoch.
         examples: number of images behind each accuracy that the phase measures, by its name.
         state: of the phase.
-        held_out: returns loss and accuracy on the held-out images; None if none are held out.
+        held_out: returns loss and accuracy on the validation images; None without these.
     """
 
     def __init__(

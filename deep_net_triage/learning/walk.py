@@ -1,4 +1,4 @@
-"""One walk through the frozen parent: what each block receives and returns, computed once.
+"""Computes what each block of the frozen parent receives and returns, once for all trials.
 
 What block k returns is the target of its student-teacher phase (Eq. 3), and usually what block
 k + 1 receives. A method that updates the compressed block alone never changes what lies before
@@ -65,8 +65,8 @@ class _Stop:
         name: of the array in the store.
         place: returns the tensor.
         at: the number of the block, and whether the block returns the tensor or receives it.
-        starts_next: whether the next block can be computed from it alone: every path from the
-            images to the parent's output leads through this tensor.
+        starts_next: whether the next block can be computed from it alone, because no branch
+            leads past it.
     """
 
     name: str
@@ -119,9 +119,6 @@ class Walk:
         """Returns what the trials of a block read.
 
         What only earlier blocks need is removed from the store, unless processes share it.
-
-        Args:
-            block: one of the walk's.
         """
         number = self._blocks.index(block)
         if not self.store.shared:
@@ -138,9 +135,6 @@ class Walk:
 
         Every process may call it once all trials of the block, and of the blocks before it,
         have ended. If a process asks for such a block nevertheless, it is computed again.
-
-        Args:
-            block: one of the walk's.
         """
         self._ended = max(self._ended, self._blocks.index(block))
         self._tidy()

@@ -25,7 +25,7 @@ class Lesson:
 
     Attributes:
         rate: the learning rate, at the top of its schedule.
-        epochs: how many there are.
+        epochs: their number.
         seed: of the order of images.
         patience: the training ends after so many epochs without a better one; None to run all
             epochs.
@@ -54,7 +54,7 @@ def train_parent(
 
 
 def learner_of_parent(parent: keras.Model, dataset: Dataset, settings: Settings) -> Classifier:
-    """Returns what trains a parent, compiled."""
+    """Returns a compiled classifier that trains a parent."""
     return _compiled(parent, _of_parent(settings), settings, len(dataset.train))
 
 
@@ -100,7 +100,7 @@ def train(
 def _compiled(
     network: keras.Model, lesson: Lesson, settings: Settings, images: int
 ) -> Classifier:
-    """Returns what trains all layers of a network on so many images per epoch."""
+    """Returns a compiled classifier that trains all layers on so many images per epoch."""
     convolutions.speed_up(network)
     network.trainable = True
     surgery.synchronize(network, devices.replicas() > 1)

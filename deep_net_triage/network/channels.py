@@ -1,8 +1,8 @@
-"""Which channels of a network belong together, so that they can only be removed together.
+"""Groups the channels of a network that can only be removed together.
 
 Convolutions and dense layers produce channels. Other operations pass them on, and some tie
-those of several layers: a sum of residuals ties each channel of one tensor to the same channel
-of the other. Each channel has a number, and tied channels share one.
+those of several layers: an addition ties channel i of one tensor to channel i of the other.
+Each channel has a number, and tied channels share one.
 """
 
 from collections.abc import Iterable

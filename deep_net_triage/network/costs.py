@@ -91,13 +91,7 @@ def _macs_in_model(operation: keras.Operation) -> int | None:
 
 
 def _macs(layer: _layers.Layer, received: object, returned: object) -> int | None:
-    """Returns the multiply-accumulates of a layer for one image; None if they are not known.
-
-    Args:
-        layer: a built layer.
-        received: a tensor that it takes, or several.
-        returned: a tensor that it returns, or several.
-    """
+    """Returns the multiply-accumulates of a layer for one image; None if they are not known."""
     if isinstance(layer, _layers.SpectralNormalization):
         return _macs(layer.layer, received, returned)
     if isinstance(layer, _layers.TimeDistributed):

@@ -12,12 +12,7 @@ from deep_net_triage.network.graphs import Graph, by_name
 
 
 def of_blocks(model: keras.Model, blocks: Iterable[Block]) -> tuple[BlockDescription, ...]:
-    """Returns the size and cost of each block and of its replacement.
-
-    Args:
-        model: the parent.
-        blocks: some of its blocks.
-    """
+    """Returns the size and cost of each block and of its replacement."""
     return tuple(_described(model, block) for block in blocks)
 
 
@@ -35,14 +30,10 @@ def share_layers(model: keras.Model, blocks: Iterable[BlockDescription]) -> bool
 
 
 def recommended(model: keras.Model, blocks: Iterable[Block]) -> list[str]:
-    """Returns a line that recommends the separable replacement, if blocks are better off by it.
+    """Returns a line that recommends the separable replacement, if it suits some of the blocks.
 
     These are blocks whose multiply-accumulates are fewer than those of one 3x3 convolution, and
     more than those of a separable one, such as depthwise stages.
-
-    Args:
-        model: the parent.
-        blocks: some of its blocks.
     """
     better = [block.name for block in blocks if _is_better_separable(model, block)]
     if not better:
@@ -54,12 +45,7 @@ def recommended(model: keras.Model, blocks: Iterable[Block]) -> list[str]:
 
 
 def undivided(model: keras.Model, blocks: Iterable[Block]) -> list[str]:
-    """Returns a line for each block that spans several resolutions, with the reason.
-
-    Args:
-        model: the parent.
-        blocks: some of its blocks.
-    """
+    """Returns a line for each block that spans several resolutions, with the reason."""
     graph, lines = Graph(model), []
     for block in blocks:
         part = segments.undivided(graph, list(block.layers))

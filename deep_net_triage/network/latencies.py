@@ -10,13 +10,13 @@ FORMATS = {"keras": "Keras", "litert": "LiteRT", "litert_int8": "LiteRT int8"}
 
 @dataclass(frozen=True)
 class Latency:
-    """What one model takes in one setting, for JSON.
+    """The measured latency of one model at one batch size and number of threads.
 
     Attributes:
         model: the original or the smaller one.
         format: a key of `FORMATS`.
         batch: images.
-        threads: the most that compute at once.
+        threads: the number that the runtime may use.
         median: of the time of a batch over several runs, in seconds.
         spread: the distance from the first to the third quartile, in seconds.
     """

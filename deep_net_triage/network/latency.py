@@ -21,7 +21,7 @@ from deep_net_triage.network.latencies import FORMATS, Latency
 from deep_net_triage.steps import Report, Step
 from deep_net_triage.wording import counted
 
-# A model is run until there are this many runs, and until they have taken this long.
+# Each model runs at least this often, and for at least this many seconds.
 RUNS = 7
 SECONDS = 1.0
 # Long enough for many runs of a small model, so that few of them find the other model's weights
@@ -172,9 +172,9 @@ def _on_threads(ready: Sequence[Prepared], batch: np.ndarray, threads: int) -> l
 
 
 def _in_turns(runs: Sequence[Run]) -> list[Timing]:
-    """Returns what runs of several models take, while the models take turns.
+    """Returns how long runs of several models take, which take turns.
 
-    Two runs of each before the measured ones trace the model and fill caches.
+    Two warm-up runs of each trace the model and fill caches.
     """
     for run in runs:
         for _ in range(2):

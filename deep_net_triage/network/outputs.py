@@ -81,7 +81,7 @@ def _returns_logits(
     classes: int,
     changed_by: str | None,
 ) -> bool:
-    """Returns the answer for what an operation returns.
+    """Returns whether an operation returns logits; False for probabilities.
 
     Args:
         producers: the operation that returns a tensor, by the tensor's id. Tensors that enter a

@@ -1,6 +1,6 @@
 """The results of `--compress`: `compressed/result.json`.
 
-The images that judge are the held-out ones or, if none are held out, the test images.
+The deciding images are the validation images or, if there are none, the test images.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ class Considered:
     Attributes:
         block: its name.
         method: by which its student lost least.
-        cost: the accuracy that this student lost on the images that judge, 0..1.
+        cost: the accuracy that this student lost on the deciding images, 0..1.
         saved: the share of the parent's arithmetic, parameters or latency that it saves.
         low, high: the 95 % interval of the cost, paired on those images; None where there is
             none.
@@ -43,7 +43,7 @@ class Step:
         block: its name.
         method: by which the network was retrained.
         kept: whether the network was still accurate enough.
-        judged_accuracy: of the network on the images that judge, 0..1; None, like the others,
+        judged_accuracy: of the network on the deciding images, 0..1; None, like the others,
             if the training failed.
         accuracy: on the test images, 0..1.
         parameters, macs: of the network.
@@ -65,7 +65,7 @@ class Final:
     Attributes:
         seed: of the order of images.
         folder: of its files, in the folder of the compression.
-        judged_accuracy: on the images that judge, 0..1.
+        judged_accuracy: on the deciding images, 0..1.
         accuracy: on the test images, 0..1.
     """
 
@@ -81,9 +81,9 @@ class Compression:
 
     Attributes:
         save: what was to be saved: macs, parameters or latency.
-        max_drop: the accuracy that might be lost on the images that judge, 0..1.
-        held_out: the number of held-out images that judge; 0 if the test images do.
-        baseline_judged: the parent's accuracy on the images that judge, 0..1.
+        max_drop: the accuracy that might be lost on the deciding images, 0..1.
+        held_out: the number of validation images; 0 if the test images decide.
+        baseline_judged: the parent's accuracy on the deciding images, 0..1.
         baseline_accuracy: on the test images.
         candidates: what could be compressed.
         steps: what was tried, in order.

@@ -89,9 +89,6 @@ def _this_checkout() -> str:
 def checkout(folder: Path) -> str:
     """Returns the commit of a git checkout as the end of a version number (PEP 440).
 
-    Args:
-        folder: its root.
-
     Returns:
         `+g` and the short hash, and `.dirty` if tracked files have changed since. An empty
         string if git is missing, or the folder is not the root of a checkout, such as the

@@ -33,7 +33,7 @@ class Epoch:
         val_accuracy: on the test images, 0..1.
         relative_error: squared distance from the parent's output over that output's squared
             norm; None while training on labels.
-        held_out_accuracy: on the held-out images; None without held-out images.
+        held_out_accuracy: on the validation images; None without validation images.
         seconds: the epoch's duration.
     """
 
@@ -49,7 +49,7 @@ class Epoch:
 
     @property
     def judged_by(self) -> float | None:
-        """The accuracy that chooses the best epoch: on held-out images, else on test images."""
+        """The accuracy that chooses the best epoch: on validation or, without these, test images."""
         return self.val_accuracy if self.held_out_accuracy is None else self.held_out_accuracy
 
     def as_json(self) -> dict[str, object]:
@@ -80,12 +80,12 @@ class Row:
         parent_macs, macs: multiply-accumulates for one image, as `costs.macs` counts them.
         seconds: the trial's duration.
         chosen_epoch: if the learning rate falls to zero, the last epoch; else the best on the
-            held-out images or, without these, `max_epoch`.
+            validation images or, without these, `max_epoch`.
         chosen_accuracy: on the test images at that epoch.
         reinitialized_accuracy: the parent's with the block's kernels reinitialized; None for
-            the control and for what a compression trains.
-        bypassed_accuracy: the parent's without the block; None likewise, and if the shapes
-            don't match.
+            the control and in a compression.
+        bypassed_accuracy: the parent's with the block bypassed; None for the control, in a
+            compression, and if the shapes don't match.
         similarity: linear CKA of what block and replacement return for the same input.
         parent_bytes, bytes: size of the saved weights; None if models are not saved.
             `parent_bytes` is None for steps after the first of a compression.
@@ -203,7 +203,7 @@ class NetworkResult:
     Attributes:
         settings: everything that determines the training.
         accuracy: on the test images at the chosen epoch, 0..1.
-        judged_accuracy: on the held-out images at that epoch; `accuracy` if none are held out.
+        judged_accuracy: on the validation images at that epoch; `accuracy` without these.
         epochs: the number of epochs trained.
         parameters: the number of values that the model stores.
         macs: multiply-accumulates for one image.

@@ -61,7 +61,7 @@ class StudyResults(Description):
 
     @property
     def holds_out(self) -> bool:
-        """Whether training images are held out; they choose the epoch unless it is the last."""
+        """Whether validation images choose the epoch, unless it is the last."""
         return bool(self.settings.get("validation_fraction"))
 
     @property

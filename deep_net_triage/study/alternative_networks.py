@@ -96,11 +96,6 @@ def _train(
 class _Networks:
     """Makes the networks with which the alternatives start.
 
-    Args:
-        plan: of the study.
-        parent: its network, trained.
-        compression: what came of it; some block was compressed.
-
     Raises:
         InputError: if one of its blocks is not of this plan.
     """

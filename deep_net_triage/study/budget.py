@@ -129,12 +129,7 @@ def make(plan: Plan, ledger: Ledger, timed: TimedTraining | None = None) -> Budg
 
 
 def of_quick(plan: Plan, settings: Settings) -> float:
-    """Returns the seconds that a planned study would take with settings of a smaller one.
-
-    Args:
-        plan: of the study.
-        settings: as flags for a smaller study leave them.
-    """
+    """Returns the seconds that a planned study would take with settings of a smaller one."""
     train, test = (
         min(len(split), wanted or len(split))
         for split, wanted in (

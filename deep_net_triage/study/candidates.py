@@ -1,7 +1,8 @@
-"""What a compression may replace: blocks, and halves of those that cost too much as a whole.
+"""Finds what a compression may replace: blocks, and halves of those that cost too much.
 
 A block's method and cost are those of the study's trials; a half gets a trial of its own.
-Accuracies are measured on the images that judge: the held-out ones, or else the test images.
+Accuracies are measured on the deciding images: those for validation or, without these, the
+test images.
 """
 
 import math
@@ -30,11 +31,11 @@ from deep_net_triage.study.selection import Candidate
 
 @dataclass(frozen=True)
 class Judged:
-    """The students of a block, or of a half of one, by the method that is best there.
+    """The best method for a block or a half of one, and the students that it trained.
 
     Attributes:
-        method: by which it was retrained.
-        accuracy: on the images that judge, 0..1; the mean over seeds.
+        method: by which they were retrained.
+        accuracy: on the deciding images, 0..1; the mean over seeds.
         folders: of the trials, which hold the students.
     """
 
@@ -79,7 +80,7 @@ def check_saved(students: Iterable[Judged]) -> None:
 
 
 def accuracy_of(epochs: Sequence[Epoch], chosen: int) -> float:
-    """Returns the accuracy of a trial's chosen epoch on the images that judge, 0..1.
+    """Returns the accuracy of a trial's chosen epoch on the deciding images, 0..1.
 
     Args:
         epochs: all of the trial.
@@ -101,7 +102,7 @@ def find(
     Args:
         blocks: of the parent.
         savings: of its blocks.
-        baseline: the parent's accuracy on the images that judge, 0..1.
+        baseline: the parent's accuracy on the deciding images, 0..1.
         best: as `best_students` returns it.
         tried: runs the trial of a half, and returns its student; None if it failed.
         interval: returns the 95 % interval of what the students in some folders have lost.

@@ -114,11 +114,6 @@ def run(
 def estimate(settings: Settings, progress: Progress, quick: Quick | None) -> None:
     """Prints what a study would take on this machine, and writes nothing.
 
-    Args:
-        settings: of the study.
-        progress: shows messages, and how far the work has come.
-        quick: how to make the study a small one, for advice on a long one.
-
     Raises:
         InputError: if the study can't be run.
     """

@@ -1,4 +1,4 @@
-"""Compresses several blocks of a parent one after another, as long as the accuracy allows it.
+"""Replaces blocks one after another, and undoes what clearly costs more than `--max_drop`.
 
 1. Candidates are blocks and halves of blocks, each with the method and the cost that triage
    found (`candidates`). Those that save most within `--max_drop` come first (`selection`).
@@ -9,7 +9,7 @@
    `--max_drop` both before and after that, the last step is undone, candidates that overlapped
    it are tried, and the network that remains is retrained instead.
 
-Held-out training images judge all of this: the test images have no part in choosing the model
+Validation images decide all of this: the test images have no part in choosing the model
 that they measure. With `--validation_fraction=0` the test images judge, and the accuracy on
 them is optimistic.
 """
@@ -163,7 +163,7 @@ class _Search:
                 macs=result.row.macs,
             )
         self.so_far.take(step, block, folder)
-        self.progress.say(_said(step, "held-out" if self.plan.dataset.validation else "test"))
+        self.progress.say(_said(step, self._deciding))
 
     def finish(self, found: list[Candidate], waiting: list[Candidate]) -> Path | None:
         """Retrains the whole network, saves it and the result, and returns the model's file."""
@@ -208,7 +208,7 @@ class _Search:
     def _interval(self, folders: Sequence[Path]) -> tuple[float, float]:
         """Returns the 95 % interval of the accuracy that some networks have lost.
 
-        It is measured on the images that judge. The networks are one student, trained from
+        It is measured on the deciding images. The networks are one student, trained from
         several seeds.
         """
         rows = self.judging.images, self.judging.labels
@@ -218,7 +218,7 @@ class _Search:
         return -gain.high, -gain.low
 
     def _take_over(self, trial: Trial, folder: Path) -> None:
-        """Copies what triage made of a block of the parent, so that it is not trained again."""
+        """Reuses the student of a block's finished trial instead of training it again."""
         study = self.plan.settings.folder
         of_block = results.trial_folder(study, *trial.key)
         for made in (of_block, self._half_folder(trial)):
@@ -273,6 +273,11 @@ class _Search:
                 finals.append(Final(seed, folder.name, *numbers))
         return finals
 
+    @property
+    def _deciding(self) -> str:
+        """Which images decide, for messages."""
+        return "validation" if self.plan.dataset.validation else "test"
+
     def _network_to_save(self, finals: list[Final]) -> tuple[keras.Model, float]:
         """Returns the network to save: the first final one, unless retraining made it worse.
 
@@ -282,8 +287,8 @@ class _Search:
         if final := compressions.final_to_save(self.so_far.steps, finals):
             return models.load(self.folder / final.folder / "model.keras"), final.accuracy
         self.progress.say(
-            "compressing: the final retraining failed, or lowered the accuracy on the images "
-            "that decide; the network is saved as it was before"
+            "compressing: the final retraining failed, or lowered the accuracy on the "
+            f"{self._deciding} images; the network from before it is saved"
         )
         return self.so_far.network, self.so_far.last.accuracy
 

@@ -9,8 +9,8 @@
 3. A finished parent or trial with equal settings is used as it is.
 4. A parent or trial whose files have changed since they were written is damaged, and named. A
    parent is made again. A trial is run again by a command that includes it.
-   With `--deterministic` training reproduces the same parent, so that rule 2 is applied to
-   trials after that.
+   With `--deterministic` training reproduces the same parent, so rule 2 is applied to trials
+   after that.
 5. An unfinished training continues as `journal.py` says. A failed one starts afresh.
 6. Nothing is replaced while another process works on it.
 """
@@ -28,11 +28,7 @@ from deep_net_triage.wording import counted, listed
 
 
 class EarlierResults:
-    """The parent and the trials in a folder, compared with what a command is to do.
-
-    Args:
-        ledger: of the folder; it is told what is outdated.
-    """
+    """The parent and the trials in a folder, compared with what a command is to do."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -174,7 +170,7 @@ class EarlierResults:
 
         Args:
             paths: of the results.
-            training: the folder of the training that says so, by its settings or its damage.
+            training: the folder of the training whose settings or damage make them not count.
         """
         noted = training, self._noted.get(training)
         self.ledger.outdated |= dict.fromkeys(paths, noted)

@@ -21,7 +21,7 @@ from deep_net_triage.study.identity import Trial
 from deep_net_triage.study.outcomes import rates_of_alternatives
 from deep_net_triage.wording import duration, listed
 
-# What it takes to trace a step, as a share of what it takes to trace a process's first.
+# The time to trace a step, relative to that of the first step that a process traces.
 _TRACING = {"model": 0.6, "block": 0.2, "distill": 0.1}
 # Around its epochs a trial saves its model, loads it and digests its weights, and before the
 # first trial of a block its student is built. Most of it is Python, as tracing is.
@@ -36,7 +36,7 @@ class Workload:
     Attributes:
         settings: of the command.
         train: the number of images to train on.
-        test: the number evaluated after each epoch, held-out images included.
+        test: the number evaluated after each epoch, validation images included.
         stores_activations: whether what a block receives is computed once, not in each epoch.
     """
 
@@ -263,12 +263,7 @@ def left_afterwards(
 
 
 def ended_compression(settings: Settings, blocks: Sequence[Block]) -> Compression | None:
-    """Returns the compression that has ended, if it is the one that a command asks for.
-
-    Args:
-        settings: of the command.
-        blocks: that it triages.
-    """
+    """Returns the compression that has ended, if it is the one that a command asks for."""
     recorded = files.unless_damaged(compressions.read, settings.folder)
     if recorded is None or (recorded.save, recorded.max_drop) != (
         settings.save,

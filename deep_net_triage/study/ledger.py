@@ -27,7 +27,8 @@ class Ledger:
             command runs those trials again.
         damaged: by folder, what is wrong with a trial; emptied once the user has been told.
         outdated: files and folders to remove before the study begins, because their results
-            don't count; with each, the training that says so, and when that was written.
+            don't count; with each, the training that makes it not count, and when that was
+            written.
     """
 
     def __init__(

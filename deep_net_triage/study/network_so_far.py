@@ -33,9 +33,6 @@ class _Kept:
 class NetworkSoFar:
     """A network of which some blocks are compressed.
 
-    Args:
-        parent: the uncompressed network.
-
     Attributes:
         network: the parent with the steps that were kept.
         steps: all that were taken, in order, also those that were undone.
@@ -69,13 +66,7 @@ class NetworkSoFar:
         return block
 
     def take(self, step: Step, block: Block, folder: Path) -> None:
-        """Adds a step, and goes on with its network if the step is kept.
-
-        Args:
-            step: that was taken.
-            block: that it compressed.
-            folder: of its files, with its network.
-        """
+        """Adds a step, and goes on with its network if the step is kept."""
         self.steps.append(step)
         if step.kept:
             self.network = models.load(folder / "model.keras")

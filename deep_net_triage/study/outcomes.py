@@ -111,12 +111,6 @@ def reuse_or_remove(
 
     Otherwise returns None. A folder with a failed, damaged or differing result is removed, and
     so is a training that was interrupted and had other settings: it starts over.
-
-    Args:
-        folder: of a training.
-        read: reads its result.
-        settings: everything that determines the training.
-        say: receives a message about a damaged file.
     """
     try:
         result = read(folder)

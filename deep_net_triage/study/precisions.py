@@ -1,7 +1,8 @@
 """Which precision a study has if the user leaves it to the program (`--precision=auto`).
 
 1. A study that exists keeps the precision in its `study.json` or, if that file is damaged, in
-   its parent's result, so that neither a second measurement nor another machine can refuse it.
+   its parent's result. A second measurement or another machine might choose another one, and
+   its results would not count.
 2. On GPUs `devices` decides.
 3. On a CPU without instructions for bfloat16 it is float32. On others, so is a deterministic
    study, because a measurement may come out differently each time, and a study of a given

@@ -15,7 +15,7 @@ class Candidate:
     Attributes:
         block: what would be compressed.
         method: by which its student lost least.
-        cost: the accuracy that this student lost, 0..1, on the images that judge; negative
+        cost: the accuracy that this student lost, 0..1, on the deciding images; negative
             where it gained.
         saved: the share of the parent's arithmetic, parameters or latency that it saves.
         interval: the 95 % interval of the cost; None where there is none.

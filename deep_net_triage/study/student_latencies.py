@@ -23,12 +23,6 @@ def measure(plan: Plan, parent: Parent, ledger: Ledger, progress: Progress) -> N
 
     Trials may run side by side, each on a share of the cores; this needs the whole machine.
     All students of a block have the same layers, so only one is timed.
-
-    Args:
-        plan: of the study, whose trials have ended.
-        parent: of the study.
-        ledger: of its folder.
-        progress: shows messages, and how far the work has come.
     """
     if not plan.settings.latency:
         return

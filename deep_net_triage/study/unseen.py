@@ -1,4 +1,4 @@
-"""Whether a given parent has seen the held-out images, by which `--compress` judges."""
+"""Whether a given parent has seen the validation images, by which `--compress` judges."""
 
 import keras
 import numpy as np
@@ -11,36 +11,31 @@ from deep_net_triage.wording import percent
 
 
 def check(parent: keras.Model, dataset: Dataset) -> None:
-    """Raises InputError if a parent seems to have been trained on the held-out images.
+    """Raises InputError if a parent seems to have been trained on the validation images.
 
     It is then more accurate on them than on the test images, and as accurate as on the images
     that it is known to have been trained on. Each student forgets some of them, which would
     look like a cost of compression. Two accuracies count as different if their 95 % intervals
     do not overlap.
-
-    Args:
-        parent: as the user gave it.
-        dataset: with held-out images.
     """
-    held_out, test = dataset.validation, dataset.test
-    some = np.linspace(0, len(dataset.train) - 1, min(len(held_out), len(dataset.train)))
+    validation, test = dataset.validation, dataset.test
+    some = np.linspace(0, len(dataset.train) - 1, min(len(validation), len(dataset.train)))
     positions = some.astype(int)
     train = Split(
         dataset.train.images.numpy()[positions], dataset.train.labels.numpy()[positions]
     )
-    accuracies = [_accuracy(parent, split) for split in (held_out, test, train)]
-    of_held_out, of_test, of_train = (
+    accuracies = [_accuracy(parent, split) for split in (validation, test, train)]
+    of_validation, of_test, of_train = (
         accuracy_interval(accuracy, len(split))
-        for accuracy, split in zip(accuracies, (held_out, test, train), strict=True)
+        for accuracy, split in zip(accuracies, (validation, test, train), strict=True)
     )
-    if of_held_out[0] > of_test[1] and of_held_out[1] >= of_train[0]:
+    if of_validation[0] > of_test[1] and of_validation[1] >= of_train[0]:
         raise InputError(
-            f"the parent classifies {percent(accuracies[0])} of the {len(held_out):,} held-out "
-            f"images correctly, but {percent(accuracies[1])} of the test images: it was "
-            "probably trained on the held-out images, which can't judge a compression then; "
-            "give a parent trained without them, or other held-out images (in Python "
-            "`validation`, else a folder `validation` in --image_dir), or let the test images "
-            "judge: --validation_fraction=0"
+            f"the parent classifies {percent(accuracies[0])} of the {len(validation):,} "
+            f"validation images correctly but only {percent(accuracies[1])} of the test images, "
+            "so it was probably trained on them. Use a parent trained without them, other validation "
+            "images (`validation` in Python, or a folder `validation` in --image_dir), or "
+            "--validation_fraction=0 to decide by the test images"
         )
 
 

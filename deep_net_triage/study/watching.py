@@ -19,9 +19,9 @@ def held(folder: Path, progress: Progress, waiting: str) -> AbstractContextManag
     """Returns a context that holds a folder's lock; it prints a message if it has to wait.
 
     Args:
-        folder: of what one process at a time makes.
+        folder: to lock.
         progress: shows messages, and how far the work has come.
-        waiting: what is said, with a place for the name of the process that holds the lock.
+        waiting: the message; `{}` stands for the name of the process that holds the lock.
     """
     return locks.waiting(
         results.lock_file(folder), lambda holder: progress.say(waiting.format(holder))
