@@ -104,8 +104,7 @@ def replace_block(
     """
     parent = flattening.flat(model)
     if not isinstance(block, Block):
-        found = blocks.survey(parent, replacement).blocks
-        (block,) = blocks.select(parent, found, (str(block),), replacement)
+        (block,) = blocks.survey(parent, replacement).select((str(block),))
     student = surgery.compress(parent, block, initializer=initializer, seed=seed)
     surgery.synchronize(student, False)
     return student

@@ -33,11 +33,11 @@ def compression(**fields):
         "baseline_accuracy": 0.9,
         "candidates": (
             Considered("block2", "stn", 0.002, 0.2, -0.011, 0.015),
-            Considered("block3", "cm_rw", 0.011, 0.2),
-            Considered("block4_last", "stn", -0.001, 0.3),
+            Considered("block3", "cm_rw", 0.011, 0.2, -0.002, 0.024),
+            Considered("block4_last", "stn", -0.001, 0.3, -0.013, 0.011),
             Considered("block1", "stn", 0.08, 0.1, 0.05, 0.11),
-            Considered("block4", "stn", 0.02, -0.1),
-            Considered("block2_first", "stn", 0.01, 0.1),
+            Considered("block4", "stn", 0.02, -0.1, 0.007, 0.033),
+            Considered("block2_first", "stn", 0.01, 0.1, -0.003, 0.023),
         ),
         "steps": (
             Step("block2", "stn", True, 0.905, 0.893, 360, 800),

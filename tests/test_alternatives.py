@@ -26,7 +26,7 @@ from tests import compressions as handmade
 
 def networks(model, names, compressed):
     """The builders for a model of which some blocks were compressed."""
-    chosen = blocks.select(model, (), names)
+    chosen = blocks.survey(model).select(names)
     plan = types.SimpleNamespace(
         settings=types.SimpleNamespace(folder=Path()), blocks=chosen, network=model
     )

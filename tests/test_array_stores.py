@@ -1,3 +1,4 @@
+import dataclasses
 import gc
 import os
 import subprocess
@@ -7,6 +8,8 @@ import threading
 import numpy as np
 import pytest
 
+from deep_net_triage.commands.settings import GIB
+from deep_net_triage.learning import array_stores
 from deep_net_triage.learning.array_stores import ArrayStore, SharedArrayStore
 
 KIB = 2**10
@@ -24,6 +27,16 @@ def filled_with(number, calls=None):
 
 def kept(store, name, size, dtype="uint8", fill=None):
     return store.get_or_fill(name, (size,), dtype, fill or filled_with(1))
+
+
+def test_a_store_has_the_room_that_the_settings_give_it(small_settings, tmp_path):
+    settings = small_settings(activation_memory=0.5, activation_disk=0.25)
+    settings = dataclasses.replace(settings, activation_dir=tmp_path)
+    own = array_stores.of_command(settings, None)
+    assert (own.folder, own.memory, own.disk) == (tmp_path, GIB // 2, GIB // 4)
+    shared = array_stores.of_command(settings, tmp_path / "shared")
+    assert isinstance(shared, SharedArrayStore)
+    assert (shared.folder, shared.disk) == (tmp_path / "shared", GIB // 4)
 
 
 def test_memory_first_then_disk_then_nothing(tmp_path):

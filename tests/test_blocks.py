@@ -25,15 +25,15 @@ def test_vgg16_has_five_blocks(vgg):
 
 
 def test_select_by_number_and_name(vgg):
-    found = blocks.find_blocks(vgg)
-    assert blocks.select(vgg, found, None) == found
-    chosen = blocks.select(vgg, found, ("block4", "2", "4"))
+    found = blocks.survey(vgg)
+    assert found.select(None) == found.blocks
+    chosen = found.select(("block4", "2", "4"))
     assert [block.name for block in chosen] == ["block2", "block4"]
     for wrong in ("6", "0", "block9", "conv"):
         with pytest.raises(
             InputError, match=f"--block={wrong} is not a block; allowed: 1 to 5"
         ):
-            blocks.select(vgg, found, (wrong,))
+            found.select((wrong,))
 
 
 def test_the_largest_is_the_first_with_most_convolutions(vgg):
@@ -108,7 +108,7 @@ def test_a_residual_stage_is_one_block():
         blocks.named(model, "b0_conv1", "a0_conv1")
     with pytest.raises(InputError, match="fewer than two convolutions"):
         blocks.named(model, "a0_conv1", "a0_relu1")
-    chosen = blocks.select(model, (first, second), ("2", "a0_conv1:a0_conv2"))
+    chosen = blocks.survey(model).select(("2", "a0_conv1:a0_conv2"))
     assert [block.name for block in chosen] == ["a0_conv1-a0_conv2", "block2"]
     # A block may be named beside another one's first layer, and share its layers nevertheless.
     stages = inventory.of_blocks(model, (first, second))

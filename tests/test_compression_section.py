@@ -98,7 +98,7 @@ def test_names_and_reasons_are_text(tmp_path):
             Step(HOSTILE, "stn", True, 0.9, 0.9, 360, 800),
             Step("block3", "stn", True, 0.895, 0.884, 300, 600),
         ),
-        candidates=(Considered(HOSTILE, "stn", 0.0, 0.1),),
+        candidates=(Considered(HOSTILE, "stn", 0.0, 0.1, -0.01, 0.01),),
     )
     found = smaller(of=record, refused={HOSTILE: HOSTILE}, failed={HOSTILE: HOSTILE})
     page = written(tmp_path, found)

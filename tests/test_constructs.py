@@ -282,8 +282,8 @@ def test_where_no_block_is_found_a_named_one_may_be():
     model = keras.Model(images, layers.Dense(3)(layers.Flatten()(x)))
     for names in (None, ("1",)):
         with pytest.raises(InputError, match="no block found"):
-            blocks.select(model, blocks.survey(model).blocks, names)
-    (block,) = blocks.select(model, (), ("c0:c3",))
+            blocks.survey(model).select(names)
+    (block,) = blocks.survey(model).select(("c0:c3",))
     assert block.convolutions == ("c0", "c1", "c2", "c3")
     assert "c3" not in [layer.name for layer in dnt.replace_block(model, "c0:c3").layers]
 

@@ -22,7 +22,7 @@ def parent():
 @pytest.fixture
 def taken(parent, tmp_path):
     """The network with its first block compressed, and both blocks."""
-    first, second = blocks.select(parent, (), ("c1:c2", "c3:c4"))
+    first, second = blocks.survey(parent).select(("c1:c2", "c3:c4"))
     student = surgery.compress(parent, first, initializer="mean", seed=0)
     models.save(student, tmp_path / "model.keras")
     so_far = NetworkSoFar(parent)

@@ -15,7 +15,7 @@ def candidate(layers, cost, saved, interval=None, pool=None):
     """A candidate whose block has one layer for each letter."""
     shape = Shape(1, (1, 1), "same")
     block = Block(layers, None, tuple(layers), (), (), pool, shape, None, ("", "", ""))
-    return Candidate(block, "cm_rw", cost, saved, interval)
+    return Candidate(block, "cm_rw", cost, saved, interval or (cost, cost))
 
 
 def names(candidates):

@@ -48,11 +48,11 @@ def test_candidates_say_what_became_of_them():
         "method": ["STN", "CM-RW", "STN", "STN", "STN", "STN"],
         "lost alone, points": [
             f"0.2 [{MINUS}1.1, 1.5]",
-            "1.1",
-            f"{MINUS}0.1",
+            f"1.1 [{MINUS}0.2, 2.4]",
+            f"{MINUS}0.1 [{MINUS}1.3, 1.1]",
             "8.0 [5.0, 11.0]",
-            "2.0",
-            "1.0",
+            "2.0 [0.7, 3.3]",
+            f"1.0 [{MINUS}0.3, 2.3]",
         ],
         "latency saved, %": ["20.0", "20.0", "30.0", "10.0", f"{MINUS}10.0", "10.0"],
         "outcome": [

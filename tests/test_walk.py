@@ -1,5 +1,4 @@
 import collections
-import dataclasses
 import gc
 
 import keras
@@ -10,7 +9,6 @@ import tensorflow as tf
 from deep_net_triage import steps as reported
 from deep_net_triage.commands.settings import GIB
 from deep_net_triage.images import splits
-from deep_net_triage.learning import walk as walks
 from deep_net_triage.learning.array_stores import ArrayStore, SharedArrayStore
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import for_model
@@ -286,19 +284,6 @@ def test_a_walk_takes_the_same_steps_whichever_blocks_have_trials(
     assert len(some) == 2
     np.testing.assert_array_equal(same.train, last.train)
     np.testing.assert_array_equal(same.targets, last.targets)
-
-
-def test_a_walk_begins_with_the_room_of_the_settings(
-    parent, toy_dataset, small_settings, tmp_path
-):
-    settings = small_settings(activation_memory=0.5, activation_disk=0.25)
-    found = find_blocks(parent)
-    settings = dataclasses.replace(settings, activation_dir=tmp_path)
-    own = walks.begin(parent, toy_dataset, settings, found).store
-    assert (own.folder, own.memory, own.disk) == (tmp_path, GIB // 2, GIB // 4)
-    shared = walks.begin(parent, toy_dataset, settings, found, tmp_path / "shared").store
-    assert isinstance(shared, SharedArrayStore)
-    assert (shared.folder, shared.disk) == (tmp_path / "shared", GIB // 4)
 
 
 # What each of the four blocks returns for 37 images, in float64.

@@ -46,7 +46,7 @@ def _block_title(name: re.Match[str]) -> str:
 
 
 def trial_style(colour: str, censored: bool) -> dict[str, object]:
-    """Returns a trial's marker: a triangle if it reached 99 % in its last epoch, else a circle."""
+    """Returns a trial's marker: a circle, or a triangle if only its last epoch reached 99 %."""
     style = {"ls": "", "mec": colour, "mew": 1.2, "zorder": 3}
     return style | ({"marker": "^", "ms": 6, "mfc": colour} if censored else _ROUND)
 

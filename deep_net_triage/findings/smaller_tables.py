@@ -131,13 +131,12 @@ def _points(title: str, cells: list[Cell]) -> Column:
 
 def _lost(considered: Considered) -> Cell:
     """Returns what a candidate's student lost, with its interval."""
-    ends = [end for end in (considered.low, considered.high) if end is not None]
     # Adding zero turns a rounded -0.0 into 0.0.
-    lost, *interval = (
-        f"{round(100 * number, 1) + 0.0:.1f}" for number in (considered.cost, *ends)
+    lost, low, high = (
+        f"{round(100 * number, 1) + 0.0:.1f}"
+        for number in (considered.cost, considered.low, considered.high)
     )
-    text = f"{lost} [{', '.join(interval)}]" if interval else lost
-    return Cell(page.typeset(text), considered.cost)
+    return Cell(page.typeset(f"{lost} [{low}, {high}]"), considered.cost)
 
 
 def _end(step: Step) -> str:
@@ -153,8 +152,7 @@ def _fate(compression: Compression, considered: Considered) -> str:
             return _end(step)
     if considered.saved <= 0:
         return "saves nothing"
-    ends = [end for end in (considered.cost, considered.low) if end is not None]
-    if not within(-min(ends), compression.max_drop):
+    if not within(-min(considered.cost, considered.low), compression.max_drop):
         return "loses too much"
     return "overlaps a compressed one"
 

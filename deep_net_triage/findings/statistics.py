@@ -163,11 +163,6 @@ def unpaired_difference(
     return _estimate(next(sides), -next(sides))
 
 
-def excludes_zero(difference: Estimate | None) -> bool:
-    """Returns whether there is an interval, and it leaves out zero."""
-    return difference is not None and not difference.low <= 0 <= difference.high
-
-
 def number_difference(differences: Sequence[float], step: float) -> Estimate:
     """Returns the mean of paired differences with Student's interval.
 

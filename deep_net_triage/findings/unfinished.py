@@ -68,8 +68,8 @@ class Unfinished:
 def patience(study: StudyResults, standing: Unfinished | None) -> float:
     """Returns after how many seconds without a newer page a study has probably stopped.
 
-    It is an hour, or four times what the longest trial took, whichever is longer; it is at least
-    twelve hours while a training runs after the trials.
+    It is an hour, or four times what the longest trial took, whichever is longer. While a
+    training runs after the trials, it is at least twelve hours.
     """
     longest = max((row.seconds for row in (*study.rows, *study.controls)), default=0.0)
     least = _PATIENCE_LATER if standing and standing.later else _LEAST_PATIENCE

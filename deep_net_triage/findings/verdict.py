@@ -19,7 +19,6 @@ from deep_net_triage.findings.recommendation import (
 )
 from deep_net_triage.findings.statistics import (
     Estimate,
-    excludes_zero,
     paired_difference,
     unpaired_difference,
 )
@@ -208,7 +207,7 @@ def _summarize(study: StudyResults, block: str, best: dict[str, MethodSummary]) 
         tied_with=tuple(
             other
             for other, difference in differences.items()
-            if other != block and difference and not excludes_zero(difference)
+            if other != block and difference and difference.low <= 0 <= difference.high
         ),
     )
 

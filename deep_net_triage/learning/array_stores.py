@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
+from deep_net_triage.commands.settings import Settings
 from deep_net_triage.records import files, locks
 
 # Writes all of an array; returns whether it could.
@@ -207,6 +208,19 @@ class SharedArrayStore:
             except FileNotFoundError:  # another process has discarded it
                 continue
         return used
+
+
+def of_command(settings: Settings, shared: Path | None) -> ArrayStore | SharedArrayStore:
+    """Returns a store with the room that a command's settings give it.
+
+    Args:
+        settings: of the command.
+        shared: the folder where the processes of a command share arrays; None for one process.
+    """
+    if shared:
+        return SharedArrayStore(shared, settings.activation_disk)
+    folder = settings.activation_dir or settings.folder
+    return ArrayStore(folder, settings.activation_memory, settings.activation_disk)
 
 
 def _bytes(shape: tuple[int, ...], dtype: str) -> int:

@@ -9,7 +9,6 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -23,38 +22,6 @@ from deep_net_triage.learning.sources import Place, Source, for_block
 from deep_net_triage.network import graphs
 from deep_net_triage.network.block import Block
 from deep_net_triage.steps import Report, Reporter, Step
-
-
-def begin(
-    parent: keras.Model,
-    dataset: Dataset,
-    settings: Settings,
-    blocks: Sequence[Block],
-    shared: Path | None = None,
-    report: Report = steps.ignore,
-) -> "Walk":
-    """Returns a walk through a study's blocks; the settings limit its memory and disk.
-
-    Args:
-        parent: read, never changed.
-        dataset: its images.
-        settings: of the command.
-        blocks: all that the study compresses, in the network's order.
-        shared: the folder where the processes of one command share arrays; None for a command
-            of one process.
-        report: receives how far an array has been computed.
-    """
-    if shared:
-        store: ArrayStore | SharedArrayStore = SharedArrayStore(
-            shared, settings.activation_disk
-        )
-    else:
-        store = ArrayStore(
-            settings.activation_dir or settings.folder,
-            settings.activation_memory,
-            settings.activation_disk,
-        )
-    return Walk(parent, dataset, store, settings, blocks, report)
 
 
 @dataclass(frozen=True)

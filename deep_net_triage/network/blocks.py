@@ -22,12 +22,58 @@ class Survey:
     """Every segment of a model that holds a convolution, in the order of the network.
 
     Attributes:
+        model: that the segments belong to.
+        replacement: of the blocks, one of `REPLACEMENTS`.
         blocks: the segments that one convolution can replace.
         refused: the others.
     """
 
+    model: keras.Model
+    replacement: str
     blocks: tuple[Block, ...]
     refused: tuple[Refused, ...]
+
+    def select(self, names: tuple[str, ...] | None) -> tuple[Block, ...]:
+        """Returns the chosen blocks in the order of the network.
+
+        Args:
+            names: names of blocks, their numbers from 1, or `first:last` layers; None for all
+                blocks.
+
+        Raises:
+            InputError: if a name fits no block, or if there are none.
+        """
+        by_layers = bool(names) and all(":" in name for name in names)
+        if not (self.blocks or by_layers):
+            reasons = "".join(f"; {r.first} to {r.last}: {r.reason}" for r in self.refused)
+            raise InputError(
+                f"no block found in {self.model.name}: a block is a segment of two or more "
+                "convolutions, with one tensor in and one out, that one 3x3 convolution can "
+                f"replace{reasons}"
+            )
+        if names is None:
+            return self.blocks
+        blocks = {block.name: block for block in self.blocks}
+        blocks |= {str(number): block for number, block in enumerate(self.blocks, start=1)}
+        chosen = set()
+        for name in names:
+            if ":" in name:
+                chosen.add(named(self.model, *name.split(":", 1), self.replacement))
+            elif name in blocks:
+                chosen.add(blocks[name])
+            else:
+                allowed = ", ".join(block.name for block in self.blocks)
+                raise InputError(
+                    f"--block={name} is not a block; allowed: 1 to {len(self.blocks)}, "
+                    f"{allowed}, or first_layer:last_layer"
+                )
+        position = {name: number for number, name in enumerate(by_name(self.model))}
+        return tuple(
+            sorted(
+                chosen,
+                key=lambda block: (position[block.layers[0]], position[block.layers[-1]]),
+            )
+        )
 
 
 def survey(model: keras.Model, replacement: str = "conv") -> Survey:
@@ -58,7 +104,7 @@ def survey(model: keras.Model, replacement: str = "conv") -> Survey:
     in_head = [n for n in segments.head(graph) if kinds.is_convolution(graph.operations[n])]
     if in_head:
         refused.append(Refused(in_head[0], in_head[-1], segments.HEAD))
-    return Survey(tuple(blocks), tuple(refused))
+    return Survey(model, replacement, tuple(blocks), tuple(refused))
 
 
 def find_blocks(model: keras.Model, replacement: str = "conv") -> tuple[Block, ...]:
@@ -71,15 +117,7 @@ def find_blocks(model: keras.Model, replacement: str = "conv") -> tuple[Block, .
     Raises:
         InputError: if there are none, or for another replacement.
     """
-    found = survey(model, replacement)
-    if not found.blocks:
-        reasons = "".join(f"; {r.first} to {r.last}: {r.reason}" for r in found.refused)
-        raise InputError(
-            f"no block found in {model.name}: a block is a segment of two or more "
-            "convolutions, with one tensor in and one out, that one 3x3 convolution can "
-            f"replace{reasons}"
-        )
-    return found.blocks
+    return survey(model, replacement).select(None)
 
 
 def named(model: keras.Model, first: str, last: str, replacement: str = "conv") -> Block:
@@ -106,51 +144,6 @@ def named(model: keras.Model, first: str, last: str, replacement: str = "conv") 
         raise InputError(f"{flag} can't be triaged: {reason}")
     pool = segments.pooling_behind(graph, last)
     return of_layers(graph, f"{first}-{last}", names, pool, replacement)
-
-
-def select(
-    model: keras.Model,
-    available: tuple[Block, ...],
-    names: tuple[str, ...] | None,
-    replacement: str = "conv",
-) -> tuple[Block, ...]:
-    """Returns the chosen blocks in the order of the network.
-
-    Args:
-        model: that the blocks belong to.
-        available: the blocks that were found in it.
-        names: names of available blocks, their numbers from 1, or `first:last` layers; None for
-            all available blocks.
-        replacement: of blocks that are named by their layers, one of `REPLACEMENTS`.
-
-    Raises:
-        InputError: if a name fits no block, or if there are none.
-    """
-    by_layers = bool(names) and all(":" in name for name in names)
-    if not (available or by_layers):
-        find_blocks(model, replacement)  # raises, with the reasons why there is none
-    if names is None:
-        return available
-    blocks = {block.name: block for block in available}
-    blocks |= {str(number): block for number, block in enumerate(available, start=1)}
-    chosen = set()
-    for name in names:
-        if ":" in name:
-            chosen.add(named(model, *name.split(":", 1), replacement))
-        elif name in blocks:
-            chosen.add(blocks[name])
-        else:
-            allowed = ", ".join(block.name for block in available)
-            raise InputError(
-                f"--block={name} is not a block; allowed: 1 to {len(available)}, {allowed}, "
-                "or first_layer:last_layer"
-            )
-    position = {name: number for number, name in enumerate(by_name(model))}
-    return tuple(
-        sorted(
-            chosen, key=lambda block: (position[block.layers[0]], position[block.layers[-1]])
-        )
-    )
 
 
 def largest(blocks: tuple[Block, ...]) -> Block:

@@ -23,16 +23,15 @@ class Considered:
         method: by which its student lost least.
         cost: the accuracy that this student lost on the deciding images, 0..1.
         saved: the share of the parent's arithmetic, parameters or latency that it saves.
-        low, high: the 95 % interval of the cost, paired on those images; None where there is
-            none.
+        low, high: the 95 % interval of the cost, paired on those images.
     """
 
     block: str
     method: str
     cost: float
     saved: float
-    low: float | None = None
-    high: float | None = None
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)

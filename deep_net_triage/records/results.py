@@ -49,7 +49,7 @@ class Epoch:
 
     @property
     def judged_by(self) -> float | None:
-        """The accuracy that chooses the best epoch: on validation or, without these, test images."""
+        """The accuracy that chooses the best epoch: on validation images, if there are any."""
         return self.val_accuracy if self.held_out_accuracy is None else self.held_out_accuracy
 
     def as_json(self) -> dict[str, object]:

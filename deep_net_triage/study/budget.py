@@ -18,7 +18,7 @@ from deep_net_triage.learning import stopwatch
 from deep_net_triage.learning.timed_training import TimedTraining
 from deep_net_triage.learning.timings import Timings
 from deep_net_triage.network import costs, graphs
-from deep_net_triage.network.blocks import select, survey
+from deep_net_triage.network.blocks import survey
 from deep_net_triage.records import files
 from deep_net_triage.study.estimates import Afterwards, Estimator, Workload, left_afterwards
 from deep_net_triage.study.ledger import Ledger
@@ -141,8 +141,7 @@ def of_quick(plan: Plan, settings: Settings) -> float:
     if not plan.identity.given:
         dataset = _stand_in(plan, settings)
         network = untrained(settings, dataset)
-        found = survey(network, settings.replacement).blocks
-        blocks = select(network, found, settings.blocks, settings.replacement)
+        blocks = survey(network, settings.replacement).select(settings.blocks)
     timed = stopwatch.measure(network, blocks, dataset, settings)
     trials = [(str(trial), trial) for trial in trials_of(blocks, settings)]
     at_once = _side_by_side(settings, timed, len(trials), _memory(network, settings))

@@ -108,6 +108,7 @@ class _Search:
     ) -> None:
         self.plan = plan
         self.parent = parent
+        self._deciding = "validation" if plan.dataset.validation else "test"
         self.progress = progress
         self.check_lock = check_lock
         self.folder = plan.settings.folder / FOLDER
@@ -273,11 +274,6 @@ class _Search:
                 finals.append(Final(seed, folder.name, *numbers))
         return finals
 
-    @property
-    def _deciding(self) -> str:
-        """Which images decide, for messages."""
-        return "validation" if self.plan.dataset.validation else "test"
-
     def _network_to_save(self, finals: list[Final]) -> tuple[keras.Model, float]:
         """Returns the network to save: the first final one, unless retraining made it worse.
 
@@ -326,8 +322,7 @@ class _Search:
             baseline_judged=self.baseline,
             baseline_accuracy=self.parent.baseline_accuracy,
             candidates=tuple(
-                Considered(c.block.name, c.method, c.cost, c.saved, *(c.interval or ()))
-                for c in found
+                Considered(c.block.name, c.method, c.cost, c.saved, *c.interval) for c in found
             ),
             steps=tuple(self.so_far.steps),
             finals=tuple(finals),

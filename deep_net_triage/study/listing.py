@@ -16,7 +16,7 @@ def list_blocks(settings: Settings, progress: Progress) -> None:
     with inputs.loaded(settings, progress) as read:
         network = read.model or untrained(read.settings, read.dataset)
         survey = blocks.survey(network, settings.replacement)
-        chosen = blocks.select(network, survey.blocks, settings.blocks, settings.replacement)
+        chosen = survey.select(settings.blocks)
         listed = inventory.of_blocks(network, chosen)
         notes = inventory.undivided(network, chosen) + inventory.recommended(network, chosen)
         uncounted = costs.uncounted(network)

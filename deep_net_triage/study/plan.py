@@ -126,7 +126,7 @@ def make_plan(
     else:
         network = given or untrained(settings, dataset)
     survey = blocks.survey(network, settings.replacement)
-    chosen = blocks.select(network, survey.blocks, settings.blocks, settings.replacement)
+    chosen = survey.select(settings.blocks)
     _check_means(settings, network, chosen)
     _check_frozen(settings, network, chosen)
     pretrained = None

@@ -18,19 +18,19 @@ class Candidate:
         cost: the accuracy that this student lost, 0..1, on the deciding images; negative
             where it gained.
         saved: the share of the parent's arithmetic, parameters or latency that it saves.
-        interval: the 95 % interval of the cost; None where there is none.
+        interval: the 95 % interval of the cost.
     """
 
     block: Block
     method: str
     cost: float
     saved: float
-    interval: tuple[float, float] | None = None
+    interval: tuple[float, float]
 
     @property
     def lowest_cost(self) -> float:
         """The lower of its cost and the lower end of the cost's interval."""
-        return min([self.cost, *(self.interval or ())])
+        return min(self.cost, *self.interval)
 
     def overlaps(self, other: "Candidate") -> bool:
         """Returns whether the two share a layer."""

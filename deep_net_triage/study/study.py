@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deep_net_triage.devices import WHOLE, Share
-from deep_net_triage.learning import evidence, memory, walk
+from deep_net_triage.learning import array_stores, evidence, memory
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import Source, for_model
 from deep_net_triage.learning.walk import Walk
@@ -96,9 +96,8 @@ class Study:
         if not plan.settings.stores_activations:
             return None
         report = functools.partial(self.progress.step, "activations")
-        return walk.begin(
-            self.parent.model, plan.dataset, plan.settings, plan.blocks, self.shared, report
-        )
+        store = array_stores.of_command(plan.settings, self.shared)
+        return Walk(self.parent.model, plan.dataset, store, plan.settings, plan.blocks, report)
 
     def _run_block(
         self, trials: Sequence[Trial], activations: Walk | None, page: Callable[[], None]

@@ -32,10 +32,10 @@ def check(parent: keras.Model, dataset: Dataset) -> None:
     if of_validation[0] > of_test[1] and of_validation[1] >= of_train[0]:
         raise InputError(
             f"the parent classifies {percent(accuracies[0])} of the {len(validation):,} "
-            f"validation images correctly but only {percent(accuracies[1])} of the test images, "
-            "so it was probably trained on them. Use a parent trained without them, other validation "
-            "images (`validation` in Python, or a folder `validation` in --image_dir), or "
-            "--validation_fraction=0 to decide by the test images"
+            f"validation images correctly but only {percent(accuracies[1])} of the test "
+            "images, so it was probably trained on them. Use a parent trained without them, "
+            "other validation images (`validation` in Python, or a folder `validation` in "
+            "--image_dir), or --validation_fraction=0 to decide by the test images"
         )
 
 
