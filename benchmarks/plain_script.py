@@ -32,7 +32,7 @@ def run(
         for method in methods:
             row = METHODS[method]
             student = surgery.compress(parent, block, initializer=row.initializer, seed=0)
-            if row.distil:
+            if row.student_teacher:
                 surgery.set_trainable(student, block, "block")
                 pair = Pair(
                     keras.Model(parent.inputs[0], block.returned_by(parent)),

@@ -62,7 +62,9 @@ class Place:
             step = 3 * (self.before + judged)
             judged += self.before
         distilling = (
-            2 * self.compressed * train * options.distill_epochs if method.distil else 0
+            2 * self.compressed * train * options.distill_epochs
+            if method.student_teacher
+            else 0
         )
         return options.epochs * (step * train + judged * test) + distilling
 

@@ -13,7 +13,7 @@ class Method:
     Attributes:
         initializer: of the compressed block: `glorot_uniform`, or the `mean` of the parent's
             block; None where no block is compressed.
-        distil: whether a student-teacher phase comes first (2.3.5, Eq. 3).
+        student_teacher: whether a student-teacher phase comes first (2.3.5, Eq. 3).
         updates: what the classification phase trains: the compressed `block` only, or the
             whole `model`.
         title: its name in the paper's figures.
@@ -25,7 +25,7 @@ class Method:
     """
 
     initializer: Literal["glorot_uniform", "mean"] | None
-    distil: bool
+    student_teacher: bool
     updates: Literal["block", "model"]
     title: str
     colour: str = "#333333"
@@ -35,7 +35,7 @@ class Method:
     @property
     def reads_activations(self) -> bool:
         """Whether a phase trains the block alone, so that it may read stored activations."""
-        return self.distil or self.updates == "block"
+        return self.student_teacher or self.updates == "block"
 
     @property
     def compresses(self) -> bool:

@@ -16,7 +16,7 @@ def row(method, block, accuracy, baseline=0.9, **cells):
         "max_accuracy": accuracy,
         "max_epoch": 2,
         "epochs_to_99": 2,
-        "distill_epochs": 4 if TABLE[method].distil else 0,
+        "distill_epochs": 4 if TABLE[method].student_teacher else 0,
         "final_accuracy": accuracy,
         "parent_parameters": 1000,
         "parameters": 900,

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from deep_net_triage.commands import command_line
-from deep_net_triage.learning import whole
+from deep_net_triage.learning import whole_network
 from deep_net_triage.learning.array_stores import ArrayStore
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import for_block, for_model
@@ -78,7 +78,7 @@ def main(replicas, policy, epochs, batch_size, methods, output, flags):
                 keep(f"{method}-{fed}", trained.model)
         learning = surgery.copy(parent)
         surgery.copy_weights_and_reseed(learning, parent, 0)
-        whole.train_parent(learning, dataset, chosen, journal("parent"))
+        whole_network.train_parent(learning, dataset, chosen, journal("parent"))
         keep("parent", learning)
     np.savez(output, **{name.replace("/", "|"): value for name, value in found.items()})
 

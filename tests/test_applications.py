@@ -10,7 +10,7 @@ import pytest
 
 import deep_net_triage as dnt
 import run_triage
-from deep_net_triage.network import costs, flattening, inventory, outputs, surgery
+from deep_net_triage.network import costs, flattening, inventory, logits, surgery
 from deep_net_triage.network.blocks import survey
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.records import study_results
@@ -42,7 +42,7 @@ def network(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_blocks_are_found_and_each_can_be_replaced(name):
     parent = flattening.flat(network(name))
-    assert not outputs.returns_logits(parent)
+    assert not logits.returns_logits(parent)
     assert costs.uncounted(parent) == ()
     found = survey(parent)
     assert len(found.blocks) == BLOCKS[name]

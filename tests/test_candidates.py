@@ -6,7 +6,7 @@ import keras
 import pytest
 
 from deep_net_triage.network import blocks, costs
-from deep_net_triage.network.latency import Timing
+from deep_net_triage.network.latency_timing import Timing
 from deep_net_triage.records.results import Epoch
 from deep_net_triage.records.study_results import StudyResults
 from deep_net_triage.study import candidates
@@ -131,7 +131,7 @@ def test_parameters_can_be_saved_instead(chain, savings):
 def test_a_saving_of_less_than_runs_vary_is_none(chain, savings, monkeypatch):
     medians = ((4.0, 3.6), (10.0, 8.0), (20.0, 20.5))
     timed = [[Timing(median, 0.5) for median in both] for both in medians]
-    monkeypatch.setattr(candidates.latency, "compare", lambda *given: timed)
+    monkeypatch.setattr(candidates.latency_timing, "compare", lambda *given: timed)
     (block,) = blocks.find_blocks(chain)
     # Of three numbers of images, one saves a fifth, and two nothing clear.
     assert savings(save="latency").of(block) == pytest.approx(0.2 / 3)
@@ -144,7 +144,7 @@ def test_latency_is_measured_once(chain, savings, monkeypatch):
         calls.append(tuple(batches))
         return [[Timing(4.0, 0.0), Timing(3.0, 0.0)], [Timing(10.0, 0.0), Timing(5.0, 0.0)]]
 
-    monkeypatch.setattr(candidates.latency, "compare", compare)
+    monkeypatch.setattr(candidates.latency_timing, "compare", compare)
     (block,) = blocks.find_blocks(chain)
     # A quarter of the time of one image is saved, and half of that of 64.
     assert savings(save="latency").of(block) == pytest.approx((1 / 4 + 1 / 2) / 2)

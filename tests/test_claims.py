@@ -36,7 +36,7 @@ def study(name="toy", baseline=0.9, slower=0, changes=(), seeds=(0,), without=()
         accuracy = accuracy + baseline - 0.9
         for seed in seeds:
             cells = {"dataset": name, "seed": seed, "epochs_to_99": epochs + slower}
-            cells["distill_epochs"] = 5 if METHODS[method].distil else 0
+            cells["distill_epochs"] = 5 if METHODS[method].student_teacher else 0
             rows.append(row(method, block, accuracy, baseline, **cells))
             correct[method, block, seed] = right(accuracy)
             correct["control", "no-block", seed] = right(baseline)

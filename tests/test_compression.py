@@ -12,9 +12,9 @@ import pytest
 from deep_net_triage.errors import InputError
 from deep_net_triage.findings import presentation, rivals
 from deep_net_triage.images import datasets
-from deep_net_triage.network import costs, latency
+from deep_net_triage.network import costs, latency_timing
 from deep_net_triage.network.latencies import FORMATS, Latency
-from deep_net_triage.network.latency import Timing
+from deep_net_triage.network.latency_timing import Timing
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import (
     alternatives,
@@ -315,7 +315,7 @@ def test_a_step_whose_training_fails_is_undone(changing, flags, monkeypatch, cap
 def test_the_search_can_go_by_latency_and_measures_what_it_made(changing, flags, monkeypatch):
     """Each smaller network is said to take half the time, in every format."""
     halved = [Timing(2.0, 0.1), Timing(1.0, 0.1)]
-    monkeypatch.setattr(latency, "_in_turns", lambda runs: halved)
+    monkeypatch.setattr(latency_timing, "_in_turns", lambda runs: halved)
     assert run(changing, *flags, "--save=latency", "--latency", "--latency_batches=1") == 0
     study = changing / "digits"
     result = compressions.read(study)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from deep_net_triage.learning import training, whole
+from deep_net_triage.learning import training, whole_network
 from deep_net_triage.learning.learner import Classifier
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import for_model
-from deep_net_triage.learning.whole import Lesson
+from deep_net_triage.learning.whole_network import NetworkTraining
 from deep_net_triage.network.blocks import find_blocks
 from tests.conftest import new_journal
 from tests.toys import toy_parent
@@ -20,12 +20,12 @@ FLAGS = {
 
 
 def train_parent(parent, dataset, settings):
-    whole.train_parent(parent, dataset, settings, new_journal())
+    whole_network.train_parent(parent, dataset, settings, new_journal())
 
 
 def distil_from_scratch(parent, dataset, settings):
-    lesson = Lesson(0.01, 1, seed=0, teacher=parent)
-    whole.train(toy_parent(1), lesson, dataset, settings, new_journal())
+    lesson = NetworkTraining(0.01, 1, seed=0, teacher=parent)
+    whole_network.train(toy_parent(1), lesson, dataset, settings, new_journal())
 
 
 def retrain(method):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deep_net_triage.commands.settings import GIB
-from deep_net_triage.learning import whole
+from deep_net_triage.learning import whole_network
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.study import parents
 from tests.conftest import new_journal
@@ -84,7 +84,7 @@ def test_a_parent_killed_after_each_epoch(flags, toy_dataset, small_settings, tm
 
     def train(journal):
         parent = with_dropout(toy_parent())
-        whole.train_parent(parent, toy_dataset, settings, journal)
+        whole_network.train_parent(parent, toy_dataset, settings, journal)
         return parent.get_weights()
 
     undisturbed = new_journal()

@@ -103,10 +103,10 @@ def test_phases_and_records(toy_dataset, small_settings):
     bench = retraining(toy_parent(), toy_dataset, settings)
     for method, row in METHODS.items():
         records, trained, _ = run(bench, method)
-        phases = ["distill"] * 3 * row.distil + ["train"] * 2
+        phases = ["distill"] * 3 * row.student_teacher + ["train"] * 2
         assert [record.phase for record in records] == phases
-        assert [record.epoch for record in records] == [1, 2, 3] * row.distil + [1, 2]
-        assert (trained.distilled_accuracy is not None) == row.distil
+        assert [record.epoch for record in records] == [1, 2, 3] * row.student_teacher + [1, 2]
+        assert (trained.distilled_accuracy is not None) == row.student_teacher
         for record in records:
             assert record.seconds > 0
             if record.phase == "train":
@@ -132,7 +132,7 @@ def test_kept_activations_change_nothing(block, methods, toy_dataset, small_sett
     ]
     for method in methods:
         expected = run(fed, method)
-        for bench in kept[: None if METHODS[method].distil else 1]:
+        for bench in kept[: None if METHODS[method].student_teacher else 1]:
             assert_same(run(bench, method), expected, tolerance=1e-8)
 
 

@@ -247,7 +247,10 @@ def test_study_folder_is_named_after_the_dataset(small_settings):
 
 
 def test_methods_are_the_papers_table():
-    table = {name: (m.initializer, m.distil, m.updates) for name, m in methods.METHODS.items()}
+    table = {
+        name: (m.initializer, m.student_teacher, m.updates)
+        for name, m in methods.METHODS.items()
+    }
     assert table == {
         "cl_rw": ("glorot_uniform", False, "block"),
         "cm_rw": ("glorot_uniform", False, "model"),

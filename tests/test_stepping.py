@@ -3,7 +3,7 @@ import pytest
 
 from deep_net_triage import steps
 from deep_net_triage.images.splits import Dataset, Split
-from deep_net_triage.learning import training, whole
+from deep_net_triage.learning import training, whole_network
 from tests.conftest import new_journal
 from tests.toys import compiled, toy_parent
 
@@ -16,7 +16,7 @@ def each_step(monkeypatch):
 def train(dataset, settings):
     """A parent after its training, and the journal."""
     parent, journal = toy_parent(), new_journal()
-    whole.train_parent(parent, dataset, settings, journal)
+    whole_network.train_parent(parent, dataset, settings, journal)
     return parent, journal
 
 

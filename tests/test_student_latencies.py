@@ -2,8 +2,8 @@
 
 import pytest
 
-from deep_net_triage.network import latency
-from deep_net_triage.network.latency import Timing
+from deep_net_triage.network import latency_timing
+from deep_net_triage.network.latency_timing import Timing
 from deep_net_triage.records import results
 from tests.studies import run
 
@@ -19,7 +19,7 @@ def compared(monkeypatch):
         pairs.append((parent, student))
         return [[Timing(2.0, 6.0), Timing(0.0, 4.0)], [Timing(3.0, 7.0), Timing(1.0, 5.0)]]
 
-    monkeypatch.setattr(latency, "compare", compare)
+    monkeypatch.setattr(latency_timing, "compare", compare)
     return pairs
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from deep_net_triage.findings.time_saved import macs_without_speedup
-from deep_net_triage.network.latency import Latency
+from deep_net_triage.network.latency_timing import Latency
 
 SAVES = "The smaller model saves 30.0 % of the multiply-accumulates, "
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 from scipy.special import log_softmax
 
 from deep_net_triage.errors import InputError, TrainingFailed
-from deep_net_triage.learning import batches, training, whole
+from deep_net_triage.learning import batches, training, whole_network
 from tests.conftest import new_journal
 from tests.toys import compiled, dtype_policy, examples, toy_parent
 
@@ -163,9 +163,9 @@ def test_replicas_share_the_statistics_of_a_batch_in_a_network_that_was_loaded(
     replicas, toy_dataset, small_settings, monkeypatch
 ):
     """Loaded and copied networks have batch norms that are not synchronized."""
-    monkeypatch.setattr(whole.devices, "replicas", lambda: replicas)
+    monkeypatch.setattr(whole_network.devices, "replicas", lambda: replicas)
     network = toy_parent()
-    whole.learner_of_parent(network, toy_dataset, small_settings())
+    whole_network.learner_of_parent(network, toy_dataset, small_settings())
     found = [one for one in network.layers if isinstance(one, keras.layers.BatchNormalization)]
     assert found
     assert {one.synchronized for one in found} == {replicas == 2}
@@ -187,7 +187,7 @@ def test_a_weight_without_a_gradient_stays_as_it_is(clip, toy_dataset, small_set
     network = ending_in(lambda tensor: layer(keras.layers.Flatten()(tensor)))
     before = [weights.copy() for weights in network.get_weights()]
     settings = small_settings(parent_epochs=1, **clip)
-    whole.train_parent(network, toy_dataset, settings, new_journal())
+    whole_network.train_parent(network, toy_dataset, settings, new_journal())
     kept = [np.array_equal(*pair) for pair in zip(before, network.get_weights(), strict=True)]
     names = [weight.name for weight in network.weights]
     assert dict(zip(names, kept, strict=True)) == {
@@ -208,7 +208,7 @@ def test_parent_is_trained_and_left_at_its_best_epoch(toy_dataset, small_setting
     parent = toy_parent()
     before = parent.get_weights()
     records = []
-    whole.train_parent(
+    whole_network.train_parent(
         parent,
         toy_dataset,
         small_settings(parent_epochs=5, learning_rate=0.01),
@@ -234,7 +234,9 @@ def test_a_loss_that_is_not_finite_stops_the_training(toy_dataset, small_setting
     records = []
     settings = small_settings(parent_epochs=4, learning_rate=1e30, optimizer="sgd")
     with pytest.raises(TrainingFailed, match=r"loss is (nan|inf) after train epoch \d"):
-        whole.train_parent(toy_parent(), toy_dataset, settings, new_journal(records.append))
+        whole_network.train_parent(
+            toy_parent(), toy_dataset, settings, new_journal(records.append)
+        )
     assert len(records) < 4
 
 
@@ -306,7 +308,7 @@ def test_a_steps_gradient_is_no_longer_than_the_limit(
     for clip in ({}, {"clip_norm": limit}):
         network, settings = flat_network(), small_settings(**flags, **clip)
         before = np.concatenate([w.ravel() for w in network.get_weights()])
-        whole.train_parent(network, toy_dataset, settings, new_journal())
+        whole_network.train_parent(network, toy_dataset, settings, new_journal())
         after = np.concatenate([w.ravel() for w in network.get_weights()])
         lengths.append(np.linalg.norm(after - before) / 0.5)
     free, clipped = lengths
@@ -317,7 +319,7 @@ def test_a_steps_gradient_is_no_longer_than_the_limit(
 def test_a_parent_whose_rate_falls_is_left_at_its_last_epoch(toy_dataset, small_settings):
     parent, records = toy_parent(), []
     settings = small_settings(parent_epochs=5, learning_rate=0.05, schedule="cosine")
-    whole.train_parent(parent, toy_dataset, settings, new_journal(records.append))
+    whole_network.train_parent(parent, toy_dataset, settings, new_journal(records.append))
     accuracies = [record.val_accuracy for record in records]
     assert accuracies[-1] != max(accuracies)  # else this shows nothing
     assert independent_accuracy(parent, toy_dataset.test) == accuracies[-1]
@@ -344,9 +346,9 @@ def test_a_parent_that_no_longer_improves_is_trained_no_further(toy_dataset, sma
     # A rate at which nothing moves: the first epoch is the best.
     settings = small_settings(parent_epochs=9, learning_rate=1e-12, parent_patience=3)
     journal = new_journal(records.append)
-    whole.train_parent(toy_parent(), toy_dataset, settings, journal)
+    whole_network.train_parent(toy_parent(), toy_dataset, settings, journal)
     assert [record.epoch for record in records] == [1, 2, 3, 4]
-    whole.train_parent(toy_parent(), toy_dataset, settings, journal)  # as after a kill
+    whole_network.train_parent(toy_parent(), toy_dataset, settings, journal)  # as after a kill
     assert len(records) == 4
 
 
@@ -355,7 +357,9 @@ def test_the_parents_seed_draws_another_order(toy_dataset, small_settings):
     for seed in (0, 0, 1):
         records = []
         settings = small_settings(parent_epochs=1, parent_seed=seed, batch_size=4)
-        whole.train_parent(toy_parent(), toy_dataset, settings, new_journal(records.append))
+        whole_network.train_parent(
+            toy_parent(), toy_dataset, settings, new_journal(records.append)
+        )
         losses.append(records[0].loss)
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert abs(losses[2] - losses[0]) > 1e-4

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from deep_net_triage.images.splits import Dataset, Split
-from deep_net_triage.learning import whole
+from deep_net_triage.learning import whole_network
 from deep_net_triage.learning.batches import Examples
 from deep_net_triage.network import graphs
 
@@ -49,7 +49,7 @@ def toy_images(train, test):
 def compiled(network, settings, images=27):
     """The classifier of a network, compiled as for a parent."""
     dataset = types.SimpleNamespace(train=range(images))
-    return whole.learner_of_parent(network, dataset, settings)
+    return whole_network.learner_of_parent(network, dataset, settings)
 
 
 def examples(split):

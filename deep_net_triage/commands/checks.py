@@ -112,7 +112,7 @@ def _of_training(given: dict[str, object], has_parent: bool) -> Iterator[str]:
     runs = {
         "parent_epochs": not has_parent,
         "epochs": True,
-        "distill_epochs": any(row.distil for row in chosen),
+        "distill_epochs": any(row.student_teacher for row in chosen),
         "final_epochs": given["compress"] and given["final_epochs"] is not None,
     }
     for phase, is_run in runs.items():

@@ -123,9 +123,9 @@ class Settings:
         return self.augment != "none" and self.augment_copies is None
 
     @property
-    def distils(self) -> bool:
+    def has_student_teacher_phase(self) -> bool:
         """Whether a method has a student-teacher phase."""
-        return any(methods.METHODS[name].distil for name in self.methods)
+        return any(methods.METHODS[name].student_teacher for name in self.methods)
 
     @property
     def stores_activations(self) -> bool:
@@ -195,8 +195,8 @@ class Settings:
         row = methods.TABLE[method]
         used = {
             "batchnorm_momentum": row.compresses,
-            "distill_epochs": row.distil,
-            "distillation_rate": row.distil,
+            "distill_epochs": row.student_teacher,
+            "distillation_rate": row.student_teacher,
             "activation_dtype": row.reads_activations,
             "augment_copies": row.reads_activations,
             "layer_learning_rate": row.compresses and row.updates == "model",

@@ -103,7 +103,7 @@ def mean_is_faster(studies: Sequence[StudyResults]) -> Evidence:
         studies,
         lambda one, other: (
             (one.initializer, other.initializer) == ("mean", "glorot_uniform")
-            and (one.distil, one.updates) == (other.distil, other.updates)
+            and (one.student_teacher, one.updates) == (other.student_teacher, other.updates)
         ),
     )
 
@@ -113,7 +113,7 @@ def distilling_is_faster(studies: Sequence[StudyResults]) -> Evidence:
     return _faster(
         studies,
         lambda one, other: (
-            (one.distil, other.distil) == (True, False)
+            (one.student_teacher, other.student_teacher) == (True, False)
             and (one.initializer, one.updates) == (other.initializer, other.updates)
         ),
     )
@@ -165,7 +165,7 @@ def both_together_are_best(studies: Sequence[StudyResults]) -> Evidence:
     both = next(
         name
         for name in GROUPS["all"]
-        if METHODS[name].distil and METHODS[name].updates == "model"
+        if METHODS[name].student_teacher and METHODS[name].updates == "model"
     )
     for study, block in _blocks(studies):
         rivals = [name for name in _methods(study, block) if name != both]

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from deep_net_triage import devices
-from deep_net_triage.network import outputs
+from deep_net_triage.network import logits
 
 # Floor of probabilities before the logarithm: the smallest normal float32.
 SMALLEST = 2.0**-126
@@ -126,7 +126,7 @@ class Classifier(Learner):
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(network, f"{network.name}_and_labels", clip_norm)
-        self.from_logits = outputs.returns_logits(network)
+        self.from_logits = logits.returns_logits(network)
         self.label_smoothing = label_smoothing
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
 

@@ -16,10 +16,10 @@ from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import alignment, guards, optimizers, predictions, training
 from deep_net_triage.learning.batches import Examples, Rows
+from deep_net_triage.learning.knowledge_distillation import KnowledgeDistillation
 from deep_net_triage.learning.learner import Classifier, Learner, StudentTeacher
 from deep_net_triage.learning.optimizers import LearningRates
 from deep_net_triage.learning.sources import Source, for_model
-from deep_net_triage.learning.taught import Taught
 from deep_net_triage.methods import TABLE, Method
 from deep_net_triage.network import convolutions, graphs, surgery
 from deep_net_triage.network.block import Block
@@ -147,7 +147,7 @@ class Retraining:
             facts["initial_accuracy"] = self._initial_accuracy(
                 classification, row, seed, journal
             )
-        if row.distil:
+        if row.student_teacher:
             self._distil(seed, journal)
             guards.check_frozen(self.student, self.parent, self.block)
             if "distilled_accuracy" not in facts:
@@ -209,7 +209,7 @@ class Retraining:
     @functools.cached_property
     def _of_taught_model(self) -> Phase:
         """Classification that trains the whole model on labels and the parent's outputs."""
-        learner = Taught(self.student, self.parent, (self.block,), self.settings)
+        learner = KnowledgeDistillation(self.student, self.parent, (self.block,), self.settings)
         return self._of_labels(learner, "model", for_model(self.dataset, self.settings))
 
     def _classifier(self, network: keras.Model) -> Classifier:

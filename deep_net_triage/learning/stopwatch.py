@@ -11,7 +11,7 @@ from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.devices import Share
 from deep_net_triage.images.splits import Dataset
-from deep_net_triage.learning import timed_training, whole
+from deep_net_triage.learning import timed_training, whole_network
 from deep_net_triage.learning.timed_training import MOST_STEPS, TimedTraining
 from deep_net_triage.learning.timings import BlockTimings, Timings
 from deep_net_triage.network import costs, graphs, surgery
@@ -78,7 +78,7 @@ def measure(
     size = timed_training.share_of_batch(settings)
     if timed is None:
         copy = surgery.copy(parent)
-        learner = whole.learner_of_parent(copy, dataset, settings)
+        learner = whole_network.learner_of_parent(copy, dataset, settings)
         timed = TimedTraining(learner, dataset, settings)
     sizes = sorted({timed.fewest, min(_MORE_IMAGES * timed.fewest, size)})
     seconds = [timed.step(images, _SECONDS) for images in sizes]

@@ -76,7 +76,9 @@ class Walk:
         rounded = settings.activation_dtype
         self.dtype = None if rounded == "exact" else rounded
         self._blocks = tuple(blocks)
-        self._stops = _stops(parent, self._blocks, with_targets=settings.distils)
+        self._stops = _stops(
+            parent, self._blocks, with_targets=settings.has_student_teacher_phase
+        )
         self._images = for_block(dataset, settings)
         self._ends = np.cumsum([len(split) for split in _splits(self._images)])
         self._ended = -1

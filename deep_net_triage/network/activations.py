@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from deep_net_triage.network import kinds
+from deep_net_triage.network import layer_kinds
 
 
 def of_end(
@@ -25,16 +25,16 @@ def of_end(
     name = names[-1] if names else None
     while name in names:
         operation = operations[name]
-        if kinds.is_activation(operation):
+        if layer_kinds.is_activation(operation):
             return name
         if (
-            kinds.is_convolution(operation)
+            layer_kinds.is_convolution(operation)
             and operation.activation is not keras.activations.linear
         ):
             return name
         if isinstance(operation, keras.layers.Concatenate):
             return _of_all(operations, received, received[name], names)
-        if not isinstance(operation, (*kinds.NORMALIZATIONS, *kinds.DROPOUTS)):
+        if not isinstance(operation, (*layer_kinds.NORMALIZATIONS, *layer_kinds.DROPOUTS)):
             return None
         name = received[name][0]
     return None
@@ -63,7 +63,7 @@ def _function(operation: keras.Operation) -> object:
 
     Returns None for an activation with weights of its own, such as a PReLU.
     """
-    if kinds.is_activation(operation) and getattr(operation, "weights", ()):
+    if layer_kinds.is_activation(operation) and getattr(operation, "weights", ()):
         return None
     own = getattr(operation, "activation", None)
     return own or (type(operation), {**operation.get_config(), "name": None})

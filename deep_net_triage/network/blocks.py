@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import keras
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.network import activations, kinds, segments
+from deep_net_triage.network import activations, layer_kinds, segments
 from deep_net_triage.network.block import REPLACEMENTS, Block
 from deep_net_triage.network.descriptions import Refused
 from deep_net_triage.network.graphs import Graph, by_name
@@ -101,7 +101,9 @@ def survey(model: keras.Model, replacement: str = "conv") -> Survey:
         else:
             name = f"block{len(blocks) + 1}"
             blocks.append(of_layers(graph, name, names, pool, replacement))
-    in_head = [n for n in segments.head(graph) if kinds.is_convolution(graph.operations[n])]
+    in_head = [
+        n for n in segments.head(graph) if layer_kinds.is_convolution(graph.operations[n])
+    ]
     if in_head:
         refused.append(Refused(in_head[0], in_head[-1], segments.HEAD))
     return Survey(model, replacement, tuple(blocks), tuple(refused))
@@ -218,7 +220,7 @@ def of_layers(
         name=name,
         after=after if graph.received[after] else None,
         layers=tuple(names),
-        convolutions=tuple(n for n in names if kinds.is_convolution(graph.operations[n])),
+        convolutions=tuple(n for n in names if layer_kinds.is_convolution(graph.operations[n])),
         batchnorms=tuple(
             n for n in names if isinstance(graph.operations[n], keras.layers.BatchNormalization)
         ),

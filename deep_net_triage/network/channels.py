@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from deep_net_triage.network import kinds
+from deep_net_triage.network import layer_kinds
 
 _layers = keras.layers
 # Exact types: a user's subclass may compute something else.
@@ -252,7 +252,7 @@ class _Trace:
             return self._tie(received)
         if kind is _layers.GroupNormalization:
             return self._normalized_in_groups(operation, first)
-        if kinds.is_activation_function(operation):
+        if layer_kinds.is_activation_function(operation):
             return first
         if kind in _CHANNELWISE or scales_channels(operation):
             return self._channelwise(operation, first)

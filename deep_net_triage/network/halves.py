@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import keras
 
-from deep_net_triage.network import blocks, costs, kinds, segments, surgery
+from deep_net_triage.network import blocks, costs, layer_kinds, segments, surgery
 from deep_net_triage.network.block import Block
 from deep_net_triage.network.graphs import Graph
 
@@ -51,7 +51,7 @@ def _divisions(graph: Graph, names: list[str]) -> Iterator[tuple[list[str], list
     ends = graph.operations[graph.received[names[0]][0]], graph.operations[names[-1]]
     widest = max(operation.output.shape[-1] for operation in ends)
     for before, step in itertools.pairwise(segments.steps(graph, names)):
-        begins = len(step) > 1 or kinds.is_convolution(graph.operations[step[0]])
+        begins = len(step) > 1 or layer_kinds.is_convolution(graph.operations[step[0]])
         if begins and graph.operations[before[-1]].output.shape[-1] <= widest:
             cut = names.index(step[0])
             yield names[:cut], names[cut:]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import keras
 
-from deep_net_triage.network import activations, kinds
+from deep_net_triage.network import activations, layer_kinds
 from deep_net_triage.network.descriptions import Shape
 from deep_net_triage.network.graphs import Graph
 from deep_net_triage.network.initializers import KERNEL_SIZE
@@ -32,7 +32,7 @@ def runs(graph: Graph) -> list[tuple[list[list[str]], str | None]]:
     in_head = head(graph)
     for step in steps(graph):
         operation = graph.operations[step[-1]]
-        if isinstance(operation, kinds.POOLINGS) and _pads(graph, step[:-1]):
+        if isinstance(operation, layer_kinds.POOLINGS) and _pads(graph, step[:-1]):
             ended.append((run, step[-1]))
             run = []
         elif step[-1] in in_head or not _belongs(graph, step):
@@ -48,7 +48,11 @@ def runs(graph: Graph) -> list[tuple[list[list[str]], str | None]]:
     return [
         (steps, pool)
         for steps, pool in ended
-        if any(kinds.is_convolution(graph.operations[name]) for step in steps for name in step)
+        if any(
+            layer_kinds.is_convolution(graph.operations[name])
+            for step in steps
+            for name in step
+        )
     ]
 
 
@@ -78,7 +82,9 @@ def head(graph: Graph) -> list[str]:
     """
     alone = [step[0] for step in graph.trunk() if len(step) == 1]
     pooled = [
-        name for name in alone if isinstance(graph.operations[name], kinds.GLOBAL_POOLINGS)
+        name
+        for name in alone
+        if isinstance(graph.operations[name], layer_kinds.GLOBAL_POOLINGS)
     ]
     first = {*pooled[:1], _convolution_of_classes(graph)}
     names = list(graph.operations)
@@ -111,7 +117,7 @@ def refusal(graph: Graph, names: list[str], kind: str = "conv") -> str | None:
         names: the segment's operations in order; all of them depend on what the first receives.
         kind: of the convolution, one of `block.REPLACEMENTS`.
     """
-    if sum(kinds.is_convolution(graph.operations[name]) for name in names) < 2:
+    if sum(layer_kinds.is_convolution(graph.operations[name]) for name in names) < 2:
         return "it has fewer than two convolutions, so replacing it saves nothing"
     received, returned = _received(graph, names), graph.operations[names[-1]].output
     if len(received.shape) != 4 or len(returned.shape) != 4:
@@ -147,7 +153,7 @@ def stopped_by(graph: Graph, names: list[str]) -> str | None:
         return None
     operation = graph.operations[following[0]]
     returns_maps = len(getattr(operation.output, "shape", ())) == 4
-    if isinstance(operation, kinds.POOLINGS) or not returns_maps:
+    if isinstance(operation, layer_kinds.POOLINGS) or not returns_maps:
         return None
     return f"{operation.name}, a {type(operation).__name__}"
 
@@ -163,7 +169,7 @@ def pooling_behind(graph: Graph, name: str) -> str | None:
     following = graph.following[name]
     while len(following) == 1 and _pads(graph, following):
         following = graph.following[following[0]]
-    if len(following) == 1 and isinstance(graph.operations[following[0]], kinds.POOLINGS):
+    if len(following) == 1 and isinstance(graph.operations[following[0]], layer_kinds.POOLINGS):
         return following[0]
     return None
 
@@ -175,7 +181,7 @@ def _convolution_of_classes(graph: Graph) -> str | None:
     while len(graph.received[name]) == 1 and not getattr(graph.operations[name], "weights", []):
         (name,) = graph.received[name]
     operation = graph.operations[name]
-    of_classes = kinds.is_convolution(operation) and len(returned.shape) == 2
+    of_classes = layer_kinds.is_convolution(operation) and len(returned.shape) == 2
     return name if of_classes and operation.output.shape[-1] == returned.shape[-1] else None
 
 
@@ -188,8 +194,8 @@ def _belongs(graph: Graph, step: list[str]) -> bool:
     """Returns whether a step may be part of a segment: it takes and returns maps of pixels."""
     last = graph.operations[step[-1]]
     paths_part = len([name for name in step if not _pads(graph, [name])]) > 1
-    known = (*kinds.CONVOLUTIONS, *kinds.BESIDE_CONVOLUTIONS)
-    if not (paths_part or isinstance(last, known) or kinds.is_activation(last)):
+    known = (*layer_kinds.CONVOLUTIONS, *layer_kinds.BESIDE_CONVOLUTIONS)
+    if not (paths_part or isinstance(last, known) or layer_kinds.is_activation(last)):
         return False
     # The first operation of the graph receives nothing.
     return bool(graph.received[step[0]]) and all(
@@ -215,7 +221,7 @@ def _total_strides(graph: Graph, names: list[str]) -> tuple[int, int]:
 def _strides(operation: keras.Operation) -> tuple[int, int]:
     return (
         operation.strides
-        if isinstance(operation, (*kinds.CONVOLUTIONS, *kinds.POOLINGS))
+        if isinstance(operation, (*layer_kinds.CONVOLUTIONS, *layer_kinds.POOLINGS))
         else (1, 1)
     )
 
@@ -277,6 +283,9 @@ def _before_widening(graph: Graph, run: list[list[str]]) -> int:
             before = [name for step in run[:number] for name in step]
             linear = activations.of_end(graph.operations, graph.received, before) is None
             return number if widens and linear else len(run)
-        if not (isinstance(operation, kinds.NORMALIZATIONS) or kinds.is_activation(operation)):
+        if not (
+            isinstance(operation, layer_kinds.NORMALIZATIONS)
+            or layer_kinds.is_activation(operation)
+        ):
             break
     return len(run)

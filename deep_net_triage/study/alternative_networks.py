@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.learning.whole import Lesson
+from deep_net_triage.learning.whole_network import NetworkTraining
 from deep_net_triage.network import scaling, surgery
 from deep_net_triage.network.block import Block
 from deep_net_triage.network.halves import halves
@@ -86,7 +86,7 @@ def _train(
     teacher = trainings.parent.model if KINDS[kind].taught else None
     folder = alternatives.folder_of(settings.folder, kind, seed)
     name = f"alternative {KINDS[kind].title}, seed {seed}"
-    lesson = Lesson(rate, epochs, seed, teacher=teacher)
+    lesson = NetworkTraining(rate, epochs, seed, teacher=teacher)
     result = trainings.run_network(lesson, name, network, folder)
     # Tables take the mean over seeds, which must not mix settings.
     for other in alternatives.remove_others(settings.folder, kind, result.settings):

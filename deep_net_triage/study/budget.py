@@ -228,7 +228,8 @@ def _activations(plan: Plan) -> list[int]:
         if not graphs.cut(plan.network, images_of, block.received_by(plan.network)).weights:
             received[number] = 0
     return [
-        images * (r + settings.distils * t) for r, t in zip(received, returned, strict=True)
+        images * (r + settings.has_student_teacher_phase * t)
+        for r, t in zip(received, returned, strict=True)
     ]
 
 

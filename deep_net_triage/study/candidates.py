@@ -19,7 +19,7 @@ from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import InputError
 from deep_net_triage.findings.recommendation import within
 from deep_net_triage.methods import METHODS
-from deep_net_triage.network import costs, latency, surgery
+from deep_net_triage.network import costs, latency_timing, surgery
 from deep_net_triage.network.block import Block
 from deep_net_triage.network.halves import halves
 from deep_net_triage.records import files, results
@@ -177,7 +177,9 @@ class Savings:
         Times that differ by no more than runs vary count as equal.
         """
         batches, saved = self.settings.latency_batches, []
-        for parent, smaller in latency.compare(self.network, student, self._images, batches):
+        for parent, smaller in latency_timing.compare(
+            self.network, student, self._images, batches
+        ):
             difference = parent.median - smaller.median
             is_clear = abs(difference) > max(parent.spread, smaller.spread)
             saved.append(difference / parent.median if is_clear else 0.0)

@@ -31,7 +31,7 @@ from deep_net_triage.study import (
     growing_page,
     inputs,
     parents,
-    precisions,
+    precision_choice,
     student_latencies,
     unseen,
 )
@@ -197,15 +197,15 @@ def _opened(
     files.check_writable(settings.folder)
     if settings.tensorboard:
         tensorboard.check_installed()
-    settings = precisions.as_recorded(settings)
-    is_undecided = precisions.is_undecided(settings)
+    settings = precision_choice.as_recorded(settings)
+    is_undecided = precision_choice.is_undecided(settings)
     with inputs.loaded(settings, progress, given) as read:
         settings, dataset, model = read.settings, read.dataset, read.model
         if settings.compress and settings.validation_fraction and model and verifies:
             unseen.check(model, dataset)
         if is_undecided and not model:
             # Another command may have begun the study while this one read the images.
-            settings = precisions.recorded_meanwhile(settings)
+            settings = precision_choice.recorded_meanwhile(settings)
         digest = splits.digest(dataset)
         source = "a model in memory" if given else settings.parent and str(settings.parent)
         identity = Identity(settings, len(dataset.train), len(dataset.test), digest, source)
@@ -285,7 +285,7 @@ def _with_precision(opened: Opened) -> tuple[Opened, TimedTraining | None]:
     If the precision was measured, the training that was timed is returned as well.
     """
     plan, ledger = opened.plan, opened.ledger
-    precision, timed = precisions.choose(plan, opened.progress)
+    precision, timed = precision_choice.choose(plan, opened.progress)
     if precision == plan.settings.precision:
         return opened, timed
     keras.config.set_dtype_policy(precision)

@@ -27,9 +27,9 @@ from deep_net_triage.findings import parent_doubts
 from deep_net_triage.findings.recommendation import within
 from deep_net_triage.findings.statistics import accuracy_difference
 from deep_net_triage.learning import predictions
-from deep_net_triage.learning.whole import Lesson
+from deep_net_triage.learning.whole_network import NetworkTraining
 from deep_net_triage.methods import TABLE
-from deep_net_triage.network import costs, exports, latency, surgery
+from deep_net_triage.network import costs, exports, latency_timing, surgery
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import (
     alternatives,
@@ -259,7 +259,7 @@ class _Search:
         for seed in seeds:
             network = surgery.copy(compressed)
             surgery.copy_weights_and_reseed(network, compressed, seed)
-            lesson = Lesson(
+            lesson = NetworkTraining(
                 settings.classification_rate("model"),
                 settings.final_epochs or settings.epochs,
                 seed,
@@ -292,7 +292,9 @@ class _Search:
         """Returns for how many epochs the saved model was trained after the parent."""
         settings, epochs = self.plan.settings, 0
         for step in (step for step in self.so_far.steps if step.kept):
-            epochs += settings.epochs + TABLE[step.method].distil * settings.distill_epochs
+            epochs += (
+                settings.epochs + TABLE[step.method].student_teacher * settings.distill_epochs
+            )
         if compressions.final_to_save(self.so_far.steps, finals):
             epochs += settings.final_epochs or settings.epochs
         return epochs
@@ -301,7 +303,7 @@ class _Search:
         """Measures what the parent and the compressed network take, and writes it."""
         settings, images = self.plan.settings, self.plan.dataset.train.images
         report = functools.partial(self.progress.step, "latency")
-        latencies = latency.table(
+        latencies = latency_timing.table(
             self.parent.model,
             network,
             images,

@@ -155,7 +155,7 @@ class Estimator:
         models = (_HALVES + 1) * len(blocks) + seeds + 1
         if not settings.alternatives:
             return Afterwards(compress, models=models)
-        distils = any(TABLE[method].distil for method in methods)
+        distils = any(TABLE[method].student_teacher for method in methods)
         each = settings.epochs + distils * settings.distill_epochs
         most = len(blocks) * each + epochs
         others = sum(self.network(most, kind.taught) for kind in KINDS.values())
@@ -166,7 +166,7 @@ class Estimator:
         steps = {"train": self._epoch(*self._classification(trial))}
         epochs = {"train": settings.epochs}
         shares = {"train": _TRACING[row.updates]}
-        if row.distil:
+        if row.student_teacher:
             steps = {"distill": self._epoch(self._distillation(trial.block))} | steps
             epochs["distill"] = settings.distill_epochs
             shares["distill"] = _TRACING["distill"]

@@ -15,7 +15,7 @@ from deep_net_triage.errors import InputError
 from deep_net_triage.images import datasets, fitting, folds, image_folders, oddities, splits
 from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import predictions
-from deep_net_triage.network import flattening, outputs
+from deep_net_triage.network import flattening, logits
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import models
 from deep_net_triage.wording import sides
@@ -72,7 +72,7 @@ def as_parent(model: keras.Model, name: str, dataset: Dataset) -> keras.Model:
     try:
         parent = flattening.flat(model, dataset.train.images.shape[1:])
         models.check_is_loadable(parent)
-        from_logits = outputs.returns_logits(parent)
+        from_logits = logits.returns_logits(parent)
     except InputError as error:
         raise InputError(f"{name} can't be triaged: {error}") from error
     classes = len(dataset.class_names)

@@ -9,7 +9,7 @@ import keras
 
 from deep_net_triage import devices
 from deep_net_triage.errors import InputError, TrainingFailed
-from deep_net_triage.learning import guards, memory, predictions, training, whole
+from deep_net_triage.learning import guards, memory, predictions, training, whole_network
 from deep_net_triage.learning.learner import Classifier
 from deep_net_triage.network import costs, imagenet
 from deep_net_triage.progress import Progress
@@ -100,7 +100,7 @@ def _trained(plan: Plan, check_lock: Callable[[], None], progress: Progress) -> 
 
 def _train(plan: Plan, journal: Journal) -> ParentResult:
     parent, folder = plan.network, journal.folder
-    whole.train_parent(parent, plan.dataset, plan.settings, journal)
+    whole_network.train_parent(parent, plan.dataset, plan.settings, journal)
     curve, _ = save_and_check(
         parent, journal, plan.dataset.test, plan.settings.reports_last_epoch
     )

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deep_net_triage.learning import memory
-from deep_net_triage.network import latency, surgery
+from deep_net_triage.network import latency_timing, surgery
 from deep_net_triage.network.block import Block
-from deep_net_triage.network.latency import Timing
+from deep_net_triage.network.latency_timing import Timing
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import results
 from deep_net_triage.records.results import TrialResult
@@ -38,7 +38,7 @@ def measure(plan: Plan, parent: Parent, ledger: Ledger, progress: Progress) -> N
                 student = surgery.compress(
                     parent.model, block, initializer="glorot_uniform", seed=0
                 )
-                measured = _columns(latency.compare(parent.model, student, images))
+                measured = _columns(latency_timing.compare(parent.model, student, images))
             for folder, result in lacking.items():
                 row = dataclasses.replace(result.row, **measured)
                 results.write_result(folder, dataclasses.replace(result, row=row))

@@ -15,11 +15,11 @@ from deep_net_triage.learning import (
     guards,
     memory,
     tensorboard,
-    whole,
+    whole_network,
 )
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import for_block, for_model
-from deep_net_triage.learning.whole import Lesson
+from deep_net_triage.learning.whole_network import NetworkTraining
 from deep_net_triage.methods import TABLE
 from deep_net_triage.network import costs, surgery
 from deep_net_triage.progress import Progress
@@ -186,7 +186,7 @@ class LaterTrainings:
         if ended:
             return ended
         phases = [ExpectedPhase(f"{name} train", "train", settings.epochs)]
-        if TABLE[trial.method].distil:
+        if TABLE[trial.method].student_teacher:
             distil = ExpectedPhase(f"{name} distill", "distill", settings.distill_epochs)
             phases.insert(0, distil)
         self._begin(name, *phases)
@@ -211,7 +211,7 @@ class LaterTrainings:
         return trials.run(trial, name, folder, determining, self.check_lock)
 
     def run_network(
-        self, lesson: Lesson, name: str, network: keras.Model, folder: Path
+        self, lesson: NetworkTraining, name: str, network: keras.Model, folder: Path
     ) -> NetworkResult | Failure:
         """Trains a whole network.
 
@@ -239,7 +239,7 @@ class LaterTrainings:
         def train() -> NetworkResult:
             with memory.released():
                 surgery.reseed(network, lesson.seed)
-                whole.train(network, lesson, self.dataset, settings, journal)
+                whole_network.train(network, lesson, self.dataset, settings, journal)
             return self._saved(network, journal)
 
         result = run_and_record(journal, name, train, _network_reached, progress.say)
@@ -265,7 +265,7 @@ class LaterTrainings:
             files=results.digests(journal.folder),
         )
 
-    def _of_network(self, network: keras.Model, lesson: Lesson) -> dict[str, object]:
+    def _of_network(self, network: keras.Model, lesson: NetworkTraining) -> dict[str, object]:
         """Returns everything that determines the training of a whole network."""
         teacher = lesson.teacher and guards.weights_digest(lesson.teacher)
         return {

@@ -16,7 +16,7 @@ import keras
 
 from deep_net_triage.commands import command_line
 from deep_net_triage.images import datasets, splits
-from deep_net_triage.learning import whole
+from deep_net_triage.learning import whole_network
 from deep_net_triage.progress import Progress
 from deep_net_triage.records.journal import Journal
 from deep_net_triage.study import plan
@@ -55,7 +55,7 @@ def accuracies(images: splits.Dataset, learning_rate: float, epochs: int) -> lis
     with tempfile.TemporaryDirectory() as scratch, Progress() as progress:
         watch = ShownTraining(progress, f"rate {learning_rate}", {"train": epochs})
         journal = Journal(Path(scratch) / "parent", {}, watch, progress.say)
-        whole.train_parent(plan.untrained(chosen, images), images, chosen, journal)
+        whole_network.train_parent(plan.untrained(chosen, images), images, chosen, journal)
     keras.backend.clear_session()
     return [epoch.val_accuracy for epoch in journal.epochs]
 

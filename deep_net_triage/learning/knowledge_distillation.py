@@ -19,7 +19,7 @@ _AUGMENTATIONS = tuple(
 )
 
 
-class Taught(Classifier):
+class KnowledgeDistillation(Classifier):
     """Trains a student on labels, and on what its parent returns for the same images.
 
     An image's loss is its cross-entropy plus, by `--distill`,

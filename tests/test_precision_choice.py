@@ -9,7 +9,13 @@ import tensorflow as tf
 
 from deep_net_triage import devices
 from deep_net_triage.commands import command_line
-from deep_net_triage.learning import guards, memory, precision, timed_training, whole
+from deep_net_triage.learning import (
+    guards,
+    memory,
+    precision_timing,
+    timed_training,
+    whole_network,
+)
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import locks, results
 from deep_net_triage.study import command, parents, plan
@@ -39,9 +45,9 @@ def begun(tmp_path, monkeypatch, capsys):
             assert locks.holder(tmp_path / "digits" / "study.lock")
             assert not (tmp_path / "digits" / "study.json").exists()
             measured.append(gain)
-            return precision.Measured(gain, {"float32": None, "mixed_bfloat16": None})
+            return precision_timing.Measured(gain, {"float32": None, "mixed_bfloat16": None})
 
-        monkeypatch.setattr(precision, "measure", measure)
+        monkeypatch.setattr(precision_timing, "measure", measure)
         typed = [f"--output_dir={tmp_path}", *TINY, "--precision=auto", *flags]
         command.make_parent(command_line.parse(typed), "", 1.0, Progress())
         return plans[-1], len(measured)
@@ -74,7 +80,7 @@ def test_a_study_that_another_process_has_begun_meanwhile_gives_the_precision(
     """The first process holds the lock; the second planned before there was a record."""
     begun(1.5)
     for look in ("as_recorded", "recorded_meanwhile"):
-        monkeypatch.setattr(command.precisions, look, lambda chosen: chosen)
+        monkeypatch.setattr(command.precision_choice, look, lambda chosen: chosen)
     made, count = begun(0.5)
     assert (made.settings.precision, count) == ("mixed_bfloat16", 1)
 
@@ -92,7 +98,7 @@ def test_a_study_that_another_process_began_while_images_were_read_is_continued(
     """Its parent is interrupted, in a precision that no measurement here may contradict."""
     made, _ = begun(1.5)
     interrupted(made.settings.folder / "parent", made.identity.of_parent())
-    monkeypatch.setattr(command.precisions, "as_recorded", lambda chosen: chosen)
+    monkeypatch.setattr(command.precision_choice, "as_recorded", lambda chosen: chosen)
     again, count = begun(0.5)
     assert (again.settings.precision, count) == ("mixed_bfloat16", 1)
 
@@ -103,7 +109,7 @@ def test_the_record_outlives_a_damaged_study_file(begun, tmp_path, monkeypatch):
     recorded = types.SimpleNamespace(settings={"precision": "mixed_bfloat16"})
     monkeypatch.setattr(results, "read_parent", lambda folder: recorded)
     chosen = command_line.parse([f"--output_dir={tmp_path}"])
-    assert command.precisions.as_recorded(chosen).precision == "mixed_bfloat16"
+    assert command.precision_choice.as_recorded(chosen).precision == "mixed_bfloat16"
 
 
 @pytest.mark.parametrize(
@@ -134,11 +140,11 @@ def test_a_measurement_leaves_nothing_behind(small_settings, monkeypatch):
         policies.append(keras.config.dtype_policy().name)
         return plan.untrained(chosen, dataset)
 
-    monkeypatch.setattr(precision, "_TURN", 0.0)
+    monkeypatch.setattr(precision_timing, "_TURN", 0.0)
     before = plan.untrained(chosen, dataset)
     digest = guards.weights_digest(before)
     with memory.released():
-        measured = precision.measure(build, dataset, chosen)
+        measured = precision_timing.measure(build, dataset, chosen)
     assert measured.gain > 0
     assert policies == ["float32", "mixed_bfloat16"]
     assert keras.config.dtype_policy().name == "float32"
@@ -149,7 +155,7 @@ def test_a_measurement_leaves_nothing_behind(small_settings, monkeypatch):
 
 
 def timed_training_of(parent, dataset, settings):
-    learner = whole.learner_of_parent(parent, dataset, settings)
+    learner = whole_network.learner_of_parent(parent, dataset, settings)
     return timed_training.TimedTraining(learner, dataset, settings)
 
 
@@ -210,9 +216,9 @@ def test_the_quickest_turns_are_compared(monkeypatch):
             assert images == 4
             return next(self.seconds)
 
-    monkeypatch.setattr(precision, "TimedTraining", Timed)
-    monkeypatch.setattr(precision.whole, "learner_of_parent", lambda *_: None)
-    measured = precision.measure(lambda: None, None, command_line.parse([]))
+    monkeypatch.setattr(precision_timing, "TimedTraining", Timed)
+    monkeypatch.setattr(precision_timing.whole_network, "learner_of_parent", lambda *_: None)
+    measured = precision_timing.measure(lambda: None, None, command_line.parse([]))
     assert measured.gain == 2
     assert list(measured.trainings) == ["float32", "mixed_bfloat16"]
 

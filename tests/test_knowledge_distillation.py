@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, rel_entr, softmax
 
-from deep_net_triage.learning import taught
+from deep_net_triage.learning import knowledge_distillation
+from deep_net_triage.learning.knowledge_distillation import KnowledgeDistillation
 from deep_net_triage.learning.retraining import Retraining
 from deep_net_triage.learning.sources import for_model
-from deep_net_triage.learning.taught import Taught
 from deep_net_triage.network import flattening, surgery
 from deep_net_triage.network.blocks import find_blocks
 from tests.conftest import new_journal
@@ -23,7 +23,7 @@ def pair(settings, end=None):
     block = find_blocks(parent)[1]
     student = surgery.compress(parent, block, initializer="glorot_uniform", seed=1)
     surgery.set_trainable(student, block, "model")
-    return parent, student, block, Taught(student, parent, (block,), settings)
+    return parent, student, block, KnowledgeDistillation(student, parent, (block,), settings)
 
 
 @keras.saving.register_keras_serializable()
@@ -40,10 +40,12 @@ class Turned(keras.layers.Layer):
 
 def test_divergences_against_scipy():
     wanted, logits = np.random.default_rng(0).normal(size=(2, 5, 3)) * 4
-    found = taught.divergences(wanted, logits, 2.0)
+    found = knowledge_distillation.divergences(wanted, logits, 2.0)
     softened = softmax(wanted / 2, axis=1), softmax(logits / 2, axis=1)
     np.testing.assert_allclose(found, 4 * rel_entr(*softened).sum(axis=1), rtol=1e-10)
-    np.testing.assert_allclose(taught.divergences(logits, logits, 2.0), 0, atol=1e-12)
+    np.testing.assert_allclose(
+        knowledge_distillation.divergences(logits, logits, 2.0), 0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("distill", ["logits", "features", "both"])
@@ -97,9 +99,9 @@ def test_both_see_the_images_that_the_model_itself_changes_at_random(
         compared.append((wanted.numpy(), returned.numpy()))
         return 0.0
 
-    monkeypatch.setattr(taught, "divergences", compare)
-    monkeypatch.setattr(taught, "_relative_distances", compare)
-    learner = Taught(student, parent, (block,), small_settings(distill="both"))
+    monkeypatch.setattr(knowledge_distillation, "divergences", compare)
+    monkeypatch.setattr(knowledge_distillation, "_relative_distances", compare)
+    learner = KnowledgeDistillation(student, parent, (block,), small_settings(distill="both"))
     received, labels = toy_dataset.train.images, toy_dataset.train.labels
     learner.per_image_losses(received, labels, None)
     (logits, _), (maps, _) = compared

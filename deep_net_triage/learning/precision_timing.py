@@ -7,7 +7,7 @@ import keras
 
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.splits import Dataset
-from deep_net_triage.learning import whole
+from deep_net_triage.learning import whole_network
 from deep_net_triage.learning.timed_training import TimedTraining
 
 FULL, HALF = "float32", "mixed_bfloat16"
@@ -53,7 +53,7 @@ def measure(build: Callable[[], keras.Model], dataset: Dataset, settings: Settin
     try:
         for precision in (FULL, HALF):
             keras.config.set_dtype_policy(precision)
-            learner = whole.learner_of_parent(build(), dataset, settings)
+            learner = whole_network.learner_of_parent(build(), dataset, settings)
             trainings[precision] = TimedTraining(learner, dataset, settings)
     finally:
         keras.config.set_dtype_policy(policy)

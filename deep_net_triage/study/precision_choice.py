@@ -17,7 +17,7 @@ import keras
 
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
-from deep_net_triage.learning import precision
+from deep_net_triage.learning import precision_timing
 from deep_net_triage.learning.timed_training import TimedTraining
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import files, provenance, results
@@ -66,7 +66,7 @@ def choose(plan: Plan, progress: Progress) -> tuple[str, TimedTraining | None]:
     if recorded:
         return recorded, None
     progress.say("precision: measuring a training step in float32 and in bfloat16")
-    measured = precision.measure(lambda: untrained(settings, dataset), dataset, settings)
+    measured = precision_timing.measure(lambda: untrained(settings, dataset), dataset, settings)
     chosen, gain = measured.faster, measured.gain
     progress.say(f"precision: {chosen}; steps in bfloat16 are {gain:.2f} times as fast")
     return chosen, measured.trainings[chosen]

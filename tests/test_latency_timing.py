@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from deep_net_triage.errors import ExportFailed
-from deep_net_triage.network import latency, litert
-from deep_net_triage.network.latency import Latency, Timing
+from deep_net_triage.network import latency_timing, litert
+from deep_net_triage.network.latency_timing import Latency, Timing
 from deep_net_triage.study import student_latencies
 
 
@@ -32,30 +32,30 @@ def smaller():
 
 @pytest.fixture
 def brief(monkeypatch):
-    monkeypatch.setattr(latency, "SECONDS", 0.0)
-    monkeypatch.setattr(latency, "SECONDS_OF_TURN", 0.0)
+    monkeypatch.setattr(latency_timing, "SECONDS", 0.0)
+    monkeypatch.setattr(latency_timing, "SECONDS_OF_TURN", 0.0)
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that stands still unless a run moves it."""
     now = [100.0]
-    monkeypatch.setattr(latency.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(latency_timing.time, "perf_counter", lambda: now[0])
     return now
 
 
 def test_both_models_are_measured_for_one_image_and_for_many(
     parent, smaller, brief, monkeypatch
 ):
-    seen, run_keras = [], latency._keras
+    seen, run_keras = [], latency_timing._keras
 
     def spy(model, batch):
         seen.append((model is parent, batch.shape, batch.max() > 200))
         return run_keras(model, batch)
 
-    monkeypatch.setattr(latency, "_keras", spy)
+    monkeypatch.setattr(latency_timing, "_keras", spy)
     images = np.full((5, 6, 6, 1), 255, np.uint8)
-    found = latency.compare(parent, smaller, images)
+    found = latency_timing.compare(parent, smaller, images)
     assert [one[:2] for one in seen] == [
         (True, (1, 6, 6, 1)),
         (False, (1, 6, 6, 1)),
@@ -66,11 +66,13 @@ def test_both_models_are_measured_for_one_image_and_for_many(
 
 
 def test_the_columns_of_each_model_hold_its_own_times(monkeypatch):
-    monkeypatch.setattr(latency, "_keras", lambda model, batch: (model, len(batch)))
+    monkeypatch.setattr(latency_timing, "_keras", lambda model, batch: (model, len(batch)))
     monkeypatch.setattr(
-        latency, "_in_turns", lambda runs: [Timing(who * images, 0.5) for who, images in runs]
+        latency_timing,
+        "_in_turns",
+        lambda runs: [Timing(who * images, 0.5) for who, images in runs],
     )
-    timings = latency.compare(3, 2, np.zeros((1, 6, 6, 1)))
+    timings = latency_timing.compare(3, 2, np.zeros((1, 6, 6, 1)))
     assert student_latencies._columns(timings) == {
         "parent_latency": 3,
         "parent_latency_spread": 0.5,
@@ -90,7 +92,7 @@ def test_first_runs_do_not_count(clock):
     def run():
         clock[0] += next(seconds)
 
-    assert latency._in_turns([run]) == [Timing(median=4, spread=4)]
+    assert latency_timing._in_turns([run]) == [Timing(median=4, spread=4)]
 
 
 def test_models_take_turns_of_a_tenth_of_a_second(clock):
@@ -103,7 +105,7 @@ def test_models_take_turns_of_a_tenth_of_a_second(clock):
 
         return run
 
-    first, second = latency._in_turns([run_of("a", 0.0625), run_of("b", 0.25)])
+    first, second = latency_timing._in_turns([run_of("a", 0.0625), run_of("b", 0.25)])
     assert order[:4] == ["a", "a", "b", "b"]
     # Two runs of `a` make a turn, one run of `b`. Each has 7 runs and a second at least.
     assert order[4:] == ["a", "a", "b"] * 8
@@ -119,7 +121,7 @@ def test_work_beside_them_slows_both(clock):
 
         return run
 
-    first, second = latency._in_turns([run_of(1.0), run_of(0.5)])
+    first, second = latency_timing._in_turns([run_of(1.0), run_of(0.5)])
     assert first.median == pytest.approx(2 * second.median)
 
 
@@ -138,12 +140,12 @@ def test_the_table_is_in_the_order_of_formats_batches_and_threads(
         return made(file, threads)
 
     made = litert.runner
-    monkeypatch.setattr(latency.litert, "runner", runner)
-    monkeypatch.setattr(latency.devices, "cores", lambda: 4)
-    monkeypatch.setattr(latency.devices, "bound_to_share", bound_to_share)
+    monkeypatch.setattr(latency_timing.litert, "runner", runner)
+    monkeypatch.setattr(latency_timing.devices, "cores", lambda: 4)
+    monkeypatch.setattr(latency_timing.devices, "bound_to_share", bound_to_share)
     images = np.random.default_rng(0).integers(0, 256, (5, 6, 6, 1)).astype(np.uint8)
     formats = ("litert_int8", "keras", "litert")
-    found = latency.table(parent, smaller, images, (1, 8), formats, reports.append)
+    found = latency_timing.table(parent, smaller, images, (1, 8), formats, reports.append)
     assert [(one.format, one.batch, one.threads, one.model) for one in found] == [
         (format, batch, threads, model)
         for format in formats
@@ -167,7 +169,7 @@ def test_the_table_is_in_the_order_of_formats_batches_and_threads(
 def test_each_format_runs_its_own_model_on_the_given_images(parent, smaller, brief, tmp_path):
     """Four images are given for a batch of six."""
     images = np.random.default_rng(0).integers(0, 256, (4, 6, 6, 1)).astype(np.uint8)
-    batch = latency._batch(images, 6)
+    batch = latency_timing._batch(images, 6)
     assert (batch[4:] == images[:2]).all()
     # Eight bits round by a hundredth or so, which tells int8 from float32.
     rounding = {"keras": (0, 1e-6), "litert": (0, 1e-6), "litert_int8": (1e-4, 0.03)}
@@ -175,7 +177,7 @@ def test_each_format_runs_its_own_model_on_the_given_images(parent, smaller, bri
         for model in (parent, smaller):
             expected = np.asarray(model(batch.astype(np.float32)))
             file = tmp_path / f"{name}.tflite"
-            returned = latency._prepared(name, model, file, images)(batch, 1)()
+            returned = latency_timing._prepared(name, model, file, images)(batch, 1)()
             difference = np.abs(returned - expected).max() / np.abs(expected).max()
             assert least <= difference <= most
 
@@ -186,9 +188,9 @@ def test_a_format_to_which_a_model_can_not_be_converted_is_left_out(
     def refuse(model, file):
         raise ExportFailed("LiteRT has no operation for it")
 
-    monkeypatch.setattr(latency.litert, "write", refuse)
+    monkeypatch.setattr(latency_timing.litert, "write", refuse)
     images, reasons = np.zeros((2, 6, 6, 1), np.uint8), []
-    found = latency.table(
+    found = latency_timing.table(
         parent, smaller, images, [1], ("litert", "keras"), refused=reasons.append
     )
     assert {one.format for one in found} == {"keras"}
@@ -196,5 +198,5 @@ def test_a_format_to_which_a_model_can_not_be_converted_is_left_out(
 
 
 def test_one_thread_is_not_measured_twice_on_one_core(monkeypatch):
-    monkeypatch.setattr(latency.devices, "cores", lambda: 1)
-    assert latency._threads() == (1,)
+    monkeypatch.setattr(latency_timing.devices, "cores", lambda: 1)
+    assert latency_timing._threads() == (1,)

@@ -11,16 +11,16 @@ from deep_net_triage.commands.settings import Settings
 from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import training
 from deep_net_triage.learning.batches import Examples
+from deep_net_triage.learning.knowledge_distillation import KnowledgeDistillation
 from deep_net_triage.learning.learner import Classifier
 from deep_net_triage.learning.optimizers import LearningRates
-from deep_net_triage.learning.taught import Taught
 from deep_net_triage.network import convolutions, surgery
 from deep_net_triage.network.block import Block
 from deep_net_triage.records.journal import Journal
 
 
 @dataclass(frozen=True)
-class Lesson:
+class NetworkTraining:
     """How a whole network is trained.
 
     Attributes:
@@ -58,8 +58,8 @@ def learner_of_parent(parent: keras.Model, dataset: Dataset, settings: Settings)
     return _compiled(parent, _of_parent(settings), settings, len(dataset.train))
 
 
-def _of_parent(settings: Settings) -> Lesson:
-    return Lesson(
+def _of_parent(settings: Settings) -> NetworkTraining:
+    return NetworkTraining(
         settings.learning_rate,
         settings.parent_epochs,
         settings.parent_seed,
@@ -68,7 +68,11 @@ def _of_parent(settings: Settings) -> Lesson:
 
 
 def train(
-    network: keras.Model, lesson: Lesson, dataset: Dataset, settings: Settings, journal: Journal
+    network: keras.Model,
+    lesson: NetworkTraining,
+    dataset: Dataset,
+    settings: Settings,
+    journal: Journal,
 ) -> None:
     """Trains a network, from where its journal ends, and leaves it at its chosen epoch.
 
@@ -98,7 +102,7 @@ def train(
 
 
 def _compiled(
-    network: keras.Model, lesson: Lesson, settings: Settings, images: int
+    network: keras.Model, lesson: NetworkTraining, settings: Settings, images: int
 ) -> Classifier:
     """Returns a compiled classifier that trains all layers on so many images per epoch."""
     convolutions.speed_up(network)
@@ -108,7 +112,7 @@ def _compiled(
     if lesson.teacher:
         learned = "both" if lesson.blocks else "logits"
         taught = dataclasses.replace(settings, distill=learned)
-        learner = Taught(network, lesson.teacher, lesson.blocks, taught)
+        learner = KnowledgeDistillation(network, lesson.teacher, lesson.blocks, taught)
     steps = math.ceil(images / settings.batch_size)
     training.compile_for_labels(
         learner, settings, LearningRates(lesson.rate, lesson.epochs, steps)

@@ -3,7 +3,7 @@ import pytest
 
 from deep_net_triage.errors import InputError
 from deep_net_triage.network import graphs
-from deep_net_triage.network.outputs import returns_logits
+from deep_net_triage.network.logits import returns_logits
 
 layers, ops = keras.layers, keras.ops
 
