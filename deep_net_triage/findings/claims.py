@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from deep_net_triage.findings import claim_evidence, parent_doubts, reported_accuracy
+from deep_net_triage.findings import claim_evidence, parent_doubts, reported_accuracy, stuck
 from deep_net_triage.findings.judgements import Evidence, Judgement, ruled
 from deep_net_triage.records.study_results import StudyResults
 
@@ -44,12 +44,14 @@ def judge(studies: Sequence[StudyResults]) -> list[Judgement]:
     Args:
         studies: one for each data set.
     """
-    judged, aside = [], []
+    judged, aside, doubtful = [], [], []
     for study in studies:
         if reason := parent_doubts.not_learned_in(study):
             aside.append(f"{study.dataset} is left aside. {reason}")
         else:
             judged.append(study)
+            if said := stuck.sentence(study):
+                doubtful.append(f"{study.dataset}: {said}")
     settled = [study.dataset for study in judged if study.reports_last_epoch]
     judgements = []
     for claim in CLAIMS:
@@ -58,7 +60,12 @@ def judge(studies: Sequence[StudyResults]) -> list[Judgement]:
             evidence.remarks.append(
                 f"Accuracies of {', '.join(settled)} are {reported_accuracy.LAST_EPOCH}."
             )
-        evidence.remarks += aside
+        if settled and any(one.unit == "epochs" for one in evidence.comparisons):
+            evidence.remarks.append(
+                f"The learning rate of {', '.join(settled)} falls to zero, so the epoch that "
+                "reaches 99 % depends mostly on its schedule."
+            )
+        evidence.remarks += [*doubtful, *aside]
         judgements.append(ruled(claim.number, claim.sentence, claim.judged, evidence))
     return judgements
 

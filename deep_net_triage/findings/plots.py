@@ -19,9 +19,13 @@ ACCURACY_NOTE = (
     "A line is the 95 % interval of the difference from the parent, paired by image. One of "
     "20 such intervals misses the true difference by chance."
 )
-CONVERGENCE_NOTE = (
-    "Distillation (hatched) comes first. A trial that reaches 99 % only in its last epoch (a "
-    "triangle) might have kept improving."
+_DISTILLATION = "Distillation (hatched) comes first."
+_CENSORED = (
+    "A trial that reaches 99 % only in its last epoch (a triangle) might have kept improving."
+)
+_SCHEDULED = (
+    "The learning rate falls to zero, so the epoch that reaches 99 % depends mostly on its "
+    "schedule."
 )
 _MOST_PANELS = 3
 # A marker this many times as far below the parent as the median marker is drawn at the
@@ -57,8 +61,8 @@ def convergence(studies: Sequence[StudyResults]) -> Figure:
     """Returns Figure 3: epochs to 99 % of each trial's own maximum, by method.
 
     A marker is a trial, and the thick line their mean. The epochs of distillation that come
-    first are a hatched box below. A trial that reaches 99 % only in the last epoch of the
-    budget might have gone on to rise: its marker points upwards.
+    first are a hatched box below. A trial that reaches 99 % only in the last epoch of a
+    constant learning rate might have gone on to rise: its marker points upwards.
     """
     figure, panels, leftmost = _panels(studies, width=4.0, height=3.6, sharey=True)
     for panel, study in zip(panels, studies, strict=True):
@@ -182,5 +186,14 @@ def _convergence_panel(panel: Axes, study: StudyResults) -> None:
 
 
 def _is_censored(study: StudyResults, row: Row) -> bool:
-    """Returns whether a trial reached 99 % only in its last epoch, and might have gone on."""
-    return row.epochs_to_99 == study.settings.get("epochs")
+    """Returns whether a trial reached 99 % only in its last epoch, and might have gone on.
+
+    With a learning rate that falls to zero, nothing would have followed.
+    """
+    last = row.epochs_to_99 == study.settings.get("epochs")
+    return last and not study.reports_last_epoch
+
+
+def convergence_note(study: StudyResults) -> str:
+    """Returns the note below Figure 3."""
+    return f"{_DISTILLATION} {_SCHEDULED if study.reports_last_epoch else _CENSORED}"

@@ -33,17 +33,13 @@ from deep_net_triage.records import files
 from deep_net_triage.records.study_results import StudyResults, mean
 from deep_net_triage.steps import Step
 
-# In the page's order: titles, and what is said below them. Figures 1 to 3 are the paper's; the
-# page adds Figure 5, the learning curves, and Figure 6, the compression.
-_CAPTIONS = {
-    "structure": (1, "A block and the single layer in its place", ""),
-    "accuracy": (
-        2,
-        "Test accuracy of each method at each compressed block",
-        plots.ACCURACY_NOTE,
-    ),
-    "convergence": (3, "Epochs to 99 % of each run's own maximum", plots.CONVERGENCE_NOTE),
-    "savings": (4, "What each block costs against what it saves", savings.NOTE),
+# In the page's order. Figures 1 to 3 are the paper's; the page adds Figure 5, the learning
+# curves, and Figure 6, the compression.
+_TITLES = {
+    "structure": (1, "A block and the single layer in its place"),
+    "accuracy": (2, "Test accuracy of each method at each compressed block"),
+    "convergence": (3, "Epochs to 99 % of each run's own maximum"),
+    "savings": (4, "What each block costs against what it saves"),
 }
 # Metadata that each format would store about the time of writing; None leaves it out.
 _FORMATS = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
@@ -78,12 +74,13 @@ def present(
     figures = _of_trials(study, reached) | {"structure": _structure(parent, blocks)}
     path = smaller and compression_path.draw(smaller)
     drawn = figures | ({"compression": path} if path else {})
-    for name in (*_CAPTIONS, "compression"):
+    for name in (*_TITLES, "compression"):
         _save(drawn.get(name), study.folder / "figures" / name)
     # The paper's claims are about its own networks and methods.
     judged = not study.given_parent and any(row.method in GROUPS["all"] for row in study.rows)
     judgements = claims.judge([study]) if judged else []
-    page = report.write(study, judgements, reached, _captioned(figures), smaller=smaller)
+    drawings = _captioned(study, figures)
+    page = report.write(study, judgements, reached, drawings, smaller=smaller)
     compressed = smaller and smaller_text.recommendation(smaller, max_drop)
     progress.say(f"\n{tables.table(study)}\n\n{verdict.describe(reached, compressed)}\n")
     if smaller:
@@ -110,17 +107,14 @@ def present_unfinished(
     took = mean(row.seconds for row in (*study.rows, *study.controls))
     drawn = None
     if took and took >= _LONG_TRIAL:
-        drawn = _captioned(_of_trials(study, reached))
+        drawn = _captioned(study, _of_trials(study, reached))
     report.write(study, [], reached, drawn, standing, _doubted(smaller, reached))
 
 
 def present_alternatives(study: StudyResults, standing: Unfinished, max_drop: float) -> None:
     """Writes the page of a study whose compression has ended and whose alternatives still run.
 
-    Args:
-        study: as for `present_unfinished`.
-        standing: as for `present_unfinished`.
-        max_drop: as for `present_unfinished`.
+    The arguments are those of `present_unfinished`.
     """
     present_unfinished(study, standing, max_drop, rivals.read(study))
 
@@ -164,10 +158,15 @@ def _structure(parent: keras.Model, blocks: tuple[Block, ...]) -> Figure:
     return structures.draw(parent, student, largest, blocks)
 
 
-def _captioned(figures: dict[str, Figure]) -> list[Picture]:
-    """Returns figures in the page's order, each with its caption."""
+def _captioned(study: StudyResults, figures: dict[str, Figure]) -> list[Picture]:
+    """Returns figures in the page's order, each with its title and note."""
+    notes = {
+        "accuracy": plots.ACCURACY_NOTE,
+        "convergence": plots.convergence_note(study),
+        "savings": savings.NOTE,
+    }
     return [
-        Picture(number, title, figures[name], note)
-        for name, (number, title, note) in _CAPTIONS.items()
+        Picture(number, title, figures[name], notes.get(name, ""))
+        for name, (number, title) in _TITLES.items()
         if name in figures
     ]

@@ -10,6 +10,7 @@ from deep_net_triage.findings import (
     parent_doubts,
     recommendation,
     reported_accuracy,
+    stuck,
 )
 from deep_net_triage.findings.accuracy_cost import Cost
 from deep_net_triage.findings.recommendation import (
@@ -81,6 +82,7 @@ class Verdict:
         uncounted: the layers whose multiply-accumulates are not counted.
         control: the control's difference from the parent; None without a finished control.
         reported: which epoch the accuracies are of, as one sentence.
+        stuck: which trials may have got stuck, as text; None without any, or with a doubt.
     """
 
     dataset: str
@@ -94,6 +96,7 @@ class Verdict:
     uncounted: tuple[str, ...]
     control: Cost | None
     reported: str
+    stuck: str | None = None
 
 
 def reach(study: StudyResults, max_drop: float) -> Verdict:
@@ -134,6 +137,7 @@ def reach(study: StudyResults, max_drop: float) -> Verdict:
         uncounted=study.uncounted,
         control=comparisons.of_control(study),
         reported=reported_accuracy.sentence(study),
+        stuck=None if reason else stuck.sentence(study),
     )
 
 
@@ -160,7 +164,7 @@ def sentences(verdict: Verdict, compressed: str | None = None) -> list[str]:
         advice.append(
             f"The multiply-accumulates are incomplete ({uncounted_text(verdict.uncounted)})."
         )
-    return [*advice, verdict.reported]
+    return [*advice, *filter(None, [verdict.stuck]), verdict.reported]
 
 
 def describe(verdict: Verdict, compressed: str | None = None) -> str:
