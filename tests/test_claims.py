@@ -328,3 +328,11 @@ def test_claims_about_accuracy_say_that_it_is_the_last_epochs():
     about = [said in one.why for one in claims.judge([settled, study("constant", 0.95)])]
     assert about == [True, True, True, True, False, False, False, True]
     assert not any("Accuracies" in one.why for one in claims.judge([study("constant")]))
+
+
+def test_claims_about_epochs_say_what_a_falling_rate_does_to_them():
+    settled = study("settled", settings={"schedule": "cosine"})
+    said = "The learning rate of settled falls to zero, so the epoch that reaches 99 %"
+    about = [said in one.why for one in claims.judge([settled, study("constant", 0.95)])]
+    assert about == [False, False, False, False, True, True, True, True]
+    assert not any("falls to zero" in one.why for one in claims.judge([study("constant")]))

@@ -209,7 +209,9 @@ def test_claim_7_needs_data_sets_that_count():
         return made_up_folds((), {("all", "all"): early}, noise=0.001)
 
     sets = {"mnist": late(0.65)[:3], "cifar10": late(0.6), "cifar100": late(0.5)}
-    assert verdict_table.ordering(sets) == "**supported**"
+    # Of MNIST's parents' 0.7 above chance, 0.05 is missing at first.
+    expected = "**supported**<br>MNIST, final minus early accuracy: 7.1 %"
+    assert verdict_table.ordering(sets) == expected
     poor = [dataclasses.replace(fold, parent=0.2) for fold in sets["cifar10"]]
     assert verdict_table.ordering({**sets, "cifar10": poor}) == "**undecided**"
     # Whole models are at 0.7, and the control anywhere between 0.4 and 0.7: half the interval

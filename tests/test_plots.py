@@ -208,6 +208,16 @@ def test_a_trial_at_the_end_of_its_budget_points_upwards(study):
     (panel,) = plots.convergence([study]).axes
     assert [y for _, y in markers(panel)["^"]] == [4]
     assert sorted(y for _, y in markers(panel)["o"]) == [1, 7]
+    assert "might have kept improving" in plots.convergence_note(study)
+
+
+def test_with_a_rate_that_falls_to_zero_no_trial_might_have_gone_on(study):
+    settings = {"epochs": 4, "schedule": "cosine"}
+    study = StudyResults("toy", 0.85, study.rows, settings=settings)
+    (panel,) = plots.convergence([study]).axes
+    assert "^" not in markers(panel)
+    assert "depends mostly on its schedule" in plots.convergence_note(study)
+    assert "triangle" not in plots.convergence_note(study)
 
 
 def test_panels_of_epochs_have_one_scale_that_holds_all_trials(study):

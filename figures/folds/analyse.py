@@ -200,7 +200,7 @@ def page(
         yield f"intervals{few}; an interval that can't be seen is shorter than its marker. The"
         yield "yellow line, whose thickness means nothing, is the mean of the parents; the"
         yield "dotted line is the control. A mean beyond the axis stands at its edge, with its"
-        yield "number.*"
+        yield "number; intervals are cut at the axis.*"
     for name, folds in sets.items():
         yield ""
         yield f"## {looks.title(name)}"
@@ -246,8 +246,8 @@ def of_set(name: str, folds: Sequence[Fold], result: SetResult) -> Iterator[str]
     yield ""
     yield "Each cell is a method's accuracy less the control's, with an uncorrected"
     yield "interval. Below it are the paper's measures: the maximum less the control's"
-    yield "maximum, and the epochs to 99 % of the method's own. Cells describe; they decide"
-    yield "nothing."
+    yield "maximum, and the epochs to 99 % of the method's own. A dash stands for the interval"
+    yield "where all folds have the same difference. Cells describe; they decide nothing."
     yield ""
     yield from fold_tables.cell_table(folds)
 

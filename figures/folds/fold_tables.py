@@ -1,5 +1,6 @@
 """What the page shows of one data set's folds: a line about them, and two tables."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import contrasts
@@ -91,5 +92,7 @@ def cell_table(folds: Sequence[Fold]) -> Iterator[str]:
             )
             value, *ends = verdicts.interval(last)
             measured = f"{signed(100 * mean(maximum), 2)}, {mean(epochs):.1f} epochs"
-            cells.append(f"{signed(100 * value, 2)} {between(ends)}<br>{measured}")
+            # Differences that are equal by chance, to the image, say nothing about their noise.
+            interval = "[–]" if math.isclose(*ends, abs_tol=1e-9) else between(ends)
+            cells.append(f"{signed(100 * value, 2)} {interval}<br>{measured}")
         yield f"| {block} | {' | '.join(cells)} |"

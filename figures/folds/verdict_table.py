@@ -53,9 +53,12 @@ def of_set(folds: Sequence[Fold], result: SetResult) -> dict[str, str]:
             number: f"{cell}<br>{difference(folds, result.claims[number].part)}"
             for number, cell in cells.items()
         }
-    gap = 100 * mean(fold_results.slowness(folds))
-    text = f"–<br>final minus early accuracy: {gap:.1f} % of the parents' accuracy above chance"
-    return cells | {"7": text}
+    return cells | {"7": f"–<br>{gap_of(folds)} of the parents' accuracy above chance"}
+
+
+def gap_of(folds: Sequence[Fold]) -> str:
+    """Returns what claim 7 orders data sets by."""
+    return f"final minus early accuracy: {100 * mean(fold_results.slowness(folds)):.1f} %"
 
 
 def judged(result: SetResult, number: str) -> str:
@@ -121,7 +124,10 @@ def ordering(sets: Mapping[str, Sequence[Fold]]) -> str:
     if any(map(fold_results.why_not, sets.values())):
         return "**undecided**"
     groups = [fold_results.slowness(sets[name]) for name in PLANNED]
-    return f"**{verdicts.verdicts({'7': verdicts.ordered(groups)})['7']}**"
+    verdict = verdicts.verdicts({"7": verdicts.ordered(groups)})["7"]
+    # The columns of the deciding sets have their own.
+    others = (f"<br>{looks.title(n)}, {gap_of(sets[n])}" for n in PLANNED if n not in DECIDING)
+    return f"**{verdict}**{''.join(others)}"
 
 
 def overall_so_far(
