@@ -8,7 +8,8 @@ import pytest
 from deep_net_triage.findings import presentation, report, unfinished, verdict
 from deep_net_triage.findings.unfinished import Unfinished
 from deep_net_triage.records.alternatives import KINDS
-from tests import test_block_map
+from deep_net_triage.records.study_results import StudyResults
+from tests import handmade, test_block_map
 from tests.compressions import rival, smaller
 from tests.test_report import HOSTILE, hostile_page, make_study, write_report
 
@@ -274,3 +275,25 @@ def test_on_a_phone_the_verdict_is_cards_and_the_running_page_does_not_scroll(op
     page.set_viewport_size({"width": 1200, "height": 800})
     assert table.locator("thead").is_visible()
     assert page.evaluate(f"{said}.content") == "none"
+
+
+@pytest.fixture(scope="module")
+def tall(tmp_path_factory):
+    """A study of nine blocks, more than stand abreast."""
+    names = [f"block{number}" for number in range(1, 10)]
+    rows = tuple(handmade.row("stn_cm", name, 0.85) for name in names)
+    study = StudyResults(
+        **{"dataset": "toy", "blocks": handmade.described(*names)},
+        baseline_accuracy=0.9,
+        rows=rows,
+        folder=tmp_path_factory.mktemp("tall"),
+    )
+    return report.write(study, (), verdict.reach(study, 0.02)).as_uri()
+
+
+@pytest.mark.parametrize("width", [320, 820, 900, 1280])
+def test_many_blocks_stand_below_each_other_with_wide_bars(opened, tall, width):
+    page = opened(width, url=tall)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for bar in page.locator(".bar").all():
+        assert bar.bounding_box()["width"] > width / 5
