@@ -20,9 +20,14 @@ def allowed(max_drop: float) -> str:
     return f"{round(100 * max_drop, 9)} points"
 
 
-def percent(share: float) -> str:
-    """Returns a share (0..1) in percent with one decimal: `98.1 %`."""
-    return f"{round(100 * share, 1) + 0.0:.1f} %"
+def percent(share: float, places: int = 1) -> str:
+    """Returns a share (0..1) in percent: `98.1 %`."""
+    return f"{round(100 * share, places) + 0.0:.{places}f} %"
+
+
+def decimals(images: int) -> int:
+    """Returns how many decimals show one image more in an accuracy in percent."""
+    return 1 if images < 1000 else 2
 
 
 def sides(shape: Iterable[int | None]) -> str:

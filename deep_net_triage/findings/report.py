@@ -100,7 +100,8 @@ def write(
 
 
 def _lead(study: StudyResults, standing: Unfinished | None) -> str:
-    accuracy = page.typeset(wording.percent(study.baseline_accuracy))
+    places = wording.decimals(study.test_images) if study.test_images else 1
+    accuracy = page.typeset(wording.percent(study.baseline_accuracy, places))
     tested = f" on {study.test_images:,} test images" if study.test_images else ""
     if standing:
         return f"The parent reaches {accuracy}{tested}."

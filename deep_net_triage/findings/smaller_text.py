@@ -9,7 +9,7 @@ from deep_net_triage.findings.time_saved import macs_without_speedup
 from deep_net_triage.records import alternatives, compressions
 from deep_net_triage.records.alternatives import KINDS
 from deep_net_triage.records.compressions import Compression
-from deep_net_triage.wording import allowed, counted, listed, percent, points
+from deep_net_triage.wording import allowed, counted, decimals, listed, percent, points
 
 
 def describe(smaller: Smaller) -> str:
@@ -103,7 +103,8 @@ def of_network(smaller: Smaller) -> list[str]:
 
 def _accuracy(smaller: Smaller) -> str:
     compression, network = smaller.compression, smaller.compressed
-    own = f"its test accuracy is {percent(compression.accuracy)}"
+    places = max((decimals(len(one)) for one in network.correct.values()), default=1)
+    own = f"its test accuracy is {percent(compression.accuracy, places)}"
     change = points(_own_change(compression))
     if network.from_parent is None:
         return f"{own}, {change} from the parent, without an interval"

@@ -9,6 +9,7 @@ from deep_net_triage.findings import page
 from deep_net_triage.methods import TABLE
 from deep_net_triage.records.results import COLUMNS, Row
 from deep_net_triage.records.study_results import StudyResults, mean
+from deep_net_triage.wording import decimals
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ def _decimals(measure: Measure, values: Sequence[float], test_images: int | None
     """Returns the number of decimals of all numbers in a column, which are in its unit."""
     if measure.kind == "count":
         return 0
-    if measure.kind == "accuracy":  # just enough for one image to make a difference
-        return 1 if test_images and test_images < 1000 else 2
+    if measure.kind == "accuracy":
+        return decimals(test_images) if test_images else 2
     largest = max((abs(value) for value in values), default=0)
     return max(0, 2 - math.floor(math.log10(largest))) if largest else 0
