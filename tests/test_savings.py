@@ -127,6 +127,17 @@ def test_the_interval_is_drawn_as_the_verdict_says_it():
     assert top > 100 * estimate.high
 
 
+def test_a_block_far_below_the_others_stands_at_their_lower_end_with_its_number():
+    rows = [
+        lost("stn", f"block{number}", drop, macs)
+        for number, drop, macs in ((1, 0.005, 80), (2, 0.01, 70), (3, 0.8, 60))
+    ]
+    (panel, *_) = draw(StudyResults("toy", 0.9, tuple(rows)))
+    assert markers(panel) == {(20, -0.5), (30, -1.0), (40, -1.0)}
+    assert panel.get_ylim()[0] > -2
+    assert {"block1", "block2", "block3 \u2193 \u221280.0"} == set(names(panel))
+
+
 def test_points_that_save_equally_much_stand_side_by_side():
     rows = [lost("stn", f"block{n}", 0.01 * n, 80) for n in (1, 2, 3)]
     panel = draw(with_images(*rows))[0]

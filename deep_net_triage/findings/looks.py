@@ -1,6 +1,9 @@
 """What all figures share: colours, markers, legends and names."""
 
+import math
 import re
+import statistics
+from collections.abc import Collection
 
 from matplotlib import patheffects
 from matplotlib.axes import Axes
@@ -22,6 +25,9 @@ INK = "#333333"
 GRID = "#E5E5E5"
 DPI = 300
 _LINE = 26  # letters of a block's name that stand in one line
+# A point this many times as far below the parent as the median point is drawn at the edge: to
+# scale it would squash all the others into one line.
+_FAR = 10
 _ROUND = {"marker": "o", "ms": 5, "mfc": "white"}
 
 
@@ -55,6 +61,12 @@ def trial(censored: bool) -> Line2D:
     """Returns the legend's entry for the marker of `trial_style`."""
     label = "in the last epoch" if censored else "one trial"
     return Line2D([], [], label=label, **trial_style(INK, censored))
+
+
+def farthest(drops: Collection[float]) -> float:
+    """Returns the drop from the parent beyond which a point would squash all others."""
+    usual = statistics.median(map(abs, drops)) if drops else 0.0
+    return _FAR * usual or math.inf
 
 
 def hatched(colour: str) -> dict[str, object]:

@@ -1,7 +1,6 @@
 """Figures 2 and 3 of the paper, as matplotlib figures that change no global state."""
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Sequence
 
@@ -28,9 +27,6 @@ _SCHEDULED = (
     "schedule."
 )
 _MOST_PANELS = 3
-# A marker this many times as far below the parent as the median marker is drawn at the
-# edge: to scale it would squash all the others into one line.
-_FAR = 10
 _COLUMN = 0.8  # width of a method's or a block's column; the rest separates it from others
 _LETTERS = 60  # of names that fit below a panel, side by side
 _ABREAST = 0.13  # of a method's column, from one trial's marker to the next at the same height
@@ -140,8 +136,8 @@ def _far_below(study: StudyResults) -> set[tuple[str, str]]:
         drop = study.baseline_accuracy - row.chosen_accuracy
         drops.setdefault((row.method, row.block), []).append(drop)
     means = {marker: mean(of_seeds) for marker, of_seeds in drops.items()}
-    usual = statistics.median(map(abs, means.values())) if means else 0.0
-    return {marker for marker, drop in means.items() if usual and drop > _FAR * usual}
+    farthest = looks.farthest(means.values())
+    return {marker for marker, drop in means.items() if drop > farthest}
 
 
 def _intervals(study: StudyResults) -> dict[tuple[str, str], tuple[float, float]]:

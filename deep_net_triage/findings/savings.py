@@ -1,5 +1,6 @@
 """The figure of accuracy lost against what is saved, with its Pareto front."""
 
+import dataclasses
 import itertools
 import textwrap
 from collections.abc import Sequence
@@ -21,8 +22,9 @@ from deep_net_triage.records.study_results import StudyResults, mean
 NOTE = (
     "A point is a block, by the method that loses least there. Bold names are on the Pareto "
     "front: no other block saves at least as much and loses less, or saves more and loses no "
-    "more. Points that save equally much stand side by side. A latency that differs from the "
-    "parent's by no more than the spread of either is left out."
+    "more. Points that save equally much stand side by side; one far below the others stands "
+    "at their lower end, with its number. A latency that differs from the parent's by no more "
+    "than the spread of either is left out."
 )
 _WIDTH = 5.2  # inches, as wide as the other figures, for text of one size on a phone
 _LETTERS = 60  # that fit below a panel in one line
@@ -48,6 +50,7 @@ class _Point:
         saved: in percent of the parent's.
         gained: points of accuracy; negative for a loss.
         interval: the ends of the 95 % interval, likewise; None without one.
+        name: what is written beside it.
     """
 
     block: str
@@ -55,6 +58,7 @@ class _Point:
     saved: float
     gained: float
     interval: tuple[float, float] | None
+    name: str
 
 
 def draw(study: StudyResults, ranking: Sequence[BlockSummary]) -> Figure:
@@ -110,8 +114,28 @@ def _points(study: StudyResults, ranking: Sequence[BlockSummary], name: str) -> 
             estimate, gained = best.cost.estimate, 100 * best.cost.difference
             ends = (100 * estimate.low, 100 * estimate.high) if estimate else None
             saved = 100 * (1 - own / parents)
-            points.append(_Point(summary.block, best.method, saved, gained, ends))
-    return points
+            points.append(
+                _Point(summary.block, best.method, saved, gained, ends, summary.block)
+            )
+    return _far_ones_at_the_edge(points)
+
+
+def _far_ones_at_the_edge(points: Sequence[_Point]) -> list[_Point]:
+    """Moves points far below the parent to where the others end, and names their loss."""
+    farthest = looks.farthest([-point.gained for point in points])
+    near = [point for point in points if -point.gained <= farthest]
+    bottom = min((end for p in near for end in (p.gained, *(p.interval or ()))), default=0.0)
+    return [
+        dataclasses.replace(
+            point,
+            gained=bottom,
+            interval=None,
+            name=f"{point.name} \u2193 \u2212{-point.gained:.1f}",
+        )
+        if -point.gained > farthest
+        else point
+        for point in points
+    ]
 
 
 def _within_noise(rows: Sequence[Row], name: str) -> bool:
@@ -205,7 +229,7 @@ def _name(panel: Axes, points: Sequence[_Point], front_line: Sequence[Bbox]) -> 
         at = (point.saved, point.gained)
         names.append(
             panel.annotate(
-                point.block,
+                point.name,
                 at,
                 (0, 0),
                 xycoords=moved,
