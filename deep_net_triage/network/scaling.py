@@ -52,8 +52,11 @@ def scaled_to(model: keras.Model, macs: int, *, seed: int) -> keras.Model:
             f"{macs:,} multiply-accumulates can't be reached by scaling the widths of "
             f"{model.name}; allowed: {needed(factors[0]):,} or more"
         )
-    kept = _kept(model, found, factors[number - 1])
-    small = narrowing.narrowed(model, found, kept, seed=seed)
+    return _scaled(model, found, factors[number - 1], seed)
+
+
+def _scaled(model: keras.Model, found: Channels, factor: Fraction, seed: int) -> keras.Model:
+    small = narrowing.narrowed(model, found, _kept(model, found, factor), seed=seed)
     small.name = f"{model.name}_scaled"
     return small
 
