@@ -16,7 +16,7 @@ import tensorflow as tf
 from deep_net_triage import devices
 from deep_net_triage.commands import checks, command_line
 from deep_net_triage.commands.options import CompressOptions, Options, Saving, as_arguments
-from deep_net_triage.errors import InputError
+from deep_net_triage.errors import ExportFailed, InputError
 from deep_net_triage.images.splits import Dataset, Split
 from deep_net_triage.network import blocks, flattening, surgery
 from deep_net_triage.network.block import Block
@@ -248,11 +248,15 @@ def _study_run(
         inputs.check(model, "the model")
         outputs = model.output_shape[-1]
         dataset = _dataset(settings.dataset, examples, outputs, keywords.get("class_names"))
-        shown = [f"{name}={value!r}" for name, value in keywords.items()]
-        typed = f"deep_net_triage.{function}({', '.join(['model', *examples, *shown])})"
+        shown = ["validation=validation"] if "validation" in examples else []
+        shown += [f"{name}={value!r}" for name, value in keywords.items()]
+        typed = f"deep_net_triage.{function}({', '.join(['model, train, test', *shown])})"
         with devices.restored():
             with progress or Progress() as watched:
-                command.run(settings, typed, watched, Inputs(settings, dataset, model))
+                try:
+                    command.run(settings, typed, watched, Inputs(settings, dataset, model))
+                except ExportFailed as failure:  # the results and the model don't depend on it
+                    watched.say(f"not exported: {failure}")
                 if named is None:
                     watched.say(
                         f"{settings.folder} is removed, because no output_dir was given"
@@ -281,7 +285,7 @@ def _dataset(
         class_names = [str(number) for number in range(max(labels + 1, outputs))]
     elif isinstance(class_names, str) or not isinstance(class_names, Iterable):
         raise InputError(f"class_names={class_names!r}: allowed: a list of names")
-    return Dataset(name, **splits, class_names=tuple(class_names))
+    return Dataset(name, **splits, class_names=tuple(map(str, class_names)))
 
 
 def _split(examples: Examples, which: str) -> Split:

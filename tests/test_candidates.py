@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import pytest
 
+from deep_net_triage import steps
 from deep_net_triage.network import blocks, costs
 from deep_net_triage.network.latency_timing import Timing
 from deep_net_triage.records.results import Epoch
@@ -28,7 +29,7 @@ def chain():
 def savings(chain, small_settings, tmp_path):
     def make(**flags):
         settings = small_settings(**flags)
-        return Savings(chain, settings, None, tmp_path / "savings.json")
+        return Savings(chain, settings, None, tmp_path / "savings.json", steps.ignore)
 
     return make
 

@@ -9,8 +9,10 @@ import pytest
 import tensorflow as tf
 
 import deep_net_triage as dnt
+from deep_net_triage.errors import ExportFailed
 from deep_net_triage.progress import Progress
 from deep_net_triage.records import compressions
+from deep_net_triage.study import exporting
 from tests.toys import toy_arrays
 
 QUICK = {"method": "cl_mw", "recipe": "paper", "epochs": 1, "batch_size": 8, "control": False}
@@ -144,12 +146,25 @@ def test_held_out_images_that_are_given_judge_and_none_are_taken_from_those_to_t
     right = learned.predict(images, verbose=0).argmax(axis=1) == labels
     assert search.baseline_judged == pytest.approx(right.mean())
     assert smaller.study.settings["train_images"] == len(TRAIN[1])
-    assert "(model, train, test, validation, " in smaller.study.commands[0].command
+    assert "(model, train, test, validation=validation, " in smaller.study.commands[0].command
 
     with pytest.raises(dnt.InputError, match="give either validation or validation_fraction"):
         dnt.compress_within(
             learned, TRAIN, TEST, validation=held_out, validation_fraction=0.1, **QUICK
         )
+
+
+def test_an_export_that_can_not_be_made_is_said_and_the_model_is_returned(
+    learned, tmp_path, monkeypatch, capsys
+):
+    def fail(*_):
+        raise ExportFailed("the export model.tflite can't be made")
+
+    monkeypatch.setattr(exporting.exports, "export", fail)
+    flags = {**QUICK, "block": 1, "max_drop": 0.99, "save": "macs", "output_dir": tmp_path}
+    smaller = dnt.compress_within(learned, TRAIN, TEST, export=["litert"], **flags)
+    assert smaller.accuracy == pytest.approx(accuracy_of(smaller.model))
+    assert "not exported: the export model.tflite can't be made" in capsys.readouterr().out
 
 
 def test_where_no_block_can_go_there_is_no_smaller_model(parent, places):

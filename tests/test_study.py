@@ -11,7 +11,9 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from deep_net_triage import devices
 from deep_net_triage.errors import ExportFailed, InputError, TrainingFailed
 from deep_net_triage.images import datasets
 from deep_net_triage.learning import training
@@ -358,6 +360,42 @@ def test_an_export_that_fails_leaves_table_figures_and_page(study, monkeypatch, 
     assert "the parent reaches" in printed.out
     for file in ("report.html", "figures/accuracy.png"):
         assert (study / file).is_file()
+
+
+def test_exports_are_made_outside_the_scope_of_replicas(study, monkeypatch):
+    """TensorFlow can't run a SavedModel within it."""
+    inside = []
+    one_device = tf.distribute.OneDeviceStrategy("/cpu:0")
+    monkeypatch.setattr(devices, "strategy", lambda replicas: one_device)
+    monkeypatch.setattr(
+        exporting, "chosen", lambda *_: inside.append(tf.distribute.has_strategy())
+    )
+    monkeypatch.setattr(
+        exporting, "export", lambda *_: inside.append(tf.distribute.has_strategy())
+    )
+    assert run(study.parent, "--method=cl_rw", "--block=4", "--export=saved_model") == 0
+    assert inside == [True, False]
+
+
+def test_a_format_that_can_not_be_made_keeps_no_other_from_being_made(
+    study, monkeypatch, capsys
+):
+    student = study / "trials" / "stn-block4-seed0" / "model.keras"
+    plan = SimpleNamespace(
+        settings=SimpleNamespace(export=("saved_model", "litert")),
+        dataset=datasets.load("digits", image_size=32),
+    )
+    wrong = exports.Format(
+        file="saved_model",
+        write=lambda model, file: None,
+        load=lambda file: lambda images: np.zeros((len(images), 10)) + 1e6,
+    )
+    monkeypatch.setitem(exports.FORMATS, "saved_model", wrong)
+    shown = SimpleNamespace(say=print, step=lambda *_: None)
+    with pytest.raises(ExportFailed, match="the export saved_model returns other values"):
+        exporting.export(student, plan, shown)
+    assert student.with_name("model.tflite").is_file()
+    assert "model.tflite" in capsys.readouterr().out
 
 
 def test_an_int8_export_says_its_accuracy(study, monkeypatch, capsys):

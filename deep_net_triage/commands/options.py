@@ -86,7 +86,8 @@ class Options(TypedDict, total=False):
         shard: the part of the trials to run, `i/n`; needs `output_dir` (all trials).
         latency: whether to measure inference time; nothing else should run (false).
         latency_batches: batch sizes at which a compressed network is timed (1,64).
-        export: formats to export the smaller model to; needs `output_dir` (none).
+        export: formats to export the smaller model to, with a line on each that can't be made;
+            needs `output_dir` (none).
         tensorboard: whether to write TensorBoard's files; needs `output_dir` (false).
     """
 

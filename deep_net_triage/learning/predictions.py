@@ -6,24 +6,34 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from deep_net_triage import steps
 from deep_net_triage.learning.batches import Rows
+from deep_net_triage.steps import Report, Reporter, Step
 
 # Small enough to fit in memory, and large enough that computing outweighs the calls.
 PIXELS_AT_ONCE = 2**20
 
 
-def correct(model: keras.Model, rows: Rows, labels: tf.Tensor) -> np.ndarray:
+def correct(
+    model: keras.Model, rows: Rows, labels: tf.Tensor, report: Report = steps.ignore
+) -> np.ndarray:
     """Returns which images a model classifies correctly.
 
     Args:
         model: returns one number per class.
         rows: one per image, as the model takes them.
         labels: int32, (images,).
+        report: receives how many images have been classified.
 
     Returns:
         bool, (images,).
     """
-    classes = [np.argmax(returned, axis=1) for returned in outputs(model, rows)]
+    reporter, classes, done = Reporter(report), [], 0
+    reporter.begin(Step("classifying", of=len(rows), unit="image"))
+    for returned in outputs(model, rows):
+        classes.append(np.argmax(returned, axis=1))
+        done += len(classes[-1])
+        reporter.reached(done, done)
     return np.concatenate(classes) == np.asarray(labels)
 
 

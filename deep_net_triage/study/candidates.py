@@ -25,6 +25,7 @@ from deep_net_triage.network.halves import halves
 from deep_net_triage.records import files, results
 from deep_net_triage.records.results import Epoch
 from deep_net_triage.records.study_results import StudyResults
+from deep_net_triage.steps import Report, Step
 from deep_net_triage.study.identity import Trial
 from deep_net_triage.study.selection import Candidate
 
@@ -136,13 +137,20 @@ class Savings:
         settings: they say what is to be saved.
         images: latency is measured with some of them.
         file: remembers the latencies.
+        report: receives which block is being timed.
     """
 
     def __init__(
-        self, network: keras.Model, settings: Settings, images: tf.Tensor, file: Path
+        self,
+        network: keras.Model,
+        settings: Settings,
+        images: tf.Tensor,
+        file: Path,
+        report: Report,
     ) -> None:
         self.network = network
         self.settings = settings
+        self._report = report
         self._images = images
         self._file = file
 
@@ -167,6 +175,7 @@ class Savings:
         if known.get("measured") != measured:
             known = {"measured": measured, "saved": {}}
         if block.name not in known["saved"]:
+            self._report(Step(f"timing the parent without {block.name}"))
             known["saved"][block.name] = self._latency(self._student(block))
             files.write_json(self._file, known)
         return known["saved"][block.name]

@@ -95,7 +95,8 @@ def run(
 
     Raises:
         InputError: if the command can't be run; nothing has been written then.
-        TrainingFailed: if the parent's training or an export fails.
+        TrainingFailed: if the parent's training fails.
+        ExportFailed: if an export can't be made.
     """
     started = time.time()
     with _opened(settings, progress, given, quick=quick) as opened:
@@ -108,7 +109,9 @@ def run(
             parent = _parent(opened)
             study = Study(opened.plan, parent, opened.ledger, progress)
             study.run(opened.plan.trials, presentation.present_unfinished)
-        return _finish(opened, parent, typed, started)
+        failed, export = _finish(opened, parent, typed, started)
+    exporting.export(export, opened.plan, progress)
+    return failed
 
 
 def estimate(settings: Settings, progress: Progress, quick: Quick | None) -> None:
@@ -182,7 +185,9 @@ def finish(settings: Settings, typed: str, started: float, progress: Progress) -
     """Ends a study that several processes have run, and returns how many trials failed."""
     with _opened(settings, progress, verifies=False) as opened:
         parent, _ = parents.make(opened.plan, opened.earlier, progress)
-        return _finish(opened, parent, typed, started)
+        failed, export = _finish(opened, parent, typed, started)
+    exporting.export(export, opened.plan, progress)
+    return failed
 
 
 @contextlib.contextmanager
@@ -202,7 +207,7 @@ def _opened(
     with inputs.loaded(settings, progress, given) as read:
         settings, dataset, model = read.settings, read.dataset, read.model
         if settings.compress and settings.validation_fraction and model and verifies:
-            unseen.check(model, dataset)
+            unseen.check(model, dataset, functools.partial(progress.step, "parent"))
         if is_undecided and not model:
             # Another command may have begun the study while this one read the images.
             settings = precision_choice.recorded_meanwhile(settings)
@@ -308,8 +313,10 @@ def _record(opened: Opened, typed: str, started: float, seconds: float | None = 
     provenance.write(file, opened.plan.described(command, named, ended), ledger.say)
 
 
-def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
-    """Does all that follows the trials, up to the exports; returns how many trials failed."""
+def _finish(
+    opened: Opened, parent: Parent, typed: str, started: float
+) -> tuple[int, Path | None]:
+    """Does all that follows the trials; returns how many failed, and the model to export."""
     plan, ledger, progress = opened.plan, opened.ledger, opened.progress
     settings, compressed, refusal = plan.settings, None, None
     page = functools.partial(growing_page.grow, plan.trials_of_all_jobs, ledger, progress.say)
@@ -336,9 +343,7 @@ def _finish(opened: Opened, parent: Parent, typed: str, started: float) -> int:
         page(presentation.present_unfinished)
     if refusal:
         raise refusal
-    if settings.export:
-        if file := exporting.chosen(ledger.folder, compressed, smaller, reached):
-            exporting.export(file, plan, progress)
-        else:
-            progress.say(f"Nothing is exported. {reached.no_recommendation}")
-    return len(ledger.failed(plan.trials))
+    export = settings.export and exporting.chosen(ledger.folder, compressed, smaller, reached)
+    if settings.export and not export:
+        progress.say(f"Nothing is exported. {reached.no_recommendation}")
+    return len(ledger.failed(plan.trials)), export or None

@@ -116,8 +116,10 @@ class _Search:
             plan.identity, plan.dataset, parent, progress, check_lock, begins
         )
         self.so_far = NetworkSoFar(parent.model)
-        self.judging = judging = plan.dataset.validation or plan.dataset.test
-        self.correct = predictions.correct(parent.model, judging.images, judging.labels)
+        judging = plan.dataset.validation or plan.dataset.test
+        self._report = functools.partial(progress.step, "compressing")
+        self._rows = judging.images, judging.labels, self._report
+        self.correct = predictions.correct(parent.model, *self._rows)
         self.baseline = float(self.correct.mean())
 
     def candidates(self) -> list[Candidate]:
@@ -129,9 +131,11 @@ class _Search:
         plan, file = self.plan, self.folder / "savings.json"
         best = best_students(study, [block.name for block in plan.blocks])
         check_saved(best.values())
-        savings = Savings(plan.network, plan.settings, plan.dataset.train.images, file)
-        tried, interval = self._tried, self._interval
-        return list(find(plan.blocks, savings, self.baseline, best, tried, interval))
+        images = plan.dataset.train.images
+        savings = Savings(plan.network, plan.settings, images, file, self._report)
+        return list(
+            find(plan.blocks, savings, self.baseline, best, self._tried, self._interval)
+        )
 
     def attempt(self, candidates: Iterable[Candidate]) -> list[Candidate]:
         """Compresses blocks one after another; returns those that overlap a compressed one."""
@@ -212,9 +216,8 @@ class _Search:
         It is measured on the deciding images. The networks are one student, trained from
         several seeds.
         """
-        rows = self.judging.images, self.judging.labels
         networks = (models.load(folder / "model.keras") for folder in folders)
-        correct = np.stack([predictions.correct(network, *rows) for network in networks])
+        correct = np.stack([predictions.correct(network, *self._rows) for network in networks])
         gain = accuracy_difference(correct, self.correct)
         return -gain.high, -gain.low
 
@@ -275,11 +278,7 @@ class _Search:
         return finals
 
     def _network_to_save(self, finals: list[Final]) -> tuple[keras.Model, float]:
-        """Returns the network to save: the first final one, unless retraining made it worse.
-
-        Returns:
-            The network, and its accuracy on the test images.
-        """
+        """Returns the network to save, a final one if it is no worse, with its accuracy."""
         if final := compressions.final_to_save(self.so_far.steps, finals):
             return models.load(self.folder / final.folder / "model.keras"), final.accuracy
         self.progress.say(
@@ -292,9 +291,8 @@ class _Search:
         """Returns for how many epochs the saved model was trained after the parent."""
         settings, epochs = self.plan.settings, 0
         for step in (step for step in self.so_far.steps if step.kept):
-            epochs += (
-                settings.epochs + TABLE[step.method].student_teacher * settings.distill_epochs
-            )
+            epochs += settings.epochs
+            epochs += TABLE[step.method].student_teacher * settings.distill_epochs
         if compressions.final_to_save(self.so_far.steps, finals):
             epochs += settings.final_epochs or settings.epochs
         return epochs

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from deep_net_triage.errors import ExportFailed
 from deep_net_triage.findings.rivals import Smaller
 from deep_net_triage.findings.verdict import Verdict
 from deep_net_triage.network import exports
@@ -37,8 +38,21 @@ def chosen(
     return trial / "model.keras"
 
 
-def export(file: Path, plan: Plan, progress: Progress) -> None:
-    """Exports a model beside its file, and prints where and what the checks found."""
+def export(file: Path | None, plan: Plan, progress: Progress) -> None:
+    """Exports a model beside its file, and prints where and what the checks found.
+
+    It must run outside the scope of replicas, in which TensorFlow can't run a SavedModel.
+
+    Args:
+        file: of the model; None to export nothing.
+        plan: of the study.
+        progress: shows messages, and how far the work has come.
+
+    Raises:
+        ExportFailed: if an export can't be made, once all others have been.
+    """
+    if file is None:
+        return
     if not file.is_file():
         progress.say(f"nothing to export: {file} was not saved (--nosave_models), or is gone")
         return
@@ -47,8 +61,14 @@ def export(file: Path, plan: Plan, progress: Progress) -> None:
     # Beside the model there is never an export that is incomplete or has not been checked.
     unchecked = files.unfinished_name(file.parent / "exports")
     unchecked.mkdir()
+    failures = []
     try:
-        for made in exports.export(model, unchecked, formats, plan.dataset, report):
+        for name in formats:
+            try:
+                (made,) = exports.export(model, unchecked, (name,), plan.dataset, report)
+            except ExportFailed as failure:
+                failures.append(str(failure))
+                continue
             checked = file.parent / made.file.name
             if checked.is_dir():
                 shutil.rmtree(checked)
@@ -56,3 +76,5 @@ def export(file: Path, plan: Plan, progress: Progress) -> None:
             progress.say(str(dataclasses.replace(made, file=checked)))
     finally:
         shutil.rmtree(unchecked, ignore_errors=True)
+    if failures:
+        raise ExportFailed("; ".join(failures))

@@ -147,7 +147,7 @@ def _adopted(plan: Plan, check_lock: Callable[[], None], progress: Progress) -> 
     check_lock()
     # This may replace the file that the parent was loaded from; `models.save` does it at once.
     models.save(parent, folder / "model.keras")
-    correct = predictions.correct(parent, test.images, test.labels)
+    correct = predictions.correct(parent, test.images, test.labels, report)
     correctness.write(folder / results.CORRECT, correct)
     (folder / "epochs.jsonl").unlink(missing_ok=True)
     checkpoints.remove(folder)

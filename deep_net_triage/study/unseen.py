@@ -1,16 +1,18 @@
-"""Whether a given parent has seen the validation images, by which `--compress` judges."""
+"""Whether a given parent has seen the validation images, by which `--compress` decides."""
 
 import keras
 import numpy as np
 
+from deep_net_triage import steps
 from deep_net_triage.errors import InputError
 from deep_net_triage.findings.statistics import accuracy_interval
 from deep_net_triage.images.splits import Dataset, Split
 from deep_net_triage.learning import predictions
+from deep_net_triage.steps import Report
 from deep_net_triage.wording import percent
 
 
-def check(parent: keras.Model, dataset: Dataset) -> None:
+def check(parent: keras.Model, dataset: Dataset, report: Report = steps.ignore) -> None:
     """Raises InputError if a parent seems to have been trained on the validation images.
 
     It is then more accurate on them than on the test images, and as accurate as on the images
@@ -24,7 +26,7 @@ def check(parent: keras.Model, dataset: Dataset) -> None:
     train = Split(
         dataset.train.images.numpy()[positions], dataset.train.labels.numpy()[positions]
     )
-    accuracies = [_accuracy(parent, split) for split in (validation, test, train)]
+    accuracies = [_accuracy(parent, split, report) for split in (validation, test, train)]
     of_validation, of_test, of_train = (
         accuracy_interval(accuracy, len(split))
         for accuracy, split in zip(accuracies, (validation, test, train), strict=True)
@@ -39,5 +41,5 @@ def check(parent: keras.Model, dataset: Dataset) -> None:
         )
 
 
-def _accuracy(model: keras.Model, split: Split) -> float:
-    return float(predictions.correct(model, split.images, split.labels).mean())
+def _accuracy(model: keras.Model, split: Split, report: Report) -> float:
+    return float(predictions.correct(model, split.images, split.labels, report).mean())
