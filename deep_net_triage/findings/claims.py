@@ -62,8 +62,7 @@ def judge(studies: Sequence[StudyResults]) -> list[Judgement]:
             )
         if settled and any(one.unit == "epochs" for one in evidence.comparisons):
             evidence.remarks.append(
-                f"The learning rate of {', '.join(settled)} falls to zero, so the epoch that "
-                "reaches 99 % depends mostly on its schedule."
+                f"The learning rate of {', '.join(settled)} {reported_accuracy.FALLS}."
             )
         evidence.remarks += [*doubtful, *aside]
         judgements.append(ruled(claim.number, claim.sentence, claim.judged, evidence))

@@ -22,10 +22,7 @@ _DISTILLATION = "Distillation (hatched) comes first."
 _CENSORED = (
     "A trial that reaches 99 % only in its last epoch (a triangle) might have kept improving."
 )
-_SCHEDULED = (
-    "The learning rate falls to zero, so the epoch that reaches 99 % depends mostly on its "
-    "schedule."
-)
+_SCHEDULED = f"The learning rate {reported_accuracy.FALLS}."
 _MOST_PANELS = 3
 _COLUMN = 0.8  # width of a method's or a block's column; the rest separates it from others
 _LETTERS = 60  # of names that fit below a panel, side by side

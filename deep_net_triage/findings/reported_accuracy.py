@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from deep_net_triage.records.study_results import StudyResults
 
 LAST_EPOCH = "those of the last epoch, at which the learning rate has fallen to zero"
+# What is said of the learning rate beside epochs to 99 %.
+FALLS = "falls to zero, so the epoch that reaches 99 % depends mostly on its schedule"
 
 
 def name(studies: Sequence[StudyResults]) -> str:

@@ -13,7 +13,7 @@ from contrasts import CLAIMS, Cell, Claim, Part, Weights
 from verdicts import Evidence
 
 from deep_net_triage.errors import InputError
-from deep_net_triage.findings import parent_doubts
+from deep_net_triage.findings import parent_doubts, stuck
 from deep_net_triage.methods import CONTROL, NO_BLOCK
 from deep_net_triage.records.results import Row, differences
 from deep_net_triage.records.study_results import StudyResults, mean, read_study
@@ -51,6 +51,7 @@ class Fold:
         classes: the number of classes.
         train_images, test_images: their numbers.
         near_duplicates: how many of them are nearly equal to a training image.
+        stuck: which trials may have got stuck, as a sentence; None without any.
     """
 
     number: int
@@ -61,6 +62,7 @@ class Fold:
     train_images: int
     test_images: int
     near_duplicates: int
+    stuck: str | None = None
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,7 @@ def fold_of(study: StudyResults) -> Fold:
         train_images=study.settings["train_images"],
         test_images=study.test_images,
         near_duplicates=study.near_duplicates,
+        stuck=None if parent_doubts.not_learned_in(study) else stuck.sentence(study),
     )
 
 

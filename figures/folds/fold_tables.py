@@ -9,7 +9,7 @@ import verdicts
 from contrasts import CLAIMS
 from fold_results import PLANNED, Fold, SetResult
 
-from deep_net_triage.methods import CONTROL, METHODS, NO_BLOCK
+from deep_net_triage.methods import METHODS
 from deep_net_triage.records.study_results import mean
 from deep_net_triage.wording import signed
 
@@ -26,19 +26,12 @@ def described(name: str, folds: Sequence[Fold], result: SetResult) -> str:
     )
     if result.left_aside:
         line = f"{line} No verdicts. {result.left_aside}"
-    return " ".join([line, *_stuck(folds)])
-
-
-def _stuck(folds: Sequence[Fold]) -> Iterator[str]:
-    """Yields a sentence on each trial that ended below half of its control's accuracy."""
-    for fold in folds:
-        accuracies = fold.values["accuracy"]
-        for (method, block), accuracy in accuracies.items():
-            if accuracy < accuracies[CONTROL, NO_BLOCK] / 2:
-                yield (
-                    f"In fold {fold.number}, {METHODS[method].title} at {block} got stuck: it "
-                    f"ended at {100 * accuracy:.1f} %. It counts like any other trial."
-                )
+    stuck = [
+        f"In fold {fold.number}, {fold.stuck} It counts like any other trial."
+        for fold in folds
+        if fold.stuck
+    ]
+    return " ".join([line, *stuck])
 
 
 def contrast_table(folds: Sequence[Fold]) -> Iterator[str]:
