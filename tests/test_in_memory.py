@@ -58,6 +58,14 @@ def test_names_of_another_type_are_refused(wrong, learned, places):
     assert left_in(places) == []
 
 
+def test_class_names_may_be_numbers(learned, places, capsys):
+    images, labels = TRAIN
+    two = images[labels < 2], labels[labels < 2]
+    study = dnt.triage(learned, two, TEST, class_names=range(3), block=1, **QUICK)
+    assert study.classes == 3
+    assert "no training image shows 1 of 3 classes (2)" in capsys.readouterr().out
+
+
 def test_probabilities_by_a_function_of_ones_own_are_refused_at_once(learned, places):
     own = keras.layers.Activation(probabilities)(learned.output)
     reason = "the model returns probabilities, since its outputs sum to 1, but not by Keras's"

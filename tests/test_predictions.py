@@ -1,6 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
+from deep_net_triage import steps
 from deep_net_triage.learning import predictions
 
 
@@ -17,3 +18,13 @@ def test_each_image_is_judged_by_itself(parent, toy_dataset, monkeypatch):
     np.testing.assert_array_equal(
         predictions.correct(parent, test.images, test.labels), expected
     )
+
+
+def test_how_many_images_have_been_classified_is_reported(parent, toy_dataset, monkeypatch):
+    monkeypatch.setattr(steps, "SECONDS_BETWEEN_REPORTS", 0)
+    monkeypatch.setattr(predictions, "images_at_once", lambda model: 5)
+    test, reports = toy_dataset.test, []
+    predictions.correct(parent, test.images, test.labels, reports.append)
+    count = len(test)
+    assert [step.done for step in reports] == [*range(0, count, 5), count]
+    assert {(step.of, step.unit) for step in reports} == {(count, "image")}
