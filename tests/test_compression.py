@@ -332,7 +332,7 @@ def test_the_search_can_go_by_latency_and_measures_what_it_made(changing, flags,
 def test_a_parent_that_knows_the_held_out_images_is_refused(
     flags, tmp_path, monkeypatch, capsys
 ):
-    def refuse(model, dataset):
+    def refuse(model, dataset, report):
         assert len(dataset.validation) == 60
         raise InputError("the parent has been trained on them")
 
