@@ -2,22 +2,22 @@
 
 import contextlib
 import dataclasses
+import functools
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, Unpack
+from typing import Unpack
 
 import keras
-import numpy as np
-import tensorflow as tf
 
 from deep_net_triage import devices
 from deep_net_triage.commands import checks, command_line
 from deep_net_triage.commands.options import CompressOptions, Options, Saving, as_arguments
 from deep_net_triage.errors import ExportFailed, InputError
-from deep_net_triage.images.splits import Dataset, Split
+from deep_net_triage.images import in_memory
+from deep_net_triage.images.in_memory import Examples
 from deep_net_triage.network import blocks, flattening, surgery
 from deep_net_triage.network.block import Block
 from deep_net_triage.progress import Progress
@@ -26,11 +26,6 @@ from deep_net_triage.records.compressions import Step
 from deep_net_triage.records.study_results import StudyResults, read_study
 from deep_net_triage.study import command, inputs
 from deep_net_triage.study.inputs import Inputs
-
-_PIXELS = "allowed: integers from 0 to 255, or floats in the range that the model expects"
-
-# Images and their labels: two arrays, or a tf.data.Dataset of pairs, batched or not.
-Examples: TypeAlias = tuple[np.ndarray, np.ndarray] | tf.data.Dataset
 
 
 @dataclass(frozen=True)
@@ -246,13 +241,14 @@ def _study_run(
         flags.append(f"--dataset={name}")
         settings = command_line.parse(flags, in_memory=True)
         inputs.check(model, "the model")
-        outputs = model.output_shape[-1]
-        dataset = _dataset(settings.dataset, examples, outputs, keywords.get("class_names"))
         shown = ["validation=validation"] if "validation" in examples else []
         shown += [f"{name}={value!r}" for name, value in keywords.items()]
         typed = f"deep_net_triage.{function}({', '.join(['model, train, test', *shown])})"
         with devices.restored():
             with progress or Progress() as watched:
+                report = functools.partial(watched.step, settings.dataset)
+                outputs, names = model.output_shape[-1], keywords.get("class_names")
+                dataset = in_memory.dataset(settings.dataset, examples, outputs, names, report)
                 try:
                     command.run(settings, typed, watched, Inputs(settings, dataset, model))
                 except ExportFailed as failure:  # the results and the model don't depend on it
@@ -266,79 +262,3 @@ def _study_run(
                 study = dataclasses.replace(study, folder=None)
             # Inside `restored`, because loading a model draws random numbers.
             yield study, settings.folder
-
-
-def _dataset(
-    name: str,
-    examples: Mapping[str, Examples],
-    outputs: int,
-    class_names: Sequence[str] | None,
-) -> Dataset:
-    """Returns the images in memory as a data set; a model's outputs may exceed its classes.
-
-    Raises:
-        InputError: if they are no images with labels.
-    """
-    splits = {which: _split(pairs, which) for which, pairs in examples.items()}
-    if class_names is None:
-        labels = max(int(tf.reduce_max(split.labels)) for split in splits.values())
-        class_names = [str(number) for number in range(max(labels + 1, outputs))]
-    elif isinstance(class_names, str) or not isinstance(class_names, Iterable):
-        raise InputError(f"class_names={class_names!r}: allowed: a list of names")
-    return Dataset(name, **splits, class_names=tuple(map(str, class_names)))
-
-
-def _split(examples: Examples, which: str) -> Split:
-    """Returns images and labels in memory.
-
-    Raises:
-        InputError: if they are not images with one label each, or integer pixels are not from 0
-            to 255.
-    """
-    if isinstance(examples, tf.data.Dataset):
-        examples = _unbatched(examples, which)
-    try:
-        images, labels = map(np.asarray, examples)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{which} is not a pair of images and labels; allowed: two arrays, or a "
-            "tf.data.Dataset of pairs"
-        ) from error
-    if images.ndim != 4 or labels.shape != images.shape[:1] or not len(images):
-        raise InputError(
-            f"{which}: images of shape {images.shape} with labels of shape {labels.shape}; "
-            "allowed: (examples, height, width, channels) and (examples,), one example or more"
-        )
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"{which}: labels of type {labels.dtype}; allowed: integers from 0")
-    if np.issubdtype(images.dtype, np.floating):
-        if not np.all(np.isfinite(images)):
-            raise InputError(
-                f"{which}: some pixels are not finite numbers; take those images out"
-            )
-    elif not np.issubdtype(images.dtype, np.integer):
-        raise InputError(f"{which}: pixels of type {images.dtype}; {_PIXELS}")
-    elif images.min() < 0 or images.max() > 255:
-        raise InputError(
-            f"{which}: pixels from {images.min()} to {images.max()} of type {images.dtype}; "
-            f"{_PIXELS}"
-        )
-    return Split(images, labels)
-
-
-def _unbatched(examples: tf.data.Dataset, which: str) -> tuple[np.ndarray, np.ndarray]:
-    if examples.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise InputError(f"{which}: the data set repeats without end; leave out `repeat()`")
-    pairs = list(examples.as_numpy_iterator())
-    if not pairs or not isinstance(pairs[0], tuple) or len(pairs[0]) != 2:
-        raise InputError(f"{which} must be a non-empty data set of (image, label) pairs")
-    # A single string comes as `bytes`.
-    images, labels = (list(map(np.asarray, part)) for part in zip(*pairs, strict=True))
-    # A single label may have an axis of its own, as in keras.datasets.
-    batched = labels[0].ndim > 0 and labels[0].shape[:1] == images[0].shape[:1]
-    shapes = {image.shape[1:] if batched else image.shape for image in images}
-    if len(shapes) > 1:
-        different = " and ".join(map(str, sorted(shapes)[:2]))
-        raise InputError(f"{which}: images of shapes {different}; allowed: a single shape")
-    join = np.concatenate if batched else np.stack
-    return join(images), join(labels)

@@ -135,7 +135,7 @@ class Progress:
         """
         if step.phase:
             self._forecast.stepped(name, step.phase, step.epoch, step.share)
-        count = f"{step.done}/{step.of}" if step.of else ""
+        count = f"{step.done}/{step.of}" if step.of else str(step.done or "")
         rate = "" if step.images_per_second is None else _rate(step.images_per_second)
         loss = "" if step.loss is None else f"loss {step.loss:#.4g}"
         if self._bars:

@@ -10,8 +10,9 @@ from tensorflow.python.eager import context
 from tensorflow.python.framework import config
 
 import deep_net_triage as dnt
-from deep_net_triage import devices
+from deep_net_triage import devices, steps
 from deep_net_triage.errors import InputError
+from deep_net_triage.images import in_memory
 from deep_net_triage.progress import Progress
 from tests.toys import dtype_policy, toy_arrays
 
@@ -83,6 +84,36 @@ def test_a_data_set_without_end_is_refused(parent):
     endless = tf.data.Dataset.from_tensor_slices(toy_arrays(24)).repeat().batch(5)
     with pytest.raises(InputError, match="test: the data set repeats without end"):
         dnt.triage(parent, toy_arrays(24), endless)
+
+
+def without_length(*arrays):
+    """A data set that a generator makes: nobody knows its length before its end."""
+    specs = tuple(tf.TensorSpec(array.shape[1:], array.dtype) for array in arrays)
+    return tf.data.Dataset.from_generator(
+        lambda: zip(*arrays, strict=True), output_signature=specs
+    )
+
+
+@pytest.mark.parametrize(("batch", "counts"), [(10, [0, 10, 20, 24]), (None, list(range(25)))])
+def test_reading_a_data_set_reports_how_many_images_it_has_read(batch, counts, monkeypatch):
+    monkeypatch.setattr(steps, "SECONDS_BETWEEN_REPORTS", 0)
+    examples, reported = without_length(*toy_arrays(24)), []
+    train = examples.batch(batch) if batch else examples
+    splits = {"train": train, "test": toy_arrays(4)}
+    read = in_memory.dataset("toy", splits, 3, None, reported.append)
+    np.testing.assert_array_equal(read.train.images, toy_arrays(24)[0])
+    assert {step.work for step in reported} == {"reading train images"}
+    assert [step.done for step in reported] == counts
+
+
+def test_a_data_set_of_no_pairs_is_refused_before_it_is_read(parent):
+    images, labels = toy_arrays(24)
+    weighted = without_length(images, labels, labels)
+    weighted.as_numpy_iterator = None  # to read it would fail
+    with pytest.raises(InputError, match="train must be a data set of .image, label. pairs"):
+        dnt.triage(parent, weighted, toy_arrays(24))
+    with pytest.raises(InputError, match="train must not be empty"):
+        dnt.triage(parent, without_length(images, labels).take(0), toy_arrays(24))
 
 
 @pytest.mark.parametrize(("batch", "message"), [(5, "images of shape"), (None, "of shapes")])

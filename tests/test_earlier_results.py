@@ -47,6 +47,26 @@ def test_overwrite_says_what_it_removes_and_never_removes_the_given_parent(new_l
     assert not compressed.exists()
 
 
+def test_finished_trials_without_a_model_are_named_before_a_compression_needs_them(
+    new_ledger, trials
+):
+    said = []
+    saved = new_ledger().folder_of(trials[1]) / "model.keras"
+    saved.parent.mkdir()
+    saved.touch()
+    for trial in trials[:2]:
+        write(new_ledger(), trial)
+    compressing = {"compress": True, "validation_fraction": 0}
+    of_a_worker = new_ledger(said.append, **compressing)
+    of_a_worker.verifies = False
+    for ledger in (new_ledger(said.append), of_a_worker):
+        EarlierResults(ledger).compare_trials(trials)
+    assert not said
+    EarlierResults(new_ledger(said.append, **compressing)).compare_trials(trials)
+    (text,) = said
+    assert text.startswith(f"no saved model: {trials[0]}; --compress will stop if it needs one")
+
+
 def test_an_interrupted_trial_of_other_settings_stops_the_study_before_it_begins(
     new_ledger, trials
 ):

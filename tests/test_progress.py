@@ -119,6 +119,7 @@ def test_work_after_all_that_was_expected_has_no_time_left(clock):
     progress.expect([])
     clock[0] = 60
     progress.step("export", Step("testing model.tflite", 640, 10000, "image"))
+    progress.step("own", Step("reading train images", 3200, unit="image"))
     assert stream.getvalue() == "export  testing model.tflite  image 640/10000\n"
 
 

@@ -28,6 +28,7 @@ from deep_net_triage.records.study_results import StudyResults
 from deep_net_triage.steps import Report, Step
 from deep_net_triage.study.identity import Trial
 from deep_net_triage.study.selection import Candidate
+from deep_net_triage.wording import listed
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,14 @@ def check_saved(students: Iterable[Judged]) -> None:
     """Checks that the models of some students are there.
 
     Raises:
-        InputError: if one was not saved, or was removed.
+        InputError: if some were not saved, or were removed.
     """
-    for folder in (folder for student in students for folder in student.folders):
-        if not (folder / "model.keras").is_file():
-            raise InputError(
-                f"--compress needs {folder / 'model.keras'}, which was not saved "
-                f"(--nosave_models) or was removed; remove {folder} to train it again"
-            )
+    needed = [folder / "model.keras" for student in students for folder in student.folders]
+    if missing := [str(file) for file in needed if not file.is_file()]:
+        raise InputError(
+            f"--compress needs {listed(missing)}, not saved (--nosave_models) or removed since."
+            " To train them again, remove the folders of these files"
+        )
 
 
 def accuracy_of(epochs: Sequence[Epoch], chosen: int) -> float:

@@ -51,7 +51,7 @@ from deep_net_triage.study.candidates import (
 )
 from deep_net_triage.study.identity import Parent, Trial
 from deep_net_triage.study.network_so_far import NetworkSoFar, save
-from deep_net_triage.study.outcomes import remove_alternatives, same_training
+from deep_net_triage.study.outcomes import remove_alternatives, remove_failed, same_training
 from deep_net_triage.study.plan import Plan
 from deep_net_triage.study.selection import Candidate, in_order
 from deep_net_triage.study.trials import LaterTrainings
@@ -124,6 +124,7 @@ class _Search:
 
     def candidates(self) -> list[Candidate]:
         """Returns the study's candidates; none if the parent has not learned."""
+        remove_failed(self.folder)  # else failures of an earlier search would look like its own
         study = study_results.read_study(self.plan.settings.folder)
         if reason := parent_doubts.not_learned_in(study):
             self.progress.say(f"compressing: {reason}")

@@ -112,6 +112,8 @@ class EarlierResults:
             differing.pop(folder, None)
         self._judge("finished trial", differing)
         self._compare_interrupted_trials()
+        if ledger.verifies and ledger.identity.settings.compress:
+            self._name_unsaved(trial for trial in trials if trial.block)
 
     def _named_damaged(self, own: Collection[Path]) -> list[Path]:
         """Names the damaged trials once, and returns the folders of those to run again."""
@@ -126,6 +128,20 @@ class EarlierResults:
                 again.append(folder)
         ledger.damaged.clear()
         return again
+
+    def _name_unsaved(self, trials: Iterable[Trial]) -> None:
+        """Says which finished trials have no model, before hours go into the other trials."""
+        unsaved = [
+            str(trial)
+            for trial in trials
+            if self.ledger.is_finished(trial)
+            and not (self.ledger.folder_of(trial) / "model.keras").is_file()
+        ]
+        if unsaved:
+            self.ledger.say(
+                f"no saved model: {listed(unsaved)}; --compress will stop if it needs one. To "
+                f"train them again, remove their folders in {self.folder / 'trials'}"
+            )
 
     def _compare_interrupted_trials(self) -> None:
         ledger, sha256, differing = self.ledger, self.ledger.parent_sha256, {}

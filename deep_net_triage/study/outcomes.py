@@ -152,6 +152,14 @@ def remove_alternatives(
         say(f"{folder} is removed: it belongs to another compressed network or other settings")
 
 
+def remove_failed(folder: Path) -> None:
+    """Removes the trainings in a folder that failed; they would be run again anyway."""
+    for result in sorted(folder.glob("*/result.json")):
+        content = files.unless_damaged(files.read_json, result)
+        if content and content["status"] == "failed":
+            shutil.rmtree(result.parent)
+
+
 def same_training(one: Path, other: Path) -> bool:
     """Returns whether two folders hold undamaged results of trials with equal settings."""
     first, second = (
