@@ -140,12 +140,18 @@ def test_the_page_names_what_runs_after_the_trials(flags, tmp_path, monkeypatch)
 
 
 def test_the_same_command_finds_it_done(folder, flags):
-    before = snapshot(folder / "digits" / "compressed")
+    compressed = folder / "digits" / "compressed"
+    before = snapshot(compressed)
+    of_an_earlier_search = compressed / "half-stn-block1_last"
+    of_an_earlier_search.mkdir()
+    results.write_result(of_an_earlier_search, results.Failure({}, "loss is nan"))
     assert run(folder, *flags) == 0
-    after = snapshot(folder / "digits" / "compressed")
+    after = snapshot(compressed)
     for file in before:
         if file.name == "model.keras" and len(file.parts) > 1:
             assert before[file] == after[file]
+    # This search does not try it: the page must not name its failure.
+    assert not of_an_earlier_search.exists()
 
 
 def test_no_alternative_is_in_training_while_what_it_is_compared_with_changes(

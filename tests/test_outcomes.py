@@ -37,6 +37,20 @@ def test_a_failed_training_is_made_again(tmp_path):
     assert not folder.exists()
 
 
+def test_only_failed_trainings_are_removed_before_a_search(tmp_path):
+    reached = {"accuracy": 0.5, "judged_accuracy": 0.5, "epochs": 1, "seconds": 1.0}
+    finished = NetworkResult(settings={}, parameters=9, macs=9, files={}, **reached)
+    for name, result in (("final", finished), ("half", Failure({}, "loss is nan"))):
+        (tmp_path / name).mkdir()
+        results.write_result(tmp_path / name, result)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "result.json").write_text("nonsense")
+    interrupted(tmp_path / "interrupted", {})
+    outcomes.remove_failed(tmp_path)
+    left = {folder.name for folder in tmp_path.iterdir()}
+    assert left == {"final", "damaged", "interrupted"}
+
+
 def test_a_training_whose_model_was_removed_is_made_again(tmp_path, capsys):
     folder = tmp_path / "final-of-2-seed0"
     folder.mkdir()
