@@ -1,10 +1,15 @@
 """Trials that may have got stuck, and the places where a user reads of them."""
 
+import dataclasses
+import json
+
 import pytest
 
-from deep_net_triage.findings import claims, stuck, verdict
+from deep_net_triage.findings import claims, presentation, rivals, smaller_text, stuck, verdict
+from deep_net_triage.records import alternatives, files
 from deep_net_triage.records.results import Epoch
 from deep_net_triage.records.study_results import StudyResults
+from tests import compressions
 from tests.handmade import row
 
 
@@ -57,6 +62,33 @@ def test_a_parent_that_has_not_learned_makes_no_trial_stuck():
     assert verdict.reach(unlearned, 0.02).stuck is None
     assert not any("stuck" in one.why for one in claims.judge([unlearned]))
     assert stuck.sentence(study((0.2, 0.2), classes=None)) is None
+
+
+def test_an_alternative_to_the_compressed_network_is_named_by_the_same_rule(tmp_path):
+    of = dataclasses.replace(study(), folder=tmp_path, parent_correct=compressions.right(900))
+    record = compressions.compression()
+    trained = [("pruned", 0, 880, 600), ("scratch", 0, 400, 600), ("scratch", 1, 880, 600)]
+    compressions.write(tmp_path, record, trained)
+    for kind, seed, count, macs in trained:
+        folder = alternatives.folder_of(tmp_path, kind, seed)
+        lines = [
+            Epoch(phase="train", epoch=1, loss=2.0, accuracy=0.9, seconds=1.0),
+            Epoch(phase="train", epoch=2, loss=2.0, accuracy=count / 1000, seconds=1.0),
+        ]
+        for line in lines:
+            files.append_line(folder / "epochs.jsonl", json.dumps(line.as_json()))
+        compressions.write_network(folder, count, seed, macs)
+    reached = verdict.reach(of, 0.02)
+    found = presentation._doubted(rivals.read(of), of, reached)
+    (said,) = [said for said in smaller_text.of_alternatives(found) if "stuck" in said]
+    assert said.startswith('"from scratch", seed 0 may have got stuck: ')
+    assert "40.0 % of the test images and 40.0 % of the training images" in said
+    # A damaged file of epochs says nothing.
+    (alternatives.folder_of(tmp_path, "scratch", 0) / "epochs.jsonl").write_text("nonsense")
+    assert presentation._doubted(rivals.read(of), of, reached).stuck is None
+    doubtful = dataclasses.replace(reached, doubt="The parent has not learned.")
+    assert presentation._doubted(found, of, doubtful).doubt
+    assert presentation._doubted(rivals.read(of), of, doubtful).stuck is None
 
 
 def test_the_verdict_and_each_claim_name_it():

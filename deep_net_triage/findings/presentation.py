@@ -16,6 +16,7 @@ from deep_net_triage.findings import (
     savings,
     smaller_text,
     structures,
+    stuck,
     tables,
     verdict,
 )
@@ -70,7 +71,7 @@ def present(
     """
     progress.step(study.dataset, Step("drawing figures"))
     reached = verdict.reach(study, max_drop)
-    smaller = _doubted(smaller, reached)
+    smaller = _doubted(smaller, study, reached)
     figures = _of_trials(study, reached) | {"structure": _structure(parent, blocks)}
     path = smaller and compression_path.draw(smaller)
     drawn = figures | ({"compression": path} if path else {})
@@ -108,7 +109,7 @@ def present_unfinished(
     drawn = None
     if took and took >= _LONG_TRIAL:
         drawn = _captioned(study, _of_trials(study, reached))
-    report.write(study, [], reached, drawn, standing, _doubted(smaller, reached))
+    report.write(study, [], reached, drawn, standing, _doubted(smaller, study, reached))
 
 
 def present_alternatives(study: StudyResults, standing: Unfinished, max_drop: float) -> None:
@@ -119,9 +120,16 @@ def present_alternatives(study: StudyResults, standing: Unfinished, max_drop: fl
     present_unfinished(study, standing, max_drop, rivals.read(study))
 
 
-def _doubted(smaller: Smaller | None, reached: Verdict) -> Smaller | None:
-    """Returns what a compression came to, with the verdict's doubt about the parent."""
-    return smaller and dataclasses.replace(smaller, doubt=reached.doubt)
+def _doubted(smaller: Smaller | None, study: StudyResults, reached: Verdict) -> Smaller | None:
+    """Returns what a compression came to, with doubts about the parent or the alternatives."""
+    if smaller is None or reached.doubt:
+        return smaller and dataclasses.replace(smaller, doubt=reached.doubt)
+    trained = [
+        (f"{rival.name}, seed {seed}", correct.mean(), rival.train_accuracies.get(seed))
+        for rival in smaller.alternatives
+        for seed, correct in rival.correct.items()
+    ]
+    return dataclasses.replace(smaller, stuck=stuck.among(study, "alternatives", trained))
 
 
 def _of_trials(study: StudyResults, reached: Verdict) -> dict[str, Figure]:

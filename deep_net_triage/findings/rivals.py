@@ -37,6 +37,8 @@ class Rival:
         accuracy: on the test images, 0..1; the mean over seeds.
         macs, parameters: of the network.
         runs: the number of trainings that led from the parent to one such network.
+        train_accuracies: by seed, on the training images in its last epoch; seeds without are
+            left out.
         from_parent: its accuracy minus the parent's; None where there is no interval.
         from_compressed: its accuracy minus the compressed network's, likewise.
     """
@@ -47,6 +49,7 @@ class Rival:
     macs: int
     parameters: int
     runs: int
+    train_accuracies: Mapping[int, float] = field(default_factory=dict)
     from_parent: Estimate | None = None
     from_compressed: Estimate | None = None
 
@@ -100,6 +103,8 @@ class Smaller:
         latencies: of the parent and the compressed network; empty if not measured.
         doubt: why drops from the parent are meaningless, as the verdict says; None if they are
             not, or if there is no verdict yet.
+        stuck: which alternatives may have got stuck, as a sentence; None without any, with a
+            doubt, or if there is no verdict yet.
     """
 
     compression: Compression
@@ -109,6 +114,7 @@ class Smaller:
     failed: Mapping[str, str] = field(default_factory=dict)
     latencies: tuple[Latency, ...] = ()
     doubt: str | None = None
+    stuck: str | None = None
 
     def macs_saved(self, macs: int) -> float:
         """Returns the share of the parent's multiply-accumulates that a network saves."""
@@ -255,6 +261,9 @@ def _rival(
         macs=first.macs,
         parameters=first.parameters,
         runs=1,
+        train_accuracies={
+            one.seed: one.train_accuracy for one in in_order if one.train_accuracy is not None
+        },
         from_parent=against_parent(correct, parent),
         from_compressed=unpaired_difference(correct, compressed.correct),
     )

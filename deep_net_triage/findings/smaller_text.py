@@ -198,6 +198,8 @@ def of_alternatives(smaller: Smaller) -> list[str]:
     unknown = [rival.name for rival in smaller.alternatives if not rival.from_compressed]
     if unknown:
         said.append(f"No interval compares {listed(unknown)} with the compressed network.")
+    if smaller.stuck:
+        said.append(smaller.stuck)
     return said
 
 

@@ -1,16 +1,19 @@
-"""Names trials whose training may have got stuck, so that their numbers are read with care.
+"""Names trainings that may have got stuck, so that their numbers are read with care.
 
 Such a training ends with finite weights far below all others, and no check of a single number
 fails it. It says more about its seed than about the block. It is not left out: which trainings
 end well is part of what a method does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from deep_net_triage.methods import TABLE
-from deep_net_triage.records.results import Row
 from deep_net_triage.records.study_results import StudyResults
 from deep_net_triage.wording import percent
+
+# The name of a training, and its accuracy on the test images and, if known, on the training
+# images, 0..1, both after the last epoch.
+Ended = tuple[str, float, float | None]
 
 
 def sentence(study: StudyResults) -> str | None:
@@ -23,27 +26,41 @@ def sentence(study: StudyResults) -> str | None:
     Args:
         study: one whose parent has learned.
     """
-    found = list(_stuck(study)) if study.classes else []
+    return among(study, "trials", _trials(study))
+
+
+def among(study: StudyResults, what: str, trainings: Iterable[Ended]) -> str | None:
+    """Returns which of some trainings may have got stuck, as a sentence; None without any.
+
+    Args:
+        study: one whose parent has learned.
+        what: the trainings are, in the plural.
+        trainings: to be judged by the same rule.
+    """
+    if not study.classes:
+        return None
+    least = (1 / study.classes + study.baseline_accuracy) / 2
+    found = [
+        (name, test, train)
+        for name, test, train in trainings
+        if train is not None and max(test, train) < least
+    ]
     if not found:
         return None
-    row, accuracy = found[0]
-    name = f"{TABLE[row.method].title} at {row.block}, seed {row.seed}"
+    name, test, train = found[0]
     if len(found) == 1:
         subject = f"{name} may have got stuck"
     else:
-        subject = f"{len(found)} trials may have got stuck, such as {name}"
+        subject = f"{len(found)} {what} may have got stuck, such as {name}"
     return (
-        f"{subject}: after its last epoch it classifies {percent(row.final_accuracy)} of the "
-        f"test images and {percent(accuracy)} of the training images correctly. Another seed "
-        "or more epochs may do better."
+        f"{subject}: after its last epoch it classifies {percent(test)} of the test images and "
+        f"{percent(train)} of the training images correctly. Another seed or more epochs may "
+        "do better."
     )
 
 
-def _stuck(study: StudyResults) -> Iterator[tuple[Row, float]]:
-    """Yields each trial that may have got stuck, with its accuracy on the training images."""
-    least = (1 / study.classes + study.baseline_accuracy) / 2
+def _trials(study: StudyResults) -> Iterator[Ended]:
     for row in (*study.rows, *study.controls):
         *_, last = (None, *study.epochs.get(row.trial, ()))
-        accuracy = last and last.accuracy
-        if accuracy is not None and max(row.final_accuracy, accuracy) < least:
-            yield row, accuracy
+        name = f"{TABLE[row.method].title} at {row.block}, seed {row.seed}"
+        yield name, row.final_accuracy, last and last.accuracy

@@ -75,12 +75,14 @@ class Alternative:
         seed: of weights and of the order of images.
         result: of its training.
         correct: which test images it classifies correctly, bool, (images,).
+        train_accuracy: on the training images in its last epoch, 0..1; None if unknown.
     """
 
     kind: str
     seed: int
     result: NetworkResult
     correct: np.ndarray
+    train_accuracy: float | None = None
 
 
 def folder_of(study: Path, kind: str, seed: int) -> Path:
@@ -132,9 +134,16 @@ def read(study: Path, images: int) -> list[Alternative]:
     for kind, folder, result in _ended(study):
         file = folder / results.CORRECT
         if isinstance(result, NetworkResult) and files.is_as_recorded(file, result.files):
-            correct = correctness.read(file, images)
-            trained.append(Alternative(kind, result.settings["seed"], result, correct))
+            correct, seed = correctness.read(file, images), result.settings["seed"]
+            learned = _train_accuracy(folder, result)
+            trained.append(Alternative(kind, seed, result, correct, learned))
     return trained
+
+
+def _train_accuracy(folder: Path, result: NetworkResult) -> float | None:
+    if not files.is_as_recorded(folder / "epochs.jsonl", result.files):
+        return None
+    return results.read_epochs(folder)[-1].accuracy
 
 
 def remove_others(study: Path, kind: str, settings: Mapping[str, object]) -> list[Path]:
