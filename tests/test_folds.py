@@ -7,7 +7,7 @@ import pytest
 from deep_net_triage import __main__ as program
 from deep_net_triage.commands import command_line
 from deep_net_triage.errors import InputError
-from deep_net_triage.images import datasets, folds, oddities
+from deep_net_triage.images import dataset_checks, datasets, folds
 from deep_net_triage.images.splits import Dataset, Split
 
 
@@ -96,7 +96,7 @@ def test_near_duplicates_by_hand():
     test = np.stack([photograph(800), train[599], brighter, halfway, blank, pale])
     label = np.zeros(600, int)
     dataset = Dataset("photographs", Split(train, label), Split(test, label[:6]), ("a",))
-    assert oddities.near_duplicates(dataset) == 2
+    assert dataset_checks.near_duplicates(dataset) == 2
 
 
 def test_near_duplicates_against_correlation_by_numpy():
@@ -110,7 +110,7 @@ def test_near_duplicates_against_correlation_by_numpy():
     correlations = np.corrcoef(test.reshape(20, -1), train.reshape(20, -1))[:20, 20:]
     expected = int(np.sum(correlations.max(axis=1) > 0.97))
     assert 0 < expected < 20
-    assert oddities.near_duplicates(dataset) == expected
+    assert dataset_checks.near_duplicates(dataset) == expected
 
 
 @pytest.mark.parametrize("label", [-1, 3])
@@ -146,7 +146,7 @@ def test_a_study_of_a_fold_says_so(tmp_path, capsys):
     described = json.loads((tmp_path / "digits" / "study.json").read_text())
     assert described["settings"]["fold"] == "1/3"
     whole = folds.fold(datasets.load("digits", image_size=32), 1, 3, 40, 20)
-    assert described["near_duplicates"] == oddities.near_duplicates(whole)
+    assert described["near_duplicates"] == dataset_checks.near_duplicates(whole)
     # Another fold in the same folder would mix test images.
     assert run("--fold=2/3") == 2
     assert "fold" in capsys.readouterr().err

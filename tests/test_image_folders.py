@@ -10,7 +10,7 @@ from PIL import Image
 from deep_net_triage import steps
 from deep_net_triage.commands import command_line
 from deep_net_triage.errors import InputError
-from deep_net_triage.images import image_folders, oddities, subsets
+from deep_net_triage.images import dataset_checks, image_folders, subsets
 
 HELD_OUT = {"train": None, "test": None, "validation": None}
 RED, BLUE = (200, 30, 10), (5, 60, 190)
@@ -85,7 +85,7 @@ def test_folders_become_classes_in_order(pets):
     assert found.train.labels.numpy().tolist() == [0, 0, 1, 1]
     assert levels(found.test) == [8, 7]
     assert found.test.labels.numpy().tolist() == [0, 1]
-    assert oddities.warnings(found) == []
+    assert dataset_checks.warnings(found) == []
 
 
 def test_name_is_the_folders_own(pets, monkeypatch):
@@ -214,7 +214,8 @@ def test_class_names_say_the_order(pets, tmp_path):
     by_level = dict(zip(levels(found.train), found.train.labels.numpy(), strict=True))
     assert by_level == {1: 0, 2: 0, 4: 3, 5: 3}
     assert dict(zip(levels(found.test), found.test.labels.numpy(), strict=True)) == {7: 0, 8: 3}
-    assert "no training image shows 2 of 4 classes (öwl, newt)" in oddities.warnings(found)[0]
+    (warning, *_) = dataset_checks.warnings(found)
+    assert "no training image shows 2 of 4 classes (öwl, newt)" in warning
 
 
 @pytest.mark.parametrize(
@@ -244,7 +245,7 @@ def test_class_without_images_stays(pets):
     found = image_folders.load(pets, image_size=32)
     assert found.class_names == ("Dog", "ant", "cat")
     assert found.train.labels.numpy().tolist() == [0, 0, 2, 2]
-    assert "no training image shows 1 of 3 classes (ant)" in oddities.warnings(found)[0]
+    assert "no training image shows 1 of 3 classes (ant)" in dataset_checks.warnings(found)[0]
 
 
 def test_hidden_and_other_files_are_ignored(pets):

@@ -12,7 +12,14 @@ import numpy as np
 from deep_net_triage import devices
 from deep_net_triage.commands.settings import Settings
 from deep_net_triage.errors import InputError
-from deep_net_triage.images import datasets, fitting, folds, image_folders, oddities, splits
+from deep_net_triage.images import (
+    dataset_checks,
+    datasets,
+    fitting,
+    folds,
+    image_folders,
+    splits,
+)
 from deep_net_triage.images.splits import Dataset
 from deep_net_triage.learning import predictions
 from deep_net_triage.network import flattening, logits
@@ -114,10 +121,10 @@ def loaded(
     if model:
         check(model, name)
     dataset = given.dataset if given else _images(settings, model, progress)
-    oddities.check_labels(dataset)
+    dataset_checks.check_labels(dataset)
     if settings.validation_fraction:
         dataset = splits.hold_out(dataset, settings.validation_fraction)
-    for line in oddities.warnings(dataset):
+    for line in dataset_checks.warnings(dataset):
         progress.say(line)
     if model:
         dataset = _fitted(dataset, model, progress)
@@ -136,9 +143,9 @@ def _images(settings: Settings, model: keras.Model | None, progress: Progress) -
     if not settings.fold:
         return _read(settings, model, progress, **counts)
     whole = _read(settings, model, progress, train_examples=None, test_examples=None)
-    oddities.check_labels(whole)
+    dataset_checks.check_labels(whole)
     dataset = folds.fold(whole, *settings.fold, **counts)
-    return dataclasses.replace(dataset, near_duplicates=oddities.near_duplicates(dataset))
+    return dataclasses.replace(dataset, near_duplicates=dataset_checks.near_duplicates(dataset))
 
 
 def _read(

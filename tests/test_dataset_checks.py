@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from benchmarks.bad_input import write
 from deep_net_triage.errors import InputError
-from deep_net_triage.images import datasets, oddities, splits
+from deep_net_triage.images import dataset_checks, datasets, splits
 
 
 def changed(dataset, split, **arrays):
@@ -17,9 +17,9 @@ def changed(dataset, split, **arrays):
 
 
 def test_nothing_odd_is_nothing_said(toy_dataset):
-    oddities.check_labels(toy_dataset)
-    assert oddities.warnings(toy_dataset) == []
-    assert oddities.warnings(datasets.load("digits", image_size=32)) == []
+    dataset_checks.check_labels(toy_dataset)
+    assert dataset_checks.warnings(toy_dataset) == []
+    assert dataset_checks.warnings(datasets.load("digits", image_size=32)) == []
 
 
 @pytest.mark.parametrize(("split", "label"), [("train", 3), ("test", -1), ("validation", 3)])
@@ -27,7 +27,7 @@ def test_labels_that_name_no_class_are_refused(split, label, toy_dataset):
     labels = toy_dataset.splits.get(split, toy_dataset.test).labels.numpy()
     labels[[4, 7]] = label
     with pytest.raises(InputError) as caught:
-        oddities.check_labels(changed(toy_dataset, split, labels=labels))
+        dataset_checks.check_labels(changed(toy_dataset, split, labels=labels))
     expected = (
         f"2 labels of the split {split} are out of range (the first is {label}, of example 4"
     )
@@ -44,12 +44,12 @@ def test_a_single_class_is_refused(toy_dataset):
         class_names=("cat",),
     )
     with pytest.raises(InputError, match="has a single class, and a classifier needs two"):
-        oddities.check_labels(single)
+        dataset_checks.check_labels(single)
 
 
 def test_classes_without_training_images_are_counted(toy_dataset):
     odd = dataclasses.replace(toy_dataset, class_names=("a", "b", "c", "d", "e"))
-    (line,) = oddities.warnings(odd)
+    (line,) = dataset_checks.warnings(odd)
     assert "no training image shows 2 of 5 classes (d, e)" in line
 
 
@@ -57,7 +57,7 @@ def test_classes_without_training_images_are_counted(toy_dataset):
 def test_images_of_both_splits_are_counted(split, toy_dataset):
     images = toy_dataset.test.images.numpy()
     images[[1, 5]] = toy_dataset.train.images.numpy()[[20, 20]]
-    (line,) = oddities.warnings(changed(toy_dataset, split, images=images))
+    (line,) = dataset_checks.warnings(changed(toy_dataset, split, images=images))
     assert f"the training images include 2 of 10 {split} images" in line
 
 
