@@ -131,6 +131,31 @@ def test_accuracy_without_the_block_and_with_it_drawn_anew(toy_dataset, small_se
     assert all(map(np.array_equal, parent.get_weights(), before))
 
 
+class Tilted(keras.layers.Activation):
+    """Adds numbers to the channels that it draws, and calls by a name of its own."""
+
+    def build(self, shape):
+        self.tilt = self.add_weight(shape=(shape[-1],), initializer="normal", name="tilt")
+
+    def call(self, x):
+        return super().call(x) + self.tilt
+
+
+def test_whatever_a_block_draws_is_drawn_alike_at_every_call():
+    x = images = keras.Input((4, 4, 2))
+    for name in "ab":
+        x = keras.layers.Conv2D(2, 3, padding="same", name=name)(x)
+        x = Tilted("relu")(x)
+    x = keras.layers.MaxPooling2D(2)(x)
+    parent = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
+    (block,) = find_blocks(parent)
+    first, second = (evidence._with_reinitialized(parent, block) for _ in range(2))
+    assert all(map(np.array_equal, first.get_weights(), second.get_weights()))
+    # Only the dense layer is as it was, and biases, which start at zero.
+    kept = map(np.array_equal, first.get_weights(), parent.get_weights())
+    assert list(kept) == [False, True, False] * 2 + [True, True]
+
+
 def test_a_block_of_another_shape_can_not_be_left_out(parent, toy_dataset, small_settings):
     block = find_blocks(parent)[0]
     source = for_model(toy_dataset, small_settings())

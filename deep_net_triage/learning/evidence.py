@@ -135,11 +135,15 @@ def _hsic(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _with_reinitialized(parent: keras.Model, block: Block) -> keras.Model:
-    """Returns a copy of the parent with new kernels in a block, the same ones at every call."""
+    """Returns a copy of the parent with new kernels in a block, the same ones at every call.
+
+    Whatever else a layer draws at random is drawn in the same way.
+    """
     last = by_name(parent)[block.layers[-1]].output
     fresh = keras.models.clone_model(graphs.cut(parent, block.received_by(parent), last))
     for number, variable in enumerate(fresh.weights):
-        if "kernel" in variable.name:
+        initial = keras.ops.convert_to_numpy(variable)
+        if "kernel" in variable.name or initial.min() != initial.max():
             draw = keras.initializers.GlorotUniform(seed=number)
             variable.assign(draw(variable.shape, variable.dtype))
     model = surgery.replace(parent, block, fresh)
